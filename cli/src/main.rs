@@ -1,0 +1,2 @@
+//! The `hardtack` program.
+fn main() {}

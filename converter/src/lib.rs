@@ -1,0 +1,3 @@
+//! Bakes a checkpoint into a blob.
+
+pub mod source;

@@ -1,0 +1,242 @@
+//! A checkpoint of either form behind one door: names, shapes, and rows of numbers.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+
+use super::dequantize::{self, MXFP4_PAIRS};
+use super::error::one_line;
+use super::file::SourceFile;
+use super::{ElementKind, GgufMetadata, SourceError, TensorInfo, gguf, hugging_face};
+
+/// Stored bytes are read in pieces of about this size, so that only the numbers asked for take memory.
+const PIECE_BYTES: u64 = 1 << 20;
+
+/// What surrounds the weights.
+#[derive(Debug)]
+pub enum Form {
+    /// A folder with config.json and safetensors files.
+    HuggingFace {
+        /// The parsed config.json.
+        config: serde_json::Value,
+        /// The folder, for the tokenizer's files.
+        folder: PathBuf,
+    },
+    /// One GGUF file.
+    Gguf(GgufMetadata),
+}
+
+/// A checkpoint on disk, read tensor by tensor. Threads may read from it at once.
+#[derive(Debug)]
+pub struct Checkpoint {
+    form: Form,
+    label: String,
+    files: Vec<PathBuf>,
+    sources: Vec<SourceFile>,
+    tensors: Vec<TensorInfo>,
+    /// From name to place in `tensors`.
+    places: HashMap<String, usize>,
+}
+
+impl Checkpoint {
+    /// Opens a Hugging Face folder (config.json with model.safetensors, or with model.safetensors.index.json and its
+    /// shards) or a GGUF file.
+    ///
+    /// # Errors
+    /// Where the path is no model, or a header breaks its format; the weights themselves are not looked at.
+    pub fn open(path: &Path) -> Result<Self, SourceError> {
+        let (form, sources, tensors) = if path.is_dir() {
+            let folder = hugging_face::open(path)?;
+            let form = Form::HuggingFace { config: folder.config, folder: path.to_owned() };
+            (form, folder.sources, folder.tensors)
+        } else {
+            let source = SourceFile::open(path)?;
+            let file = gguf::open(&source)?;
+            (Form::Gguf(file.metadata), vec![source], file.tensors)
+        };
+        let files = sources.iter().map(|source| source.path.clone()).collect();
+        let places = tensors.iter().enumerate().map(|(i, tensor)| (tensor.name.clone(), i)).collect();
+        let label = one_line(&path.display().to_string());
+        Ok(Self { form, label, files, sources, tensors, places })
+    }
+
+    /// What surrounds the weights.
+    pub fn form(&self) -> &Form {
+        &self.form
+    }
+
+    /// The names of all tensors, in the order of their bytes.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.tensors.iter().map(|tensor| tensor.name.as_str())
+    }
+
+    /// Shape, kind and place of a tensor.
+    pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
+        self.places.get(name).map(|&place| &self.tensors[place])
+    }
+
+    /// All files that hold weights or configuration.
+    pub fn files(&self) -> &[PathBuf] {
+        &self.files
+    }
+
+    /// The whole tensor as f32, row-major.
+    ///
+    /// # Errors
+    /// As [`read_rows`](Self::read_rows).
+    pub fn read(&self, name: &str) -> Result<Vec<f32>, SourceError> {
+        self.read_rows(name, 0, self.known(name)?.rows())
+    }
+
+    /// Rows `first..first + count` of a tensor seen as a matrix [product of the leading dimensions, last dimension];
+    /// only the bytes of these rows are read.
+    ///
+    /// # Errors
+    /// Where there is no such tensor or row, the kind is not one of numbers we know, a number is not finite, or the
+    /// file cannot be read.
+    pub fn read_rows(&self, name: &str, first: usize, count: usize) -> Result<Vec<f32>, SourceError> {
+        let tensor = self.known(name)?;
+        self.check_rows(tensor, first, count)?;
+        let Some(decode) = dequantize::decoder(tensor.kind) else {
+            return Err(self.not_supported(tensor, ""));
+        };
+        let columns = tensor.columns();
+        let mut numbers = vec![0.0; count * columns];
+        let block_bytes = tensor.kind.block_bytes();
+        let piece_blocks = PIECE_BYTES as usize / block_bytes;
+        let mut piece = vec![0; (piece_blocks * block_bytes).min(self.range(tensor, first, count).1)];
+        let mut offset = self.range(tensor, first, count).0;
+        for target in numbers.chunks_mut(piece_blocks * tensor.kind.block_length()) {
+            let stored = &mut piece[..target.len() / tensor.kind.block_length() * block_bytes];
+            self.read_stored(tensor, offset, stored)?;
+            decode(stored, target);
+            offset += stored.len() as u64;
+        }
+        self.check_finite(tensor, first * columns, &numbers)?;
+        Ok(numbers)
+    }
+
+    /// The whole of a tensor of bytes (U8, or F8_E8M0 scales).
+    ///
+    /// # Errors
+    /// As [`read_byte_rows`](Self::read_byte_rows).
+    pub fn read_bytes(&self, name: &str) -> Result<Vec<u8>, SourceError> {
+        self.read_byte_rows(name, 0, self.known(name)?.rows())
+    }
+
+    /// Rows `first..first + count` of a tensor of bytes, seen as a matrix as in [`read_rows`](Self::read_rows).
+    ///
+    /// # Errors
+    /// Where there is no such tensor or row, its elements are not bytes, or the file cannot be read.
+    pub fn read_byte_rows(
+        &self,
+        name: &str,
+        first: usize,
+        count: usize,
+    ) -> Result<Vec<u8>, SourceError> {
+        let tensor = self.known(name)?;
+        self.check_rows(tensor, first, count)?;
+        if !matches!(tensor.kind, ElementKind::U8 | ElementKind::F8E8M0) {
+            return Err(self.not_supported(tensor, " as bytes, expected U8"));
+        }
+        let (offset, length) = self.range(tensor, first, count);
+        let mut bytes = vec![0; length];
+        self.read_stored(tensor, offset, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// Rows of a matrix that a Hugging Face checkpoint stores as MXFP4: `blocks` [.., rows, groups, 16] and `scales`
+    /// [.., rows, groups] give a matrix [product of the leading dimensions with rows, groups * 32].
+    ///
+    /// # Errors
+    /// As [`read_byte_rows`](Self::read_byte_rows), where the shapes do not fit each other, or a number is not finite.
+    pub fn read_mxfp4_rows(
+        &self,
+        blocks: &str,
+        scales: &str,
+        first: usize,
+        count: usize,
+    ) -> Result<Vec<f32>, SourceError> {
+        let (blocks_tensor, scales_tensor) = (self.known(blocks)?, self.known(scales)?);
+        let mut expected = scales_tensor.shape.clone();
+        expected.push(MXFP4_PAIRS);
+        if blocks_tensor.shape != expected {
+            return Err(SourceError::Unexpected {
+                file: self.sources[blocks_tensor.file].label.clone(),
+                what: format!("tensor {blocks}: shape"),
+                offset: blocks_tensor.offset,
+                expected: format!("{expected:?}, one row of 16 for each of {scales}"),
+                found: format!("{:?}", blocks_tensor.shape),
+            });
+        }
+        self.check_rows(scales_tensor, first, count)?;
+        let groups = scales_tensor.columns();
+        let scales = self.read_byte_rows(scales, first, count)?;
+        let blocks = self.read_byte_rows(blocks, first * groups, count * groups)?;
+        let numbers = dequantize::mxfp4(&blocks, &scales);
+        self.check_finite(blocks_tensor, first * groups * 2 * MXFP4_PAIRS, &numbers)?;
+        Ok(numbers)
+    }
+
+    fn known(&self, name: &str) -> Result<&TensorInfo, SourceError> {
+        self.tensor(name).ok_or_else(|| SourceError::UnknownTensor {
+            file: self.label.clone(),
+            tensor: one_line(name),
+        })
+    }
+
+    fn check_rows(
+        &self,
+        tensor: &TensorInfo,
+        first: usize,
+        count: usize,
+    ) -> Result<(), SourceError> {
+        let rows = tensor.rows();
+        if first.checked_add(count).is_some_and(|end| end <= rows) {
+            return Ok(());
+        }
+        let file = self.sources[tensor.file].label.clone();
+        Err(SourceError::Rows { file, tensor: tensor.name.clone(), first, count, rows })
+    }
+
+    /// Offset and length of the bytes of some rows, which `check_rows` has found to exist.
+    fn range(&self, tensor: &TensorInfo, first: usize, count: usize) -> (u64, usize) {
+        let row_bytes = tensor.row_bytes();
+        (tensor.offset + first as u64 * row_bytes, (count as u64 * row_bytes) as usize)
+    }
+
+    fn read_stored(
+        &self,
+        tensor: &TensorInfo,
+        offset: u64,
+        target: &mut [u8],
+    ) -> Result<(), SourceError> {
+        let what = format!("tensor {}", tensor.name);
+        self.sources[tensor.file].read_at(offset, target, &what)
+    }
+
+    fn check_finite(
+        &self,
+        tensor: &TensorInfo,
+        first: usize,
+        numbers: &[f32],
+    ) -> Result<(), SourceError> {
+        let Some(place) = numbers.iter().position(|number| !number.is_finite()) else {
+            return Ok(());
+        };
+        Err(SourceError::NotFinite {
+            file: self.sources[tensor.file].label.clone(),
+            tensor: tensor.name.clone(),
+            index: first + place,
+            value: numbers[place],
+        })
+    }
+
+    fn not_supported(&self, tensor: &TensorInfo, hint: &'static str) -> SourceError {
+        SourceError::NotSupported {
+            file: self.sources[tensor.file].label.clone(),
+            tensor: tensor.name.clone(),
+            kind: tensor.kind.name(),
+            hint,
+        }
+    }
+}

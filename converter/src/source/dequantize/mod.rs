@@ -1,0 +1,75 @@
+//! From stored blocks to f32: one small function for each block layout, and the table that finds it.
+
+mod k_quants;
+mod legacy;
+mod mxfp4;
+mod plain;
+
+pub use mxfp4::mxfp4;
+pub(super) use mxfp4::PAIRS as MXFP4_PAIRS;
+
+use super::ElementKind;
+
+/// Turns stored bytes, which are whole blocks, into as many numbers as they hold.
+pub(super) type Decoder = fn(&[u8], &mut [f32]);
+
+/// The decoder of a kind, or nothing where we cannot read it.
+pub(super) fn decoder(kind: ElementKind) -> Option<Decoder> {
+    let decoder: Decoder = match kind {
+        ElementKind::F64 => |bytes, numbers| blocks(bytes, numbers, plain::f64),
+        ElementKind::F32 => |bytes, numbers| blocks(bytes, numbers, plain::f32),
+        ElementKind::F16 => |bytes, numbers| blocks(bytes, numbers, plain::f16),
+        ElementKind::Bf16 => |bytes, numbers| blocks(bytes, numbers, plain::bf16),
+        ElementKind::Q4_0 => |bytes, numbers| blocks(bytes, numbers, legacy::q4_0),
+        ElementKind::Q4_1 => |bytes, numbers| blocks(bytes, numbers, legacy::q4_1),
+        ElementKind::Q5_0 => |bytes, numbers| blocks(bytes, numbers, legacy::q5_0),
+        ElementKind::Q5_1 => |bytes, numbers| blocks(bytes, numbers, legacy::q5_1),
+        ElementKind::Q8_0 => |bytes, numbers| blocks(bytes, numbers, legacy::q8_0),
+        ElementKind::Q2K => |bytes, numbers| blocks(bytes, numbers, k_quants::q2_k),
+        ElementKind::Q3K => |bytes, numbers| blocks(bytes, numbers, k_quants::q3_k),
+        ElementKind::Q4K => |bytes, numbers| blocks(bytes, numbers, k_quants::q4_k),
+        ElementKind::Q5K => |bytes, numbers| blocks(bytes, numbers, k_quants::q5_k),
+        ElementKind::Q6K => |bytes, numbers| blocks(bytes, numbers, k_quants::q6_k),
+        ElementKind::Mxfp4 => |bytes, numbers| blocks(bytes, numbers, mxfp4::gguf_block),
+        _ => return None,
+    };
+    Some(decoder)
+}
+
+/// Decodes block after block.
+fn blocks<const BYTES: usize, const LENGTH: usize>(
+    bytes: &[u8],
+    numbers: &mut [f32],
+    decode: impl Fn(&[u8; BYTES], &mut [f32; LENGTH]),
+) {
+    let (stored, stored_rest) = bytes.as_chunks();
+    let (decoded, decoded_rest) = numbers.as_chunks_mut();
+    assert!(stored_rest.is_empty() && decoded_rest.is_empty());
+    assert_eq!(stored.len(), decoded.len());
+    for (block, target) in stored.iter().zip(decoded) {
+        decode(block, target);
+    }
+}
+
+/// The little-endian half-precision number at `offset`.
+fn half_at(block: &[u8], offset: usize) -> f32 {
+    half::f16::from_le_bytes([block[offset], block[offset + 1]]).to_f32()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{ElementKind, decoder};
+
+    /// The sizes in the code of each decoder are those of the table that lays out files: `blocks` asserts them.
+    #[test]
+    fn decoders_agree_with_the_layout_table() {
+        for number in 0..64 {
+            let Some(kind) = ElementKind::from_gguf(number) else { continue };
+            let Some(decode) = decoder(kind) else { continue };
+            let stored = vec![0; 3 * kind.block_bytes()];
+            let mut numbers = vec![1.0; 3 * kind.block_length()];
+            decode(&stored, &mut numbers);
+            assert!(numbers.iter().all(|&number| number == 0.0), "{kind}");
+        }
+    }
+}

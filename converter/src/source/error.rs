@@ -1,0 +1,166 @@
+//! What can be wrong with a checkpoint; every message is one line that names the file and the place in it.
+
+use std::io;
+
+/// Why a checkpoint could not be opened or read.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// The operating system refused.
+    #[error("{file}: {source}")]
+    Io {
+        /// The file being opened or read.
+        file: String,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// The path holds something else than a checkpoint.
+    #[error("{file}: not a model: expected {expected}, found {found}")]
+    NotAModel {
+        /// The path given.
+        file: String,
+        /// What a model has there.
+        expected: String,
+        /// What is there.
+        found: String,
+    },
+    /// A file that another file names does not exist.
+    #[error("{file}: missing, but {named_by} names it")]
+    MissingFile {
+        /// The absent file.
+        file: String,
+        /// The file that names it.
+        named_by: String,
+    },
+    /// A shard does not hold a tensor that the index puts in it.
+    #[error("{file}: tensor {tensor}: missing, but {named_by} puts it in this file")]
+    MissingTensor {
+        /// The shard.
+        file: String,
+        /// The absent tensor.
+        tensor: String,
+        /// The index.
+        named_by: String,
+    },
+    /// A tensor was asked for by a name that the checkpoint does not have.
+    #[error("{file}: tensor {tensor}: not in this checkpoint")]
+    UnknownTensor {
+        /// The checkpoint.
+        file: String,
+        /// The name asked for.
+        tensor: String,
+    },
+    /// A JSON file or header does not parse.
+    #[error("{file}: invalid JSON: {detail}")]
+    Json {
+        /// The file.
+        file: String,
+        /// What the parser said, with line and column.
+        detail: String,
+    },
+    /// The file is too short for what it claims to hold.
+    #[error("{file}: {what}: file ends at byte {found}, expected {expected}")]
+    Ends {
+        /// The file.
+        file: String,
+        /// The item that does not fit, such as `tensor model.norm.weight`.
+        what: String,
+        /// The file length the item needs.
+        expected: u64,
+        /// The file length.
+        found: u64,
+    },
+    /// Something read from the file breaks the format or one of our limits.
+    #[error("{file}: {what} at byte {offset}: expected {expected}, found {found}")]
+    Unexpected {
+        /// The file.
+        file: String,
+        /// The item, such as `tensor model.norm.weight: shape`.
+        what: String,
+        /// Where the item, or the header that describes it, begins.
+        offset: u64,
+        /// What the format allows.
+        expected: String,
+        /// What the file has.
+        found: String,
+    },
+    /// A tensor has an element kind that this reader cannot turn into numbers.
+    #[error("{file}: tensor {tensor}: {kind} is not supported{hint}")]
+    NotSupported {
+        /// The file.
+        file: String,
+        /// The tensor.
+        tensor: String,
+        /// The name of the kind in its format.
+        kind: &'static str,
+        /// What would be supported, or nothing.
+        hint: &'static str,
+    },
+    /// A weight is NaN or infinite.
+    #[error("{file}: tensor {tensor}: element {index}: expected a finite number, found {value}")]
+    NotFinite {
+        /// The file.
+        file: String,
+        /// The tensor.
+        tensor: String,
+        /// The position in the whole tensor, in row-major order.
+        index: usize,
+        /// NaN, inf or -inf.
+        value: f32,
+    },
+    /// Rows were asked for that the tensor does not have.
+    #[error("{file}: tensor {tensor}: rows {first} and {count} on: expected at most {rows} rows")]
+    Rows {
+        /// The file.
+        file: String,
+        /// The tensor.
+        tensor: String,
+        /// The first row asked for.
+        first: usize,
+        /// The number of rows asked for.
+        count: usize,
+        /// The rows there are.
+        rows: usize,
+    },
+    /// A GGUF file lacks a metadata key.
+    #[error("{file}: key {key}: missing")]
+    MissingKey {
+        /// The file.
+        file: String,
+        /// The key.
+        key: String,
+    },
+    /// A GGUF metadata key holds another kind of value, or one out of range.
+    #[error("{file}: key {key}: expected {expected}, found {found}")]
+    KeyKind {
+        /// The file.
+        file: String,
+        /// The key.
+        key: String,
+        /// The kind asked for.
+        expected: &'static str,
+        /// The kind in the file, and the value where that is what is wrong.
+        found: String,
+    },
+}
+
+/// Turns "that key is missing" into `None`, for keys that a model may leave out.
+pub fn optional<T>(value: Result<T, SourceError>) -> Result<Option<T>, SourceError> {
+    match value {
+        Ok(value) => Ok(Some(value)),
+        Err(SourceError::MissingKey { .. }) => Ok(None),
+        Err(error) => Err(error),
+    }
+}
+
+/// Escapes control characters: a name from a hostile file may not break our line or colour a terminal.
+pub(super) fn one_line(text: &str) -> String {
+    let mut line = String::with_capacity(text.len());
+    for character in text.chars() {
+        if character.is_control() {
+            line.extend(character.escape_default());
+        } else {
+            line.push(character);
+        }
+    }
+    line
+}

@@ -1,0 +1,19 @@
+//! Checkpoints as they come from elsewhere, read tensor by tensor and never held in whole.
+
+mod checkpoint;
+mod dequantize;
+mod element;
+mod error;
+mod file;
+mod gguf;
+mod hugging_face;
+mod safetensors_header;
+mod tensor;
+
+pub use checkpoint::{Checkpoint, Form};
+pub use dequantize::mxfp4;
+pub use element::ElementKind;
+pub use error::{SourceError, optional};
+pub use gguf::{Gguf, GgufMetadata, parse_gguf};
+pub use safetensors_header::parse_safetensors_header;
+pub use tensor::TensorInfo;

@@ -1,0 +1,2 @@
+//! Embeds the runtime.
+fn main() {}

@@ -1,0 +1,25 @@
+//! The `.tack` blob: its spec (`SPEC.md`), a reader that validates everything, and the writer beside it.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod blob;
+mod cursor;
+pub mod encoding;
+pub mod error;
+pub mod layout;
+pub mod limits;
+pub mod network;
+pub mod records;
+pub mod role;
+pub mod spec;
+mod spec_bytes;
+
+pub use blob::{Blob, TensorRef};
+pub use encoding::Encoding;
+pub use error::FormatError;
+pub use layout::{Layout, SectionPlan, TensorPlan};
+pub use network::Network;
+pub use role::{Role, SectionKey, SectionKind};
+pub use spec::ModelSpec;

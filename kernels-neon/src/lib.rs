@@ -1,0 +1,1 @@
+//! The NEON tiers of the kernels.

@@ -1,0 +1,1 @@
+//! Holds a tier to scalar.

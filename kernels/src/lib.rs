@@ -1,0 +1,17 @@
+//! What a kernel must do: the table of operations, the scalar truth, the portable tier, and the check that holds every
+//! tier to scalar.
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod activations;
+pub mod check;
+pub mod math;
+pub mod pack;
+pub mod portable;
+pub mod scalar;
+pub mod table;
+
+pub use activations::{Activations, ActivationsMut};
+pub use table::{KernelTable, PanelFn, PanelRows};

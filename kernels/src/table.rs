@@ -1,0 +1,62 @@
+//! The table of operations that a tier of kernels fills in.
+//!
+//! Entries are safe functions over slices. They check lengths (with `assert!`: a wrong length is our own mistake), never
+//! allocate, and start no threads.
+
+use half::f16;
+use hardtack_format::encoding::{Encoding, PANEL_ROWS};
+
+use crate::activations::{Activations, ActivationsMut};
+
+/// What a panel gives for one token: one number for each of its 16 rows.
+pub type PanelRows = [f32; PANEL_ROWS];
+
+/// Multiplies one panel with tokens `first_token ..` of the activations, one token for each element of `out`.
+///
+/// `out[t][r] = sum over c of weight[r][c] * activation[first_token + t][c]`. Codes are multiplied with the int8
+/// activations, group by group, in this order of operations, which makes all tiers equal to the bit:
+/// `out += (code_sum as f32 * activation_scale) * scale + activation_sum * minimum`. Float panels are multiplied with the
+/// float activations in an order of the tier's choice, the same for every number of tokens.
+pub type PanelFn = fn(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]);
+
+/// One tier of kernels.
+#[derive(Clone, Copy)]
+pub struct KernelTable {
+    /// Its name, as `--kernels` takes it.
+    pub name: &'static str,
+    /// Panel times activations, by [`Encoding::slot`].
+    pub panels: [PanelFn; Encoding::MATRICES.len()],
+    /// Quantizes one token's activations to int8 by groups of 64: `scale = max|x| / 127`,
+    /// `code = round_half_even(x * (127 / max|x|))`, `sum = scale * sum of codes`.
+    pub quantize: fn(out: ActivationsMut<'_>),
+    /// `sum of x^2`
+    pub sum_squares: fn(x: &[f32]) -> f32,
+    /// `out = x * scale * gain`
+    pub scale_gain: fn(x: &[f32], scale: f32, gain: &[f32], out: &mut [f32]),
+    /// `sum of a * b`
+    pub dot: fn(a: &[f32], b: &[f32]) -> f32,
+    /// `sum of a * b`
+    pub dot_f16: fn(a: &[f32], b: &[f16]) -> f32,
+    /// `out += weight * x`
+    pub add_scaled: fn(out: &mut [f32], weight: f32, x: &[f32]),
+    /// `out += weight * x`
+    pub add_scaled_f16: fn(out: &mut [f32], weight: f32, x: &[f16]),
+    /// `x = exp(x - maximum)`, and the sum of the results.
+    pub exp_sum: fn(x: &mut [f32], maximum: f32) -> f32,
+    /// The largest element; negative infinity of none.
+    pub maximum: fn(x: &[f32]) -> f32,
+    /// `gated = gated * sigmoid(gated) * up`
+    pub silu_multiply: fn(gated: &mut [f32], up: &[f32]),
+    /// `g = min(gated, limit)`, `u = clamp(up, -limit, limit)`: `gated = g * sigmoid(alpha * g) * (u + 1)`
+    pub clamped_swiglu: fn(gated: &mut [f32], up: &[f32], alpha: f32, limit: f32),
+}
+
+impl KernelTable {
+    /// The kernel for panels of this encoding.
+    ///
+    /// # Panics
+    /// For [`Encoding::Plain`], which no matrix has.
+    pub fn panel(&self, encoding: Encoding) -> PanelFn {
+        self.panels[encoding.slot().expect("a matrix is never plain")]
+    }
+}

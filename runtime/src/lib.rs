@@ -1,0 +1,1 @@
+//! The lean runtime: opens a blob, plans its memory and decodes from it.
