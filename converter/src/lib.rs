@@ -1,3 +1,10 @@
 //! Bakes a checkpoint into a blob.
+#![forbid(unsafe_code)]
 
+pub mod bake;
+mod bridge;
+pub mod quantize;
 pub mod source;
+pub mod vocabulary;
+
+pub use bake::{BakeError, BakeOptions, Baked, Precision, bake};

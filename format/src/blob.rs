@@ -195,15 +195,16 @@ impl<'a> Blob<'a> {
                 });
             }
             expect_equal("section first_tensor", at + 12, tensors, record.first_tensor.into())?;
-            tensors += u64::from(record.tensor_count);
-            if tensors > self.header.tensor_count.into() || (record.tensor_count > 0) != record.key.kind.has_tensors() {
-                return Err(FormatError::Mismatch {
-                    field: "section tensor_count",
-                    offset: at + 16,
-                    expected: u64::from(record.key.kind.has_tensors()),
-                    found: record.tensor_count.into(),
-                });
+            let (field, offset, value) = ("section tensor_count", at + 16, u64::from(record.tensor_count));
+            let expected = record.key.kind.has_tensors().into();
+            if (value > 0) != record.key.kind.has_tensors() {
+                return Err(FormatError::Mismatch { field, offset, expected, found: value });
             }
+            let limit = u64::from(self.header.tensor_count) - tensors;
+            if value > limit {
+                return Err(FormatError::OverLimit { field, offset, value, limit });
+            }
+            tensors += value;
             self.check_tensors(index, &record)?;
         }
         expect_equal("tensor_count", 28, tensors, self.header.tensor_count.into())?;

@@ -15,6 +15,7 @@ pub mod records;
 pub mod role;
 pub mod spec;
 mod spec_bytes;
+pub mod vocabulary;
 
 pub use blob::{Blob, TensorRef};
 pub use encoding::Encoding;

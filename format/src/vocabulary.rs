@@ -365,7 +365,8 @@ mod tests {
     use super::*;
 
     fn small() -> Vec<u8> {
-        let rules = TextRules { begin: Some(0), end: Some(1), add_begin: true, ends: [1, 2].into(), ..TextRules::default() };
+        let rules =
+            TextRules { begin: Some(0), end: Some(1), add_begin: true, ends: [1, 2].into(), ..TextRules::default() };
         let tokens: [(TokenKind, &[u8]); 4] = [
             (TokenKind::Control, b"<s>"),
             (TokenKind::Control, b"</s>"),

@@ -1,1 +1,41 @@
-//! One file per family of models: names and quirks of published checkpoints, turned into roles and numbers.
+//! What published checkpoints look like, family by family: their names and quirks turned into roles and numbers.
+//!
+//! [`recipe`] reads a checkpoint's settings and the names and shapes of its tensors, and answers with the network's
+//! [`hardtack_format::ModelSpec`] and, for every section of a blob, where each of its tensors comes from. What a family
+//! does not know it refuses by name; nothing is guessed.
+#![forbid(unsafe_code)]
+
+mod basics;
+mod config;
+mod draft;
+mod error;
+mod families;
+mod gguf;
+mod hub;
+mod metadata;
+mod mxfp4;
+mod recipe;
+mod rope;
+mod rope_settings;
+mod select;
+mod slots;
+mod source;
+
+mod deepseek_v2;
+mod gpt_oss;
+mod granitemoe;
+mod llama;
+mod mistral;
+mod mixtral;
+mod olmoe;
+mod qwen2;
+mod qwen2_moe;
+mod qwen3;
+mod qwen3_moe;
+
+pub use error::{FamilyError, LoadError};
+pub use metadata::{GgufSettings, Setting};
+pub use mxfp4::decode as decode_mxfp4;
+pub use recipe::{LayerRecipe, Recipe, Settings, recipe};
+pub use rope::{Rope, Scaling};
+pub use source::{Names, Selection, Source, TensorSource, Tensors};

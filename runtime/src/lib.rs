@@ -1,1 +1,39 @@
 //! The lean runtime: opens a blob, plans its memory and decodes from it.
+//!
+//! ```no_run
+//! use std::ops::ControlFlow;
+//! use hardtack::{Engine, Options, Sampler, SamplerOptions, SessionOptions};
+//!
+//! let engine = Engine::open("model.tack", &Options::default())?;
+//! let mut session = engine.session(&SessionOptions::default())?;
+//! let mut sampler = Sampler::new(SamplerOptions::default(), engine.network().spec.vocabulary as usize)?;
+//! session.generate(&[1, 2, 3], &mut sampler, |token| {
+//!     println!("{token}");
+//!     ControlFlow::Continue(())
+//! })?;
+//! # Ok::<(), hardtack::Error>(())
+//! ```
+#![deny(unsafe_code)]
+
+pub mod backend;
+pub mod engine;
+mod error;
+mod forward;
+pub mod kv;
+#[allow(unsafe_code, reason = "the operating system's room")]
+mod os;
+pub mod plan;
+pub mod sample;
+mod scratch;
+pub mod session;
+#[cfg(feature = "text")]
+pub mod text;
+
+pub use engine::{Engine, Options};
+pub use error::Error;
+pub use hardtack_format as format;
+pub use kv::KvPrecision;
+pub use os::Load;
+pub use plan::{Plan, SessionOptions};
+pub use sample::{Sampler, SamplerOptions};
+pub use session::{Ended, Session};

@@ -127,12 +127,7 @@ impl Checkpoint {
     ///
     /// # Errors
     /// Where there is no such tensor or row, its elements are not bytes, or the file cannot be read.
-    pub fn read_byte_rows(
-        &self,
-        name: &str,
-        first: usize,
-        count: usize,
-    ) -> Result<Vec<u8>, SourceError> {
+    pub fn read_byte_rows(&self, name: &str, first: usize, count: usize) -> Result<Vec<u8>, SourceError> {
         let tensor = self.known(name)?;
         self.check_rows(tensor, first, count)?;
         if !matches!(tensor.kind, ElementKind::U8 | ElementKind::F8E8M0) {
@@ -178,18 +173,10 @@ impl Checkpoint {
     }
 
     fn known(&self, name: &str) -> Result<&TensorInfo, SourceError> {
-        self.tensor(name).ok_or_else(|| SourceError::UnknownTensor {
-            file: self.label.clone(),
-            tensor: one_line(name),
-        })
+        self.tensor(name).ok_or_else(|| SourceError::UnknownTensor { file: self.label.clone(), tensor: one_line(name) })
     }
 
-    fn check_rows(
-        &self,
-        tensor: &TensorInfo,
-        first: usize,
-        count: usize,
-    ) -> Result<(), SourceError> {
+    fn check_rows(&self, tensor: &TensorInfo, first: usize, count: usize) -> Result<(), SourceError> {
         let rows = tensor.rows();
         if first.checked_add(count).is_some_and(|end| end <= rows) {
             return Ok(());
@@ -204,22 +191,12 @@ impl Checkpoint {
         (tensor.offset + first as u64 * row_bytes, (count as u64 * row_bytes) as usize)
     }
 
-    fn read_stored(
-        &self,
-        tensor: &TensorInfo,
-        offset: u64,
-        target: &mut [u8],
-    ) -> Result<(), SourceError> {
+    fn read_stored(&self, tensor: &TensorInfo, offset: u64, target: &mut [u8]) -> Result<(), SourceError> {
         let what = format!("tensor {}", tensor.name);
         self.sources[tensor.file].read_at(offset, target, &what)
     }
 
-    fn check_finite(
-        &self,
-        tensor: &TensorInfo,
-        first: usize,
-        numbers: &[f32],
-    ) -> Result<(), SourceError> {
+    fn check_finite(&self, tensor: &TensorInfo, first: usize, numbers: &[f32]) -> Result<(), SourceError> {
         let Some(place) = numbers.iter().position(|number| !number.is_finite()) else {
             return Ok(());
         };

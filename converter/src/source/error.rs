@@ -152,10 +152,17 @@ pub fn optional<T>(value: Result<T, SourceError>) -> Result<Option<T>, SourceErr
     }
 }
 
+/// A hostile name may not fill the screen either.
+const LINE_CHARACTERS_MAX: usize = 2000;
+
 /// Escapes control characters: a name from a hostile file may not break our line or colour a terminal.
 pub(super) fn one_line(text: &str) -> String {
-    let mut line = String::with_capacity(text.len());
-    for character in text.chars() {
+    let mut line = String::new();
+    for (place, character) in text.chars().enumerate() {
+        if place == LINE_CHARACTERS_MAX {
+            line.push('…');
+            break;
+        }
         if character.is_control() {
             line.extend(character.escape_default());
         } else {

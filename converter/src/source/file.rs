@@ -21,16 +21,17 @@ impl SourceFile {
     pub fn open(path: &Path) -> Result<Self, SourceError> {
         let label = one_line(&path.display().to_string());
         let io = |source| SourceError::Io { file: label.clone(), source };
-        let file = File::open(path).map_err(io)?;
-        let metadata = file.metadata().map_err(io)?;
-        if !metadata.is_file() {
+        // Asked before opening, because to open a pipe is to wait for its other end.
+        if !std::fs::metadata(path).map_err(io)?.is_file() {
             return Err(SourceError::NotAModel {
                 file: label,
                 expected: "a file".into(),
                 found: "something else".into(),
             });
         }
-        Ok(Self { path: path.to_owned(), bytes: metadata.len(), label, file })
+        let file = File::open(path).map_err(io)?;
+        let bytes = file.metadata().map_err(io)?.len();
+        Ok(Self { path: path.to_owned(), bytes, label, file })
     }
 
     /// Fills `target` from `offset` on; `what` names the item in errors.

@@ -29,8 +29,7 @@ pub(super) fn open(folder: &Path) -> Result<Folder, SourceError> {
         expected: "config.json and model.safetensors (or its index)".into(),
         found: found.to_owned(),
     };
-    let config_file = open_if_present(&folder.join("config.json"))?
-        .ok_or_else(|| not_a_model("no config.json"))?;
+    let config_file = open_if_present(&folder.join("config.json"))?.ok_or_else(|| not_a_model("no config.json"))?;
     let config = parse_json(&config_file)?;
     let mut sources = vec![config_file];
 
@@ -78,10 +77,8 @@ fn open_shards(
             file: one_line(&path.display().to_string()),
             named_by: index_label.to_owned(),
         })?;
-        let mut held: BTreeMap<String, TensorInfo> = safetensors_header::read(&source)?
-            .into_iter()
-            .map(|tensor| (tensor.name.clone(), tensor))
-            .collect();
+        let mut held: BTreeMap<String, TensorInfo> =
+            safetensors_header::read(&source)?.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
         let first = tensors.len();
         for name in names {
             let tensor = held.remove(name).ok_or_else(|| SourceError::MissingTensor {
@@ -137,8 +134,6 @@ fn open_if_present(path: &Path) -> Result<Option<SourceFile>, SourceError> {
 
 fn parse_json<T: DeserializeOwned>(source: &SourceFile) -> Result<T, SourceError> {
     let bytes = source.read_all(JSON_BYTES_MAX)?;
-    serde_json::from_slice(&bytes).map_err(|error| SourceError::Json {
-        file: source.label.clone(),
-        detail: one_line(&error.to_string()),
-    })
+    serde_json::from_slice(&bytes)
+        .map_err(|error| SourceError::Json { file: source.label.clone(), detail: one_line(&error.to_string()) })
 }

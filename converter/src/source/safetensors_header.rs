@@ -21,10 +21,7 @@ const DIMENSIONS_MAX: usize = 8;
 /// Parses the beginning of a safetensors file of `file_bytes` bytes; `bytes` must reach to the end of the header.
 ///
 /// Tensors come in the order of their bytes, which follow each other without gaps to the end of the file.
-pub fn parse_safetensors_header(
-    bytes: &[u8],
-    file_bytes: u64,
-) -> Result<Vec<TensorInfo>, SourceError> {
+pub fn parse_safetensors_header(bytes: &[u8], file_bytes: u64) -> Result<Vec<TensorInfo>, SourceError> {
     parse("safetensors", bytes, file_bytes)
 }
 
@@ -65,10 +62,8 @@ fn parse(file: &str, bytes: &[u8], file_bytes: u64) -> Result<Vec<TensorInfo>, S
     };
     let end = header_end(file, u64::from_le_bytes(*length), available)?;
     let json = &bytes[LENGTH_BYTES as usize..end as usize];
-    let Header(mut entries) = serde_json::from_slice(json).map_err(|error| SourceError::Json {
-        file: file.to_owned(),
-        detail: one_line(&error.to_string()),
-    })?;
+    let Header(mut entries) = serde_json::from_slice(json)
+        .map_err(|error| SourceError::Json { file: file.to_owned(), detail: one_line(&error.to_string()) })?;
     entries.sort_by_key(|(_, entry)| entry.data_offsets);
 
     let mut tensors = Vec::with_capacity(entries.len());
@@ -113,8 +108,8 @@ fn lay_out(
         let found = entry.shape.len().to_string();
         return Err(wrong("dimensions", format!("at most {DIMENSIONS_MAX}"), found));
     }
-    let bytes = storage_bytes(&entry.shape, kind)
-        .map_err(|expected| wrong("shape", expected, format!("{:?}", entry.shape)))?;
+    let bytes =
+        storage_bytes(&entry.shape, kind).map_err(|expected| wrong("shape", expected, format!("{:?}", entry.shape)))?;
     let (start, end) = (entry.data_offsets.0 as u64, entry.data_offsets.1 as u64);
     if start != expected_start {
         let expected = format!("data to begin at {expected_start}");
@@ -169,9 +164,8 @@ impl<'de> Visitor<'de> for HeaderVisitor {
             if entries.len() == TENSOR_COUNT_MAX {
                 return Err(A::Error::custom(format!("more than {TENSOR_COUNT_MAX} tensors")));
             }
-            let entry = map
-                .next_value::<Entry>()
-                .map_err(|error| A::Error::custom(format!("tensor {name}: {error}")))?;
+            let entry =
+                map.next_value::<Entry>().map_err(|error| A::Error::custom(format!("tensor {name}: {error}")))?;
             if !names.insert(name.clone()) {
                 return Err(A::Error::custom(format!("tensor {name} appears twice")));
             }

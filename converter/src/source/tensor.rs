@@ -45,10 +45,8 @@ impl TensorInfo {
 /// Bytes that a tensor of this shape takes, or what is wrong with the shape.
 pub(super) fn storage_bytes(shape: &[usize], kind: ElementKind) -> Result<u64, String> {
     let too_large = || "a number of elements that fits in memory".to_owned();
-    let elements = shape
-        .iter()
-        .try_fold(1usize, |product, &dimension| product.checked_mul(dimension))
-        .ok_or_else(too_large)?;
+    let elements =
+        shape.iter().try_fold(1usize, |product, &dimension| product.checked_mul(dimension)).ok_or_else(too_large)?;
     let columns = shape.last().copied().unwrap_or(1);
     if columns % kind.block_length() != 0 {
         let length = kind.block_length();

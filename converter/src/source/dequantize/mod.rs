@@ -5,8 +5,8 @@ mod legacy;
 mod mxfp4;
 mod plain;
 
-pub use mxfp4::mxfp4;
 pub(super) use mxfp4::PAIRS as MXFP4_PAIRS;
+pub use mxfp4::mxfp4;
 
 use super::ElementKind;
 

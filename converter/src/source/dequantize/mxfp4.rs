@@ -4,8 +4,7 @@
 pub(in super::super) const PAIRS: usize = 16;
 
 /// E2M1: one sign bit, two bits of exponent, one of mantissa.
-const VALUES: [f32; 16] =
-    [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0];
+const VALUES: [f32; 16] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0];
 
 /// Decodes the layout of Hugging Face's GPT-OSS checkpoints: `blocks` [groups, 16], `scales` [groups], giving
 /// [groups, 32]. Byte `i` of a group holds element `2 i` (low nibble) and `2 i + 1` (high).

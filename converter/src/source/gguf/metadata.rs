@@ -73,6 +73,11 @@ impl GgufMetadata {
         self.integer(key, "u64")
     }
 
+    /// An integer of any width that fits an i64.
+    pub fn get_i64(&self, key: &str) -> Result<i64, SourceError> {
+        self.integer(key, "i64")
+    }
+
     /// A finite float of either width.
     pub fn get_f32(&self, key: &str) -> Result<f32, SourceError> {
         let value = self.value(key)?;
@@ -129,8 +134,9 @@ impl GgufMetadata {
         (0..list.len())
             .map(|place| match list.integer(place) {
                 None => Err(self.wrong(key, expected, value.kind())),
-                Some(integer) => i32::try_from(integer)
-                    .map_err(|_| self.wrong(key, expected, format!("{integer} in it"))),
+                Some(integer) => {
+                    i32::try_from(integer).map_err(|_| self.wrong(key, expected, format!("{integer} in it")))
+                }
             })
             .collect()
     }
@@ -141,32 +147,21 @@ impl GgufMetadata {
     }
 
     fn value(&self, key: &str) -> Result<&Value, SourceError> {
-        self.values.get(key).ok_or_else(|| SourceError::MissingKey {
-            file: self.label.clone(),
-            key: one_line(key),
-        })
+        self.values.get(key).ok_or_else(|| SourceError::MissingKey { file: self.label.clone(), key: one_line(key) })
     }
 
-    fn integer<T: TryFrom<i128>>(
-        &self,
-        key: &str,
-        expected: &'static str,
-    ) -> Result<T, SourceError> {
+    fn integer<T: TryFrom<i128>>(&self, key: &str, expected: &'static str) -> Result<T, SourceError> {
         let value = self.value(key)?;
         let integer = match value {
             Value::Scalar(list) => list.integer(0),
             Value::Array(_) => None,
         };
         let integer = integer.ok_or_else(|| self.wrong(key, expected, value.kind()))?;
-        T::try_from(integer)
-            .map_err(|_| self.wrong(key, expected, format!("{} {integer}", value.kind())))
+        T::try_from(integer).map_err(|_| self.wrong(key, expected, format!("{} {integer}", value.kind())))
     }
 
     /// Reads `count` keys with their values.
-    pub(super) fn take<R: Read>(
-        reader: &mut Reader<'_, R>,
-        count: usize,
-    ) -> Result<Self, SourceError> {
+    pub(super) fn take<R: Read>(reader: &mut Reader<'_, R>, count: usize) -> Result<Self, SourceError> {
         let mut values = HashMap::new();
         for _ in 0..count {
             let offset = reader.offset();
@@ -186,11 +181,7 @@ impl GgufMetadata {
 }
 
 /// kind u32 | length u64 | elements.
-fn take_array<R: Read>(
-    reader: &mut Reader<'_, R>,
-    what: &str,
-    depth: usize,
-) -> Result<List, SourceError> {
+fn take_array<R: Read>(reader: &mut Reader<'_, R>, what: &str, depth: usize) -> Result<List, SourceError> {
     let offset = reader.offset();
     if depth > ARRAY_DEPTH_MAX {
         let expected = format!("arrays at most {ARRAY_DEPTH_MAX} deep");
@@ -245,11 +236,7 @@ fn fitting<R: Read>(reader: &Reader<'_, R>, count: usize, element_bytes: usize) 
     count.min((reader.remaining() / element_bytes as u64) as usize)
 }
 
-fn take_flags<R: Read>(
-    reader: &mut Reader<'_, R>,
-    what: &str,
-    count: usize,
-) -> Result<Vec<bool>, SourceError> {
+fn take_flags<R: Read>(reader: &mut Reader<'_, R>, what: &str, count: usize) -> Result<Vec<bool>, SourceError> {
     let offset = reader.offset();
     let bytes = reader.take_many(what, count, u8::from_le_bytes)?;
     if let Some(place) = bytes.iter().position(|&byte| byte > 1) {

@@ -57,11 +57,8 @@ fn parse<R: Read>(mut reader: Reader<'_, R>) -> Result<Gguf, SourceError> {
     let version_offset = reader.offset();
     let version = reader.take_u32("version")?;
     if !VERSIONS.contains(&version) {
-        let found = if VERSIONS.contains(&version.swap_bytes()) {
-            "a big-endian file".to_owned()
-        } else {
-            version.to_string()
-        };
+        let found =
+            if VERSIONS.contains(&version.swap_bytes()) { "a big-endian file".to_owned() } else { version.to_string() };
         return Err(reader.unexpected("version", version_offset, "2 or 3", found));
     }
     let tensor_count = reader.take_count("tensor count", TENSOR_COUNT_MAX)?;

@@ -127,9 +127,7 @@ impl<'a, R: Read> Reader<'a, R> {
 
     fn fill(&mut self, target: &mut [u8], what: &str) -> Result<(), SourceError> {
         self.check_left(what, target.len() as u64)?;
-        self.input
-            .read_exact(target)
-            .map_err(|source| SourceError::Io { file: self.label.to_owned(), source })?;
+        self.input.read_exact(target).map_err(|source| SourceError::Io { file: self.label.to_owned(), source })?;
         self.offset += target.len() as u64;
         Ok(())
     }

@@ -42,10 +42,7 @@ pub(super) fn take<R: Read>(
 }
 
 /// name | dimension count u32 | dimensions u64, the contiguous one first | kind u32 | offset u64 from the data's start.
-fn take_entry<R: Read>(
-    reader: &mut Reader<'_, R>,
-    alignment: u64,
-) -> Result<TensorInfo, SourceError> {
+fn take_entry<R: Read>(reader: &mut Reader<'_, R>, alignment: u64) -> Result<TensorInfo, SourceError> {
     let name = reader.take_name("tensor name", NAME_BYTES_MAX)?;
     let what = format!("tensor {name}");
     let count_offset = reader.offset();
@@ -66,9 +63,8 @@ fn take_entry<R: Read>(
         let found = format!("type {number}");
         return Err(reader.unexpected(what, kind_offset, "a known element type", found));
     };
-    let bytes = storage_bytes(&shape, kind).map_err(|expected| {
-        reader.unexpected(what.as_str(), count_offset, expected, format!("{shape:?}"))
-    })?;
+    let bytes = storage_bytes(&shape, kind)
+        .map_err(|expected| reader.unexpected(what.as_str(), count_offset, expected, format!("{shape:?}")))?;
 
     let offset_offset = reader.offset();
     let offset = reader.take_u64(&what)?;

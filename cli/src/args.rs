@@ -1,0 +1,264 @@
+//! The command line: every flag with its unit, its default and its meaning.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use hardtack::format::Encoding;
+
+use crate::size::parse_bytes;
+
+/// Bakes language models into one file under a byte budget, and runs them offline.
+#[derive(Debug, Parser)]
+#[command(version, max_term_width = 100)]
+pub struct Arguments {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Bake a checkpoint into a blob
+    Bake(BakeArguments),
+    /// Talk with a model
+    Chat(ChatArguments),
+    /// Continue a text
+    Run(RunArguments),
+    /// Show what is in a blob
+    Inspect(InspectArguments),
+    /// Judge a model
+    Eval(EvalArguments),
+    /// Measure speed beside this machine's bandwidth
+    Bench(BenchArguments),
+}
+
+#[derive(Debug, Args)]
+pub struct BakeArguments {
+    /// A Hugging Face folder (config.json, safetensors) or a GGUF file
+    pub input: PathBuf,
+    /// Where the blob goes
+    #[arg(short, long, value_name = "FILE")]
+    pub output: PathBuf,
+    /// Encoding of the matrices
+    #[arg(long, default_value = "4", value_parser = parse_encoding, value_name = "2|3|4|5|6|8|f16|bf16|f32")]
+    pub bits: Encoding,
+    /// Most bytes of the whole file: takes the most precise encoding that fits (such as 90MiB, 2.5GiB)
+    #[arg(long, conflicts_with = "bits", value_parser = parse_bytes, value_name = "BYTES")]
+    pub budget: Option<u64>,
+    /// Encoding of embeddings and head; without it, that of the matrices but at least 6 bits
+    #[arg(long, value_parser = parse_encoding, value_name = "BITS")]
+    pub head_bits: Option<Encoding>,
+}
+
+#[derive(Debug, Args)]
+pub struct EngineArguments {
+    /// Threads; 0 for as many as the processor has
+    #[arg(short, long, default_value_t = 0)]
+    pub threads: usize,
+    /// Tier of kernels (scalar, portable, avx2, neon, ...); without it, the fastest
+    #[arg(long, value_name = "NAME")]
+    pub kernels: Option<String>,
+    /// How the weights come into memory
+    #[arg(long, value_enum, default_value_t = LoadArgument::Mmap)]
+    pub load: LoadArgument,
+    /// Check every hash of the blob first, which reads the whole file
+    #[arg(long)]
+    pub verify: bool,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum LoadArgument {
+    /// Mapped from the file
+    Mmap,
+    /// Read into memory before the first token
+    Resident,
+}
+
+#[derive(Debug, Args)]
+pub struct SessionArguments {
+    /// Tokens the session can keep; 0 for the trained context, at most 4096
+    #[arg(long, default_value_t = 0, value_name = "TOKENS")]
+    pub ctx: usize,
+    /// Tokens of a prompt that are processed at once
+    #[arg(long, default_value_t = hardtack::plan::BATCH_DEFAULT, value_name = "TOKENS")]
+    pub batch: usize,
+    /// How keys and values are kept
+    #[arg(long, value_enum, default_value_t = KvArgument::F16)]
+    pub kv_type: KvArgument,
+    /// Most bytes for weights, keys and values, and buffers together: refuses to start if it needs more
+    #[arg(long, value_parser = parse_bytes, value_name = "BYTES")]
+    pub memory: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum KvArgument {
+    F16,
+    F32,
+}
+
+#[derive(Debug, Args)]
+pub struct SamplingArguments {
+    /// Divides the logits; 0 always takes the likeliest token
+    #[arg(long, default_value_t = 0.0)]
+    pub temperature: f32,
+    /// Consider this many of the likeliest tokens; 0 for all
+    #[arg(long, default_value_t = 40)]
+    pub top_k: usize,
+    /// Consider the fewest likeliest tokens whose probabilities reach this sum
+    #[arg(long, default_value_t = 0.95)]
+    pub top_p: f32,
+    /// Consider tokens at least this probable as a share of the likeliest
+    #[arg(long, default_value_t = 0.05)]
+    pub min_p: f32,
+    /// Weaken tokens among the last 64; 1 for none
+    #[arg(long, default_value_t = 1.0)]
+    pub repetition_penalty: f32,
+    /// The same seed gives the same text
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Most new tokens of an answer
+    #[arg(short = 'n', long, default_value_t = 512)]
+    pub max_tokens: usize,
+    /// End the answer where this text appears (up to 8 times)
+    #[arg(long, value_name = "TEXT")]
+    pub stop: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct ChatArguments {
+    /// The blob
+    pub blob: PathBuf,
+    /// What the model is told first
+    #[arg(long, value_name = "TEXT")]
+    pub system: Option<String>,
+    /// Print the prompt that the model's template makes of every turn
+    #[arg(long)]
+    pub show_prompt: bool,
+    #[command(flatten)]
+    pub engine: EngineArguments,
+    #[command(flatten)]
+    pub session: SessionArguments,
+    #[command(flatten)]
+    pub sampling: SamplingArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct RunArguments {
+    /// The blob
+    pub blob: PathBuf,
+    /// The text to continue
+    #[arg(short, long, value_name = "TEXT")]
+    pub prompt: String,
+    /// Put the text through the model's chat template as a user's message
+    #[arg(long)]
+    pub chat: bool,
+    #[command(flatten)]
+    pub engine: EngineArguments,
+    #[command(flatten)]
+    pub session: SessionArguments,
+    #[command(flatten)]
+    pub sampling: SamplingArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct InspectArguments {
+    /// The blob
+    pub blob: PathBuf,
+    /// Read the whole file and check every hash
+    #[arg(long)]
+    pub verify: bool,
+    /// A line for every section, not one for a layer's experts together
+    #[arg(long)]
+    pub all: bool,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct EvalArguments {
+    #[command(subcommand)]
+    pub what: Evaluation,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Evaluation {
+    /// Perplexity on a text, in windows that do not overlap
+    Ppl(PerplexityArguments),
+    /// Logits of a list of tokens, into a file
+    Logits(LogitsArguments),
+}
+
+#[derive(Debug, Args)]
+pub struct PerplexityArguments {
+    /// The blob
+    pub blob: PathBuf,
+    /// A UTF-8 text
+    #[arg(long, value_name = "FILE")]
+    pub text: PathBuf,
+    /// Tokens of a window
+    #[arg(long, default_value_t = 512, value_name = "TOKENS")]
+    pub ctx: usize,
+    /// First tokens of a window that serve as context only; half a window gives llama.cpp's figures
+    #[arg(long, default_value_t = 0, value_name = "TOKENS")]
+    pub skip: usize,
+    /// Windows; 0 for the whole text
+    #[arg(long, default_value_t = 0)]
+    pub windows: usize,
+    /// Tokens that are processed at once
+    #[arg(long, default_value_t = hardtack::plan::BATCH_DEFAULT, value_name = "TOKENS")]
+    pub batch: usize,
+    /// How keys and values are kept
+    #[arg(long, value_enum, default_value_t = KvArgument::F16)]
+    pub kv_type: KvArgument,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub engine: EngineArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct LogitsArguments {
+    /// The blob
+    pub blob: PathBuf,
+    /// A JSON array of token ids
+    #[arg(long, value_name = "FILE")]
+    pub tokens: PathBuf,
+    /// Where tensor `logits`, float32 [tokens, vocabulary], goes as safetensors
+    #[arg(long, value_name = "FILE")]
+    pub out: PathBuf,
+    /// Tokens that are processed at once
+    #[arg(long, default_value_t = hardtack::plan::BATCH_DEFAULT, value_name = "TOKENS")]
+    pub batch: usize,
+    /// How keys and values are kept
+    #[arg(long, value_enum, default_value_t = KvArgument::F32)]
+    pub kv_type: KvArgument,
+    #[command(flatten)]
+    pub engine: EngineArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct BenchArguments {
+    /// The blob
+    pub blob: PathBuf,
+    /// Tokens of the prompt
+    #[arg(short, long, default_value_t = 128, value_name = "TOKENS")]
+    pub prompt: usize,
+    /// Tokens decoded one by one
+    #[arg(short = 'n', long, default_value_t = 64, value_name = "TOKENS")]
+    pub decode: usize,
+    /// Runs, of which the median counts
+    #[arg(short, long, default_value_t = 5)]
+    pub runs: usize,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub engine: EngineArguments,
+    #[command(flatten)]
+    pub session: SessionArguments,
+}
+
+fn parse_encoding(text: &str) -> Result<Encoding, String> {
+    Encoding::from_name(text).ok_or_else(|| "expected 2, 3, 4, 5, 6, 8, f16, bf16 or f32".to_owned())
+}

@@ -1,0 +1,49 @@
+//! `hardtack bake`: a checkpoint into a blob, with progress.
+
+use anyhow::Context;
+use hardtack_converter::{BakeError, BakeOptions, Precision};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::args::BakeArguments;
+use crate::interrupt;
+use crate::output::show;
+use crate::size::show_bytes;
+
+/// Bakes as the flags say.
+pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
+    interrupt::catch()?;
+    let options = BakeOptions {
+        precision: arguments.budget.map_or(Precision::Uniform(arguments.bits), Precision::Budget),
+        head: arguments.head_bits,
+        stop: interrupt::flag(),
+    };
+    let style = "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} {msg}";
+    let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template(style).context("progress bar")?);
+    let result = hardtack_converter::bake(&arguments.input, &arguments.output, &options, &mut |progress| {
+        bar.set_length(progress.total_bytes);
+        bar.set_position(progress.done_bytes);
+        bar.set_message(progress.part.to_owned());
+    });
+    bar.finish_and_clear();
+    let baked = match result {
+        // The exit code tells; a message would be seen as a failure.
+        Err(BakeError::Interrupted) => {
+            eprintln!("interrupted: nothing was written");
+            return Ok(());
+        }
+        result => result?,
+    };
+    for warning in &baked.warnings {
+        eprintln!("warning: {warning}");
+    }
+    show(&format!(
+        "{}: {} ({} bytes), family {}, layers {}, embeddings and head {}\n",
+        arguments.output.display(),
+        show_bytes(baked.file_bytes),
+        baked.file_bytes,
+        baked.family,
+        baked.encoding.name(),
+        baked.head.name()
+    ))?;
+    Ok(())
+}

@@ -1,0 +1,32 @@
+//! Ctrl-C as a flag: long work looks at it and ends in order.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use anyhow::Context;
+
+static REQUESTED: AtomicBool = AtomicBool::new(false);
+
+/// From now on Ctrl-C sets the flag; a second one, before the flag was looked at and cleared, ends the program at once.
+pub fn catch() -> anyhow::Result<()> {
+    let handler = || {
+        if REQUESTED.swap(true, Ordering::SeqCst) {
+            std::process::exit(i32::from(crate::INTERRUPTED));
+        }
+    };
+    ctrlc::set_handler(handler).context("cannot watch for Ctrl-C")
+}
+
+/// The flag itself.
+pub fn flag() -> &'static AtomicBool {
+    &REQUESTED
+}
+
+/// Whether Ctrl-C was pressed.
+pub fn requested() -> bool {
+    REQUESTED.load(Ordering::SeqCst)
+}
+
+/// Whether Ctrl-C was pressed; the next one counts anew.
+pub fn take() -> bool {
+    REQUESTED.swap(false, Ordering::SeqCst)
+}

@@ -1,0 +1,73 @@
+//! A model as the commands open it: engine, tokenizer and sampler from the flags.
+
+use std::path::Path;
+
+use anyhow::Context;
+use hardtack::format::SectionKind;
+use hardtack::text::Tokenizer;
+use hardtack::{Engine, KvPrecision, Load, Options, Sampler, SamplerOptions, SessionOptions};
+
+use crate::args::{EngineArguments, KvArgument, LoadArgument, SamplingArguments, SessionArguments};
+
+/// Opens a blob as the flags say.
+pub fn open(blob: &Path, arguments: &EngineArguments) -> anyhow::Result<Engine> {
+    let load = match arguments.load {
+        LoadArgument::Mmap => Load::Mmap,
+        LoadArgument::Resident => Load::Resident,
+    };
+    let options = Options {
+        threads: arguments.threads,
+        kernels: arguments.kernels.clone(),
+        load,
+        verify: arguments.verify,
+    };
+    Ok(Engine::open(blob, &options)?)
+}
+
+/// One line about what runs where.
+pub fn describe(engine: &Engine) -> String {
+    let threads = engine.threads();
+    format!("kernels {}, {threads} thread{}", engine.kernels().name, if threads == 1 { "" } else { "s" })
+}
+
+/// The blob's tokenizer.
+pub fn tokenizer(engine: &Engine) -> anyhow::Result<Tokenizer> {
+    let path = engine.path().display();
+    let section = |kind: SectionKind| {
+        let missing = || format!("{path}: no {} section: this blob speaks token ids only", kind.name());
+        engine.section(kind).with_context(missing)
+    };
+    let (json, table) = (section(SectionKind::Tokenizer)?, section(SectionKind::Vocabulary)?);
+    Tokenizer::from_sections(json, table).with_context(|| format!("{path}"))
+}
+
+/// What a session is asked for.
+pub fn session_options(arguments: &SessionArguments) -> SessionOptions {
+    SessionOptions {
+        context: arguments.ctx,
+        batch: arguments.batch,
+        kv: kv(arguments.kv_type),
+        memory_max: arguments.memory,
+    }
+}
+
+/// How keys and values are kept.
+pub fn kv(argument: KvArgument) -> KvPrecision {
+    match argument {
+        KvArgument::F16 => KvPrecision::F16,
+        KvArgument::F32 => KvPrecision::F32,
+    }
+}
+
+/// A sampler as the flags say.
+pub fn sampler(engine: &Engine, arguments: &SamplingArguments) -> anyhow::Result<Sampler> {
+    let options = SamplerOptions {
+        temperature: arguments.temperature,
+        top_k: arguments.top_k,
+        top_p: arguments.top_p,
+        min_p: arguments.min_p,
+        repetition_penalty: arguments.repetition_penalty,
+        seed: arguments.seed,
+    };
+    Ok(Sampler::new(options, engine.network().spec.vocabulary as usize)?)
+}

@@ -1,0 +1,39 @@
+//! What the tests of the whole program share: the fixtures and how they are baked.
+#![allow(dead_code, reason = "every test uses a part")]
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use hardtack::format::Encoding;
+use hardtack_converter::{BakeOptions, Baked, Precision, bake};
+
+/// The reference checkpoints, or nothing, loudly, where they are not at hand.
+pub fn fixtures() -> Option<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures");
+    if folder.is_dir() {
+        return Some(folder);
+    }
+    eprintln!("SKIPPED: {} is not at hand: nothing is compared with the reference", folder.display());
+    None
+}
+
+/// Every family there is a fixture of.
+pub const FAMILIES: [&str; 10] = [
+    "llama",
+    "llama-rope3",
+    "qwen3",
+    "mixtral",
+    "olmoe",
+    "qwen2_moe",
+    "qwen3_moe",
+    "granitemoe",
+    "deepseek_v2",
+    "gpt_oss",
+];
+
+/// Bakes a checkpoint at one encoding for everything.
+pub fn bake_at(input: &Path, output: &Path, encoding: Encoding) -> Baked {
+    let stop = AtomicBool::new(false);
+    let options = BakeOptions { precision: Precision::Uniform(encoding), head: Some(encoding), stop: &stop };
+    bake(input, output, &options, &mut |_| ()).unwrap_or_else(|error| panic!("{}: {error}", input.display()))
+}

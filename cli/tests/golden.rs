@@ -1,0 +1,134 @@
+//! Every family against the logits that `transformers` gives for its fixture.
+
+mod common;
+
+use std::path::Path;
+
+use common::{FAMILIES, bake_at, fixtures};
+use hardtack::backend::tiers;
+use hardtack::format::Encoding;
+use hardtack::{Engine, KvPrecision, Options, Session, SessionOptions};
+use safetensors::SafeTensors;
+
+/// Largest difference from the reference that a logit may have.
+const TOLERANCE: f32 = 1e-3;
+
+struct Reference {
+    prompt: Vec<u32>,
+    logits: Vec<f32>,
+    greedy: Vec<u32>,
+}
+
+fn references(folder: &Path) -> Vec<Reference> {
+    let bytes = std::fs::read(folder.join("reference.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let ids = |name: String| -> Vec<u32> {
+        let data = tensors.tensor(&name).unwrap().data().chunks_exact(8);
+        data.map(|id| i64::from_le_bytes(id.try_into().unwrap()) as u32).collect()
+    };
+    (0..3)
+        .map(|index| Reference {
+            prompt: ids(format!("prompt_{index}")),
+            logits: tensors
+                .tensor(&format!("logits_{index}"))
+                .unwrap()
+                .data()
+                .chunks_exact(4)
+                .map(|value| f32::from_le_bytes(value.try_into().unwrap()))
+                .collect(),
+            greedy: ids(format!("greedy_{index}")),
+        })
+        .collect()
+}
+
+fn session(engine: &Engine, batch: usize) -> Session {
+    let options = SessionOptions { context: 128, batch, kv: KvPrecision::F32, memory_max: None };
+    engine.session(&options).unwrap()
+}
+
+fn open(blob: &Path, kernels: &str, threads: usize) -> Engine {
+    Engine::open(blob, &Options { threads, kernels: Some(kernels.to_owned()), ..Options::default() }).unwrap()
+}
+
+/// Feeds a prompt in pieces of these sizes, the last one repeated, and gives all logits.
+fn logits_in_pieces(session: &mut Session, prompt: &[u32], pieces: &[usize]) -> Vec<f32> {
+    let mut all = Vec::new();
+    let mut rest = prompt;
+    let mut sizes = pieces.iter().chain(std::iter::repeat(pieces.last().unwrap()));
+    while !rest.is_empty() {
+        let (piece, after) = rest.split_at(rest.len().min(*sizes.next().unwrap()));
+        session.feed_each(piece, |_, logits| all.extend_from_slice(logits)).unwrap();
+        rest = after;
+    }
+    all
+}
+
+fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
+    assert_eq!(a.len(), b.len());
+    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+}
+
+fn greedy(session: &mut Session, prompt: &[u32], count: usize) -> Vec<u32> {
+    let best = |logits: &[f32]| {
+        let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+        logits.iter().position(|&logit| logit == largest).unwrap() as u32
+    };
+    let mut next = best(session.feed(prompt).unwrap());
+    let mut tokens = vec![next];
+    while tokens.len() < count {
+        next = best(session.feed(&[next]).unwrap());
+        tokens.push(next);
+    }
+    tokens
+}
+
+fn check_family(family: &str) {
+    let Some(fixtures) = fixtures() else { return };
+    let folder = fixtures.join(family);
+    let scratch = tempfile::tempdir().unwrap();
+    let blob = scratch.path().join("model.tack");
+    bake_at(&folder, &blob, Encoding::F32);
+    for tier in tiers::available() {
+        for (threads, batch) in [(1, 64), (2, 32)] {
+            let engine = open(&blob, tier.name, threads);
+            for (index, reference) in references(&folder).iter().enumerate() {
+                let whole = logits_in_pieces(&mut session(&engine, batch), &reference.prompt, &[96]);
+                let error = largest_difference(&whole, &reference.logits);
+                assert!(error <= TOLERANCE, "{family}, {}, prompt {index}: logits differ by {error}", tier.name);
+                for pieces in [&[1][..], &[7], &[32], &[32, 1, 7, 1]] {
+                    let parts = logits_in_pieces(&mut session(&engine, batch), &reference.prompt, pieces);
+                    let error = largest_difference(&parts, &whole);
+                    assert!(error == 0.0, "{family}, {}, prompt {index}, pieces {pieces:?}: {error}", tier.name);
+                }
+                let tokens = greedy(&mut session(&engine, batch), &reference.prompt, reference.greedy.len());
+                assert_eq!(tokens, reference.greedy, "{family}, {}, prompt {index}", tier.name);
+            }
+        }
+    }
+}
+
+/// One test for each family, so that one that fails does not hide the others.
+macro_rules! families {
+    // `llama "llama";` becomes `#[test] fn llama() { check_family("llama") }`.
+    ($($name:ident $family:literal;)*) => {
+        $(#[test] fn $name() { check_family($family); })*
+
+        #[test]
+        fn no_family_is_left_out() {
+            assert_eq!([$($family),*], FAMILIES);
+        }
+    };
+}
+
+families! {
+    llama "llama";
+    llama_rope3 "llama-rope3";
+    qwen3 "qwen3";
+    mixtral "mixtral";
+    olmoe "olmoe";
+    qwen2_moe "qwen2_moe";
+    qwen3_moe "qwen3_moe";
+    granitemoe "granitemoe";
+    deepseek_v2 "deepseek_v2";
+    gpt_oss "gpt_oss";
+}

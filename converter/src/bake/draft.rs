@@ -1,0 +1,98 @@
+//! The blob before its weights: every section with its bytes or its sources, and where it will stand.
+
+use hardtack_format::{Encoding, Layout, SectionKey, SectionKind, SectionPlan, TensorPlan};
+use hardtack_models::{Recipe, TensorSource};
+
+use super::BakeOptions;
+use super::error::BakeError;
+use super::precision::{CANDIDATES, Choice, Precision};
+use super::provenance::{self, SourceFile};
+use crate::vocabulary::TextSections;
+
+/// What a section is made of.
+#[derive(Debug)]
+pub enum Content<'a> {
+    /// Bytes that are known.
+    Bytes(Vec<u8>),
+    /// Tensors to be read and encoded.
+    Tensors(&'a [TensorSource]),
+}
+
+/// A blob about to be written.
+#[derive(Debug)]
+pub struct Draft<'a> {
+    /// The encodings.
+    pub choice: Choice,
+    /// Contents in the order of the layout's sections.
+    pub contents: Vec<(SectionKey, Content<'a>)>,
+    /// Where everything will stand.
+    pub layout: Layout,
+}
+
+impl<'a> Draft<'a> {
+    /// Lays out the blob, at the most precise encoding that fits if a budget is given.
+    pub fn new(
+        recipe: &'a Recipe,
+        text: &TextSections,
+        sources: &[SourceFile],
+        options: &BakeOptions<'_>,
+    ) -> Result<Self, BakeError> {
+        let at = |encoding| Self::with(recipe, text, sources, Choice::new(encoding, options.head));
+        match options.precision {
+            Precision::Uniform(encoding) => at(encoding),
+            Precision::Budget(budget) => {
+                let mut smallest = (u64::MAX, Encoding::Q2);
+                for encoding in CANDIDATES {
+                    let draft = at(encoding)?;
+                    if draft.layout.file_bytes() <= budget {
+                        return Ok(draft);
+                    }
+                    smallest = smallest.min((draft.layout.file_bytes(), encoding));
+                }
+                Err(BakeError::Budget { budget, encoding: smallest.1.name(), smallest: smallest.0 })
+            }
+        }
+    }
+
+    fn with(
+        recipe: &'a Recipe,
+        text: &TextSections,
+        sources: &[SourceFile],
+        choice: Choice,
+    ) -> Result<Self, BakeError> {
+        let plain = |kind, bytes: &[u8]| (SectionKey::only(kind), Content::Bytes(bytes.to_vec()));
+        let mut contents = vec![plain(SectionKind::Spec, &recipe.spec.to_bytes())];
+        contents.extend(text.tokenizer.as_deref().map(|bytes| plain(SectionKind::Tokenizer, bytes)));
+        contents.extend(text.vocabulary.as_deref().map(|bytes| plain(SectionKind::Vocabulary, bytes)));
+        contents.extend(text.template.as_deref().map(|text| plain(SectionKind::Template, text.as_bytes())));
+        let about = provenance::section(recipe.family, &choice, sources);
+        contents.push(plain(SectionKind::Provenance, &about));
+
+        let tensors = |key, tensors: &'a [TensorSource]| (key, Content::Tensors(tensors));
+        contents.push(tensors(SectionKey::only(SectionKind::Globals), &recipe.globals));
+        for (layer, own) in (0..).zip(&recipe.layers) {
+            contents.push(tensors(SectionKey::layer(layer), &own.tensors));
+        }
+        for (layer, own) in (0..).zip(&recipe.layers) {
+            for (expert, own) in (0..).zip(&own.experts) {
+                contents.push(tensors(SectionKey::expert(layer, expert), own));
+            }
+        }
+        let plans: Vec<SectionPlan> = contents.iter().map(|(key, content)| plan(*key, content, &choice)).collect();
+        Ok(Self { choice, layout: Layout::new(&plans)?, contents })
+    }
+}
+
+fn plan(key: SectionKey, content: &Content<'_>, choice: &Choice) -> SectionPlan {
+    match content {
+        Content::Bytes(bytes) => SectionPlan::Plain { key, bytes: bytes.len() as u64 },
+        Content::Tensors(sources) => {
+            let tensors = sources.iter().map(|source| {
+                let encoding = if source.is_vector() { Encoding::Plain } else { choice.of(source.role) };
+                let &TensorSource { role, stack, rows, columns, .. } = source;
+                TensorPlan { role, encoding, stack, rows, columns }
+            });
+            SectionPlan::Tensors { key, tensors: tensors.collect() }
+        }
+    }
+}

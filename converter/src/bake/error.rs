@@ -1,0 +1,73 @@
+//! What can stop a bake.
+
+use std::path::PathBuf;
+
+use hardtack_format::FormatError;
+use hardtack_models::{FamilyError, LoadError};
+
+use crate::quantize::PanelError;
+use crate::source::SourceError;
+use crate::vocabulary::VocabularyError;
+
+/// A bake that did not come to its end; no blob was written. Every message is one line.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BakeError {
+    /// The checkpoint cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The checkpoint is of no known family, or asks for what is not supported.
+    #[error("{}: {source}", input.display())]
+    Family {
+        /// The checkpoint.
+        input: PathBuf,
+        /// What is not known.
+        source: FamilyError,
+    },
+    /// The tokenizer cannot be used.
+    #[error(transparent)]
+    Vocabulary(#[from] VocabularyError),
+    /// A tensor cannot be read.
+    #[error(transparent)]
+    Load(#[from] LoadError<SourceError>),
+    /// A tensor's weights do not fit its encoding.
+    #[error("tensor {tensor}: {source}")]
+    Weights {
+        /// Its name in the checkpoint.
+        tensor: String,
+        /// The row.
+        source: PanelError,
+    },
+    /// The network is outside the limits of the format.
+    #[error("the network does not fit the format: {0}")]
+    Format(#[from] FormatError),
+    /// No precision fits the budget.
+    #[error(
+        "a budget of {budget} bytes is too small: the smallest blob of this model, at {encoding}, takes {smallest} bytes"
+    )]
+    Budget {
+        /// The budget.
+        budget: u64,
+        /// The lowest precision.
+        encoding: &'static str,
+        /// Its size.
+        smallest: u64,
+    },
+    /// The blob cannot be written.
+    #[error("{}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The output would overwrite the input.
+    #[error("{}: the output is one of the checkpoint's own files", path.display())]
+    OverInput {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Stopped from outside.
+    #[error("interrupted: nothing was written")]
+    Interrupted,
+}

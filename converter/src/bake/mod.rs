@@ -1,0 +1,96 @@
+//! A checkpoint into a blob: what stands where is decided first, then tensor after tensor is read, encoded and written.
+
+mod draft;
+mod error;
+mod precision;
+mod provenance;
+mod write;
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use hardtack_models::recipe;
+
+use crate::bridge::{gguf_vocabulary, settings};
+use crate::source::{Checkpoint, Form};
+use crate::vocabulary::{TextSections, from_folder, from_gguf};
+
+use draft::Draft;
+pub use error::BakeError;
+pub use precision::Precision;
+
+/// How a checkpoint is baked.
+#[derive(Debug)]
+pub struct BakeOptions<'a> {
+    /// How precise the weights are.
+    pub precision: Precision,
+    /// Encoding of embeddings and head, where it is not left to `precision`.
+    pub head: Option<hardtack_format::Encoding>,
+    /// Set from elsewhere to stop: nothing is left behind then.
+    pub stop: &'a AtomicBool,
+}
+
+/// What a bake made.
+#[derive(Clone, Debug)]
+pub struct Baked {
+    /// The family of the checkpoint.
+    pub family: &'static str,
+    /// Encoding of the layers' and experts' matrices.
+    pub encoding: hardtack_format::Encoding,
+    /// Encoding of embeddings and head.
+    pub head: hardtack_format::Encoding,
+    /// Length of the blob.
+    pub file_bytes: u64,
+    /// What the person who bakes should know, one line each.
+    pub warnings: Vec<String>,
+}
+
+/// How far a bake is.
+#[derive(Clone, Copy, Debug)]
+pub struct Progress<'a> {
+    /// Bytes written.
+    pub done_bytes: u64,
+    /// Length of the whole blob.
+    pub total_bytes: u64,
+    /// What is being written.
+    pub part: &'a str,
+}
+
+/// Bakes the checkpoint at `input` into a blob at `output`, which appears complete or not at all.
+///
+/// # Errors
+/// The checkpoint cannot be read or understood, the blob cannot be written, or the budget is too small.
+pub fn bake(
+    input: &Path,
+    output: &Path,
+    options: &BakeOptions<'_>,
+    progress: &mut dyn FnMut(Progress<'_>),
+) -> Result<Baked, BakeError> {
+    let checkpoint = Checkpoint::open(input)?;
+    let recipe = recipe(settings(&checkpoint), &checkpoint)
+        .map_err(|source| BakeError::Family { input: input.to_owned(), source })?;
+    let text = text_sections(&checkpoint, recipe.spec.vocabulary)?;
+    let sources = provenance::hash_files(checkpoint.files(), options.stop)?;
+    let draft = Draft::new(&recipe, &text, &sources, options)?;
+    write::write(&checkpoint, &draft, output, options.stop, progress)?;
+    Ok(Baked {
+        family: recipe.family,
+        encoding: draft.choice.layers,
+        head: draft.choice.head,
+        file_bytes: draft.layout.file_bytes(),
+        warnings: text.warnings,
+    })
+}
+
+fn text_sections(checkpoint: &Checkpoint, vocabulary: u32) -> Result<TextSections, BakeError> {
+    match checkpoint.form() {
+        Form::HuggingFace { config, folder } => Ok(from_folder(folder, config, vocabulary)?),
+        Form::Gguf(metadata) => match gguf_vocabulary(metadata)? {
+            Some(own) => Ok(from_gguf(&own, vocabulary)?),
+            None => Ok(TextSections {
+                warnings: vec!["the file has no tokenizer: the blob will speak token ids only".to_owned()],
+                ..TextSections::default()
+            }),
+        },
+    }
+}

@@ -1,0 +1,151 @@
+//! Text sections from the tokenizer that a GGUF file carries in its metadata.
+
+use hardtack_format::vocabulary::{self, TextRules, TokenKind};
+
+use crate::vocabulary::gguf_json;
+use crate::vocabulary::piece::{Alphabet, byte_of_piece, token_bytes};
+use crate::vocabulary::pre_tokenizer::{self, PreTokenizer};
+use crate::vocabulary::rules::end_ids;
+use crate::vocabulary::{TextSections, VocabularyError};
+
+/// The `tokenizer.*` metadata of a GGUF file, as it stands there.
+#[derive(Clone, Debug, Default)]
+pub struct GgufVocabulary {
+    /// `tokenizer.ggml.model`.
+    pub model: String,
+    /// `tokenizer.ggml.pre`.
+    pub pre: Option<String>,
+    /// `tokenizer.ggml.tokens`.
+    pub tokens: Vec<String>,
+    /// `tokenizer.ggml.token_type`; may be empty: then all are normal.
+    pub kinds: Vec<i32>,
+    /// `tokenizer.ggml.scores`; only SentencePiece needs them.
+    pub scores: Vec<f32>,
+    /// `tokenizer.ggml.merges`.
+    pub merges: Vec<String>,
+    /// `tokenizer.ggml.bos_token_id`.
+    pub bos: Option<u32>,
+    /// `tokenizer.ggml.eos_token_id`.
+    pub eos: Option<u32>,
+    /// `tokenizer.ggml.eot_token_id`.
+    pub eot: Option<u32>,
+    /// `tokenizer.ggml.unknown_token_id`.
+    pub unknown: Option<u32>,
+    /// `tokenizer.ggml.padding_token_id`.
+    pub padding: Option<u32>,
+    /// `tokenizer.ggml.add_bos_token`.
+    pub add_bos: Option<bool>,
+    /// `tokenizer.ggml.add_eos_token`.
+    pub add_eos: Option<bool>,
+    /// `tokenizer.ggml.add_space_prefix`.
+    pub add_space_prefix: Option<bool>,
+    /// `tokenizer.chat_template`.
+    pub template: Option<String>,
+}
+
+/// What `tokenizer.ggml.model` and `tokenizer.ggml.pre` mean together.
+pub(super) enum Family {
+    /// `gpt2`: byte-level BPE with a list of merges.
+    ByteLevel(PreTokenizer),
+    /// `llama`: SentencePiece BPE with scores.
+    SentencePiece {
+        /// A text is encoded as if a space stood before it.
+        space_prefix: bool,
+    },
+}
+
+/// Makes the sections; `vocabulary_size` is the number of rows of the embedding, up to which the table is padded.
+pub fn from_gguf(meta: &GgufVocabulary, vocabulary_size: u32) -> Result<TextSections, VocabularyError> {
+    let mut sections = TextSections::default();
+    sections.set_template(meta.template.clone());
+    if meta.tokens.is_empty() {
+        sections.warnings.push("the GGUF file has no tokenizer: the blob will speak token ids only".into());
+        return Ok(sections);
+    }
+    let family = family(meta, &mut sections.warnings)?;
+    check_columns(meta, &family, vocabulary_size)?;
+
+    let kinds: Vec<TokenKind> = (0..meta.tokens.len()).map(|index| kind(meta, index)).collect();
+    let table = table(meta, &family, &kinds, vocabulary_size, &mut sections.warnings)?;
+    sections.vocabulary = Some(table);
+    sections.tokenizer = Some(gguf_json::write(meta, &family, &kinds, &mut sections.warnings)?);
+    Ok(sections)
+}
+
+fn family(meta: &GgufVocabulary, warnings: &mut Vec<String>) -> Result<Family, VocabularyError> {
+    match meta.model.as_str() {
+        "llama" => Ok(Family::SentencePiece { space_prefix: meta.add_space_prefix.unwrap_or(true) }),
+        "gpt2" => {
+            let name = meta.pre.as_deref().unwrap_or_else(|| {
+                warnings
+                    .push("the GGUF file does not name its pre-tokenizer: `default` is used, as llama.cpp does".into());
+                "default"
+            });
+            let known = pre_tokenizer::by_name(name);
+            known.map(Family::ByteLevel).ok_or_else(|| VocabularyError::PreTokenizer(name.into()))
+        }
+        other => Err(VocabularyError::Model(other.into())),
+    }
+}
+
+fn check_columns(meta: &GgufVocabulary, family: &Family, vocabulary_size: u32) -> Result<(), VocabularyError> {
+    let tokens = meta.tokens.len();
+    if tokens as u64 > u64::from(vocabulary_size) {
+        return Err(VocabularyError::TooManyTokens { tokenizer: tokens as u64, model: vocabulary_size });
+    }
+    let scores_needed = matches!(family, Family::SentencePiece { .. });
+    for (column, found, may_be_empty) in
+        [("token_type", meta.kinds.len(), true), ("scores", meta.scores.len(), !scores_needed)]
+    {
+        if found != tokens && !(found == 0 && may_be_empty) {
+            return Err(VocabularyError::Column { column, found, tokens });
+        }
+    }
+    Ok(())
+}
+
+/// GGUF's token types, from `llama_token_type` of llama.cpp: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte.
+fn kind(meta: &GgufVocabulary, index: usize) -> TokenKind {
+    let known = match meta.kinds.get(index) {
+        Some(2) => TokenKind::Unknown,
+        Some(3) => TokenKind::Control,
+        Some(4) => TokenKind::UserDefined,
+        Some(5) => TokenKind::Unused,
+        Some(6) => TokenKind::Byte,
+        _ => TokenKind::Normal,
+    };
+    match known {
+        TokenKind::Byte if byte_of_piece(&meta.tokens[index]).is_none() => TokenKind::Normal,
+        known => known,
+    }
+}
+
+fn table(
+    meta: &GgufVocabulary,
+    family: &Family,
+    kinds: &[TokenKind],
+    vocabulary_size: u32,
+    warnings: &mut Vec<String>,
+) -> Result<Vec<u8>, VocabularyError> {
+    let (alphabet, add_begin, strip_leading_space) = match family {
+        Family::ByteLevel(pre) => (Alphabet::ByteLevel, pre.add_begin, false),
+        Family::SentencePiece { space_prefix } => (Alphabet::SentencePiece, true, *space_prefix),
+    };
+    let tokens = meta.tokens.iter().zip(kinds).map(|(piece, &kind)| (kind, token_bytes(piece, kind, alphabet)));
+    let mut tokens: Vec<_> = tokens.collect();
+    let named: Vec<u32> = [meta.eos, meta.eot].into_iter().flatten().collect();
+    let count = tokens.len() as u64;
+    let in_table = |id: &u32| u64::from(*id) < count;
+    let begin = meta.bos.filter(in_table);
+    let end = meta.eos.filter(in_table);
+    let rules = TextRules {
+        begin,
+        end,
+        add_begin: begin.is_some() && meta.add_bos.unwrap_or(add_begin),
+        add_end: end.is_some() && meta.add_eos.unwrap_or(false),
+        strip_leading_space,
+        ends: end_ids(&named, &tokens, warnings),
+    };
+    tokens.resize(vocabulary_size as usize, (TokenKind::Unused, Vec::new()));
+    Ok(vocabulary::write(&rules, &tokens)?)
+}

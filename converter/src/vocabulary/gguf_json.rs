@@ -1,0 +1,190 @@
+//! Writes GGUF's tokenizer metadata as the `tokenizer.json` that Hugging Face would have for the same model.
+
+use std::collections::HashMap;
+
+use hardtack_format::vocabulary::TokenKind;
+use serde_json::{Map, Value, json};
+
+use crate::vocabulary::gguf::{Family, GgufVocabulary};
+use crate::vocabulary::piece::{SPACE_SIGN, byte_of_char};
+use crate::vocabulary::{VocabularyError, merges};
+
+/// The file's bytes, proven to load.
+pub(super) fn write(
+    meta: &GgufVocabulary,
+    family: &Family,
+    kinds: &[TokenKind],
+    warnings: &mut Vec<String>,
+) -> Result<Vec<u8>, VocabularyError> {
+    let ids = ids_by_piece(meta, kinds, warnings);
+    let (frame, model) = match family {
+        Family::ByteLevel(pre) => {
+            warn_about_missing_bytes(&ids, warnings);
+            let frame = json!({
+                "normalizer": pre.normalizer,
+                "pre_tokenizer": pre.pre_tokenizer,
+                "decoder": { "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true },
+            });
+            (frame, bpe(&ids, merges_of(meta, &ids)?, None, pre.ignore_merges))
+        }
+        Family::SentencePiece { space_prefix } => {
+            let merges = merges_of_scores(meta, kinds, &ids);
+            (sentence_piece_frame(*space_prefix), bpe(&ids, merges, unknown_piece(meta, kinds), false))
+        }
+    };
+    let file = json!({
+        "version": "1.0",
+        "truncation": null,
+        "padding": null,
+        "added_tokens": added_tokens(meta, kinds),
+        "normalizer": frame["normalizer"],
+        "pre_tokenizer": frame["pre_tokenizer"],
+        "post_processor": null,
+        "decoder": frame["decoder"],
+        "model": model,
+    });
+    let bytes = file.to_string().into_bytes();
+    check_loads(&bytes)?;
+    Ok(bytes)
+}
+
+/// The library must take the file now, where a person can act, not on somebody's device.
+pub(super) fn check_loads(bytes: &[u8]) -> Result<(), VocabularyError> {
+    let loaded = tokenizers::Tokenizer::from_bytes(bytes);
+    loaded.map(|_| ()).map_err(|error| VocabularyError::Library(error.to_string().replace('\n', " ")))
+}
+
+/// `model.vocab`: the first token of a name has it; a second one can be read but never written.
+fn ids_by_piece<'a>(
+    meta: &'a GgufVocabulary,
+    kinds: &[TokenKind],
+    warnings: &mut Vec<String>,
+) -> HashMap<&'a str, u32> {
+    let mut ids = HashMap::with_capacity(meta.tokens.len());
+    let mut doubles = 0;
+    for ((id, piece), kind) in (0u32..).zip(&meta.tokens).zip(kinds) {
+        if piece.is_empty() || *kind == TokenKind::Unused {
+            continue;
+        }
+        if ids.contains_key(piece.as_str()) {
+            doubles += 1;
+        } else {
+            ids.insert(piece.as_str(), id);
+        }
+    }
+    if doubles > 0 {
+        warnings.push(format!("{doubles} tokens have the same text as an earlier one and will never be written"));
+    }
+    ids
+}
+
+fn warn_about_missing_bytes(ids: &HashMap<&str, u32>, warnings: &mut Vec<String>) {
+    let is_token = |character: &char| ids.contains_key(character.encode_utf8(&mut [0; 4]) as &str);
+    let bytes = (0..0x144).filter_map(char::from_u32).filter(|character| byte_of_char(*character).is_some());
+    let missing = bytes.filter(|character| !is_token(character)).count();
+    if missing > 0 {
+        warnings.push(format!("{missing} of 256 bytes have no token: text with them cannot be encoded in full"));
+    }
+}
+
+fn merges_of<'a>(
+    meta: &'a GgufVocabulary,
+    ids: &HashMap<&str, u32>,
+) -> Result<Vec<(&'a str, &'a str)>, VocabularyError> {
+    let bad = |merge: &str, problem| VocabularyError::Field {
+        field: "tokenizer.ggml.merges",
+        problem: format!("`{}` {problem}", merge.escape_debug()),
+    };
+    let mut merges = Vec::with_capacity(meta.merges.len());
+    let mut joined = String::new();
+    for merge in &meta.merges {
+        let Some((left, right)) = merge.split_once(' ') else {
+            return Err(bad(merge, "is not two pieces with a space between"));
+        };
+        joined.clear();
+        joined.push_str(left);
+        joined.push_str(right);
+        for piece in [left, right, &joined] {
+            if !ids.contains_key(piece) {
+                return Err(bad(merge, "joins or makes a piece that is no token"));
+            }
+        }
+        merges.push((left, right));
+    }
+    Ok(merges)
+}
+
+/// Control tokens are left out: no text may become one by merging.
+fn merges_of_scores<'a>(
+    meta: &'a GgufVocabulary,
+    kinds: &[TokenKind],
+    ids: &HashMap<&str, u32>,
+) -> Vec<(&'a str, &'a str)> {
+    let text = |kind: &TokenKind| matches!(kind, TokenKind::Normal | TokenKind::UserDefined);
+    let scored = meta.tokens.iter().zip(&meta.scores).zip(kinds).filter(|(_, kind)| text(kind));
+    let pieces: Vec<(&str, f32)> = scored.map(|((piece, &score), _)| (piece.as_str(), score)).collect();
+    merges::from_scores(&pieces, ids)
+}
+
+fn unknown_piece<'a>(meta: &'a GgufVocabulary, kinds: &[TokenKind]) -> Option<&'a str> {
+    let of_kind = kinds.iter().position(|kind| *kind == TokenKind::Unknown);
+    let index = meta.unknown.map(|id| id as usize).or(of_kind)?;
+    meta.tokens.get(index).map(String::as_str).filter(|piece| !piece.is_empty())
+}
+
+fn bpe(ids: &HashMap<&str, u32>, merges: Vec<(&str, &str)>, unknown: Option<&str>, ignore_merges: bool) -> Value {
+    let mut by_id: Vec<(&str, u32)> = ids.iter().map(|(piece, id)| (*piece, *id)).collect();
+    by_id.sort_unstable_by_key(|(_, id)| *id);
+    let vocabulary: Map<String, Value> = by_id.into_iter().map(|(piece, id)| (piece.into(), id.into())).collect();
+    let sentence_piece = unknown.is_some();
+    json!({
+        "type": "BPE",
+        "dropout": null,
+        "unk_token": unknown,
+        "continuing_subword_prefix": null,
+        "end_of_word_suffix": null,
+        "fuse_unk": sentence_piece,
+        "byte_fallback": sentence_piece,
+        "ignore_merges": ignore_merges,
+        "vocab": vocabulary,
+        "merges": merges,
+    })
+}
+
+/// Normalizer and decoder of `LlamaConverter` in `transformers/convert_slow_tokenizer.py`, in its `legacy` form.
+fn sentence_piece_frame(space_prefix: bool) -> Value {
+    let mut normalizers = Vec::new();
+    let mut decoders = vec![
+        json!({ "type": "Replace", "pattern": { "String": SPACE_SIGN }, "content": " " }),
+        json!({ "type": "ByteFallback" }),
+        json!({ "type": "Fuse" }),
+    ];
+    if space_prefix {
+        normalizers.push(json!({ "type": "Prepend", "prepend": SPACE_SIGN }));
+        decoders.push(json!({ "type": "Strip", "content": " ", "start": 1, "stop": 0 }));
+    }
+    normalizers.push(json!({ "type": "Replace", "pattern": { "String": " " }, "content": SPACE_SIGN }));
+    json!({
+        "normalizer": { "type": "Sequence", "normalizers": normalizers },
+        "pre_tokenizer": null,
+        "decoder": { "type": "Sequence", "decoders": decoders },
+    })
+}
+
+fn added_tokens(meta: &GgufVocabulary, kinds: &[TokenKind]) -> Vec<Value> {
+    let mut added = Vec::new();
+    for ((id, piece), kind) in (0u32..).zip(&meta.tokens).zip(kinds) {
+        let special = match kind {
+            TokenKind::Control | TokenKind::Unknown => true,
+            TokenKind::UserDefined => false,
+            _ => continue,
+        };
+        if !piece.is_empty() {
+            added.push(json!({
+                "id": id, "content": piece, "single_word": false, "lstrip": false, "rstrip": false,
+                "normalized": false, "special": special,
+            }));
+        }
+    }
+    added
+}

@@ -1,0 +1,10 @@
+//! A blob from outside: what is written is read, what is damaged is noticed, what is hostile is refused by name.
+
+mod attacks;
+mod build;
+mod damage;
+mod document;
+mod networks;
+mod properties;
+mod seal;
+mod written;

@@ -1,0 +1,183 @@
+//! Panels of integer codes: the loop over groups and tokens, around what each encoding knows: to sum up one tile.
+
+use core::arch::x86_64::{
+    __m256, __m256i, _mm256_add_epi16, _mm256_add_epi32, _mm256_add_ps, _mm256_cvtepi32_ps, _mm256_cvtph_ps,
+    _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_set1_epi16, _mm256_set1_ps, _mm256_setzero_ps,
+    _mm256_setzero_si256,
+};
+
+use hardtack_format::encoding::{GROUP_COLUMNS, GROUP_QUADS, TILE_BIT_BYTES, TILE_HEAD_BYTES};
+use hardtack_kernels::{Activations, PanelRows};
+
+use super::memory::{broadcast_quad, load_16_bytes, store_floats};
+
+/// Sums of codes times activations, one token each: rows 0..8 and rows 8..16 of the panel.
+pub(super) type RowSums<const TOKENS: usize> = [[__m256i; 2]; TOKENS];
+/// One group of activations of each token.
+pub(super) type Inputs<'a, const TOKENS: usize> = [&'a [i8; GROUP_COLUMNS]; TOKENS];
+
+/// Bytes of a tile of codes of so many bits.
+pub(super) const fn tile_bytes(bits: usize) -> usize {
+    TILE_HEAD_BYTES + bits * TILE_BIT_BYTES
+}
+
+/// Multiplies a panel with the tokens. `unpack(tile, vector, half)` gives the codes in the fields of one vector of rows
+/// `8 * half ..`: field `i` has quad `vector + i * 16 / FIELDS` of each row. `RUN` vectors can be summed up in 16 bits.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+pub(super) fn panel_fields<const TILE_BYTES: usize, const FIELDS: usize, const RUN: usize>(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+    unpack: impl Fn(&[u8; TILE_BYTES], usize, usize) -> [__m256i; FIELDS],
+) {
+    panel_sums(
+        panel,
+        activations,
+        first_token,
+        out,
+        |tile, inputs| sum_fields::<TILE_BYTES, FIELDS, RUN, 4>(tile, inputs, &unpack),
+        |tile, inputs| sum_fields::<TILE_BYTES, FIELDS, RUN, 2>(tile, inputs, &unpack),
+        |tile, inputs| sum_fields::<TILE_BYTES, FIELDS, RUN, 1>(tile, inputs, &unpack),
+    );
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn sum_fields<const TILE_BYTES: usize, const FIELDS: usize, const RUN: usize, const TOKENS: usize>(
+    tile: &[u8; TILE_BYTES],
+    inputs: Inputs<'_, TOKENS>,
+    unpack: &impl Fn(&[u8; TILE_BYTES], usize, usize) -> [__m256i; FIELDS],
+) -> RowSums<TOKENS> {
+    let quads_apart = GROUP_QUADS / FIELDS;
+    let mut wide = no_sums();
+    for run in 0..quads_apart / RUN {
+        let mut narrow = no_sums::<TOKENS>();
+        for vector in run * RUN..(run + 1) * RUN {
+            for half in 0..2 {
+                let fields = unpack(tile, vector, half);
+                for field in 0..FIELDS {
+                    for token in 0..TOKENS {
+                        let quad = broadcast_quad(inputs[token], vector + field * quads_apart);
+                        narrow[token][half] = add_products(narrow[token][half], fields[field], quad);
+                    }
+                }
+            }
+        }
+        add_wide(&mut wide, narrow);
+    }
+    wide
+}
+
+/// Multiplies a panel with the tokens, four, two or one at a time: unpacking the codes costs about as much as multiplying
+/// them with one token. `four`, `two` and `one` give the exact code sums of one tile.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+pub(super) fn panel_sums<const TILE_BYTES: usize>(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+    four: impl Fn(&[u8; TILE_BYTES], Inputs<'_, 4>) -> RowSums<4>,
+    two: impl Fn(&[u8; TILE_BYTES], Inputs<'_, 2>) -> RowSums<2>,
+    one: impl Fn(&[u8; TILE_BYTES], Inputs<'_, 1>) -> RowSums<1>,
+) {
+    let (tiles, rest) = panel.as_chunks();
+    assert!(tiles.len() == activations.groups() && rest.is_empty(), "one panel");
+    let mut token = first_token;
+    let (fours, out) = out.as_chunks_mut();
+    for out in fours {
+        tokens(tiles, activations, token, out, &four);
+        token += 4;
+    }
+    let (twos, ones) = out.as_chunks_mut();
+    for out in twos {
+        tokens(tiles, activations, token, out, &two);
+        token += 2;
+    }
+    for out in ones.as_chunks_mut().0 {
+        tokens(tiles, activations, token, out, &one);
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn tokens<const TILE_BYTES: usize, const TOKENS: usize>(
+    tiles: &[[u8; TILE_BYTES]],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows; TOKENS],
+    sums: &impl Fn(&[u8; TILE_BYTES], Inputs<'_, TOKENS>) -> RowSums<TOKENS>,
+) {
+    let groups = tiles.len();
+    let mut codes: [&[[i8; GROUP_COLUMNS]]; TOKENS] = [&[]; TOKENS];
+    let mut input_scales: [&[f32]; TOKENS] = [&[]; TOKENS];
+    let mut input_sums: [&[f32]; TOKENS] = [&[]; TOKENS];
+    for token in 0..TOKENS {
+        let (token_codes, scales, sums) = activations.token_codes(first_token + token);
+        // Cut to the one length, so that the loop below needs no checks.
+        codes[token] = &token_codes.as_chunks().0[..groups];
+        input_scales[token] = &scales[..groups];
+        input_sums[token] = &sums[..groups];
+    }
+    let mut rows = [[_mm256_setzero_ps(); 2]; TOKENS];
+    for group in 0..groups {
+        let tile = &tiles[group];
+        let mut inputs = [&codes[0][group]; TOKENS];
+        for token in 1..TOKENS {
+            inputs[token] = &codes[token][group];
+        }
+        let code_sums = sums(tile, inputs);
+        for half in 0..2 {
+            let scale = load_halves_at(tile, half * 16);
+            let minimum = load_halves_at(tile, 32 + half * 16);
+            for token in 0..TOKENS {
+                // In the order of operations that `PanelFn` fixes, and never fused.
+                let code_sum = _mm256_cvtepi32_ps(code_sums[token][half]);
+                let scaled = _mm256_mul_ps(_mm256_mul_ps(code_sum, _mm256_set1_ps(input_scales[token][group])), scale);
+                let offset = _mm256_mul_ps(_mm256_set1_ps(input_sums[token][group]), minimum);
+                rows[token][half] = _mm256_add_ps(rows[token][half], _mm256_add_ps(scaled, offset));
+            }
+        }
+    }
+    for token in 0..TOKENS {
+        let (halves, _) = out[token].as_chunks_mut();
+        store_floats(&mut halves[0], rows[token][0]);
+        store_floats(&mut halves[1], rows[token][1]);
+    }
+}
+
+/// Eight half floats of a tile's head.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn load_halves_at<const BYTES: usize>(tile: &[u8; BYTES], at: usize) -> __m256 {
+    _mm256_cvtph_ps(load_16_bytes(tile[at..].first_chunk().expect("within the head")))
+}
+
+/// Adds codes times activations to sums of 16 bits, two of them for each row.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+pub(super) fn add_products(sums: __m256i, codes: __m256i, inputs: __m256i) -> __m256i {
+    _mm256_add_epi16(sums, _mm256_maddubs_epi16(codes, inputs))
+}
+
+/// Adds each row's two sums of 16 bits to its sum of 32 bits.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+pub(super) fn add_wide<const TOKENS: usize>(wide: &mut RowSums<TOKENS>, narrow: RowSums<TOKENS>) {
+    let ones = _mm256_set1_epi16(1);
+    for token in 0..TOKENS {
+        for half in 0..2 {
+            let pairs = _mm256_madd_epi16(narrow[token][half], ones);
+            wide[token][half] = _mm256_add_epi32(wide[token][half], pairs);
+        }
+    }
+}
+
+/// Sums of nothing.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+pub(super) fn no_sums<const TOKENS: usize>() -> RowSums<TOKENS> {
+    [[_mm256_setzero_si256(); 2]; TOKENS]
+}

@@ -1,0 +1,84 @@
+//! Panels of floats: the loop over columns and tokens, around what each encoding knows: to widen eight rows of a column.
+
+use core::arch::x86_64::{__m256, _mm256_add_ps, _mm256_fmadd_ps, _mm256_set1_ps, _mm256_setzero_ps};
+
+use hardtack_kernels::{Activations, PanelRows};
+
+use super::memory::store_floats;
+
+/// Sums of even and of odd columns: two chains hide the latency of the multiplication, and their order does not depend on
+/// how many tokens are multiplied together.
+const CHAINS: usize = 2;
+
+/// Multiplies a panel with the tokens. `BYTES` are those of eight rows of a column, which `widen` turns into floats.
+///
+/// One token takes all 16 rows at once and so reads the panel in order. Four tokens take eight rows, then the other eight:
+/// sums for more would not fit in the registers.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+pub(super) fn panel_floats<const BYTES: usize>(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+    widen: impl Fn(&[u8; BYTES]) -> __m256,
+) {
+    // [columns, 2] halves of columns, of eight rows each
+    let (halves, rest) = panel.as_chunks();
+    assert!(halves.len() == 2 * activations.columns && rest.is_empty(), "one panel");
+    let mut token = first_token;
+    let (fours, ones) = out.as_chunks_mut();
+    for out in fours {
+        tokens::<BYTES, 4, 1>(halves, 0, activations, token, out, &widen);
+        tokens::<BYTES, 4, 1>(halves, 1, activations, token, out, &widen);
+        token += 4;
+    }
+    for out in ones.as_chunks_mut().0 {
+        tokens::<BYTES, 1, 2>(halves, 0, activations, token, out, &widen);
+        token += 1;
+    }
+}
+
+/// Multiplies `HALVES` halves from `first_half` of every column with these tokens.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn tokens<const BYTES: usize, const TOKENS: usize, const HALVES: usize>(
+    columns: &[[u8; BYTES]],
+    first_half: usize,
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows; TOKENS],
+    widen: &impl Fn(&[u8; BYTES]) -> __m256,
+) {
+    let mut inputs: [&[f32]; TOKENS] = [&[]; TOKENS];
+    for token in 0..TOKENS {
+        inputs[token] = &activations.token_floats(first_token + token)[..columns.len() / 2];
+    }
+    let mut sums = [[[_mm256_setzero_ps(); CHAINS]; HALVES]; TOKENS];
+    let mut add_column = |column: usize, chain: usize| {
+        let (halves, _) = columns[column * 2..].as_chunks::<2>();
+        for half in 0..HALVES {
+            let weights = widen(&halves[0][first_half + half]);
+            for token in 0..TOKENS {
+                let input = _mm256_set1_ps(inputs[token][column]);
+                sums[token][half][chain] = _mm256_fmadd_ps(weights, input, sums[token][half][chain]);
+            }
+        }
+    };
+    let whole = columns.len() / 2 / CHAINS * CHAINS;
+    for first in (0..whole).step_by(CHAINS) {
+        for chain in 0..CHAINS {
+            add_column(first + chain, chain);
+        }
+    }
+    for column in whole..columns.len() / 2 {
+        add_column(column, column - whole);
+    }
+    for token in 0..TOKENS {
+        let (rows, _) = out[token].as_chunks_mut();
+        for half in 0..HALVES {
+            let [even, odd] = sums[token][half];
+            store_floats(&mut rows[first_half + half], _mm256_add_ps(even, odd));
+        }
+    }
+}

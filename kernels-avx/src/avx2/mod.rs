@@ -1,0 +1,47 @@
+//! The table of the AVX2 tier. It is private, and `crate::avx2()` gives it out only where the processor has the features:
+//! that is what every entry's `unsafe` call relies on.
+
+mod codes;
+mod elementwise;
+mod exp;
+mod floats;
+mod memory;
+mod panel_bf16;
+mod panel_f16;
+mod panel_f32;
+mod panel_q2;
+mod panel_q3;
+mod panel_q4;
+mod panel_q5;
+mod panel_q6;
+mod panel_q8;
+mod quantize;
+mod sums;
+
+use hardtack_kernels::KernelTable;
+
+pub(crate) static TABLE: KernelTable = KernelTable {
+    name: "avx2",
+    panels: [
+        panel_f32::panel_f32,
+        panel_f16::panel_f16,
+        panel_bf16::panel_bf16,
+        panel_q2::panel_q2,
+        panel_q3::panel_q3,
+        panel_q4::panel_q4,
+        panel_q5::panel_q5,
+        panel_q6::panel_q6,
+        panel_q8::panel_q8,
+    ],
+    quantize: quantize::quantize,
+    sum_squares: sums::sum_squares,
+    scale_gain: elementwise::scale_gain,
+    dot: sums::dot,
+    dot_f16: sums::dot_f16,
+    add_scaled: elementwise::add_scaled,
+    add_scaled_f16: elementwise::add_scaled_f16,
+    exp_sum: exp::exp_sum,
+    maximum: sums::maximum,
+    silu_multiply: exp::silu_multiply,
+    clamped_swiglu: exp::clamped_swiglu,
+};

@@ -1,0 +1,106 @@
+//! Walks the tiles of a panel of codes, and turns a tile's sums of codes into numbers: what both tiers share.
+
+use std::arch::aarch64::*;
+use std::arch::asm;
+use std::array::from_fn;
+
+use hardtack_format::encoding::{GROUP_COLUMNS, GROUP_QUADS, PANEL_ROWS, TILE_BIT_BYTES, TILE_HEAD_BYTES};
+use hardtack_kernels::{Activations, PanelRows};
+
+use super::lanes::{load, load_half_bytes, store};
+
+/// Tokens that share the unpacking of a tile.
+pub(super) const TOKENS: usize = 4;
+/// Bytes of a register.
+pub(super) const REGISTER_BYTES: usize = 16;
+/// Rows whose quads fill a register, one in each lane.
+pub(super) const BLOCK_ROWS: usize = 4;
+/// Blocks of rows in a tile, and so registers in a plane's vector.
+pub(super) const BLOCKS: usize = PANEL_ROWS / BLOCK_ROWS;
+/// Registers of a tile's scales and minima, which stand in front of its planes.
+pub(super) const HEAD: usize = TILE_HEAD_BYTES / REGISTER_BYTES;
+/// Registers that one bit of the code takes in a tile.
+pub(super) const BIT: usize = TILE_BIT_BYTES / REGISTER_BYTES;
+
+const _: () = assert!(BLOCKS * BLOCK_ROWS == PANEL_ROWS && HEAD == 4 && BIT == 8);
+
+/// A tile, register by register.
+pub(super) type Tile<const REGISTERS: usize> = [[u8; REGISTER_BYTES]; REGISTERS];
+/// The codes of a block of rows: in register `quad` and lane `row`, four columns.
+pub(super) type BlockCodes = [int8x16_t; GROUP_QUADS];
+
+/// One token's activations of one group of columns.
+#[derive(Clone, Copy)]
+pub(super) struct Group<'a> {
+    pub(super) codes: &'a [[i8; REGISTER_BYTES]; GROUP_COLUMNS / REGISTER_BYTES],
+    pub(super) scale: f32,
+    pub(super) sum: f32,
+}
+
+/// Calls `step` with each tile of the panel and the same columns of some tokens.
+///
+/// It is without target features, and always inlined, so that `step` can be a closure of a function that has some.
+#[inline(always)]
+pub(super) fn each_tile<const REGISTERS: usize, const COUNT: usize>(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    mut step: impl FnMut(&Tile<REGISTERS>, &[Group<'_>; COUNT]),
+) {
+    let groups = activations.groups();
+    let tiles = panel.as_chunks::<REGISTER_BYTES>().0.as_chunks::<REGISTERS>().0;
+    assert!(panel.len() == groups * REGISTERS * REGISTER_BYTES && tiles.len() == groups, "one panel");
+    let tokens: [_; COUNT] = from_fn(|token| {
+        let (codes, scales, sums) = activations.token_codes(first_token + token);
+        let codes = codes.as_chunks::<REGISTER_BYTES>().0.as_chunks().0;
+        assert!(codes.len() == groups && scales.len() == groups && sums.len() == groups, "one token");
+        (codes, scales, sums)
+    });
+    for (at, tile) in tiles.iter().enumerate() {
+        let group = tokens.map(|(codes, scales, sums)| Group { codes: &codes[at], scale: scales[at], sum: sums[at] });
+        step(tile, &group);
+    }
+}
+
+/// Adds a block of rows of a tile to the rows of some tokens: `(code_sum * group.scale) * scale + group.sum * minimum`,
+/// rounded after each operation as scalar does.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn add_block<const REGISTERS: usize, const COUNT: usize>(
+    tile: &Tile<REGISTERS>,
+    block: usize,
+    code_sums: [int32x4_t; COUNT],
+    group: &[Group<'_>; COUNT],
+    out: &mut [PanelRows; COUNT],
+) {
+    let halves: &[[u8; 8]; 2 * BLOCKS] = tile.as_flattened().as_chunks().0.first_chunk().expect("a tile has a head");
+    let scale = load_half_bytes(&halves[block]);
+    let minimum = load_half_bytes(&halves[BLOCKS + block]);
+    // By index: the compiler does not unroll a loop over three zipped arrays, and keeps them in memory.
+    for token in 0..COUNT {
+        let rows = &mut out[token].as_chunks_mut::<BLOCK_ROWS>().0[block];
+        let product = vmulq_f32(vmulq_n_f32(vcvtq_f32_s32(code_sums[token]), group[token].scale), scale);
+        let addend = vaddq_f32(product, vmulq_n_f32(minimum, group[token].sum));
+        store(rows, vaddq_f32(load(rows), addend));
+    }
+}
+
+/// All bits flipped.
+///
+/// In assembly, as LLVM turns a test of a flipped bit into two instructions where one (`cmtst`) would do, and a plane of
+/// bits is flipped once but tested eight times.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn flip(bits: uint8x16_t) -> uint8x16_t {
+    let flipped;
+    // SAFETY: this is an instruction of NEON, which touches nothing but the registers named here.
+    unsafe {
+        asm!(
+            "mvn {flipped:v}.16b, {bits:v}.16b",
+            flipped = lateout(vreg) flipped,
+            bits = in(vreg) bits,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    flipped
+}

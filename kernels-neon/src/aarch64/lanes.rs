@@ -1,0 +1,63 @@
+//! Between memory and registers: the crate's only loads and stores, on arrays of just a register's size.
+
+use std::arch::aarch64::*;
+
+use half::f16;
+
+/// 16 bytes.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn load_bytes(bytes: &[u8; 16]) -> uint8x16_t {
+    // SAFETY: the array is 16 bytes that may be read, and the load asks for no alignment.
+    unsafe { vld1q_u8(bytes.as_ptr()) }
+}
+
+/// 16 signed bytes.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn load_codes(codes: &[i8; 16]) -> int8x16_t {
+    // SAFETY: the array is 16 bytes that may be read, and the load asks for no alignment.
+    unsafe { vld1q_s8(codes.as_ptr()) }
+}
+
+/// 16 signed bytes.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn store_codes(out: &mut [i8; 16], codes: int8x16_t) {
+    // SAFETY: the array is 16 bytes that may be written, and the store asks for no alignment.
+    unsafe { vst1q_s8(out.as_mut_ptr(), codes) }
+}
+
+/// Four floats.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn load(values: &[f32; 4]) -> float32x4_t {
+    // SAFETY: the array is four floats that may be read.
+    unsafe { vld1q_f32(values.as_ptr()) }
+}
+
+/// Four floats.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn store(out: &mut [f32; 4], values: float32x4_t) {
+    // SAFETY: the array is four floats that may be written.
+    unsafe { vst1q_f32(out.as_mut_ptr(), values) }
+}
+
+/// Four half floats, widened, which is exact.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn load_halves(values: &[f16; 4]) -> float32x4_t {
+    // SAFETY: the array is four half floats that may be read, each a transparent `u16`.
+    let bits = unsafe { vld1_u16(values.as_ptr().cast()) };
+    vcvt_f32_f16(vreinterpret_f16_u16(bits))
+}
+
+/// Four little-endian half floats, widened, which is exact.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn load_half_bytes(bytes: &[u8; 8]) -> float32x4_t {
+    // SAFETY: the array is 8 bytes that may be read, and the load asks for no alignment.
+    let bits = unsafe { vld1_u8(bytes.as_ptr()) };
+    vcvt_f32_f16(vreinterpret_f16_u8(bits))
+}

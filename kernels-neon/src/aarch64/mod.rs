@@ -1,0 +1,120 @@
+//! The tables of the tiers, each given out only where the processor has what its kernels use.
+//!
+//! Kernels are safe `#[target_feature]` functions, and become plain function pointers only inside a function with the
+//! same features: the one that builds their table. So a table in hand is the proof that its entries may be called.
+
+mod codes;
+mod codes_dotprod;
+mod codes_neon;
+
+mod exponentials;
+mod floats;
+mod lanes;
+mod panel_bf16;
+mod panel_f16;
+mod panel_f32;
+mod panel_q2;
+mod panel_q3;
+mod panel_q4;
+mod panel_q5;
+mod panel_q6;
+mod panel_q8;
+mod quantize;
+mod vectors;
+
+use std::arch::is_aarch64_feature_detected;
+
+use hardtack_kernels::KernelTable;
+
+/// The tier that needs no more than NEON; nothing where even that is missing.
+pub fn neon() -> Option<&'static KernelTable> {
+    // SAFETY: the table is given out in the next line, only where NEON was found.
+    static TABLE: KernelTable = unsafe { neon_table() };
+    is_aarch64_feature_detected!("neon").then_some(&TABLE)
+}
+
+/// The tier that multiplies codes by `sdot`; nothing where the processor has no such instruction.
+pub fn dotprod() -> Option<&'static KernelTable> {
+    // SAFETY: the table is given out in the next line, only where both features were found.
+    static TABLE: KernelTable = unsafe { dotprod_table() };
+    (is_aarch64_feature_detected!("neon") && is_aarch64_feature_detected!("dotprod")).then_some(&TABLE)
+}
+
+#[target_feature(enable = "neon")]
+const fn neon_table() -> KernelTable {
+    KernelTable {
+        name: "neon",
+        panels: [
+            panel_f32::neon,
+            panel_f16::neon,
+            panel_bf16::neon,
+            panel_q2::neon,
+            panel_q3::neon,
+            panel_q4::neon,
+            panel_q5::neon,
+            panel_q6::neon,
+            panel_q8::neon,
+        ],
+        quantize: quantize::quantize,
+        sum_squares: vectors::sum_squares,
+        scale_gain: vectors::scale_gain,
+        dot: vectors::dot,
+        dot_f16: vectors::dot_f16,
+        add_scaled: vectors::add_scaled,
+        add_scaled_f16: vectors::add_scaled_f16,
+        exp_sum: exponentials::exp_sum,
+        maximum: vectors::maximum,
+        silu_multiply: exponentials::silu_multiply,
+        clamped_swiglu: exponentials::clamped_swiglu,
+    }
+}
+
+#[target_feature(enable = "neon,dotprod")]
+const fn dotprod_table() -> KernelTable {
+    KernelTable {
+        name: "neon+dotprod",
+        panels: [
+            panel_f32::neon,
+            panel_f16::neon,
+            panel_bf16::neon,
+            panel_q2::dotprod,
+            panel_q3::dotprod,
+            panel_q4::dotprod,
+            panel_q5::dotprod,
+            panel_q6::dotprod,
+            panel_q8::dotprod,
+        ],
+        ..neon_table()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hardtack_kernels::check::{check, wrong_lengths};
+    use std::io::Write;
+    use std::panic::{AssertUnwindSafe, catch_unwind};
+
+    fn hold(table: Option<&KernelTable>, name: &str) {
+        let Some(table) = table else {
+            // Straight to the stream, as the test runner hides what `eprintln!` prints in a test that passes.
+            let line = format!("SKIPPED: this processor lacks {name}, whose kernels were not checked\n");
+            return std::io::stderr().write_all(line.as_bytes()).expect("standard error");
+        };
+        assert_eq!(table.name, name);
+        check(table);
+        wrong_lengths(table, |what, call| {
+            assert!(catch_unwind(AssertUnwindSafe(call)).is_err(), "{name}: accepts wrong {what}");
+        });
+    }
+
+    #[test]
+    fn neon_holds() {
+        hold(neon(), "neon");
+    }
+
+    #[test]
+    fn dotprod_holds() {
+        hold(dotprod(), "neon+dotprod");
+    }
+}

@@ -1,0 +1,102 @@
+//! Granite MoE: four scalar multipliers, and all experts of a layer in two tensors.
+
+use hardtack_format::Role;
+use hardtack_format::spec::{ExpertsSpec, GateKind, HeadNorm, LayerSpec, ModelSpec};
+
+use crate::basics::mixture;
+use crate::config::Config;
+use crate::draft::{Draft, plain};
+use crate::error::FamilyError;
+use crate::gguf::{self, Pairs};
+use crate::hub;
+use crate::metadata::Metadata;
+use crate::rope_settings::YarnRule;
+use crate::select::Selection;
+use crate::slots::{Place, Slot};
+use crate::source::{Names, Source};
+
+pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyError> {
+    config.refuse_watched(&[
+        "attention_bias",
+        "attention_multiplier",
+        "embedding_multiplier",
+        "logits_scaling",
+        "residual_multiplier",
+    ])?;
+    config.only_text("position_embedding_type", "rope")?;
+    let basics = hub::basics(config, 10_000.0)?;
+    let experts = ExpertsSpec {
+        count: hub::count_of(config, "num_local_experts", "num_experts")?,
+        chosen: config.count("num_experts_per_tok")?,
+        inner: config.count("intermediate_size")?,
+        shared_inner: 0,
+        gate: GateKind::SoftmaxChosen,
+        routed_scale: 1.0,
+    };
+    let mut attention = basics.attention(HeadNorm::None, 0);
+    attention.score_scale = config.number("attention_multiplier")? as f32;
+    let spec = ModelSpec {
+        embedding_scale: config.number("embedding_multiplier")? as f32,
+        residual_scale: config.number("residual_multiplier")? as f32,
+        logit_scale: (1.0 / config.positive("logits_scaling")?) as f32,
+        ..basics.spec(|_| LayerSpec { attention, feed_forward: mixture(experts) })
+    };
+    let count = experts.count as usize;
+    Ok(Draft {
+        family: "granitemoe",
+        spec,
+        head: basics.head,
+        frequencies: basics.rope.frequencies(),
+        frequency_divisors: None,
+        optional: hub::attention_biases(config)?,
+        locate: Box::new(move |slot| source(slot, count)),
+    })
+}
+
+fn source(slot: &Slot, count: usize) -> Source {
+    let (rows, columns) = (slot.rows as usize, slot.columns as usize);
+    match (slot.place, slot.role) {
+        (Place::Layer(layer), Role::Gate) => {
+            plain(format!("model.layers.{layer}.block_sparse_moe.router.layer.weight"), slot)
+        }
+        (Place::Expert(layer, expert), Role::Down) => {
+            let name = format!("model.layers.{layer}.block_sparse_moe.output_linear.weight");
+            Source::Stored(Selection::one_of(name, expert as usize, count, rows, columns))
+        }
+        // `input_linear` is [experts, 2 * inner, hidden]: the gate's rows, then up's.
+        (Place::Expert(layer, expert), role) => {
+            let name = format!("model.layers.{layer}.block_sparse_moe.input_linear.weight");
+            let both = Selection::one_of(name, expert as usize, count, 2 * rows, columns);
+            Source::Stored(both.every_row(if role == Role::Up { rows } else { 0 }, 1, rows))
+        }
+        _ => hub::source(slot),
+    }
+}
+
+pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft, FamilyError> {
+    const SCALES: [&str; 4] = ["attention.scale", "embedding_scale", "logit_scale", "residual_scale"];
+    let renormalized = "expert_weights_norm";
+    metadata.refuse_watched(&[SCALES.as_slice(), &[renormalized]].concat())?;
+    if !metadata.flag(renormalized, true)? {
+        return Err(metadata.unsupported(renormalized, "true"));
+    }
+    let basics = gguf::basics(metadata, names, YarnRule::Rounded)?;
+    let experts = ExpertsSpec {
+        count: metadata.count("expert_count")?,
+        chosen: metadata.count("expert_used_count")?,
+        inner: metadata.count("feed_forward_length")?,
+        shared_inner: 0,
+        gate: GateKind::SoftmaxChosen,
+        routed_scale: 1.0,
+    };
+    let mut attention = basics.attention(HeadNorm::None, 0);
+    attention.score_scale = metadata.positive("attention.scale")? as f32;
+    let spec = ModelSpec {
+        embedding_scale: metadata.positive("embedding_scale")? as f32,
+        residual_scale: metadata.positive("residual_scale")? as f32,
+        logit_scale: (1.0 / metadata.positive("logit_scale")?) as f32,
+        ..basics.spec(|_| LayerSpec { attention, feed_forward: mixture(experts) })
+    };
+    let pairs = Pairs::SideBySide { head_dim: basics.head_dim };
+    Ok(gguf::draft("granitemoe", &basics, spec, names, &[], gguf::locate(pairs, experts.count)))
+}

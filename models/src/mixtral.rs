@@ -1,0 +1,89 @@
+//! Mixtral: Mistral's attention, and experts named `w1` (gate), `w2` (down) and `w3` (up).
+
+use hardtack_format::Role;
+use hardtack_format::spec::{ExpertsSpec, GateKind, HeadNorm, LayerSpec};
+
+use crate::basics::mixture;
+use crate::config::Config;
+use crate::draft::{Draft, plain};
+use crate::error::FamilyError;
+use crate::gguf::{self, Pairs};
+use crate::metadata::Metadata;
+use crate::rope_settings::YarnRule;
+use crate::slots::{Place, Slot};
+use crate::source::{Names, Source};
+use crate::{hub, mistral};
+
+pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyError> {
+    config.refuse_watched(&["sliding_window"])?;
+    let basics = hub::basics(config, 1_000_000.0)?;
+    let windows = mistral::windows(config, basics.layer_count)?;
+    let experts = ExpertsSpec {
+        count: hub::count_of(config, "num_local_experts", "num_experts")?,
+        chosen: config.count("num_experts_per_tok")?,
+        inner: config.count("intermediate_size")?,
+        shared_inner: 0,
+        gate: GateKind::SoftmaxChosen,
+        routed_scale: 1.0,
+    };
+    let spec = basics.spec(|layer| LayerSpec {
+        attention: basics.attention(HeadNorm::None, windows[layer as usize]),
+        feed_forward: mixture(experts),
+    });
+    Ok(Draft {
+        family: "mixtral",
+        spec,
+        head: basics.head,
+        frequencies: basics.rope.frequencies(),
+        frequency_divisors: None,
+        optional: Vec::new(),
+        locate: Box::new(source),
+    })
+}
+
+fn source(slot: &Slot) -> Source {
+    let name = match (slot.place, slot.role) {
+        (Place::Layer(layer), Role::Gate) => format!("model.layers.{layer}.block_sparse_moe.gate.weight"),
+        (Place::Expert(layer, expert), role) => {
+            let part = match role {
+                Role::Gated => "w1",
+                Role::Down => "w2",
+                _ => "w3",
+            };
+            format!("model.layers.{layer}.block_sparse_moe.experts.{expert}.{part}.weight")
+        }
+        _ => hub::name(slot),
+    };
+    plain(name, slot)
+}
+
+/// Architecture `llama` with experts.
+pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft, FamilyError> {
+    metadata.refuse_watched(&[])?;
+    let basics = gguf::basics(metadata, names, YarnRule::Rounded)?;
+    let experts = ExpertsSpec {
+        count: metadata.count("expert_count")?,
+        chosen: metadata.count("expert_used_count")?,
+        inner: metadata.count("feed_forward_length")?,
+        shared_inner: 0,
+        gate: GateKind::SoftmaxChosen,
+        routed_scale: 1.0,
+    };
+    let attention = basics.attention(HeadNorm::None, 0);
+    let spec = basics.spec(|_| LayerSpec { attention, feed_forward: mixture(experts) });
+    let pairs = Pairs::SideBySide { head_dim: basics.head_dim };
+    // Files from before experts were joined (llama.cpp pull request 6505) have a tensor for each.
+    let separate = names.shape("blk.0.ffn_gate.0.weight").is_some();
+    let locate = move |slot: &Slot| match (slot.place, slot.role) {
+        (Place::Expert(layer, expert), role) if separate => {
+            let part = match role {
+                Role::Gated => "ffn_gate",
+                Role::Down => "ffn_down",
+                _ => "ffn_up",
+            };
+            plain(format!("blk.{layer}.{part}.{expert}.weight"), slot)
+        }
+        _ => gguf::source(slot, pairs, experts.count),
+    };
+    Ok(gguf::draft("mixtral", &basics, spec, names, &[], Box::new(locate)))
+}

@@ -1,0 +1,42 @@
+//! Qwen3: dense, each head of queries and keys normalized.
+
+use hardtack_format::spec::{HeadNorm, LayerSpec};
+
+use crate::basics::dense;
+use crate::config::Config;
+use crate::draft::Draft;
+use crate::error::FamilyError;
+use crate::gguf::{self, Pairs};
+use crate::hub;
+use crate::metadata::Metadata;
+use crate::rope_settings::YarnRule;
+use crate::source::Names;
+
+pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyError> {
+    config.refuse_watched(&["attention_bias", "sliding_window", "use_sliding_window"])?;
+    let basics = hub::basics(config, 10_000.0)?;
+    let inner = config.count("intermediate_size")?;
+    let windows = hub::qwen_windows(config, basics.layer_count)?;
+    let spec = basics.spec(|layer| LayerSpec {
+        attention: basics.attention(HeadNorm::PerHead, windows[layer as usize]),
+        feed_forward: dense(inner),
+    });
+    Ok(Draft {
+        family: "qwen3",
+        spec,
+        head: basics.head,
+        frequencies: basics.rope.frequencies(),
+        frequency_divisors: None,
+        optional: hub::attention_biases(config)?,
+        locate: Box::new(hub::source),
+    })
+}
+
+pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft, FamilyError> {
+    metadata.refuse_watched(&[])?;
+    let basics = gguf::basics(metadata, names, YarnRule::Rounded)?;
+    let inner = metadata.count("feed_forward_length")?;
+    let attention = basics.attention(HeadNorm::PerHead, 0);
+    let spec = basics.spec(|_| LayerSpec { attention, feed_forward: dense(inner) });
+    Ok(gguf::draft("qwen3", &basics, spec, names, &[], gguf::locate(Pairs::Halves, 0)))
+}

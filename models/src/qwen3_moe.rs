@@ -1,0 +1,64 @@
+//! Qwen3-MoE: Qwen3's attention over routed experts, with dense layers where the settings say so.
+
+use hardtack_format::spec::{ExpertsSpec, HeadNorm, LayerSpec};
+
+use crate::basics::{dense, gate_kind, mixture};
+use crate::config::Config;
+use crate::draft::Draft;
+use crate::error::FamilyError;
+use crate::gguf::{self, Pairs};
+use crate::hub;
+use crate::metadata::Metadata;
+use crate::rope_settings::YarnRule;
+use crate::source::Names;
+
+pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyError> {
+    config.refuse_watched(&["attention_bias", "sliding_window", "use_sliding_window"])?;
+    let basics = hub::basics(config, 10_000.0)?;
+    // Unlike in the dense family, one window holds for all layers: `max_window_layers` is not looked at.
+    let window = match config.flag("use_sliding_window", false)? {
+        true => config.positive_count("sliding_window")?,
+        false => 0,
+    };
+    let sparse = hub::sparse_layers(config, basics.layer_count)?;
+    let dense_inner = config.count("intermediate_size")?;
+    let experts = ExpertsSpec {
+        count: hub::count_of(config, "num_experts", "num_local_experts")?,
+        chosen: config.count("num_experts_per_tok")?,
+        inner: config.count("moe_intermediate_size")?,
+        shared_inner: 0,
+        gate: gate_kind(config.flag("norm_topk_prob", false)?),
+        routed_scale: 1.0,
+    };
+    let attention = basics.attention(HeadNorm::PerHead, window);
+    let spec = basics.spec(|layer| LayerSpec {
+        attention,
+        feed_forward: if sparse[layer as usize] { mixture(experts) } else { dense(dense_inner) },
+    });
+    Ok(Draft {
+        family: "qwen3_moe",
+        spec,
+        head: basics.head,
+        frequencies: basics.rope.frequencies(),
+        frequency_divisors: None,
+        optional: hub::attention_biases(config)?,
+        locate: Box::new(hub::source),
+    })
+}
+
+/// Architecture `qwen3moe`. llama.cpp knows no dense layers in it, and always renormalizes unless told.
+pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft, FamilyError> {
+    metadata.refuse_watched(&["expert_weights_norm"])?;
+    let basics = gguf::basics(metadata, names, YarnRule::Rounded)?;
+    let experts = ExpertsSpec {
+        count: metadata.count("expert_count")?,
+        chosen: metadata.count("expert_used_count")?,
+        inner: metadata.count("expert_feed_forward_length")?,
+        shared_inner: 0,
+        gate: gate_kind(metadata.flag("expert_weights_norm", true)?),
+        routed_scale: 1.0,
+    };
+    let attention = basics.attention(HeadNorm::PerHead, 0);
+    let spec = basics.spec(|_| LayerSpec { attention, feed_forward: mixture(experts) });
+    Ok(gguf::draft("qwen3_moe", &basics, spec, names, &[], gguf::locate(Pairs::Halves, experts.count)))
+}

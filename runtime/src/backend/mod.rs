@@ -1,0 +1,5 @@
+//! Where a network's operations run.
+
+pub mod cpu;
+pub mod inputs;
+pub mod tiers;

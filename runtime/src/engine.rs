@@ -1,0 +1,145 @@
+//! An open model: the blob's bytes, its network, a tier of kernels and the threads.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use hardtack_format::{Blob, FormatError, Network, SectionKind};
+use hardtack_kernels::KernelTable;
+use rayon::{ThreadPool, ThreadPoolBuilder};
+
+use crate::backend::cpu::Cpu;
+use crate::backend::tiers;
+use crate::error::Error;
+use crate::os::{BlobFile, Load};
+use crate::plan::{Plan, SessionOptions, plan};
+use crate::session::Session;
+
+/// Most threads.
+pub const THREADS_MAX: usize = 1024;
+
+/// How a model is opened.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// Threads; 0 for as many as the processor has.
+    pub threads: usize,
+    /// Name of a tier of kernels; the fastest if absent.
+    pub kernels: Option<String>,
+    /// How the weights come into memory.
+    pub load: Load,
+    /// Whether every hash of the blob is checked first, which reads the whole file.
+    pub verify: bool,
+}
+
+/// An open model. Clones share it.
+#[derive(Clone)]
+pub struct Engine {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    file: BlobFile,
+    path: PathBuf,
+    network: Network,
+    kernels: &'static KernelTable,
+    threads: usize,
+    pool: Option<ThreadPool>,
+}
+
+impl Engine {
+    /// Opens a blob and checks it whole, weights' content excepted.
+    ///
+    /// # Errors
+    /// The file cannot be read or is not a valid blob, the kernels are not available, or the threads cannot be started.
+    pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
+        let path = path.as_ref();
+        let file =
+            BlobFile::open(path, options.load).map_err(|source| Error::File { path: path.to_owned(), source })?;
+        let network = bind(&file, options.verify).map_err(|source| Error::Blob { path: path.to_owned(), source })?;
+        let kernels = tiers::choose(options.kernels.as_deref())?;
+        let threads = match options.threads {
+            0 => std::thread::available_parallelism().map_or(1, usize::from),
+            threads => threads,
+        };
+        let pool = start_threads(threads)?;
+        Ok(Self { shared: Arc::new(Shared { file, path: path.to_owned(), network, kernels, threads, pool }) })
+    }
+
+    /// The network: its numbers and its tensors.
+    pub fn network(&self) -> &Network {
+        &self.shared.network
+    }
+
+    /// The tier of kernels in use.
+    pub fn kernels(&self) -> &'static KernelTable {
+        self.shared.kernels
+    }
+
+    /// Threads in use.
+    pub fn threads(&self) -> usize {
+        self.shared.threads
+    }
+
+    /// Where the blob is.
+    pub fn path(&self) -> &Path {
+        &self.shared.path
+    }
+
+    /// Length of the blob.
+    pub fn file_bytes(&self) -> u64 {
+        self.shared.file.len() as u64
+    }
+
+    /// The bytes of a section of which the blob has one, such as the tokenizer.
+    pub fn section(&self, kind: SectionKind) -> Option<&[u8]> {
+        let blob = Blob::open(&self.shared.file).ok()?;
+        blob.plain(kind)
+    }
+
+    /// What a session would take, byte for byte.
+    ///
+    /// # Errors
+    /// An option outside its range, or more memory than allowed.
+    pub fn plan(&self, options: &SessionOptions) -> Result<Plan, Error> {
+        plan(&self.network().spec, self.file_bytes(), options)
+    }
+
+    /// Starts a session: all its memory is allocated here.
+    ///
+    /// # Errors
+    /// An option outside its range, or more memory than allowed.
+    pub fn session(&self, options: &SessionOptions) -> Result<Session, Error> {
+        Ok(Session::new(self.clone(), &self.plan(options)?))
+    }
+
+    /// Runs `work` on the engine's threads. A loop of many steps inside one call hands over to them once only.
+    pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
+        match &self.shared.pool {
+            Some(pool) => pool.install(work),
+            None => work(),
+        }
+    }
+
+    pub(crate) fn cpu(&self) -> Cpu<'_> {
+        Cpu { kernels: self.shared.kernels, file: &self.shared.file, threads: self.shared.threads }
+    }
+}
+
+fn bind(file: &[u8], verify: bool) -> Result<Network, FormatError> {
+    let blob = Blob::open(file)?;
+    if verify {
+        blob.verify()?;
+    }
+    Network::bind(&blob)
+}
+
+fn start_threads(threads: usize) -> Result<Option<ThreadPool>, Error> {
+    if threads > THREADS_MAX {
+        let expected = format!("1 to {THREADS_MAX}");
+        return Err(Error::Setting { setting: "threads", expected, found: threads.to_string() });
+    }
+    if threads == 1 {
+        return Ok(None);
+    }
+    let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("hardtack-{index}")).build();
+    pool.map(Some).map_err(|error| Error::Threads { threads, reason: error.to_string() })
+}

@@ -1,0 +1,89 @@
+//! What can go wrong when a blob is opened or run.
+
+use std::path::PathBuf;
+
+use hardtack_format::FormatError;
+
+/// A failure of the runtime. Every message is one line.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// The file cannot be read.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// The blob.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The file is not a valid blob.
+    #[error("{}: {source}", path.display())]
+    Blob {
+        /// The blob.
+        path: PathBuf,
+        /// The rule it breaks.
+        source: FormatError,
+    },
+    /// No tier of kernels has this name on this processor.
+    #[error("kernels '{name}' are not available here; available: {available}")]
+    Kernels {
+        /// The name asked for.
+        name: String,
+        /// The names that would work.
+        available: String,
+    },
+    /// The thread pool cannot be started.
+    #[error("cannot start {threads} threads: {reason}")]
+    Threads {
+        /// How many were asked for.
+        threads: usize,
+        /// What the pool said.
+        reason: String,
+    },
+    /// A setting outside its range.
+    #[error("{setting}: expected {expected}, found {found}")]
+    Setting {
+        /// The setting's name.
+        setting: &'static str,
+        /// Its range.
+        expected: String,
+        /// What was asked for.
+        found: String,
+    },
+    /// The plan does not fit the memory it may use.
+    #[error(
+        "{needed} bytes are needed (weights {weights}, KV {kv}, scratch {scratch}), but the limit is {limit}; {advice}"
+    )]
+    Memory {
+        /// Everything together.
+        needed: u64,
+        /// Weights.
+        weights: u64,
+        /// Keys and values.
+        kv: u64,
+        /// Working buffers.
+        scratch: u64,
+        /// What was allowed.
+        limit: u64,
+        /// What would fit.
+        advice: String,
+    },
+    /// A token id the model does not have.
+    #[error("token {token} is not below the vocabulary size {vocabulary}")]
+    Token {
+        /// The id.
+        token: u32,
+        /// The model's vocabulary size.
+        vocabulary: u32,
+    },
+    /// The session's context is full.
+    #[error("the context is full: {position} tokens are kept, {more} more were given, {capacity} fit")]
+    ContextFull {
+        /// Tokens kept.
+        position: usize,
+        /// Tokens given.
+        more: usize,
+        /// Tokens that fit.
+        capacity: usize,
+    },
+}

@@ -1,0 +1,141 @@
+//! Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1) on the cached latents themselves.
+//!
+//! The key up-projection is applied to the query and the value up-projection to the result, so what is cached for a token
+//! is its latent and one rotated key, whatever the number of heads.
+
+use hardtack_format::TensorRef;
+use hardtack_format::network::LatentTensors;
+use hardtack_format::spec::{AttentionKind, AttentionSpec};
+
+use super::attention::{View, attend, normalize_in_place};
+use super::rope::rotate;
+use super::{Step, project};
+use crate::backend::cpu::{Cpu, Product, collect};
+use crate::kv::{KvElement, LayerKv};
+use crate::scratch::Scratch;
+
+/// Reads the normalized stream, leaves the block's output in the scratch.
+pub fn latent_attention<E: KvElement>(
+    spec: &AttentionSpec,
+    tensors: &LatentTensors,
+    step: &mut Step<'_>,
+    kv: &mut LayerKv<E>,
+) {
+    let AttentionKind::Latent { kv_rank, nope_dim, value_dim, .. } = spec.kind else {
+        unreachable!("bound from the same spec")
+    };
+    let (heads, rank) = (spec.heads as usize, kv_rank as usize);
+    let (nope, value, rope) = (nope_dim as usize, value_dim as usize, spec.rope_dim as usize);
+    project_query(tensors, step);
+    store_latents(spec, tensors, rank, step, kv);
+
+    let (cpu, tokens, position) = (step.cpu, step.tokens, step.position);
+    let frequencies = step.network.rope_frequencies.map_or(&[][..], |tensor| cpu.vector(&tensor));
+    let scratch = &mut *step.scratch;
+    let inputs = scratch.head_inputs.rows(heads * tokens, nope);
+    for (index, query) in scratch.query[..tokens * heads * (nope + rope)].chunks_exact_mut(nope + rope).enumerate() {
+        let (token, head) = (index / heads, index % heads);
+        let (plain, turned) = query.split_at_mut(nope);
+        rotate(turned, position + token, frequencies, spec.rope_scale);
+        inputs[(head * tokens + token) * nope..][..nope].copy_from_slice(plain);
+    }
+    per_head(&cpu, tensors.key_up, heads, tokens, scratch);
+
+    let Scratch { query, head_outputs, head_inputs, .. } = scratch;
+    let (query, latent_query, kv) = (&*query, &*head_outputs, &*kv);
+    cpu.for_each_chunk(head_inputs.rows(heads * tokens, rank), rank, |index, out| {
+        let (head, token) = (index / tokens, index % tokens);
+        let view = View {
+            query: &latent_query[index * rank..(index + 1) * rank],
+            end: position + token + 1,
+            window: spec.window as usize,
+            sink: None,
+        };
+        let turned = &query[(token * heads + head) * (nope + rope) + nope..][..rope];
+        attend(
+            cpu.kernels,
+            &view,
+            spec.score_scale,
+            out,
+            |scores, latent_query, first| {
+                let latents = kv.first.span(0, first, scores.len()).chunks_exact(rank);
+                let keys = kv.second.span(0, first, scores.len()).chunks_exact(rope);
+                for ((score, latent), key) in scores.iter_mut().zip(latents).zip(keys) {
+                    *score = E::dot(cpu.kernels, latent_query, latent) + E::dot(cpu.kernels, turned, key);
+                }
+            },
+            |out, weights, first| {
+                let latents = kv.first.span(0, first, weights.len()).chunks_exact(rank);
+                for (&weight, latent) in weights.iter().zip(latents) {
+                    E::add_scaled(cpu.kernels, out, weight, latent);
+                }
+            },
+        );
+    });
+
+    per_head(&cpu, tensors.value_up, heads, tokens, scratch);
+    let attended = scratch.attended.rows(tokens, heads * value);
+    for (index, values) in scratch.head_outputs[..heads * tokens * value].chunks_exact(value).enumerate() {
+        let (head, token) = (index / tokens, index % tokens);
+        attended[(token * heads + head) * value..][..value].copy_from_slice(values);
+    }
+    project(&cpu, tensors.output, &mut scratch.attended, tokens, &mut scratch.staging, None, &mut scratch.block);
+}
+
+/// The query, in one projection or in two with a normalization between.
+fn project_query(tensors: &LatentTensors, step: &mut Step<'_>) {
+    let (cpu, tokens, epsilon) = (step.cpu, step.tokens, step.network.spec.norm_epsilon);
+    let Scratch { normed, query_low, query, staging, .. } = &mut *step.scratch;
+    let Some((down, gain)) = tensors.query_down else {
+        return project(&cpu, tensors.query, normed, tokens, staging, None, query);
+    };
+    let low = down.rows as usize;
+    let rows = query_low.rows(tokens, low);
+    project(&cpu, down, normed, tokens, staging, None, rows);
+    rows.chunks_exact_mut(low).for_each(|row| normalize_in_place(epsilon, cpu.vector(&gain), row));
+    project(&cpu, tensors.query, query_low, tokens, staging, None, query);
+}
+
+/// Latents and rotated keys of the step's tokens, into the cache.
+fn store_latents<E: KvElement>(
+    spec: &AttentionSpec,
+    tensors: &LatentTensors,
+    rank: usize,
+    step: &mut Step<'_>,
+    kv: &mut LayerKv<E>,
+) {
+    let (cpu, network, tokens) = (step.cpu, step.network, step.tokens);
+    let frequencies = network.rope_frequencies.map_or(&[][..], |tensor| cpu.vector(&tensor));
+    let Scratch { normed, first, staging, .. } = &mut *step.scratch;
+    project(&cpu, tensors.key_value_down, normed, tokens, staging, None, first);
+    let width = rank + spec.rope_dim as usize;
+    for (token, row) in first[..tokens * width].chunks_exact_mut(width).enumerate() {
+        let (latent, key) = row.split_at_mut(rank);
+        normalize_in_place(network.spec.norm_epsilon, cpu.vector(&tensors.key_value_norm), latent);
+        rotate(key, step.position + token, frequencies, spec.rope_scale);
+        kv.first.store(step.position + token, latent);
+        kv.second.store(step.position + token, key);
+    }
+}
+
+/// A matrix for each head times that head's rows: `[heads, tokens, columns]` to `[heads, tokens, rows]`.
+fn per_head(cpu: &Cpu<'_>, tensor: TensorRef, heads: usize, tokens: usize, scratch: &mut Scratch) {
+    let Scratch { head_inputs, head_outputs, products, staging, .. } = scratch;
+    products.clear();
+    products.extend((0..heads as u32).map(|head| Product {
+        tensor,
+        stack: head,
+        first_token: head * tokens as u32,
+        tokens: tokens as u32,
+    }));
+    head_inputs.prepare(cpu.kernels, heads * tokens, products);
+    let results = products.iter().map(Product::results).sum();
+    cpu.multiply(products, &head_inputs.activations(), &mut staging[..results]);
+    let rows = tensor.rows as usize * tokens;
+    let each = results / heads;
+    for ((product, own), out) in
+        products.iter().zip(staging[..results].chunks_exact(each)).zip(head_outputs.chunks_exact_mut(rows))
+    {
+        collect(product, own, None, out);
+    }
+}

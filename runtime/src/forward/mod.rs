@@ -1,0 +1,115 @@
+//! One pass over some tokens: embedding, the layers, and the head.
+
+mod attention;
+mod experts;
+mod gate;
+mod latent;
+mod layer;
+mod rope;
+
+use hardtack_format::encoding::PANEL_ROWS;
+use hardtack_format::{Network, TensorRef};
+use hardtack_kernels::pack::unpack_row;
+
+use crate::backend::cpu::{Cpu, Product, collect};
+use crate::backend::inputs::Inputs;
+use crate::kv::{Kv, KvElement, LayerKv};
+use crate::scratch::Scratch;
+
+/// What a pass works with: the network, where it runs, and the session's buffers.
+pub struct Step<'a> {
+    /// The network.
+    pub network: &'a Network,
+    /// Where it runs.
+    pub cpu: Cpu<'a>,
+    /// The session's buffers.
+    pub scratch: &'a mut Scratch,
+    /// Position of the first token.
+    pub position: usize,
+    /// How many tokens.
+    pub tokens: usize,
+}
+
+/// Runs `tokens`, which stand at `position` and after, through all layers. The residual stream is left in the scratch.
+pub fn run(step: &mut Step<'_>, kv: &mut Kv, tokens: &[u32]) {
+    embed(step, tokens);
+    match kv {
+        Kv::F16(layers) => run_layers(step, layers),
+        Kv::F32(layers) => run_layers(step, layers),
+    }
+}
+
+/// The logits that follow token `index` of the pass, in the scratch.
+pub fn logits(step: &mut Step<'_>, index: usize) {
+    let (network, cpu) = (step.network, step.cpu);
+    let hidden = network.spec.hidden as usize;
+    let scratch = &mut *step.scratch;
+    let stream = &scratch.residual[index * hidden..(index + 1) * hidden];
+    let gain = cpu.vector(&network.final_norm);
+    normalize_row(&cpu, network.spec.norm_epsilon, stream, gain, scratch.normed.rows(1, hidden));
+    project(&cpu, network.head, &mut scratch.normed, 1, &mut scratch.staging, None, &mut scratch.logits);
+    if network.spec.logit_scale != 1.0 {
+        scratch.logits.iter_mut().for_each(|logit| *logit *= network.spec.logit_scale);
+    }
+}
+
+fn embed(step: &mut Step<'_>, tokens: &[u32]) {
+    let (table, hidden) = (&step.network.embedding, step.network.spec.hidden as usize);
+    let panel_bytes = table.encoding.panel_bytes(table.columns) as usize;
+    for (&token, row) in tokens.iter().zip(step.scratch.residual.chunks_exact_mut(hidden)) {
+        let start = table.offset as usize + token as usize / PANEL_ROWS * panel_bytes;
+        let panel = &step.cpu.file[start..start + panel_bytes];
+        unpack_row(table.encoding, panel, token as usize % PANEL_ROWS, row);
+        if step.network.spec.embedding_scale != 1.0 {
+            row.iter_mut().for_each(|value| *value *= step.network.spec.embedding_scale);
+        }
+    }
+}
+
+fn run_layers<E: KvElement>(step: &mut Step<'_>, layers: &mut [LayerKv<E>]) {
+    for (index, kv) in layers.iter_mut().enumerate() {
+        layer::layer(index, step, kv);
+    }
+}
+
+impl Step<'_> {
+    /// RMS normalization of the residual stream (arXiv 1910.07467, equation 4) into the inputs of the next matrices.
+    fn normalize(&mut self, gain: &TensorRef) {
+        let hidden = self.network.spec.hidden as usize;
+        let gain = self.cpu.vector(gain);
+        let rows = self.scratch.normed.rows(self.tokens, hidden);
+        for (stream, row) in self.scratch.residual.chunks_exact(hidden).zip(rows.chunks_exact_mut(hidden)) {
+            normalize_row(&self.cpu, self.network.spec.norm_epsilon, stream, gain, row);
+        }
+    }
+
+    /// Adds what a block gave to the residual stream.
+    fn add_residual(&mut self) {
+        let elements = self.tokens * self.network.spec.hidden as usize;
+        let scale = self.network.spec.residual_scale;
+        (self.cpu.kernels.add_scaled)(&mut self.scratch.residual[..elements], scale, &self.scratch.block[..elements]);
+    }
+}
+
+/// `out = x / sqrt(mean(x^2) + epsilon) * gain`
+fn normalize_row(cpu: &Cpu<'_>, epsilon: f32, x: &[f32], gain: &[f32], out: &mut [f32]) {
+    let mean_square = (cpu.kernels.sum_squares)(x) / x.len() as f32;
+    (cpu.kernels.scale_gain)(x, 1.0 / (mean_square + epsilon).sqrt(), gain, out);
+}
+
+/// One matrix times the first `tokens` rows of the inputs, with a bias.
+fn project(
+    cpu: &Cpu<'_>,
+    tensor: TensorRef,
+    inputs: &mut Inputs,
+    tokens: usize,
+    staging: &mut [hardtack_kernels::PanelRows],
+    bias: Option<TensorRef>,
+    out: &mut [f32],
+) {
+    let product = Product::new(tensor, tokens);
+    inputs.prepare(cpu.kernels, tokens, &[product]);
+    let staging = &mut staging[..product.results()];
+    cpu.multiply(&[product], &inputs.activations(), staging);
+    collect(&product, staging, bias.map(|bias| cpu.vector(&bias)), &mut out[..tokens * tensor.rows as usize]);
+}

@@ -1,0 +1,69 @@
+//! The bytes of a blob: mapped from the file, or read into memory of our own.
+//!
+//! A mapped file that is truncated by someone else while it is in use raises SIGBUS on the next access. Where that can
+//! happen, use [`Load::Resident`].
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::ops::Deref;
+use std::path::Path;
+
+use memmap2::Mmap;
+
+/// How the weights come into memory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Load {
+    /// Mapped: pages are read when they are first used, shared with other processes, and given back under pressure.
+    #[default]
+    Mmap,
+    /// Read into anonymous memory before the first token.
+    Resident,
+}
+
+/// The bytes of an open blob.
+#[derive(Debug)]
+pub enum BlobFile {
+    /// Mapped.
+    Mapped(Mmap),
+    /// Our own copy, in words so that floats in it are aligned, and its length in bytes.
+    Resident(Vec<u64>, usize),
+}
+
+impl BlobFile {
+    /// Opens a file for reading.
+    ///
+    /// # Errors
+    /// What the system says.
+    pub fn open(path: &Path, load: Load) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        match load {
+            Load::Mmap => {
+                // SAFETY: the mapping is private and read-only. Another process could still change the file's bytes while
+                // they are borrowed; the format is validated from the same bytes that are used, and no value read from
+                // weights is ever used as an index, so changed bytes give wrong numbers and not wrong accesses. Shrinking
+                // the file raises SIGBUS, which the module's documentation warns of.
+                Ok(Self::Mapped(unsafe { Mmap::map(&file)? }))
+            }
+            Load::Resident => {
+                let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+                let count = length.div_ceil(size_of::<u64>());
+                let mut words = Vec::new();
+                words.try_reserve_exact(count).map_err(io::Error::other)?;
+                words.resize(count, 0u64);
+                file.read_exact(&mut bytemuck::cast_slice_mut(&mut words)[..length])?;
+                Ok(Self::Resident(words, length))
+            }
+        }
+    }
+}
+
+impl Deref for BlobFile {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match self {
+            Self::Mapped(map) => map,
+            Self::Resident(words, length) => &bytemuck::cast_slice(words)[..*length],
+        }
+    }
+}

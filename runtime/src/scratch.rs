@@ -1,0 +1,218 @@
+//! The working buffers of a session: their sizes from the spec alone, allocated once.
+
+use hardtack_format::encoding::PANEL_ROWS;
+use hardtack_format::spec::{AttentionKind, AttentionSpec, ExpertsSpec, FeedForwardKind, ModelSpec};
+use hardtack_kernels::PanelRows;
+
+use crate::backend::cpu::Product;
+use crate::backend::inputs::{Inputs, InputsSize};
+
+/// One chosen expert of one token.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Choice {
+    /// The expert.
+    pub expert: u32,
+    /// What its output is multiplied by.
+    pub weight: f32,
+    /// Its row in the gathered inputs.
+    pub slot: u32,
+}
+
+/// How many elements each buffer has.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ScratchSizes {
+    /// Tokens that are processed at once.
+    pub batch: usize,
+    vocabulary: usize,
+    residual: usize,
+    query: usize,
+    first: usize,
+    second: usize,
+    head_outputs: usize,
+    gate_logits: usize,
+    choices: usize,
+    expert_slots: usize,
+    inner: usize,
+    expert_outputs: usize,
+    products: usize,
+    staging: usize,
+    normed: InputsSize,
+    query_low: InputsSize,
+    attended: InputsSize,
+    head_inputs: InputsSize,
+    gathered: InputsSize,
+    activated: InputsSize,
+}
+
+impl ScratchSizes {
+    /// What a network needs for `batch` tokens at once.
+    pub fn of(spec: &ModelSpec, batch: usize) -> Self {
+        let hidden = spec.hidden as usize;
+        let mut sizes = Self {
+            batch,
+            vocabulary: spec.vocabulary as usize,
+            residual: batch * hidden,
+            normed: InputsSize::new(batch, hidden),
+            staging: panels(spec.vocabulary as usize).max(batch * panels(hidden)),
+            ..Self::default()
+        };
+        for layer in &spec.layers {
+            sizes.add_attention(&layer.attention);
+            match layer.feed_forward.kind {
+                FeedForwardKind::Dense { inner } => sizes.add_block(batch, inner as usize, 2),
+                FeedForwardKind::Experts(experts) => sizes.add_experts(&experts, hidden),
+            }
+        }
+        sizes
+    }
+
+    fn add_attention(&mut self, attention: &AttentionSpec) {
+        let (batch, heads) = (self.batch, attention.heads as usize);
+        let query = heads * attention.query_dim() as usize;
+        let (first, second) = attention.cached();
+        let (first, second) = (first as usize, second as usize);
+        self.query = self.query.max(batch * query);
+        match attention.kind {
+            AttentionKind::Grouped { .. } => {
+                self.add_products(3, batch * (panels(query) + panels(first) + panels(second)));
+                self.first = self.first.max(batch * first);
+                self.second = self.second.max(batch * second);
+                self.attended = self.attended.max(InputsSize::new(batch, query));
+            }
+            AttentionKind::Latent { query_rank, kv_rank, nope_dim, value_dim } => {
+                let (low, rank) = (query_rank as usize, kv_rank as usize);
+                let (nope, value) = (nope_dim as usize, value_dim as usize);
+                self.add_products(2, batch * (panels(low.max(query)) + panels(first + second)));
+                self.add_products(heads, batch * heads * panels(rank.max(value)));
+                self.first = self.first.max(batch * (first + second));
+                self.query_low = self.query_low.max(InputsSize::new(batch, low));
+                self.attended = self.attended.max(InputsSize::new(batch, heads * value));
+                let per_head = InputsSize::new(batch * heads, nope).max(InputsSize::new(batch * heads, rank));
+                self.head_inputs = self.head_inputs.max(per_head);
+                self.head_outputs = self.head_outputs.max(batch * heads * rank.max(value));
+            }
+        }
+    }
+
+    fn add_experts(&mut self, experts: &ExpertsSpec, hidden: usize) {
+        let (count, slots) = (experts.count as usize, self.batch * experts.chosen as usize);
+        self.gate_logits = self.gate_logits.max(self.batch * count);
+        self.add_products(1, self.batch * panels(count));
+        self.choices = self.choices.max(slots);
+        self.expert_slots = self.expert_slots.max(count + 1);
+        self.gathered = self.gathered.max(InputsSize::new(slots, hidden));
+        self.expert_outputs = self.expert_outputs.max(slots * hidden);
+        let distinct = count.min(slots);
+        self.add_block(slots, experts.inner as usize, 2 * distinct);
+        self.add_products(distinct, slots * panels(hidden));
+        self.add_block(self.batch, experts.shared_inner as usize, 2);
+    }
+
+    fn add_block(&mut self, rows: usize, inner: usize, products: usize) {
+        self.inner = self.inner.max(rows * inner);
+        self.activated = self.activated.max(InputsSize::new(rows, inner));
+        self.add_products(products, 2 * rows * panels(inner));
+    }
+
+    fn add_products(&mut self, products: usize, staging: usize) {
+        self.products = self.products.max(products);
+        self.staging = self.staging.max(staging);
+    }
+
+    /// Bytes that [`Scratch::new`] allocates.
+    pub fn bytes(&self) -> u64 {
+        let floats = 2 * self.residual
+            + self.query
+            + self.first
+            + self.second
+            + self.head_outputs
+            + self.gate_logits
+            + self.inner
+            + self.expert_outputs
+            + self.vocabulary;
+        let fixed = floats * 4
+            + self.choices * size_of::<Choice>()
+            + self.expert_slots * size_of::<u32>()
+            + self.products * size_of::<Product>()
+            + self.staging * size_of::<PanelRows>();
+        let inputs = [self.normed, self.query_low, self.attended, self.head_inputs, self.gathered, self.activated];
+        fixed as u64 + inputs.into_iter().map(InputsSize::bytes).sum::<u64>()
+    }
+}
+
+const fn panels(rows: usize) -> usize {
+    rows.div_ceil(PANEL_ROWS)
+}
+
+/// The buffers. Shapes in comments are for `batch` tokens at most.
+#[derive(Debug)]
+pub struct Scratch {
+    /// `[batch, hidden]`: the residual stream.
+    pub residual: Vec<f32>,
+    /// `[batch, hidden]`: what a block adds to it.
+    pub block: Vec<f32>,
+    /// `[batch, hidden]`: the normalized stream.
+    pub normed: Inputs,
+    /// `[batch, query]`
+    pub query: Vec<f32>,
+    /// `[batch, query_rank]`: the query between its two projections (latent attention).
+    pub query_low: Inputs,
+    /// `[batch, first]`: keys, or latents with rotated keys.
+    pub first: Vec<f32>,
+    /// `[batch, second]`: values.
+    pub second: Vec<f32>,
+    /// `[batch, heads * value_dim]`
+    pub attended: Inputs,
+    /// `[heads, batch, nope_dim or kv_rank]`: inputs of per-head matrices (latent attention).
+    pub head_inputs: Inputs,
+    /// `[heads, batch, kv_rank or value_dim]`: their outputs.
+    pub head_outputs: Vec<f32>,
+    /// `[batch, experts]`
+    pub gate_logits: Vec<f32>,
+    /// `[batch, chosen]`
+    pub choices: Vec<Choice>,
+    /// `[experts + 1]`: first slot of each expert.
+    pub expert_slots: Vec<u32>,
+    /// `[batch * chosen, hidden]`: inputs by expert.
+    pub gathered: Inputs,
+    /// `[batch * chosen, inner]`
+    pub up: Vec<f32>,
+    /// `[batch * chosen, inner]`: gate projections, then inputs of the down projections.
+    pub activated: Inputs,
+    /// `[batch * chosen, hidden]`: the experts' outputs by slot.
+    pub expert_outputs: Vec<f32>,
+    /// The products of one step.
+    pub products: Vec<Product>,
+    /// Results of products before they are collected.
+    pub staging: Vec<PanelRows>,
+    /// `[vocabulary]`
+    pub logits: Vec<f32>,
+}
+
+impl Scratch {
+    /// Allocates every buffer.
+    pub fn new(sizes: &ScratchSizes) -> Self {
+        Self {
+            residual: vec![0.0; sizes.residual],
+            block: vec![0.0; sizes.residual],
+            normed: Inputs::new(sizes.normed),
+            query: vec![0.0; sizes.query],
+            query_low: Inputs::new(sizes.query_low),
+            first: vec![0.0; sizes.first],
+            second: vec![0.0; sizes.second],
+            attended: Inputs::new(sizes.attended),
+            head_inputs: Inputs::new(sizes.head_inputs),
+            head_outputs: vec![0.0; sizes.head_outputs],
+            gate_logits: vec![0.0; sizes.gate_logits],
+            choices: vec![Choice::default(); sizes.choices],
+            expert_slots: vec![0; sizes.expert_slots],
+            gathered: Inputs::new(sizes.gathered),
+            up: vec![0.0; sizes.inner],
+            activated: Inputs::new(sizes.activated),
+            expert_outputs: vec![0.0; sizes.expert_outputs],
+            products: Vec::with_capacity(sizes.products),
+            staging: vec![[0.0; PANEL_ROWS]; sizes.staging],
+            logits: vec![0.0; sizes.vocabulary],
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Text to token ids, and ids to bytes.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, PoisonError};
+
+use hardtack_format::vocabulary::{TokenKind, Vocabulary};
+use tokenizers::models::ModelWrapper;
+
+use crate::text::TextError;
+
+/// Longest tokenizer section.
+pub const SECTION_BYTES_MAX: usize = 128 << 20;
+/// Longest text for one `encode`.
+pub const TEXT_BYTES_MAX: usize = 16 << 20;
+
+/// Whether names of control tokens in a text mean those tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Special {
+    /// They do. For text that a chat template has rendered, and nothing else.
+    Parse,
+    /// They are plain text. For whatever a user or a document wrote: it cannot forge a turn.
+    Plain,
+}
+
+/// A blob's tokenizer. Encoding allocates and may take long; everything else is a look into a table.
+pub struct Tokenizer {
+    /// Behind a lock because the choice of `Special` is a setting of the library's tokenizer,
+    /// and a second copy of it would double tens of megabytes.
+    library: Mutex<tokenizers::Tokenizer>,
+    vocabulary: Vocabulary<Box<[u8]>>,
+}
+
+impl Tokenizer {
+    /// Reads the sections `tokenizer` (a Hugging Face `tokenizer.json`) and `vocabulary`.
+    pub fn from_sections(tokenizer_json: &[u8], vocabulary: &[u8]) -> Result<Self, TextError> {
+        limit("tokenizer section", tokenizer_json, SECTION_BYTES_MAX)?;
+        let vocabulary = Vocabulary::read(Box::from(vocabulary))?;
+        let loaded = contain(|| tokenizers::Tokenizer::from_bytes(tokenizer_json)).map_err(TextError::Tokenizer)?;
+        let mut library = loaded;
+        // Begin and end tokens are ours to add, and a text is never cut or padded in silence.
+        library.with_padding(None);
+        library.with_truncation(None).map_err(|error| TextError::Tokenizer(one_line(&error.to_string())))?;
+        library.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
+        if let ModelWrapper::BPE(model) = library.get_model()
+            && model.dropout.is_some()
+        {
+            return Err(TextError::Tokenizer("its dropout would give other tokens every time".into()));
+        }
+        Ok(Self { library: Mutex::new(library), vocabulary })
+    }
+
+    /// The ids of a text, without begin or end token.
+    pub fn encode(&self, text: &str, special: Special) -> Result<Vec<u32>, TextError> {
+        limit("text", text.as_bytes(), TEXT_BYTES_MAX)?;
+        let encoding = {
+            // The library holds no invariant that a panic in it could break: it is only read while encoding.
+            let mut library = self.library.lock().unwrap_or_else(PoisonError::into_inner);
+            library.set_encode_special_tokens(special == Special::Plain);
+            contain(|| library.encode_fast(text, false)).map_err(TextError::Encode)?
+        };
+        let ids = encoding.get_ids().to_vec();
+        let count = self.vocabulary.count();
+        for &id in &ids {
+            if id >= count {
+                return Err(TextError::UnknownToken { id, count });
+            }
+            if special == Special::Plain && self.vocabulary.kind(id) == TokenKind::Control {
+                return Err(TextError::ControlInPlainText(id));
+            }
+        }
+        Ok(ids)
+    }
+
+    /// The bytes of one token, for control tokens their name; empty for an id outside the vocabulary.
+    pub fn bytes(&self, id: u32) -> &[u8] {
+        self.vocabulary.bytes(id)
+    }
+
+    /// Whether a token ends generation.
+    pub fn is_end(&self, id: u32) -> bool {
+        self.vocabulary.is_end(id)
+    }
+
+    /// The token that a prompt must begin with, where the model wants one.
+    /// A rendered template may have written it already.
+    pub fn begin(&self) -> Option<u32> {
+        let rules = self.vocabulary.rules();
+        rules.begin.filter(|_| rules.add_begin)
+    }
+
+    /// The table of all tokens.
+    pub fn vocabulary(&self) -> &Vocabulary<Box<[u8]>> {
+        &self.vocabulary
+    }
+}
+
+fn limit(what: &'static str, bytes: &[u8], limit: usize) -> Result<(), TextError> {
+    if bytes.len() <= limit { Ok(()) } else { Err(TextError::Size { what, found: bytes.len(), limit }) }
+}
+
+/// Runs the library, whose code for odd `tokenizer.json` files has panics in it: the file is the world's fault, not ours.
+fn contain<T>(run: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(run)) {
+        Ok(result) => result.map_err(|error| one_line(&error.to_string())),
+        Err(_) => Err("the tokenizer library panicked".into()),
+    }
+}
+
+fn one_line(message: &str) -> String {
+    message.split_whitespace().collect::<Vec<_>>().join(" ")
+}
