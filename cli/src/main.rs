@@ -4,6 +4,7 @@ mod args;
 mod bake;
 mod bench;
 mod chat;
+mod conversation;
 mod eval;
 mod inspect;
 mod interrupt;
@@ -11,6 +12,7 @@ mod model;
 mod output;
 mod run;
 mod size;
+mod speak;
 
 use std::process::ExitCode;
 

@@ -22,7 +22,10 @@ fn mixtral_folder_gives_every_text_back() {
     assert!(rules.strip_leading_space);
     assert_eq!(rules.ends, [2]);
     assert_eq!(sections.template, None);
-    assert_eq!((table.kind(0), table.kind(1), table.kind(13)), (TokenKind::Unknown, TokenKind::Control, TokenKind::Byte));
+    assert_eq!(
+        (table.kind(0), table.kind(1), table.kind(13)),
+        (TokenKind::Unknown, TokenKind::Control, TokenKind::Byte)
+    );
     assert_eq!(table.bytes(13), b"\n");
     for text in TEXTS {
         // An escaped space sign is a space to SentencePiece; it has no way back.

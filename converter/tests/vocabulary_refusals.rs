@@ -26,7 +26,17 @@ fn small_gguf(pre: &str) -> GgufVocabulary {
 #[test]
 fn every_known_pre_tokenizer_loads_and_others_are_refused_by_name() {
     let known = [
-        "smollm", "gpt-2", "llama-bpe", "qwen2", "olmo", "dbrx", "deepseek-llm", "refact", "starcoder", "gpt-4o", "default",
+        "smollm",
+        "gpt-2",
+        "llama-bpe",
+        "qwen2",
+        "olmo",
+        "dbrx",
+        "deepseek-llm",
+        "refact",
+        "starcoder",
+        "gpt-4o",
+        "default",
     ];
     for name in known {
         let sections = from_gguf(&small_gguf(name), 8).unwrap();

@@ -325,9 +325,9 @@ pub fn write<T: AsRef<[u8]>>(rules: &TextRules, tokens: &[(TokenKind, T)]) -> Re
     let ends_count = limited("ends count", 24, rules.ends.len(), ENDS_MAX)?;
     let blob_bytes: usize = tokens.iter().map(|(_, token)| token.as_ref().len()).sum();
     let blob_bytes = limited("blob bytes", 28, blob_bytes, BLOB_BYTES_MAX)?;
-    let flags = u32::from(rules.add_begin) * ADD_BEGIN
-        | u32::from(rules.add_end) * ADD_END
-        | u32::from(rules.strip_leading_space) * STRIP_LEADING_SPACE;
+    let flags = (u32::from(rules.add_begin) * ADD_BEGIN)
+        | (u32::from(rules.add_end) * ADD_END)
+        | (u32::from(rules.strip_leading_space) * STRIP_LEADING_SPACE);
     let begin = rules.begin.unwrap_or(NONE);
     let end = rules.end.unwrap_or(NONE);
 

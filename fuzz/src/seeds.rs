@@ -10,6 +10,7 @@ use hardtack_fuzz::{build, seal};
 fn main() -> Result<()> {
     let folder = PathBuf::from(std::env::args_os().nth(1).expect("usage: seeds FOLDER"));
     blobs(&folder)?;
+    found(&folder)?;
     write(&folder, "vocabulary", "small", &vocabulary_table())?;
     write(&folder, "gguf", "small", &gguf())?;
     write(&folder, "safetensors", "small", &safetensors())
@@ -30,6 +31,19 @@ fn blobs(folder: &Path) -> Result<()> {
         whole[..head.len()].copy_from_slice(&head);
         write(folder, "blob", &name, &whole)?;
         write(folder, "blob_sealed", &name, &head)?;
+    }
+    Ok(())
+}
+
+/// Inputs that once crashed a target, kept in `found/TARGET` so that they never do again.
+fn found(folder: &Path) -> Result<()> {
+    for target in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("found"))? {
+        let target = target?;
+        for input in fs::read_dir(target.path())? {
+            let path = input?.path();
+            let name = format!("found_{}", path.file_name().expect("a file").to_string_lossy());
+            write(folder, &target.file_name().to_string_lossy(), &name, &fs::read(&path)?)?;
+        }
     }
     Ok(())
 }

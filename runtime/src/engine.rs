@@ -89,10 +89,17 @@ impl Engine {
         self.shared.file.len() as u64
     }
 
+    /// The blob itself: its sections and their bytes.
+    ///
+    /// # Panics
+    /// If the file was changed by someone else after it was opened.
+    pub fn blob(&self) -> Blob<'_> {
+        Blob::open(&self.shared.file).expect("the file was valid when it was opened")
+    }
+
     /// The bytes of a section of which the blob has one, such as the tokenizer.
     pub fn section(&self, kind: SectionKind) -> Option<&[u8]> {
-        let blob = Blob::open(&self.shared.file).ok()?;
-        blob.plain(kind)
+        self.blob().plain(kind)
     }
 
     /// What a session would take, byte for byte.

@@ -135,17 +135,32 @@ fn the_environment_is_that_of_hugging_face() {
         ("{{ messages[0] | tojson }}", r#"{"role": "system", "content": "Be brief."}"#),
         ("{{ ['a<b', 1, none, true, 2.5] | tojson }}", r#"["a<b", 1, null, true, 2.5]"#),
         ("{{ {'a': [1, {}]} | tojson(indent=2) }}", "{\n  \"a\": [\n    1,\n    {}\n  ]\n}"),
-        ("{% for key, value in messages[0].items() %}{{ key }}={{ value }};{% endfor %}", "role=system;content=Be brief.;"),
+        (
+            "{% for key, value in messages[0].items() %}{{ key }}={{ value }};{% endfor %}",
+            "role=system;content=Be brief.;",
+        ),
         ("a\n  {% if true %}\n  b\n  {% endif %}\nc", "a\n  b\nc"),
         ("{{ none }} {{ true }} {{ 'x' ~ 1 ~ none }}", "None True x1None"),
         ("{{ [1, 2] + [3] }} {{ 2 ** 3 }} {{ 7 // 2 }} {{ 1.5 + 1 }}", "[1, 2, 3] 8 3 2.5"),
-        ("{{ 'a,b'.split(',') | join('-') }} {{ ', '.join(['x', 'y']) }} {{ 'aXa'.replace('a', 'b', 1) }}", "a-b x, y bXa"),
-        ("{% macro turn(m) %}[{{ m.role }}]{% endmacro %}{{ turn(messages[0]) }}{{ turn(messages[1]) }}", "[system][user]"),
+        (
+            "{{ 'a,b'.split(',') | join('-') }} {{ ', '.join(['x', 'y']) }} {{ 'aXa'.replace('a', 'b', 1) }}",
+            "a-b x, y bXa",
+        ),
+        (
+            "{% macro turn(m) %}[{{ m.role }}]{% endmacro %}{{ turn(messages[0]) }}{{ turn(messages[1]) }}",
+            "[system][user]",
+        ),
         ("{% set text %}<{{ bos_token }}>{% endset %}{{ text | upper }}", "<<S>>"),
         ("{% for m in messages recursive %}{% endfor %}{{ strftime_now is defined }}", "False"),
         ("{% for m in messages %}{% if loop.index0 == 1 %}{% break %}{% endif %}{{ m.role }}{% endfor %}", "system"),
-        ("{% for m in messages %}{{ loop.previtem.role if loop.previtem is defined else '-' }},{% endfor %}", "-,system,"),
-        ("{{ messages[-1]['content'] | trim }}|{{ messages | map(attribute='role') | list }}", "Hello|['system', 'user']"),
+        (
+            "{% for m in messages %}{{ loop.previtem.role if loop.previtem is defined else '-' }},{% endfor %}",
+            "-,system,",
+        ),
+        (
+            "{{ messages[-1]['content'] | trim }}|{{ messages | map(attribute='role') | list }}",
+            "Hello|['system', 'user']",
+        ),
         ("{{ messages | selectattr('role', 'equalto', 'user') | list | length }}", "1"),
         ("{{ undefined_name }}{{ messages[0].name is defined }}{{ messages[0].get('name', 'x') }}", "Falsex"),
         ("{% generation %}{% endgeneration %}", ""),
@@ -213,12 +228,31 @@ fn hostile_templates_stop_early() {
         assert!(!error.to_string().contains('\n'), "{error}");
         assert!(spent < Duration::from_secs(5), "{source}: {spent:?}");
     }
-    let nested = "{{ ".to_owned() + &"(".repeat(5000) + "1" + &")".repeat(5000) + " }}";
-    assert!(render(&nested, &[]).is_err());
-    let nested = "{% if true %}".repeat(5000) + &"{% endif %}".repeat(5000);
-    assert!(render(&nested, &[]).is_err());
-    let long = "{{ 'a'".to_owned() + &" ~ 'a'".repeat(15_000) + " }}";
-    let _ = render(&long, &[]);
+    let repeated = |start: &str, part: &str, count: usize, end: &str| start.to_owned() + &part.repeat(count) + end;
+    for (source, refused) in [
+        (repeated("{{ ", "(", 5000, "1"), true),
+        (repeated("", "{% if true %}", 5000, ""), true),
+        (repeated("{{ 'a'", " ~ 'a'", 15_000, " }}"), true),
+        (repeated("{{ 'a'", " ~ 'a'", 490, " }}"), false),
+        (repeated("{{ 'a'", "|upper", 490, " }}"), false),
+        (repeated("{{ messages", ".x", 490, " }}"), true),
+        (repeated("{{ 1", " if 1 else 1", 240, " }}"), false),
+        (repeated("{{ ", "not ", 900, "1 }}"), false),
+        (repeated("{{ ", "-", 900, "1 }}"), false),
+        (repeated("{{ 1 ", "< 1 ", 490, "}}"), false),
+        (repeated("{{ ", "[", 900, "}}"), true),
+        (repeated("{% if 0 %}", "{% elif 0 %}", 5000, "{% endif %}"), true),
+        (repeated("{% if 0 %}", "{% elif 0 %}", 200, "{% endif %}"), false),
+        (repeated("{% for m in messages %}", "{% for m in messages %}", 5000, ""), true),
+        (repeated("", "{% macro f() %}", 5000, ""), true),
+    ] {
+        // A thread of a size that a program may give us.
+        let thread = std::thread::Builder::new().stack_size(1 << 20);
+        let result =
+            thread.spawn(move || render(&source, &[]).map_err(|error| error.to_string())).unwrap().join().unwrap();
+        assert!(!refused || result.is_err(), "{result:?}");
+        assert!(refused || result.is_ok(), "{result:?}");
+    }
     assert!(matches!(render(&"x".repeat(200_000), &[]), Err(TemplateError::Size { .. })));
 }
 

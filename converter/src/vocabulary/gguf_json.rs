@@ -25,11 +25,14 @@ pub(super) fn write(
                 "pre_tokenizer": pre.pre_tokenizer,
                 "decoder": { "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true },
             });
-            (frame, bpe(&ids, merges_of(meta, &ids)?, None, pre.ignore_merges))
+            let settings = json!({ "unk_token": null, "byte_fallback": false, "ignore_merges": pre.ignore_merges });
+            (frame, bpe(&ids, merges_of(meta, &ids)?, settings))
         }
         Family::SentencePiece { space_prefix } => {
             let merges = merges_of_scores(meta, kinds, &ids);
-            (sentence_piece_frame(*space_prefix), bpe(&ids, merges, unknown_piece(meta, kinds), false))
+            let unknown = unknown_piece(meta, kinds);
+            let settings = json!({ "unk_token": unknown, "byte_fallback": true, "ignore_merges": false });
+            (sentence_piece_frame(*space_prefix), bpe(&ids, merges, settings))
         }
     };
     let file = json!({
@@ -132,20 +135,19 @@ fn unknown_piece<'a>(meta: &'a GgufVocabulary, kinds: &[TokenKind]) -> Option<&'
     meta.tokens.get(index).map(String::as_str).filter(|piece| !piece.is_empty())
 }
 
-fn bpe(ids: &HashMap<&str, u32>, merges: Vec<(&str, &str)>, unknown: Option<&str>, ignore_merges: bool) -> Value {
+fn bpe(ids: &HashMap<&str, u32>, merges: Vec<(&str, &str)>, settings: Value) -> Value {
     let mut by_id: Vec<(&str, u32)> = ids.iter().map(|(piece, id)| (*piece, *id)).collect();
     by_id.sort_unstable_by_key(|(_, id)| *id);
     let vocabulary: Map<String, Value> = by_id.into_iter().map(|(piece, id)| (piece.into(), id.into())).collect();
-    let sentence_piece = unknown.is_some();
     json!({
         "type": "BPE",
         "dropout": null,
-        "unk_token": unknown,
+        "unk_token": settings["unk_token"],
         "continuing_subword_prefix": null,
         "end_of_word_suffix": null,
-        "fuse_unk": sentence_piece,
-        "byte_fallback": sentence_piece,
-        "ignore_merges": ignore_merges,
+        "fuse_unk": settings["byte_fallback"],
+        "byte_fallback": settings["byte_fallback"],
+        "ignore_merges": settings["ignore_merges"],
         "vocab": vocabulary,
         "merges": merges,
     })

@@ -7,4 +7,5 @@ mod document;
 mod networks;
 mod properties;
 mod seal;
+mod vocabulary;
 mod written;

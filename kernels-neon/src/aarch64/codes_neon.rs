@@ -20,7 +20,7 @@ pub(super) const fn run(code_max: i32) -> usize {
     run
 }
 
-const _: () = assert!(run(3) == 16 && run(7) == 16 && run(15) == 16 && run(31) == 8 && run(63) == 4 && run(128) == 1);
+const _: () = assert!(run(4) == 16 && run(15) == 16 && run(16) == 8 && run(63) == 4 && run(128) == 1);
 
 /// A panel times all tokens of `out`. `unpack` gives the codes of a block of rows of a tile, less `OFFSET`; `RUN` of
 /// their products, as [`run`] says, fit 16 bits.
@@ -122,7 +122,7 @@ fn multiply_quad<const LANE: i32, const RUN: usize, const COUNT: usize>(
 ) {
     for (&input, sums) in inputs.iter().zip(sums) {
         let input = vreinterpretq_s8_s32(vdupq_laneq_s32::<LANE>(vreinterpretq_s32_s8(input)));
-        sums.short = if quad % RUN == 0 {
+        sums.short = if quad.is_multiple_of(RUN) {
             multiply_bytes(weights, input)
         } else {
             multiply_add_bytes(sums.short, weights, input)

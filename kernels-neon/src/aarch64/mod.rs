@@ -91,7 +91,9 @@ const fn dotprod_table() -> KernelTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use hardtack_format::encoding::{Encoding, PANEL_ROWS, TILE_HEAD_BYTES};
     use hardtack_kernels::check::{check, wrong_lengths};
+    use hardtack_kernels::{Activations, scalar};
     use std::io::Write;
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
@@ -116,5 +118,34 @@ mod tests {
     #[test]
     fn dotprod_holds() {
         hold(dotprod(), "neon+dotprod");
+    }
+
+    /// Kernels may subtract an offset from the codes, so zeros are as far out as the largest; and no length of sums in
+    /// 16 bits may rely on activations stopping at -127.
+    #[test]
+    fn extreme_codes_hold() {
+        let (floats, scales, sums) = ([0.0; 4 * 128], [1.0; 8], [0.5; 8]);
+        for table in [neon(), dotprod()].into_iter().flatten() {
+            for encoding in Encoding::MATRICES.into_iter().filter(|encoding| encoding.code_bits().is_some()) {
+                for (planes, code) in [(0x00, -128), (0x00, 127), (0xff, -128), (0xff, 127)] {
+                    let mut panel = vec![planes; 2 * encoding.tile_bytes()];
+                    for tile in panel.chunks_exact_mut(encoding.tile_bytes()) {
+                        tile[..TILE_HEAD_BYTES].fill(0x3c); // A half float just above 1.
+                    }
+                    let codes = [code; 4 * 128];
+                    let activations =
+                        Activations { columns: 128, floats: &floats, codes: &codes, scales: &scales, sums: &sums };
+                    for tokens in [1, 4] {
+                        let run = |table: &KernelTable| {
+                            let mut out = vec![[f32::NAN; PANEL_ROWS]; tokens];
+                            table.panel(encoding)(&panel, &activations, 0, &mut out);
+                            out
+                        };
+                        let what = encoding.name();
+                        assert_eq!(run(table), run(&scalar::TABLE), "{}: {what}, {planes:#x} by {code}", table.name);
+                    }
+                }
+            }
+        }
     }
 }

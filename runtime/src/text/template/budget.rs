@@ -107,7 +107,10 @@ impl Budget {
                 }
             }
             ValueKind::Iterable if depth > 0 => {
-                return Err(Error::new(ErrorKind::InvalidOperation, "a lazy sequence cannot be stored in another value"));
+                return Err(Error::new(
+                    ErrorKind::InvalidOperation,
+                    "a lazy sequence cannot be stored in another value",
+                ));
             }
             _ => {}
         }

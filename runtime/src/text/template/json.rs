@@ -4,7 +4,6 @@ use minijinja::value::ValueKind;
 use minijinja::{Error, ErrorKind, Value};
 
 use crate::text::template::budget::{BoundedText, Budget};
-use crate::text::template::library::is_map;
 
 /// Deeper values than any that the budget lets a template make.
 const DEPTH_MAX: usize = 32;
@@ -47,7 +46,7 @@ fn write_items(
         }
         empty = false;
         new_line(text, indent, depth + 1)?;
-        if is_map(value) {
+        if value.kind() == ValueKind::Map {
             match item.as_str() {
                 Some(key) => write_string(text, key)?,
                 None => {

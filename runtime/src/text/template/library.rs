@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use minijinja::value::{Kwargs, ValueKind, from_args};
+use minijinja::value::{Kwargs, from_args};
 use minijinja::{Environment, Error, ErrorKind, State, Value};
 use minijinja_contrib::pycompat;
 
@@ -116,9 +116,4 @@ fn indent(text: &str, width: usize, first: bool, budget: &Budget) -> Result<Valu
         made.push(line)?;
     }
     Ok(made.into_value())
-}
-
-/// Whether a value is written as a JSON object.
-pub(super) fn is_map(value: &Value) -> bool {
-    value.kind() == ValueKind::Map
 }

@@ -14,6 +14,10 @@ use crate::text::template::engine::one_line;
 use crate::text::template::operators::{ADD, MULTIPLY, POWER, SETTLE, STORE, TEXT};
 
 const NAME: &str = "chat template";
+/// Most tokens of the language between `{%` and `%}`; long ones in real templates have a hundred.
+const TAG_TOKENS_MAX: usize = 1000;
+/// Most `elif`s of a template.
+const ELIFS_MAX: usize = 200;
 
 /// Whether the template can be read and guarded.
 pub(super) fn check(source: &str) -> Result<(), TemplateError> {
@@ -25,7 +29,7 @@ pub(super) fn guarded(source: &str) -> Result<Instructions<'_>, TemplateError> {
     let failed = |error: Error| TemplateError::Syntax(one_line(&error));
     // Python's Jinja in `transformers` is set up this way.
     let syntax = SyntaxConfig::builder().trim_blocks(true).lstrip_blocks(true).build().map_err(failed)?;
-    refuse_repeated_constants(source, syntax.clone())?;
+    check_tokens(source, syntax.clone())?;
     let tree = parse(source, NAME, syntax).map_err(failed)?;
     let mut generator = CodeGenerator::new(NAME, source);
     generator.compile_stmt(&tree);
@@ -36,31 +40,42 @@ pub(super) fn guarded(source: &str) -> Result<Instructions<'_>, TemplateError> {
     guard(&plain, source)
 }
 
-/// The compiler works out `'a' * 100000000` before any budget is there; a chat template multiplies numbers by name.
-fn refuse_repeated_constants(source: &str, syntax: SyntaxConfig) -> Result<(), TemplateError> {
-    let may_repeat = |token: &Token<'_>| {
-        matches!(
-            token,
-            Token::Str(_)
-                | Token::String(_)
-                | Token::ParenOpen
-                | Token::ParenClose
-                | Token::BracketOpen
-                | Token::BracketClose
-        )
-    };
-    let is_product = |token: &Token<'_>| matches!(token, Token::Mul | Token::Pow);
-    let mut before: Option<Token<'_>> = None;
+/// Refuses what the engine would fall over before any budget is there: its compiler works out `'a' * 100000000`, and it
+/// walks a long chain of operators or of `elif`s by recursion.
+fn check_tokens(source: &str, syntax: SyntaxConfig) -> Result<(), TemplateError> {
+    let refuse = |reason: String| Err(TemplateError::Syntax(reason));
+    let mut before = Token::VariableEnd;
+    let mut in_tag = 0;
+    let mut elifs = 0;
     for token in tokenize(source, false, syntax) {
         let (token, _) = token.map_err(|error| TemplateError::Syntax(one_line(&error)))?;
-        if let Some(before) = &before
-            && (is_product(before) && may_repeat(&token) || may_repeat(before) && is_product(&token))
-        {
-            return Err(TemplateError::Syntax("`*` beside a string, a list or parentheses is not supported".into()));
+        in_tag = if starts_tag(&token) { 0 } else { in_tag + 1 };
+        elifs += usize::from(matches!(token, Token::Ident("elif")));
+        if in_tag > TAG_TOKENS_MAX {
+            return refuse(format!("more than {TAG_TOKENS_MAX} words and signs in one tag"));
         }
-        before = Some(token);
+        if elifs > ELIFS_MAX {
+            return refuse(format!("more than {ELIFS_MAX} `elif`"));
+        }
+        if is_product(&before) && may_repeat(&token) || may_repeat(&before) && is_product(&token) {
+            return refuse("`*` beside a string, a list or parentheses is not supported".into());
+        }
+        before = token;
     }
     Ok(())
+}
+
+fn starts_tag(token: &Token<'_>) -> bool {
+    matches!(token, Token::VariableStart | Token::BlockStart)
+}
+
+fn is_product(token: &Token<'_>) -> bool {
+    matches!(token, Token::Mul | Token::Pow)
+}
+
+fn may_repeat(token: &Token<'_>) -> bool {
+    use Token::{BracketClose, BracketOpen, ParenClose, ParenOpen, Str, String};
+    matches!(token, Str(_) | String(_) | ParenOpen | ParenClose | BracketOpen | BracketClose)
 }
 
 fn guard<'s>(plain: &Instructions<'s>, source: &'s str) -> Result<Instructions<'s>, TemplateError> {

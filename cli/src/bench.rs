@@ -1,0 +1,164 @@
+//! `hardtack bench`: prompt and decode speed beside the bandwidth that this machine reaches in the same run.
+
+use std::hint::black_box;
+use std::time::Instant;
+
+use anyhow::ensure;
+use hardtack::{Engine, Session};
+use rayon::prelude::*;
+use serde::Serialize;
+
+use crate::args::BenchArguments;
+use crate::model;
+use crate::output::show;
+use crate::size::show_bytes;
+
+/// Bytes read to measure the bandwidth: far more than any cache holds.
+const BANDWIDTH_BYTES: usize = 512 << 20;
+
+#[derive(Serialize)]
+struct Report {
+    kernels: &'static str,
+    threads: usize,
+    runs: usize,
+    prompt_tokens: usize,
+    prompt_tokens_per_second: f64,
+    decode_tokens: usize,
+    decode_tokens_per_second: f64,
+    /// Weights that one decoded token reads.
+    token_bytes: u64,
+    decode_gigabytes_per_second: f64,
+    /// Best of as many readings as runs, with the pages that the system gives by default.
+    bandwidth_gigabytes_per_second: f64,
+    bandwidth_share: f64,
+    /// BLAKE3 of the last logits: equal on every run, and on every machine with the same kernels.
+    logits_blake3: String,
+}
+
+/// Measures and reports medians.
+pub fn bench(arguments: &BenchArguments) -> anyhow::Result<()> {
+    ensure!(arguments.runs > 0 && arguments.prompt > 0, "at least one run and one prompt token are needed");
+    let engine = model::open(&arguments.blob, &arguments.engine)?;
+    let mut options = model::session_options(&arguments.session);
+    if options.context == 0 {
+        options.context = arguments.prompt + arguments.decode;
+    }
+    let mut session = engine.session(&options)?;
+    let vocabulary = engine.network().spec.vocabulary;
+    // Any ids do for speed: a fixed walk over the vocabulary.
+    let prompt: Vec<u32> = (0..arguments.prompt as u32).map(|index| index.wrapping_mul(7919) % vocabulary).collect();
+    let data = vec![1u64; BANDWIDTH_BYTES / size_of::<u64>()];
+
+    let (mut prompt_speeds, mut decode_speeds, mut bandwidth) = (Vec::new(), Vec::new(), 0.0f64);
+    let mut hash = String::new();
+    // The first run warms caches and threads and does not count.
+    for run in 0..=arguments.runs {
+        bandwidth = bandwidth.max(read_speed(&engine, &data));
+        let (prompt_speed, decode_speed, logits) = measure(&mut session, &prompt, arguments.decode)?;
+        ensure!(run == 0 || hash == logits, "run {run}: the logits differ from those of the run before");
+        hash = logits;
+        if run > 0 {
+            prompt_speeds.push(prompt_speed);
+            decode_speeds.push(decode_speed);
+        }
+    }
+    let token_bytes = token_bytes(&engine);
+    let decode = median(&mut decode_speeds);
+    let rate = decode * token_bytes as f64 / 1e9;
+    let report = Report {
+        kernels: engine.kernels().name,
+        threads: engine.threads(),
+        runs: arguments.runs,
+        prompt_tokens: prompt.len(),
+        prompt_tokens_per_second: median(&mut prompt_speeds),
+        decode_tokens: arguments.decode,
+        decode_tokens_per_second: decode,
+        token_bytes,
+        decode_gigabytes_per_second: rate,
+        bandwidth_gigabytes_per_second: bandwidth,
+        bandwidth_share: rate / bandwidth,
+        logits_blake3: hash,
+    };
+    print(arguments, &report)
+}
+
+/// Prompt and decode tokens a second, and the hash of the last logits.
+fn measure(session: &mut Session, prompt: &[u32], decode: usize) -> anyhow::Result<(f64, f64, String)> {
+    session.truncate(0);
+    let start = Instant::now();
+    session.feed(prompt)?;
+    let prompt_speed = prompt.len() as f64 / start.elapsed().as_secs_f64();
+
+    let engine = session.engine().clone();
+    let start = Instant::now();
+    engine.install(|| (0..decode).try_for_each(|index| session.feed(&prompt[index % prompt.len()..][..1]).map(|_| ())))?;
+    let decode_speed = decode as f64 / start.elapsed().as_secs_f64();
+
+    let bytes: Vec<u8> = session.feed(&[])?.iter().flat_map(|logit| logit.to_le_bytes()).collect();
+    Ok((prompt_speed, decode_speed, blake3::hash(&bytes).to_hex().to_string()))
+}
+
+/// Gigabytes a second that the engine's threads read.
+fn read_speed(engine: &Engine, data: &[u64]) -> f64 {
+    let start = Instant::now();
+    let sum = engine.install(|| {
+        let part = |part: &[u64]| part.iter().fold(0u64, |sum, word| sum.wrapping_add(*word));
+        if engine.threads() == 1 { part(data) } else { data.par_chunks(1 << 17).map(part).sum::<u64>() }
+    });
+    black_box(sum);
+    size_of_val(data) as f64 / 1e9 / start.elapsed().as_secs_f64()
+}
+
+/// Bytes of weights that a decoded token reads: all but the unchosen experts and the embedding table, of which it reads
+/// a row unless it is the head too.
+fn token_bytes(engine: &Engine) -> u64 {
+    use hardtack::format::network::{BlockTensors, FeedForwardTensors};
+    let network = engine.network();
+    let blob = engine.blob();
+    let layers = blob.sections().filter(|record| record.key.kind == hardtack::format::SectionKind::Layer);
+    let block = |block: &BlockTensors| block.gated.bytes + block.up.bytes + block.down.bytes;
+    let experts: u64 = network
+        .layers
+        .iter()
+        .zip(&network.spec.layers)
+        .filter_map(|(tensors, spec)| match (&tensors.feed_forward, spec.feed_forward.experts()) {
+            (FeedForwardTensors::Experts(tensors), Some(spec)) => {
+                let all: u64 = tensors.experts.iter().map(block).sum();
+                Some(all * u64::from(spec.chosen) / u64::from(spec.count))
+            }
+            _ => None,
+        })
+        .sum();
+    layers.map(|record| record.bytes).sum::<u64>() + experts + network.head.bytes
+}
+
+fn median(values: &mut [f64]) -> f64 {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    if values.len() % 2 == 1 { values[middle] } else { (values[middle - 1] + values[middle]) / 2.0 }
+}
+
+fn print(arguments: &BenchArguments, report: &Report) -> anyhow::Result<()> {
+    if arguments.json {
+        return Ok(show(&format!("{}\n", serde_json::to_string_pretty(report)?))?);
+    }
+    show(&format!(
+        "kernels {}, {} threads, median of {} runs\n\
+         prompt  {:>9.1} tok/s  ({} tokens)\n\
+         decode  {:>9.1} tok/s  ({} tokens, {} of weights each: {:.1} GB/s, {:.0} % of the {:.1} GB/s read here)\n\
+         logits  {}\n",
+        report.kernels,
+        report.threads,
+        report.runs,
+        report.prompt_tokens_per_second,
+        report.prompt_tokens,
+        report.decode_tokens_per_second,
+        report.decode_tokens,
+        show_bytes(report.token_bytes),
+        report.decode_gigabytes_per_second,
+        report.bandwidth_share * 100.0,
+        report.bandwidth_gigabytes_per_second,
+        report.logits_blake3
+    ))?;
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! `hardtack chat`: a conversation on the terminal.
+
+use anyhow::bail;
+use hardtack::Engine;
+use hardtack::text::{Opening, Tokenizer};
+use rustyline::DefaultEditor;
+use rustyline::error::ReadlineError;
+
+use crate::args::ChatArguments;
+use crate::conversation::Conversation;
+use crate::output::show;
+use crate::speak::{Speaker, Why};
+use crate::{interrupt, model};
+
+const HELP: &str = "/reset  begin anew\n/help   this list\n/quit   leave (also Ctrl-D)\nCtrl-C ends an answer, and on an empty line the program.\n";
+
+/// Talks until the person leaves.
+pub fn chat(arguments: &ChatArguments) -> anyhow::Result<()> {
+    interrupt::catch()?;
+    let engine = model::open(&arguments.blob, &arguments.engine)?;
+    let tokenizer = model::tokenizer(&engine)?;
+    let conversation = Conversation::new(&engine, &tokenizer, arguments.system.as_deref())?;
+    let session = engine.session(&model::session_options(&arguments.session))?;
+    eprintln!("[{}, context {} tokens; /help for help]", model::describe(&engine), session.capacity());
+    let speaker = Speaker::new(session, &tokenizer, &arguments.sampling, arguments.session.batch)?;
+    Chat { arguments, tokenizer: &tokenizer, conversation, speaker }.run(&engine)
+}
+
+struct Chat<'a> {
+    arguments: &'a ChatArguments,
+    tokenizer: &'a Tokenizer,
+    conversation: Conversation,
+    speaker: Speaker<'a>,
+}
+
+impl Chat<'_> {
+    fn run(&mut self, engine: &Engine) -> anyhow::Result<()> {
+        let mut editor = DefaultEditor::new()?;
+        loop {
+            let line = match editor.readline("> ") {
+                Ok(line) => line,
+                Err(ReadlineError::Eof | ReadlineError::Interrupted) => return Ok(()),
+                Err(error) => bail!("cannot read from the terminal: {error}"),
+            };
+            // A Ctrl-C that ended the last answer has done its work.
+            interrupt::take();
+            match line.trim() {
+                "" => {}
+                "/quit" => return Ok(()),
+                "/help" => show(HELP)?,
+                "/reset" => self.conversation.reset(),
+                text => {
+                    // The editor keeps lines for the up key only; a failure there is nobody's loss.
+                    let _ = editor.add_history_entry(text);
+                    self.turn(engine, text)?;
+                }
+            }
+        }
+    }
+
+    fn turn(&mut self, engine: &Engine, text: &str) -> anyhow::Result<()> {
+        self.conversation.say("user", text);
+        let mut prompt = self.conversation.prompt(self.tokenizer)?;
+        let mut forgotten = 0;
+        while prompt.tokens.len() > self.speaker.prompt_max() {
+            if !self.conversation.forget_oldest() {
+                let (found, room) = (prompt.tokens.len(), self.speaker.prompt_max());
+                self.conversation.turns.pop();
+                eprintln!("[this message makes a prompt of {found} tokens; {room} fit the context; it was not sent]");
+                return Ok(());
+            }
+            forgotten += 1;
+            prompt = self.conversation.prompt(self.tokenizer)?;
+        }
+        if forgotten > 0 {
+            eprintln!("[the context is full: the oldest {forgotten} exchanges are forgotten]");
+        }
+        if self.arguments.show_prompt {
+            eprintln!("[prompt]\n{}[end of prompt]", prompt.text);
+        }
+        let answer = self.speaker.answer(&prompt.tokens, Opening::Text, show)?;
+        show("\n")?;
+        if self.arguments.show_prompt {
+            eprintln!("[{} prompt tokens, {} of them kept from before]", prompt.tokens.len(), answer.reused);
+        }
+        match answer.why {
+            Why::Interrupted => eprintln!("[interrupted]"),
+            Why::Length => eprintln!("[{} tokens, the most that --max-tokens allows]", answer.tokens),
+            Why::ContextFull => eprintln!("[the context of {} is full]", engine.path().display()),
+            Why::Finished => {}
+        }
+        interrupt::take();
+        self.conversation.say("assistant", &answer.text);
+        Ok(())
+    }
+}

@@ -1,0 +1,150 @@
+//! `hardtack inspect`: what is in a blob.
+
+use std::collections::BTreeSet;
+use std::fmt::Write;
+
+use hardtack::format::{Blob, Encoding, SectionKey, SectionKind};
+use hardtack::{Engine, Options};
+use serde::Serialize;
+
+use crate::args::InspectArguments;
+use crate::output::show;
+use crate::size::show_bytes;
+
+#[derive(Serialize)]
+struct Report {
+    file: String,
+    file_bytes: u64,
+    root_hash: String,
+    verified: bool,
+    vocabulary: u32,
+    hidden: u32,
+    layers: usize,
+    context_max: u32,
+    parameters: u64,
+    provenance: Option<serde_json::Value>,
+    rows: Vec<Row>,
+}
+
+/// One section, or all experts of a layer.
+#[derive(Serialize)]
+struct Row {
+    section: String,
+    sections: usize,
+    tensors: usize,
+    encodings: BTreeSet<&'static str>,
+    parameters: u64,
+    bytes: u64,
+    /// Bits of matrices for each of their parameters, scales and padding counted in.
+    bits_per_weight: Option<f64>,
+    #[serde(skip)]
+    matrix: (u64, u64),
+}
+
+/// Prints the sections, checked first if asked for.
+pub fn inspect(arguments: &InspectArguments) -> anyhow::Result<()> {
+    // The engine checks everything that a run would check.
+    let options = Options { threads: 1, verify: arguments.verify, ..Options::default() };
+    let engine = Engine::open(&arguments.blob, &options)?;
+    let report = report(arguments, &engine)?;
+    if arguments.json {
+        show(&format!("{}\n", serde_json::to_string_pretty(&report)?))?;
+    } else {
+        show(&table(&report))?;
+    }
+    Ok(())
+}
+
+fn report(arguments: &InspectArguments, engine: &Engine) -> anyhow::Result<Report> {
+    let blob: Blob<'_> = engine.blob();
+    let mut rows: Vec<Row> = Vec::new();
+    let mut last: Option<SectionKey> = None;
+    for record in blob.sections() {
+        let key = record.key;
+        let joins = |last: SectionKey| key.kind == SectionKind::Expert && last.kind == key.kind && last.layer == key.layer;
+        if arguments.all || !last.is_some_and(joins) {
+            let section = match key.kind {
+                SectionKind::Expert if !arguments.all => format!("layer {} experts", key.layer),
+                _ => key.to_string(),
+            };
+            rows.push(Row {
+                section,
+                sections: 0,
+                tensors: 0,
+                encodings: BTreeSet::new(),
+                parameters: 0,
+                bytes: 0,
+                bits_per_weight: None,
+                matrix: (0, 0),
+            });
+        }
+        last = Some(key);
+        let row = rows.last_mut().expect("a row was just made for the first section");
+        row.sections += 1;
+        row.bytes += record.bytes;
+        for (_, tensor) in blob.tensors(&record) {
+            let parameters = u64::from(tensor.stack) * u64::from(tensor.rows) * u64::from(tensor.columns);
+            row.tensors += 1;
+            row.parameters += parameters;
+            if tensor.encoding != Encoding::Plain {
+                row.encodings.insert(tensor.encoding.name());
+                row.matrix = (row.matrix.0 + parameters, row.matrix.1 + tensor.bytes);
+                row.bits_per_weight = Some(row.matrix.1 as f64 * 8.0 / row.matrix.0 as f64);
+            }
+        }
+    }
+    let spec = &engine.network().spec;
+    let header = blob.header();
+    let provenance = blob.plain(SectionKind::Provenance).and_then(|bytes| serde_json::from_slice(bytes).ok());
+    Ok(Report {
+        file: arguments.blob.display().to_string(),
+        file_bytes: header.file_bytes,
+        root_hash: header.root.iter().fold(String::new(), |mut text, byte| {
+            write!(text, "{byte:02x}").expect("writing to a string never fails");
+            text
+        }),
+        verified: arguments.verify,
+        vocabulary: spec.vocabulary,
+        hidden: spec.hidden,
+        layers: spec.layers.len(),
+        context_max: spec.context_max,
+        parameters: rows.iter().map(|row| row.parameters).sum(),
+        provenance,
+        rows,
+    })
+}
+
+fn table(report: &Report) -> String {
+    let mut text = format!(
+        "{}: {} ({} bytes), {:.1} M parameters\nvocabulary {}, hidden {}, layers {}, context {}\nroot hash {}{}\n\n",
+        report.file,
+        show_bytes(report.file_bytes),
+        report.file_bytes,
+        report.parameters as f64 / 1e6,
+        report.vocabulary,
+        report.hidden,
+        report.layers,
+        report.context_max,
+        report.root_hash,
+        if report.verified { ", all hashes verified" } else { "" }
+    );
+    let mut line = |cells: [&str; 6]| {
+        let [section, sections, tensors, encodings, bits, bytes] = cells;
+        let row = format!("{section:<20} {sections:>8} {tensors:>8} {encodings:<12} {bits:>7} {bytes:>12}");
+        text.push_str(row.trim_end());
+        text.push('\n');
+    };
+    line(["section", "sections", "tensors", "encodings", "bits/w", "bytes"]);
+    for row in &report.rows {
+        let encodings: Vec<&str> = row.encodings.iter().copied().collect();
+        line([
+            &row.section,
+            &row.sections.to_string(),
+            &row.tensors.to_string(),
+            &encodings.join(" "),
+            &row.bits_per_weight.map_or(String::new(), |bits| format!("{bits:.2}")),
+            &row.bytes.to_string(),
+        ]);
+    }
+    text
+}

@@ -1,0 +1,159 @@
+//! An answer, streamed as it is made: what a session already holds of the prompt is kept, the rest is fed.
+
+use std::io;
+use std::ops::ControlFlow;
+use std::time::{Duration, Instant};
+
+use hardtack::text::{Opening, Piece, Stops, TextStream, Tokenizer};
+use hardtack::{Ended, Sampler, Session};
+
+use crate::args::SamplingArguments;
+use crate::{interrupt, model};
+
+/// Why an answer ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// The model ended it, or a stop string.
+    Finished,
+    /// As many tokens as were asked for.
+    Length,
+    /// Ctrl-C.
+    Interrupted,
+    /// No token more fits the context.
+    ContextFull,
+}
+
+/// A finished answer.
+pub struct Answer {
+    pub text: String,
+    pub tokens: usize,
+    pub why: Why,
+    /// Tokens of the prompt that were kept from before.
+    pub reused: usize,
+    /// From the call to the first new token.
+    pub first_token: Duration,
+    /// From the first new token to the last.
+    pub rest: Duration,
+}
+
+/// Somebody who answers: a session, what it holds, and how it chooses.
+pub struct Speaker<'a> {
+    pub session: Session,
+    tokenizer: &'a Tokenizer,
+    sampler: Sampler,
+    stops: Stops,
+    tokens_max: usize,
+    batch: usize,
+    /// The tokens that the session holds.
+    held: Vec<u32>,
+}
+
+impl<'a> Speaker<'a> {
+    /// A speaker with an empty session.
+    pub fn new(
+        session: Session,
+        tokenizer: &'a Tokenizer,
+        sampling: &SamplingArguments,
+        batch: usize,
+    ) -> anyhow::Result<Self> {
+        let sampler = model::sampler(session.engine(), sampling)?;
+        let stops = Stops::new(&sampling.stop)?;
+        let held = Vec::with_capacity(session.capacity());
+        Ok(Self { session, tokenizer, sampler, stops, tokens_max: sampling.max_tokens, batch, held })
+    }
+
+    /// Tokens that a prompt may have, room for an answer left.
+    pub fn prompt_max(&self) -> usize {
+        self.session.capacity().saturating_sub(1)
+    }
+
+    /// Answers a prompt. `show` is given the text as it comes.
+    pub fn answer(
+        &mut self,
+        prompt: &[u32],
+        opening: Opening,
+        mut show: impl FnMut(&str) -> io::Result<()> + Send,
+    ) -> anyhow::Result<Answer> {
+        let start = Instant::now();
+        let reused = self.keep_common(prompt);
+        let mut answer = Answer {
+            text: String::new(),
+            tokens: 0,
+            why: Why::Finished,
+            reused,
+            first_token: Duration::ZERO,
+            rest: Duration::ZERO,
+        };
+        if self.tokens_max == 0 {
+            answer.why = Why::Length;
+            return Ok(answer);
+        }
+        // All but the last piece is fed here, so that Ctrl-C is heard between pieces.
+        let mut rest = &prompt[reused..];
+        while rest.len() > self.batch {
+            let (piece, after) = rest.split_at(self.batch);
+            self.session.feed(piece)?;
+            self.held.extend_from_slice(piece);
+            rest = after;
+            if interrupt::requested() {
+                answer.why = Why::Interrupted;
+                return Ok(answer);
+            }
+        }
+        self.held.extend_from_slice(rest);
+
+        let Self { session, tokenizer, sampler, stops, tokens_max, held, .. } = self;
+        let mut stream = TextStream::new(tokenizer.vocabulary(), opening, stops.clone());
+        let mut failure = None;
+        let mut first = None;
+        let ended = session.generate(rest, sampler, |token| {
+            first.get_or_insert_with(Instant::now);
+            if interrupt::requested() {
+                answer.why = Why::Interrupted;
+                return ControlFlow::Break(());
+            }
+            if tokenizer.is_end(token) {
+                return ControlFlow::Break(());
+            }
+            answer.tokens += 1;
+            let Piece { text, stop } = stream.push(token);
+            answer.text.push_str(text);
+            if let Err(error) = show(text) {
+                failure = Some(error);
+                return ControlFlow::Break(());
+            }
+            if stop.is_some() {
+                return ControlFlow::Break(());
+            }
+            if answer.tokens == *tokens_max {
+                answer.why = Why::Length;
+                return ControlFlow::Break(());
+            }
+            held.push(token);
+            ControlFlow::Continue(())
+        })?;
+        held.truncate(session.position());
+        if ended == Ended::ContextFull {
+            answer.why = Why::ContextFull;
+        }
+        let Piece { text, .. } = stream.finish();
+        answer.text.push_str(text);
+        if let Some(error) = failure {
+            return Err(error.into());
+        }
+        show(text)?;
+        let first = first.unwrap_or(start);
+        answer.first_token = first - start;
+        answer.rest = first.elapsed();
+        Ok(answer)
+    }
+
+    /// Keeps what the session already holds of the prompt, but never all of it: its last token is fed anew for its logits.
+    fn keep_common(&mut self, prompt: &[u32]) -> usize {
+        let common = self.held.iter().zip(prompt).take_while(|(held, wanted)| held == wanted).count();
+        let kept = common.min(prompt.len().saturating_sub(1));
+        self.session.truncate(kept);
+        self.held.truncate(kept);
+        kept
+    }
+}
