@@ -52,20 +52,22 @@ fn sum_fields<const TILE_BYTES: usize, const FIELDS: usize, const RUN: usize, co
 ) -> RowSums<TOKENS> {
     let quads_apart = GROUP_QUADS / FIELDS;
     let mut wide = no_sums();
-    for run in 0..quads_apart / RUN {
-        let mut narrow = no_sums::<TOKENS>();
-        for vector in run * RUN..(run + 1) * RUN {
-            for half in 0..2 {
+    for half in 0..2 {
+        for run in 0..quads_apart / RUN {
+            let mut narrow = [_mm256_setzero_si256(); TOKENS];
+            for vector in run * RUN..(run + 1) * RUN {
                 let fields = unpack(tile, vector, half);
                 for field in 0..FIELDS {
                     for token in 0..TOKENS {
                         let quad = broadcast_quad(inputs[token], vector + field * quads_apart);
-                        narrow[token][half] = add_products(narrow[token][half], fields[field], quad);
+                        narrow[token] = add_products(narrow[token], fields[field], quad);
                     }
                 }
             }
+            for token in 0..TOKENS {
+                wide[token][half] = add_wide(wide[token][half], narrow[token]);
+            }
         }
-        add_wide(&mut wide, narrow);
     }
     wide
 }
@@ -165,14 +167,8 @@ pub(super) fn add_products(sums: __m256i, codes: __m256i, inputs: __m256i) -> __
 /// Adds each row's two sums of 16 bits to its sum of 32 bits.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-pub(super) fn add_wide<const TOKENS: usize>(wide: &mut RowSums<TOKENS>, narrow: RowSums<TOKENS>) {
-    let ones = _mm256_set1_epi16(1);
-    for token in 0..TOKENS {
-        for half in 0..2 {
-            let pairs = _mm256_madd_epi16(narrow[token][half], ones);
-            wide[token][half] = _mm256_add_epi32(wide[token][half], pairs);
-        }
-    }
+pub(super) fn add_wide(wide: __m256i, narrow: __m256i) -> __m256i {
+    _mm256_add_epi32(wide, _mm256_madd_epi16(narrow, _mm256_set1_epi16(1)))
 }
 
 /// Sums of nothing.

@@ -1,6 +1,6 @@
 //! Panels of 8-bit codes, as two panels of 4-bit codes: whole bytes times int8 would overflow `maddubs`.
 
-use core::arch::x86_64::{_mm256_add_epi32, _mm256_and_si256, _mm256_set1_epi8, _mm256_slli_epi32, _mm256_srli_epi16};
+use core::arch::x86_64::{_mm256_add_epi32, _mm256_and_si256, _mm256_set1_epi8, _mm256_setzero_si256, _mm256_slli_epi32, _mm256_srli_epi16};
 
 use hardtack_format::encoding::{GROUP_QUADS, TILE_HEAD_BYTES};
 use hardtack_kernels::{Activations, PanelRows};
@@ -34,29 +34,26 @@ fn vectors(panel: &[u8], activations: &Activations<'_>, first_token: usize, out:
 #[inline]
 fn sums<const TOKENS: usize>(tile: &[u8; tile_bytes(8)], inputs: Inputs<'_, TOKENS>) -> RowSums<TOKENS> {
     let mask = _mm256_set1_epi8(0x0f);
-    let (mut wide_low, mut wide_high) = (no_sums(), no_sums());
-    for run in 0..GROUP_QUADS / RUN {
-        let (mut low, mut high) = (no_sums::<TOKENS>(), no_sums::<TOKENS>());
-        for quad in run * RUN..(run + 1) * RUN {
-            for half in 0..2 {
+    let mut wide = no_sums();
+    for half in 0..2 {
+        for run in 0..GROUP_QUADS / RUN {
+            let mut low = [_mm256_setzero_si256(); TOKENS];
+            let mut high = [_mm256_setzero_si256(); TOKENS];
+            for quad in run * RUN..(run + 1) * RUN {
                 let bytes = load_tile(tile, TILE_HEAD_BYTES + quad * 64 + half * 32);
                 let low_codes = _mm256_and_si256(bytes, mask);
                 let high_codes = _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), mask);
                 for token in 0..TOKENS {
                     let inputs = broadcast_quad(inputs[token], quad);
-                    low[token][half] = add_products(low[token][half], low_codes, inputs);
-                    high[token][half] = add_products(high[token][half], high_codes, inputs);
+                    low[token] = add_products(low[token], low_codes, inputs);
+                    high[token] = add_products(high[token], high_codes, inputs);
                 }
             }
-        }
-        add_wide(&mut wide_low, low);
-        add_wide(&mut wide_high, high);
-    }
-    for token in 0..TOKENS {
-        for half in 0..2 {
-            let high = _mm256_slli_epi32::<4>(wide_high[token][half]);
-            wide_low[token][half] = _mm256_add_epi32(wide_low[token][half], high);
+            for token in 0..TOKENS {
+                let high = _mm256_slli_epi32::<4>(add_wide(_mm256_setzero_si256(), high[token]));
+                wide[token][half] = add_wide(_mm256_add_epi32(wide[token][half], high), low[token]);
+            }
         }
     }
-    wide_low
+    wide
 }
