@@ -6,7 +6,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::BakeArguments;
 use crate::interrupt;
-use crate::output::show;
+use crate::output::{note, show};
 use crate::size::show_bytes;
 
 /// Bakes as the flags say.
@@ -28,13 +28,13 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
     let baked = match result {
         // The exit code tells; a message would be seen as a failure.
         Err(BakeError::Interrupted) => {
-            eprintln!("interrupted: nothing was written");
+            note(format_args!("interrupted: nothing was written"));
             return Ok(());
         }
         result => result?,
     };
     for warning in &baked.warnings {
-        eprintln!("warning: {warning}");
+        note(format_args!("warning: {warning}"));
     }
     show(&format!(
         "{}: {} ({} bytes), family {}, layers {}, embeddings and head {}\n",

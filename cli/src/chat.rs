@@ -8,7 +8,7 @@ use rustyline::error::ReadlineError;
 
 use crate::args::ChatArguments;
 use crate::conversation::Conversation;
-use crate::output::show;
+use crate::output::{note, show};
 use crate::speak::{Speaker, Why};
 use crate::{interrupt, model};
 
@@ -21,7 +21,7 @@ pub fn chat(arguments: &ChatArguments) -> anyhow::Result<()> {
     let tokenizer = model::tokenizer(&engine)?;
     let conversation = Conversation::new(&engine, &tokenizer, arguments.system.as_deref())?;
     let session = engine.session(&model::session_options(&arguments.session))?;
-    eprintln!("[{}, context {} tokens; /help for help]", model::describe(&engine), session.capacity());
+    note(format_args!("[{}, context {} tokens; /help for help]", model::describe(&engine), session.capacity()));
     let speaker = Speaker::new(session, &tokenizer, &arguments.sampling, arguments.session.batch)?;
     Chat { arguments, tokenizer: &tokenizer, conversation, speaker }.run(&engine)
 }
@@ -66,27 +66,29 @@ impl Chat<'_> {
             if !self.conversation.forget_oldest() {
                 let (found, room) = (prompt.tokens.len(), self.speaker.prompt_max());
                 self.conversation.turns.pop();
-                eprintln!("[this message makes a prompt of {found} tokens; {room} fit the context; it was not sent]");
+                note(format_args!(
+                    "[this message makes a prompt of {found} tokens; {room} fit the context; it was not sent]"
+                ));
                 return Ok(());
             }
             forgotten += 1;
             prompt = self.conversation.prompt(self.tokenizer)?;
         }
         if forgotten > 0 {
-            eprintln!("[the context is full: the oldest {forgotten} exchanges are forgotten]");
+            note(format_args!("[the context is full: the oldest {forgotten} exchanges are forgotten]"));
         }
         if self.arguments.show_prompt {
-            eprintln!("[prompt]\n{}[end of prompt]", prompt.text);
+            note(format_args!("[prompt]\n{}[end of prompt]", prompt.text));
         }
         let answer = self.speaker.answer(&prompt.tokens, Opening::Text, show)?;
         show("\n")?;
         if self.arguments.show_prompt {
-            eprintln!("[{} prompt tokens, {} of them kept from before]", prompt.tokens.len(), answer.reused);
+            note(format_args!("[{} prompt tokens, {} of them kept from before]", prompt.tokens.len(), answer.reused));
         }
         match answer.why {
-            Why::Interrupted => eprintln!("[interrupted]"),
-            Why::Length => eprintln!("[{} tokens, the most that --max-tokens allows]", answer.tokens),
-            Why::ContextFull => eprintln!("[the context of {} is full]", engine.path().display()),
+            Why::Interrupted => note(format_args!("[interrupted]")),
+            Why::Length => note(format_args!("[{} tokens, the most that --max-tokens allows]", answer.tokens)),
+            Why::ContextFull => note(format_args!("[the context of {} is full]", engine.path().display())),
             Why::Finished => {}
         }
         interrupt::take();

@@ -1,6 +1,6 @@
 //! A conversation as tokens: the model's own template, rendered, and turned into ids so that nobody can forge a turn.
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use hardtack::Engine;
 use hardtack::format::SectionKind;
 use hardtack::text::{ChatTemplate, Message, RenderLimits, Special, Tokenizer};
@@ -29,10 +29,12 @@ impl Conversation {
     pub fn new(engine: &Engine, tokenizer: &Tokenizer, system: Option<&str>) -> anyhow::Result<Self> {
         let path = engine.path().display();
         let Some(section) = engine.section(SectionKind::Template) else {
-            bail!("{path}: no template section: this model has no form of conversation; `hardtack run` continues a text");
+            bail!(
+                "{path}: no template section: this model has no form of conversation; `hardtack run` continues a text"
+            );
         };
-        let template =
-            ChatTemplate::from_section(section, tokenizer.vocabulary()).with_context(|| format!("{path}: chat template"))?;
+        let template = ChatTemplate::from_section(section, tokenizer.vocabulary())
+            .with_context(|| format!("{path}: chat template"))?;
         let mut conversation = Self { template, turns: Vec::new() };
         conversation.turns.extend(system.map(|text| Turn { role: "system", content: text.to_owned() }));
         Ok(conversation)
@@ -60,37 +62,56 @@ impl Conversation {
         true
     }
 
-    /// The prompt up to where the model's answer begins.
+    /// The prompt up to where the model's answer begins. Control tokens in the template's own words count; in what
+    /// somebody said they are plain text. Such a turn goes through the template between two fences, since its text alone
+    /// may stand in the template's words too.
     pub fn prompt(&self, tokenizer: &Tokenizer) -> anyhow::Result<Prompt> {
-        let messages: Vec<Message<'_>> =
-            self.turns.iter().map(|turn| Message { role: turn.role, content: &turn.content }).collect();
-        let text = self.template.render(&messages, true, &RenderLimits::default())?;
-        let mut tokens = self.encode(&text, tokenizer)?;
+        let fences = self.fences()?;
+        let contents: Vec<String> =
+            self.turns.iter().map(|turn| fenced(&turn.content, fences, tokenizer)).collect::<anyhow::Result<_>>()?;
+        let turns = self.turns.iter().zip(&contents);
+        let messages: Vec<Message<'_>> = turns.map(|(turn, content)| Message { role: turn.role, content }).collect();
+        let marked = self.template.render(&messages, true, &RenderLimits::default())?;
+
+        let mut tokens = Vec::new();
+        let mut rest = marked.as_str();
+        let (mut fence, mut special) = (fences[0], Special::Parse);
+        while let Some(at) = rest.find(fences) {
+            let (part, after) = rest.split_at(at);
+            ensure!(after.starts_with(fence), "the chat template changes a text with control tokens in it");
+            tokens.extend(tokenizer.encode(part, special)?);
+            rest = &after[fence.len_utf8()..];
+            (fence, special) = match special {
+                Special::Parse => (fences[1], Special::Plain),
+                Special::Plain => (fences[0], Special::Parse),
+            };
+        }
+        ensure!(special == Special::Parse, "the chat template cuts a text with control tokens in it");
+        tokens.extend(tokenizer.encode(rest, special)?);
         // Some templates write the begin token themselves, some leave it to us.
         if let Some(begin) = tokenizer.begin().filter(|begin| tokens.first() != Some(begin)) {
             tokens.insert(0, begin);
         }
-        Ok(Prompt { text, tokens })
+        Ok(Prompt { text: marked.replace(fences, ""), tokens })
     }
 
-    /// Control tokens in the template's own words count; in what somebody said they are plain text.
-    fn encode(&self, text: &str, tokenizer: &Tokenizer) -> anyhow::Result<Vec<u32>> {
-        let forged = self.turns.iter().map(|turn| turn.content.trim()).filter(|content| !content.is_empty());
-        let forged: Vec<&str> = forged
-            .filter_map(|content| {
-                let plain = tokenizer.encode(content, Special::Plain).ok()?;
-                (tokenizer.encode(content, Special::Parse).ok()? != plain).then_some(content)
-            })
-            .collect();
-        let mut tokens = Vec::new();
-        let mut rest = text;
-        for content in forged {
-            let Some(at) = rest.find(content) else { bail!("the chat template changes a text with control tokens in it") };
-            tokens.extend(tokenizer.encode(&rest[..at], Special::Parse)?);
-            tokens.extend(tokenizer.encode(content, Special::Plain)?);
-            rest = &rest[at + content.len()..];
+    /// Two of Unicode's noncharacters that nobody has said.
+    fn fences(&self) -> anyhow::Result<[char; 2]> {
+        let said = |fence: &char| self.turns.iter().any(|turn| turn.content.contains(*fence));
+        let mut unsaid = ('\u{fdd0}'..='\u{fdef}').filter(|fence| !said(fence));
+        match (unsaid.next(), unsaid.next()) {
+            (Some(open), Some(close)) => Ok([open, close]),
+            _ => bail!("the conversation holds every one of Unicode's noncharacters"),
         }
-        tokens.extend(tokenizer.encode(rest, Special::Parse)?);
-        Ok(tokens)
     }
+}
+
+/// A turn between fences, if control tokens would be read in it. Spaces around it stay outside, where templates trim them.
+fn fenced(content: &str, [open, close]: [char; 2], tokenizer: &Tokenizer) -> anyhow::Result<String> {
+    let text = content.trim();
+    if tokenizer.encode(text, Special::Parse)? == tokenizer.encode(text, Special::Plain)? {
+        return Ok(content.to_owned());
+    }
+    let (before, after) = content.split_at(content.len() - content.trim_start().len());
+    Ok(format!("{before}{open}{text}{close}{}", &after[text.len()..]))
 }

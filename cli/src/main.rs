@@ -39,7 +39,7 @@ fn main() -> ExitCode {
         // Whoever read our output has gone: nothing is left to be said to them.
         Err(error) if output::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("hardtack: {error:#}");
+            output::note(format_args!("hardtack: {}", output::one_line(&error)));
             ExitCode::FAILURE
         }
     }

@@ -5,7 +5,7 @@ use hardtack::text::{Opening, Special};
 
 use crate::args::RunArguments;
 use crate::conversation::Conversation;
-use crate::output::show;
+use crate::output::{note, show};
 use crate::speak::{Speaker, Why};
 use crate::{interrupt, model};
 
@@ -38,12 +38,12 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<()> {
         Why::Interrupted => ", interrupted",
         Why::Length | Why::Finished => "",
     };
-    eprintln!(
+    note(format_args!(
         "[{}; {} prompt tokens, first token after {:.0} ms; {} new tokens at {speed:.1} a second{note}]",
         model::describe(&engine),
         prompt.len(),
         answer.first_token.as_secs_f64() * 1e3,
         answer.tokens,
-    );
+    ));
     Ok(())
 }

@@ -1,5 +1,7 @@
 //! How fast panels are multiplied: for each encoding and tier the weights read per second on one thread, beside plainly
 //! reading the same bytes. `panels [megabytes] [name of an encoding or a tier]...`
+//!
+//! Small pages cost a tenth of the reading speed: `GLIBC_TUNABLES=glibc.malloc.hugetlb=1` asks for huge ones.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -31,7 +33,7 @@ fn main() {
     let encodings: Vec<&str> = Encoding::MATRICES.iter().map(|encoding| encoding.name()).collect();
 
     let inputs = Inputs::new();
-    let memory = huge_pages(megabytes << 20);
+    let mut memory = vec![0; megabytes << 20];
     println!("{megabytes} MB of weights, {COLUMNS} columns, one thread; GB/s of weights (billions of products/s)");
     println!("{:6}{:>10}{:>10}{:>20}{:>20}", "", "tier", "read", "1 token", "16 tokens");
     for encoding in Encoding::MATRICES {
@@ -129,22 +131,4 @@ impl Inputs {
         let Self { floats, codes, scales, sums } = self;
         Activations { columns: COLUMNS, floats, codes, scales, sums }
     }
-}
-
-/// Zeroed memory in pages of 2 MB where the system gives them: small ones cost a tenth of the reading speed.
-fn huge_pages(bytes: usize) -> &'static mut [u8] {
-    const PAGE: usize = 2 << 20;
-    let memory = vec![0u8; bytes + PAGE].leak();
-    let start = memory.as_ptr().align_offset(PAGE);
-    let memory = &mut memory[start..start + bytes];
-    #[cfg(target_os = "linux")]
-    {
-        unsafe extern "C" {
-            fn madvise(start: *mut u8, bytes: usize, advice: i32) -> i32;
-        }
-        const MADV_HUGEPAGE: i32 = 14;
-        // SAFETY: the range is ours and starts at a page; this advice changes no contents.
-        unsafe { madvise(memory.as_mut_ptr(), memory.len(), MADV_HUGEPAGE) };
-    }
-    memory
 }

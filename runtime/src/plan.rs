@@ -65,18 +65,17 @@ pub fn plan(spec: &ModelSpec, weights_bytes: u64, options: &SessionOptions) -> R
     let context = if options.context == 0 { trained.min(CONTEXT_DEFAULT) } else { options.context };
     in_range("context", context, trained)?;
     in_range("batch", options.batch, BATCH_MAX)?;
-    let scratch = ScratchSizes::of(spec, options.batch.min(context));
     let token_bytes = Kv::token_bytes(spec.layers.iter().map(|layer| &layer.attention), options.kv);
-    let plan = Plan {
-        context,
-        kv: options.kv,
-        weights_bytes,
-        kv_bytes: token_bytes * context as u64,
-        scratch_bytes: scratch.bytes(),
-        scratch,
+    let with = |context: usize| {
+        let scratch = ScratchSizes::of(spec, options.batch.min(context));
+        let kv_bytes = token_bytes * context as u64;
+        Plan { context, kv: options.kv, weights_bytes, kv_bytes, scratch_bytes: scratch.bytes(), scratch }
     };
+    let plan = with(context);
     match options.memory_max {
-        Some(limit) if plan.total_bytes() > limit => Err(over_limit(&plan, token_bytes, limit)),
+        Some(limit) if plan.total_bytes() > limit => {
+            Err(over_limit(&plan, limit, |context| with(context).total_bytes()))
+        }
         _ => Ok(plan),
     }
 }
@@ -89,13 +88,16 @@ fn in_range(setting: &'static str, value: usize, max: usize) -> Result<(), Error
     }
 }
 
-fn over_limit(plan: &Plan, token_bytes: u64, limit: u64) -> Error {
-    let fixed = plan.weights_bytes + plan.scratch_bytes;
-    let tokens = limit.saturating_sub(fixed) / token_bytes;
-    let advice = if tokens == 0 {
-        format!("no context fits: the model needs at least {} bytes", fixed + token_bytes)
-    } else {
-        format!("a context of {tokens} tokens would fit")
+fn over_limit(plan: &Plan, limit: u64, total_bytes: impl Fn(usize) -> u64) -> Error {
+    // The largest context that fits, by bisection: more tokens never take less.
+    let (mut fits, mut too_many) = (0, plan.context);
+    while too_many - fits > 1 {
+        let middle = fits + (too_many - fits) / 2;
+        if total_bytes(middle) <= limit { fits = middle } else { too_many = middle }
+    }
+    let advice = match fits {
+        0 => format!("no context fits: the model needs at least {} bytes", total_bytes(1)),
+        tokens => format!("a context of {tokens} tokens would fit"),
     };
     Error::Memory {
         needed: plan.total_bytes(),

@@ -14,7 +14,8 @@ use crate::model;
 pub fn logits(arguments: &LogitsArguments) -> anyhow::Result<()> {
     let path = arguments.tokens.display();
     let text = fs::read_to_string(&arguments.tokens).with_context(|| format!("{path}"))?;
-    let tokens: Vec<u32> = serde_json::from_str(&text).with_context(|| format!("{path}: expected an array of token ids"))?;
+    let tokens: Vec<u32> =
+        serde_json::from_str(&text).with_context(|| format!("{path}: expected an array of token ids"))?;
     ensure!(!tokens.is_empty(), "{path}: expected at least one token id, found none");
 
     let engine = model::open(&arguments.blob, &arguments.engine)?;
@@ -27,7 +28,8 @@ pub fn logits(arguments: &LogitsArguments) -> anyhow::Result<()> {
     };
     let mut session = engine.session(&options)?;
     let mut bytes = Vec::with_capacity(tokens.len() * vocabulary * 4);
-    session.feed_each(&tokens, |_, logits| bytes.extend(logits.iter().flat_map(|logit| logit.to_le_bytes())))?;
+    let keep = |_, logits: &[f32]| bytes.extend(logits.iter().flat_map(|logit| logit.to_le_bytes()));
+    session.feed_each(&tokens, keep).with_context(|| format!("{path}"))?;
 
     let view = TensorView::new(Dtype::F32, vec![tokens.len(), vocabulary], &bytes).context("tensor logits")?;
     write(&arguments.out, view)
@@ -35,6 +37,9 @@ pub fn logits(arguments: &LogitsArguments) -> anyhow::Result<()> {
 
 /// Under a temporary name first, so that a reader never sees half a file.
 fn write(path: &Path, view: TensorView<'_>) -> anyhow::Result<()> {
+    // A device or a folder is not to be replaced by a file.
+    let replaceable = fs::metadata(path).map_or(true, |metadata| metadata.is_file());
+    ensure!(replaceable, "{}: expected a file or nothing, found something else", path.display());
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(format!(".{}.partial", std::process::id()));
     let temporary = path.with_file_name(name);

@@ -1,6 +1,9 @@
 //! What the tests of the whole program share: the fixtures and how they are baked.
 #![allow(dead_code, reason = "every test uses a part")]
 
+pub mod checkpoint;
+pub mod program;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 

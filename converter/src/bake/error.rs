@@ -27,12 +27,19 @@ pub enum BakeError {
     /// The tokenizer cannot be used.
     #[error(transparent)]
     Vocabulary(#[from] VocabularyError),
-    /// A tensor cannot be read.
-    #[error(transparent)]
-    Load(#[from] LoadError<SourceError>),
+    /// A tensor is not what it was when the checkpoint was opened.
+    #[error("{}: {source}", input.display())]
+    Load {
+        /// The checkpoint.
+        input: PathBuf,
+        /// The tensor.
+        source: LoadError<SourceError>,
+    },
     /// A tensor's weights do not fit its encoding.
-    #[error("tensor {tensor}: {source}")]
+    #[error("{}: tensor {tensor}: {source}", input.display())]
     Weights {
+        /// The checkpoint.
+        input: PathBuf,
         /// Its name in the checkpoint.
         tensor: String,
         /// The row.
@@ -65,6 +72,12 @@ pub enum BakeError {
     #[error("{}: the output is one of the checkpoint's own files", path.display())]
     OverInput {
         /// The file.
+        path: PathBuf,
+    },
+    /// The output is there and is no file that a blob may replace.
+    #[error("{}: expected a file or nothing, found a folder or a device", path.display())]
+    OverOther {
+        /// What is there.
         path: PathBuf,
     },
     /// Stopped from outside.

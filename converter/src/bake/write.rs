@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use hardtack_format::encoding::PANEL_ROWS;
 use hardtack_format::{Encoding, TensorRef};
-use hardtack_models::TensorSource;
+use hardtack_models::{LoadError, TensorSource};
 
 use super::Progress;
 use super::draft::{Content, Draft};
@@ -26,7 +26,7 @@ pub fn write(
     stop: &AtomicBool,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<(), BakeError> {
-    refuse_own_files(checkpoint, output)?;
+    refuse_output(checkpoint, output)?;
     let mut file = PartialFile::create(output)?;
     let mut hashes = Vec::with_capacity(draft.contents.len());
     for ((key, content), record) in draft.contents.iter().zip(draft.layout.sections()) {
@@ -68,14 +68,19 @@ fn write_tensor(
                 return Err(BakeError::Interrupted);
             }
             let count = part_rows.min(rows - first);
-            let values = source.load_rows(checkpoint, matrix * rows + first, count)?;
+            let input = || checkpoint.path().to_owned();
+            let values = source.load_rows(checkpoint, matrix * rows + first, count).map_err(|source| match source {
+                // The reader names file and tensor itself.
+                LoadError::Read { error, .. } => BakeError::Source(error),
+                source => BakeError::Load { input: input(), source },
+            })?;
             if tensor.encoding == Encoding::Plain {
                 let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
                 file.put(&bytes)?;
             } else {
                 let encoded = encode_rows(tensor.encoding, &values, columns).map_err(|mut error| {
                     error.row += matrix * rows + first;
-                    BakeError::Weights { tensor: source.names().join(", "), source: error }
+                    BakeError::Weights { input: input(), tensor: source.names().join(", "), source: error }
                 })?;
                 file.put(&encoded)?;
             }
@@ -86,9 +91,12 @@ fn write_tensor(
     Ok(())
 }
 
-/// A bake may not destroy what it bakes from.
-fn refuse_own_files(checkpoint: &Checkpoint, output: &Path) -> Result<(), BakeError> {
+/// A bake may not destroy what it bakes from, nor put a file in the place of a folder or a device.
+fn refuse_output(checkpoint: &Checkpoint, output: &Path) -> Result<(), BakeError> {
     let Ok(output_file) = fs::canonicalize(output) else { return Ok(()) };
+    if !output_file.is_file() {
+        return Err(BakeError::OverOther { path: output.to_owned() });
+    }
     let own = checkpoint.files().iter().any(|file| fs::canonicalize(file).is_ok_and(|file| file == output_file));
     if own { Err(BakeError::OverInput { path: output.to_owned() }) } else { Ok(()) }
 }
@@ -110,7 +118,7 @@ impl PartialFile {
         name.push(format!(".{}.partial", std::process::id()));
         let temporary = output.with_file_name(name);
         let file = OpenOptions::new().write(true).create_new(true).open(&temporary);
-        let file = file.map_err(|source| BakeError::Write { path: temporary.clone(), source })?;
+        let file = file.map_err(|source| BakeError::Write { path: output.to_owned(), source })?;
         Ok(Self { file: Some(file), temporary, output: output.to_owned(), at: 0, hasher: blake3::Hasher::new() })
     }
 
@@ -119,7 +127,7 @@ impl PartialFile {
     }
 
     fn failed(&self, source: io::Error) -> BakeError {
-        BakeError::Write { path: self.temporary.clone(), source }
+        BakeError::Write { path: self.output.clone(), source }
     }
 
     /// Padding before a section is a hole of the file, which reads as zeros.

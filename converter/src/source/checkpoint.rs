@@ -29,6 +29,7 @@ pub enum Form {
 #[derive(Debug)]
 pub struct Checkpoint {
     form: Form,
+    path: PathBuf,
     label: String,
     files: Vec<PathBuf>,
     sources: Vec<SourceFile>,
@@ -56,7 +57,12 @@ impl Checkpoint {
         let files = sources.iter().map(|source| source.path.clone()).collect();
         let places = tensors.iter().enumerate().map(|(i, tensor)| (tensor.name.clone(), i)).collect();
         let label = one_line(&path.display().to_string());
-        Ok(Self { form, label, files, sources, tensors, places })
+        Ok(Self { form, path: path.to_owned(), label, files, sources, tensors, places })
+    }
+
+    /// The folder or the file.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// What surrounds the weights.

@@ -52,20 +52,22 @@ fn sum_fields<const TILE_BYTES: usize, const FIELDS: usize, const RUN: usize, co
 ) -> RowSums<TOKENS> {
     let quads_apart = GROUP_QUADS / FIELDS;
     let mut wide = no_sums();
-    for half in 0..2 {
-        for run in 0..quads_apart / RUN {
-            let mut narrow = [_mm256_setzero_si256(); TOKENS];
-            for vector in run * RUN..(run + 1) * RUN {
+    for run in 0..quads_apart / RUN {
+        let mut narrow = no_sums::<TOKENS>();
+        for vector in run * RUN..(run + 1) * RUN {
+            for half in 0..2 {
                 let fields = unpack(tile, vector, half);
                 for field in 0..FIELDS {
                     for token in 0..TOKENS {
                         let quad = broadcast_quad(inputs[token], vector + field * quads_apart);
-                        narrow[token] = add_products(narrow[token], fields[field], quad);
+                        narrow[token][half] = add_products(narrow[token][half], fields[field], quad);
                     }
                 }
             }
-            for token in 0..TOKENS {
-                wide[token][half] = add_wide(wide[token][half], narrow[token]);
+        }
+        for token in 0..TOKENS {
+            for half in 0..2 {
+                wide[token][half] = add_wide(wide[token][half], narrow[token][half]);
             }
         }
     }

@@ -1,6 +1,8 @@
 //! The table of the AVX2 tier. It is private, and `crate::avx2()` gives it out only where the processor has the features:
 //! that is what every entry's `unsafe` call relies on.
 
+#![allow(clippy::needless_range_loop, reason = "one number indexes several arrays: row halves, tokens, chains")]
+
 mod codes;
 mod elementwise;
 mod exp;

@@ -1,6 +1,8 @@
 //! Panels of 8-bit codes, as two panels of 4-bit codes: whole bytes times int8 would overflow `maddubs`.
 
-use core::arch::x86_64::{_mm256_add_epi32, _mm256_and_si256, _mm256_set1_epi8, _mm256_setzero_si256, _mm256_slli_epi32, _mm256_srli_epi16};
+use core::arch::x86_64::{
+    _mm256_add_epi32, _mm256_and_si256, _mm256_set1_epi8, _mm256_setzero_si256, _mm256_slli_epi32, _mm256_srli_epi16,
+};
 
 use hardtack_format::encoding::{GROUP_QUADS, TILE_HEAD_BYTES};
 use hardtack_kernels::{Activations, PanelRows};
