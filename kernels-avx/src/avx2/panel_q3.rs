@@ -32,7 +32,7 @@ fn vectors(panel: &[u8], activations: &Activations<'_>, first_token: usize, out:
 fn unpack(tile: &[u8; tile_bytes(3)], vector: usize, half: usize) -> [__m256i; FIELDS] {
     // The high bits of quads v + 4 i are the bits 2 i of high vector v % 2, one bit further up for v of 2 and 3.
     let bytes = load_tile(tile, TILE_HEAD_BYTES + vector * 64 + half * 32);
-    let high = load_tile(tile, TILE_HEAD_BYTES + 2 * TILE_BIT_BYTES + (vector + 1) % 2 * 64 + half * 32);
+    let high = load_tile(tile, TILE_HEAD_BYTES + 2 * TILE_BIT_BYTES + vector % 2 * 64 + half * 32);
     let high = if vector < 2 { high } else { _mm256_srli_epi16::<1>(high) };
     let both = |bits: __m256i, high: __m256i| {
         _mm256_or_si256(_mm256_and_si256(bits, _mm256_set1_epi8(0x33)), _mm256_and_si256(high, _mm256_set1_epi8(0x44)))

@@ -3,7 +3,7 @@
 use wide::{f32x8, i16x16, i32x8, u16x8};
 
 /// Half's exponents are 112 too low for a float's place.
-const HALF_TO_FLOAT: f32 = 5.192_296_9e33;
+const HALF_TO_FLOAT: f32 = 5.192_297e33;
 
 pub(super) fn words(bytes: &[u8; 32]) -> i16x16 {
     let (pairs, _) = bytes.as_chunks();
