@@ -27,7 +27,7 @@ pub enum Command {
     Inspect(InspectArguments),
     /// Judge a model
     Eval(EvalArguments),
-    /// Measure speed beside this machine's bandwidth
+    /// Measure speed beside this machine's bandwidth (which takes 512 MiB of its own)
     Bench(BenchArguments),
 }
 
@@ -63,6 +63,10 @@ pub struct EngineArguments {
     /// Check every hash of the blob first, which reads the whole file
     #[arg(long)]
     pub verify: bool,
+    /// Most bytes for weights, tokenizer, keys and values, buffers and the process together: refuses to start if it needs
+    /// more
+    #[arg(long, value_parser = parse_bytes, value_name = "BYTES")]
+    pub memory: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -84,9 +88,6 @@ pub struct SessionArguments {
     /// How keys and values are kept
     #[arg(long, value_enum, default_value_t = KvArgument::F16)]
     pub kv_type: KvArgument,
-    /// Most bytes for weights, keys and values, and buffers together: refuses to start if it needs more
-    #[arg(long, value_parser = parse_bytes, value_name = "BYTES")]
-    pub memory: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

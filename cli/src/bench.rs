@@ -31,7 +31,7 @@ struct Report {
     /// Best of as many readings as runs, with the pages that the system gives by default.
     bandwidth_gigabytes_per_second: f64,
     bandwidth_share: f64,
-    /// BLAKE3 of the last logits: equal on every run, and on every machine with the same kernels.
+    /// BLAKE3 of the last logits: equal on every run and for any number of threads.
     logits_blake3: String,
 }
 
@@ -91,7 +91,8 @@ fn measure(session: &mut Session, prompt: &[u32], decode: usize) -> anyhow::Resu
 
     let engine = session.engine().clone();
     let start = Instant::now();
-    engine.install(|| (0..decode).try_for_each(|index| session.feed(&prompt[index % prompt.len()..][..1]).map(|_| ())))?;
+    engine
+        .install(|| (0..decode).try_for_each(|index| session.feed(&prompt[index % prompt.len()..][..1]).map(|_| ())))?;
     let decode_speed = decode as f64 / start.elapsed().as_secs_f64();
 
     let bytes: Vec<u8> = session.feed(&[])?.iter().flat_map(|logit| logit.to_le_bytes()).collect();

@@ -1,14 +1,14 @@
 //! `hardtack chat`: a conversation on the terminal.
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
 use hardtack::Engine;
 use hardtack::text::{Opening, Tokenizer};
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
 use crate::args::ChatArguments;
-use crate::conversation::Conversation;
-use crate::output::{note, show};
+use crate::conversation::{Conversation, Prompt};
+use crate::output::{note, one_line, show};
 use crate::speak::{Speaker, Why};
 use crate::{interrupt, model};
 
@@ -48,7 +48,10 @@ impl Chat<'_> {
                 "" => {}
                 "/quit" => return Ok(()),
                 "/help" => show(HELP)?,
-                "/reset" => self.conversation.reset(),
+                "/reset" => {
+                    self.conversation.reset();
+                    self.speaker.restart();
+                }
                 text => {
                     // The editor keeps lines for the up key only; a failure there is nobody's loss.
                     let _ = editor.add_history_entry(text);
@@ -58,25 +61,18 @@ impl Chat<'_> {
         }
     }
 
+    /// One message and its answer. A message that cannot be sent changes nothing.
     fn turn(&mut self, engine: &Engine, text: &str) -> anyhow::Result<()> {
+        let before = self.conversation.turns.clone();
         self.conversation.say("user", text);
-        let mut prompt = self.conversation.prompt(self.tokenizer)?;
-        let mut forgotten = 0;
-        while prompt.tokens.len() > self.speaker.prompt_max() {
-            if !self.conversation.forget_oldest() {
-                let (found, room) = (prompt.tokens.len(), self.speaker.prompt_max());
-                self.conversation.turns.pop();
-                note(format_args!(
-                    "[this message makes a prompt of {found} tokens; {room} fit the context; it was not sent]"
-                ));
+        let prompt = match self.fitting_prompt() {
+            Ok(prompt) => prompt,
+            Err(error) => {
+                self.conversation.turns = before;
+                note(format_args!("[{}; the message was not sent]", one_line(&error)));
                 return Ok(());
             }
-            forgotten += 1;
-            prompt = self.conversation.prompt(self.tokenizer)?;
-        }
-        if forgotten > 0 {
-            note(format_args!("[the context is full: the oldest {forgotten} exchanges are forgotten]"));
-        }
+        };
         if self.arguments.show_prompt {
             note(format_args!("[prompt]\n{}[end of prompt]", prompt.text));
         }
@@ -94,5 +90,26 @@ impl Chat<'_> {
         interrupt::take();
         self.conversation.say("assistant", &answer.text);
         Ok(())
+    }
+
+    /// The prompt of the conversation, the oldest exchanges forgotten until it fits.
+    fn fitting_prompt(&mut self) -> anyhow::Result<Prompt> {
+        let room = self.speaker.prompt_max();
+        let mut forgotten = 0;
+        loop {
+            let prompt = self.conversation.prompt(self.tokenizer)?;
+            if prompt.tokens.len() <= room {
+                if forgotten > 0 {
+                    note(format_args!("[the context is full: the oldest {forgotten} exchanges are forgotten]"));
+                }
+                return Ok(prompt);
+            }
+            let found = prompt.tokens.len();
+            ensure!(
+                self.conversation.forget_oldest(),
+                "this message makes a prompt of {found} tokens, {room} fit the context"
+            );
+            forgotten += 1;
+        }
     }
 }

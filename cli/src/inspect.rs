@@ -61,7 +61,8 @@ fn report(arguments: &InspectArguments, engine: &Engine) -> anyhow::Result<Repor
     let mut last: Option<SectionKey> = None;
     for record in blob.sections() {
         let key = record.key;
-        let joins = |last: SectionKey| key.kind == SectionKind::Expert && last.kind == key.kind && last.layer == key.layer;
+        let joins =
+            |last: SectionKey| key.kind == SectionKind::Expert && last.kind == key.kind && last.layer == key.layer;
         if arguments.all || !last.is_some_and(joins) {
             let section = match key.kind {
                 SectionKind::Expert if !arguments.all => format!("layer {} experts", key.layer),

@@ -6,7 +6,7 @@ use anyhow::Context;
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
 
-/// From now on Ctrl-C sets the flag; a second one, before the flag was looked at and cleared, ends the program at once.
+/// From now on Ctrl-C (or a request to terminate) sets the flag; a second one, before the flag was looked at and cleared, ends the program at once.
 pub fn catch() -> anyhow::Result<()> {
     let handler = || {
         if REQUESTED.swap(true, Ordering::SeqCst) {

@@ -20,6 +20,7 @@ pub fn open(blob: &Path, arguments: &EngineArguments) -> anyhow::Result<Engine> 
         kernels: arguments.kernels.clone(),
         load,
         verify: arguments.verify,
+        memory_max: arguments.memory,
     };
     Ok(Engine::open(blob, &options)?)
 }
@@ -43,12 +44,7 @@ pub fn tokenizer(engine: &Engine) -> anyhow::Result<Tokenizer> {
 
 /// What a session is asked for.
 pub fn session_options(arguments: &SessionArguments) -> SessionOptions {
-    SessionOptions {
-        context: arguments.ctx,
-        batch: arguments.batch,
-        kv: kv(arguments.kv_type),
-        memory_max: arguments.memory,
-    }
+    SessionOptions { context: arguments.ctx, batch: arguments.batch, kv: kv(arguments.kv_type) }
 }
 
 /// How keys and values are kept.

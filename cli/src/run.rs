@@ -25,6 +25,8 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<()> {
     };
     ensure!(!prompt.is_empty(), "the prompt is empty, and this model has no token to begin a text with");
     let session = engine.session(&model::session_options(&arguments.session))?;
+    let (found, room) = (prompt.len(), session.capacity());
+    ensure!(found <= room, "the prompt has {found} tokens, {room} fit the context");
     let mut speaker = Speaker::new(session, &tokenizer, &arguments.sampling, arguments.session.batch)?;
     if !arguments.chat {
         show(&arguments.prompt)?;
@@ -33,13 +35,13 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<()> {
     show("\n")?;
     let seconds = answer.rest.as_secs_f64();
     let speed = if seconds > 0.0 { answer.tokens.saturating_sub(1) as f64 / seconds } else { 0.0 };
-    let note = match answer.why {
+    let ended = match answer.why {
         Why::ContextFull => ", the context is full",
         Why::Interrupted => ", interrupted",
         Why::Length | Why::Finished => "",
     };
     note(format_args!(
-        "[{}; {} prompt tokens, first token after {:.0} ms; {} new tokens at {speed:.1} a second{note}]",
+        "[{}; {} prompt tokens, first token after {:.0} ms; {} new tokens at {speed:.1} a second{ended}]",
         model::describe(&engine),
         prompt.len(),
         answer.first_token.as_secs_f64() * 1e3,

@@ -4,6 +4,8 @@ use std::io;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use anyhow::ensure;
+use hardtack::sample::PENALTY_TOKENS;
 use hardtack::text::{Opening, Piece, Stops, TextStream, Tokenizer};
 use hardtack::{Ended, Sampler, Session};
 
@@ -62,9 +64,15 @@ impl<'a> Speaker<'a> {
         Ok(Self { session, tokenizer, sampler, stops, tokens_max: sampling.max_tokens, batch, held })
     }
 
-    /// Tokens that a prompt may have, room for an answer left.
+    /// Tokens that a prompt may have, so that an answer of some length has room behind it.
     pub fn prompt_max(&self) -> usize {
-        self.session.capacity().saturating_sub(1)
+        let capacity = self.session.capacity();
+        capacity - self.tokens_max.clamp(1, (capacity / 4).max(1))
+    }
+
+    /// Begins anew, with the first of the seed's numbers.
+    pub fn restart(&mut self) {
+        self.sampler.restart();
     }
 
     /// Answers a prompt. `show` is given the text as it comes.
@@ -75,6 +83,8 @@ impl<'a> Speaker<'a> {
         mut show: impl FnMut(&str) -> io::Result<()> + Send,
     ) -> anyhow::Result<Answer> {
         let start = Instant::now();
+        let capacity = self.session.capacity();
+        ensure!(prompt.len() <= capacity, "the prompt has {} tokens, {capacity} fit the context", prompt.len());
         let reused = self.keep_common(prompt);
         let mut answer = Answer {
             text: String::new(),
@@ -101,6 +111,9 @@ impl<'a> Speaker<'a> {
             }
         }
         self.held.extend_from_slice(rest);
+        self.sampler.forget();
+        let recent = prompt.len().saturating_sub(PENALTY_TOKENS);
+        prompt[recent..].iter().for_each(|&token| self.sampler.accept(token));
 
         let Self { session, tokenizer, sampler, stops, tokens_max, held, .. } = self;
         let mut stream = TextStream::new(tokenizer.vocabulary(), opening, stops.clone());

@@ -83,6 +83,16 @@ fn a_token_costs_no_allocation() {
             }
         }
     }
+    // A loop of one's own, inside the engine's threads.
+    let engine = Engine::open(&blob, &Options { threads: 2, ..Options::default() }).unwrap();
+    let mut session = engine.session(&SessionOptions { context: 256, ..SessionOptions::default() }).unwrap();
+    engine.install(|| {
+        session.feed(&[1, 2, 3]).unwrap();
+        COUNTING.store(true, Ordering::SeqCst);
+        (0..TOKENS as u32).for_each(|token| assert!(session.feed(&[token]).is_ok()));
+        COUNTING.store(false, Ordering::SeqCst);
+    });
+    assert_eq!(CALLS.swap(0, Ordering::SeqCst), 0, "a loop of feeds allocates");
     // The counter itself works.
     COUNTING.store(true, Ordering::SeqCst);
     drop(std::hint::black_box(vec![1u8; 100]));

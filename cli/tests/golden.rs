@@ -5,7 +5,6 @@ mod common;
 use std::path::Path;
 
 use common::{FAMILIES, bake_at, fixtures};
-use hardtack::backend::tiers;
 use hardtack::format::Encoding;
 use hardtack::{Engine, KvPrecision, Options, Session, SessionOptions};
 use safetensors::SafeTensors;
@@ -42,7 +41,7 @@ fn references(folder: &Path) -> Vec<Reference> {
 }
 
 fn session(engine: &Engine, batch: usize) -> Session {
-    let options = SessionOptions { context: 128, batch, kv: KvPrecision::F32, memory_max: None };
+    let options = SessionOptions { context: 128, batch, kv: KvPrecision::F32 };
     engine.session(&options).unwrap()
 }
 
@@ -88,7 +87,7 @@ fn check_family(family: &str) {
     let scratch = tempfile::tempdir().unwrap();
     let blob = scratch.path().join("model.tack");
     bake_at(&folder, &blob, Encoding::F32);
-    for tier in tiers::available() {
+    for tier in hardtack::kernel_tiers() {
         for (threads, batch) in [(1, 64), (2, 32)] {
             let engine = open(&blob, tier.name, threads);
             for (index, reference) in references(&folder).iter().enumerate() {

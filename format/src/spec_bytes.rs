@@ -116,6 +116,14 @@ fn take_attention(cursor: &mut Cursor<'_>) -> Result<AttentionSpec, FormatError>
             let kv_rank = cursor.take_positive("attention kv_rank", HEAD_DIM_MAX)?;
             let nope_dim = cursor.take_positive("attention nope_dim", HEAD_DIM_MAX)?;
             let value_dim = cursor.take_positive("attention value_dim", HEAD_DIM_MAX)?;
+            if rope_dim == 0 {
+                return Err(FormatError::Mismatch {
+                    field: "attention rope_dim",
+                    offset: rope_at,
+                    expected: 2,
+                    found: 0,
+                });
+            }
             (AttentionKind::Latent { query_rank, kv_rank, nope_dim, value_dim }, HEAD_DIM_MAX)
         }
         value => return Err(FormatError::Unknown { field: "attention kind", offset: kind_at, value: value.into() }),

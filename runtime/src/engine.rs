@@ -11,7 +11,7 @@ use crate::backend::cpu::Cpu;
 use crate::backend::tiers;
 use crate::error::Error;
 use crate::os::{BlobFile, Load};
-use crate::plan::{Plan, SessionOptions, plan};
+use crate::plan::{Fixed, Plan, SessionOptions, plan};
 use crate::session::Session;
 
 /// Most threads.
@@ -28,6 +28,9 @@ pub struct Options {
     pub load: Load,
     /// Whether every hash of the blob is checked first, which reads the whole file.
     pub verify: bool,
+    /// Most bytes that weights, tokenizer, cache, buffers and the process may take together. A model that cannot fit is
+    /// refused before its weights are read, a session before it is made.
+    pub memory_max: Option<u64>,
 }
 
 /// An open model. Clones share it.
@@ -40,6 +43,8 @@ struct Shared {
     file: BlobFile,
     path: PathBuf,
     network: Network,
+    fixed: Fixed,
+    memory_max: Option<u64>,
     kernels: &'static KernelTable,
     threads: usize,
     pool: Option<ThreadPool>,
@@ -52,16 +57,36 @@ impl Engine {
     /// The file cannot be read or is not a valid blob, the kernels are not available, or the threads cannot be started.
     pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
         let path = path.as_ref();
-        let file =
-            BlobFile::open(path, options.load).map_err(|source| Error::File { path: path.to_owned(), source })?;
-        let network = bind(&file, options.verify).map_err(|source| Error::Blob { path: path.to_owned(), source })?;
+        let unreadable = |source| Error::File { path: path.to_owned(), source };
+        let invalid = |source| Error::Blob { path: path.to_owned(), source };
+        let mut file = BlobFile::map(path).map_err(unreadable)?;
+        let (mut network, fixed) = bind(&file, options.verify).map_err(invalid)?;
+        // The smallest session there can be: a model that leaves no room for it is refused before it is read.
+        let least = SessionOptions { context: 1, batch: 1, ..SessionOptions::default() };
+        plan(&network.spec, fixed, &least, options.memory_max)?;
+        if options.load == Load::Resident {
+            file = BlobFile::read(path).map_err(unreadable)?;
+            // What was read may be another file by now.
+            (network, _) = bind(&file, options.verify).map_err(invalid)?;
+        }
         let kernels = tiers::choose(options.kernels.as_deref())?;
         let threads = match options.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         };
         let pool = start_threads(threads)?;
-        Ok(Self { shared: Arc::new(Shared { file, path: path.to_owned(), network, kernels, threads, pool }) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                file,
+                path: path.to_owned(),
+                network,
+                fixed,
+                memory_max: options.memory_max,
+                kernels,
+                threads,
+                pool,
+            }),
+        })
     }
 
     /// The network: its numbers and its tensors.
@@ -107,15 +132,15 @@ impl Engine {
     /// # Errors
     /// An option outside its range, or more memory than allowed.
     pub fn plan(&self, options: &SessionOptions) -> Result<Plan, Error> {
-        plan(&self.network().spec, self.file_bytes(), options)
+        plan(&self.network().spec, self.shared.fixed, options, self.shared.memory_max)
     }
 
     /// Starts a session: all its memory is allocated here.
     ///
     /// # Errors
-    /// An option outside its range, or more memory than allowed.
+    /// An option outside its range, or more memory than allowed or than the system has.
     pub fn session(&self, options: &SessionOptions) -> Result<Session, Error> {
-        Ok(Session::new(self.clone(), &self.plan(options)?))
+        Session::new(self.clone(), &self.plan(options)?)
     }
 
     /// Runs `work` on the engine's threads. A loop of many steps inside one call hands over to them once only.
@@ -131,12 +156,14 @@ impl Engine {
     }
 }
 
-fn bind(file: &[u8], verify: bool) -> Result<Network, FormatError> {
+fn bind(file: &[u8], verify: bool) -> Result<(Network, Fixed), FormatError> {
     let blob = Blob::open(file)?;
     if verify {
         blob.verify()?;
     }
-    Network::bind(&blob)
+    let network = Network::bind(&blob)?;
+    let fixed = Fixed::of(&blob, &network);
+    Ok((network, fixed))
 }
 
 fn start_threads(threads: usize) -> Result<Option<ThreadPool>, Error> {

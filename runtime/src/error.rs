@@ -51,22 +51,22 @@ pub enum Error {
         found: String,
     },
     /// The plan does not fit the memory it may use.
-    #[error(
-        "{needed} bytes are needed (weights {weights}, KV {kv}, scratch {scratch}), but the limit is {limit}; {advice}"
-    )]
+    #[error("{needed} bytes are needed ({parts}), but the limit is {limit}; {advice}")]
     Memory {
         /// Everything together.
         needed: u64,
-        /// Weights.
-        weights: u64,
-        /// Keys and values.
-        kv: u64,
-        /// Working buffers.
-        scratch: u64,
+        /// What it is made of.
+        parts: String,
         /// What was allowed.
         limit: u64,
         /// What would fit.
         advice: String,
+    },
+    /// The system has no more memory.
+    #[error("the system has no room for {bytes} bytes")]
+    Allocation {
+        /// What was asked for at once.
+        bytes: u64,
     },
     /// A token id the model does not have.
     #[error("token {token} is not below the vocabulary size {vocabulary}")]

@@ -4,6 +4,9 @@ use half::f16;
 use hardtack_format::spec::AttentionSpec;
 use hardtack_kernels::KernelTable;
 
+use crate::error::Error;
+use crate::memory::zeros;
+
 /// How keys and values are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KvPrecision {
@@ -67,8 +70,8 @@ pub struct Rows<E> {
 }
 
 impl<E: KvElement> Rows<E> {
-    fn new(heads: usize, capacity: usize, width: usize) -> Self {
-        Self { elements: vec![E::default(); heads * capacity * width], capacity, width }
+    fn new(heads: usize, capacity: usize, width: usize) -> Result<Self, Error> {
+        Ok(Self { elements: zeros(heads * capacity * width)?, capacity, width })
     }
 
     /// Keeps one token: `values` is `[heads, width]`.
@@ -87,11 +90,6 @@ impl<E: KvElement> Rows<E> {
         let at = (head * self.capacity + first) * self.width;
         &self.elements[at..at + count * self.width]
     }
-
-    /// Width of one head's row.
-    pub const fn width(&self) -> usize {
-        self.width
-    }
 }
 
 /// One layer's caches: keys and values, or for latent attention latents and rotated keys.
@@ -104,9 +102,9 @@ pub struct LayerKv<E> {
 }
 
 impl<E: KvElement> LayerKv<E> {
-    fn new(attention: &AttentionSpec, capacity: usize) -> Self {
+    fn new(attention: &AttentionSpec, capacity: usize) -> Result<Self, Error> {
         let (heads, first, second) = cached_shape(attention);
-        Self { first: Rows::new(heads, capacity, first), second: Rows::new(heads, capacity, second) }
+        Ok(Self { first: Rows::new(heads, capacity, first)?, second: Rows::new(heads, capacity, second)? })
     }
 }
 
@@ -132,11 +130,18 @@ pub enum Kv {
 
 impl Kv {
     /// Room for `capacity` tokens in every layer.
-    pub fn new<'a>(layers: impl Iterator<Item = &'a AttentionSpec>, capacity: usize, precision: KvPrecision) -> Self {
-        match precision {
-            KvPrecision::F16 => Self::F16(layers.map(|layer| LayerKv::new(layer, capacity)).collect()),
-            KvPrecision::F32 => Self::F32(layers.map(|layer| LayerKv::new(layer, capacity)).collect()),
-        }
+    ///
+    /// # Errors
+    /// The system has no such room.
+    pub fn new<'a>(
+        layers: impl Iterator<Item = &'a AttentionSpec>,
+        capacity: usize,
+        precision: KvPrecision,
+    ) -> Result<Self, Error> {
+        Ok(match precision {
+            KvPrecision::F16 => Self::F16(layers.map(|layer| LayerKv::new(layer, capacity)).collect::<Result<_, _>>()?),
+            KvPrecision::F32 => Self::F32(layers.map(|layer| LayerKv::new(layer, capacity)).collect::<Result<_, _>>()?),
+        })
     }
 
     /// Bytes that [`Kv::new`] allocates for one token.

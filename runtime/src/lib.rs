@@ -15,11 +15,15 @@
 //! ```
 #![deny(unsafe_code)]
 
-pub mod backend;
+#[cfg(target_endian = "big")]
+compile_error!("weights are read where they lie, and the format is little-endian");
+
+mod backend;
 pub mod engine;
 mod error;
 mod forward;
-pub mod kv;
+mod kv;
+mod memory;
 #[allow(unsafe_code, reason = "the operating system's room")]
 mod os;
 pub mod plan;
@@ -29,6 +33,7 @@ pub mod session;
 #[cfg(feature = "text")]
 pub mod text;
 
+pub use backend::tiers::available as kernel_tiers;
 pub use engine::{Engine, Options};
 pub use error::Error;
 pub use hardtack_format as format;

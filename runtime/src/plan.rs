@@ -1,9 +1,11 @@
 //! The exact map of bytes for a model in a memory budget, made before the first weight is read.
 
-use hardtack_format::ModelSpec;
+use hardtack_format::network::{BlockTensors, FeedForwardTensors, LayerTensors};
+use hardtack_format::{Blob, ModelSpec, Network, SectionKind};
 
 use crate::error::Error;
 use crate::kv::{Kv, KvPrecision};
+use crate::sample::Sampler;
 use crate::scratch::ScratchSizes;
 
 /// Tokens kept if nothing else is asked for and the model was trained for as many.
@@ -12,6 +14,12 @@ pub const CONTEXT_DEFAULT: usize = 4096;
 pub const BATCH_DEFAULT: usize = 64;
 /// Most tokens processed at once.
 pub const BATCH_MAX: usize = 1024;
+
+/// Bytes that reading a `tokenizer.json` takes at its peak, for each of its bytes: 31 were measured for a vocabulary of
+/// 49,152 tokens, most of it while the file is parsed.
+const TEXT_FACTOR: u64 = 34;
+/// Code, stacks, and what the allocator keeps for itself.
+const PROCESS_BYTES: u64 = 12 << 20;
 
 /// What a session is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,13 +30,49 @@ pub struct SessionOptions {
     pub batch: usize,
     /// How keys and values are kept.
     pub kv: KvPrecision,
-    /// Most bytes that weights, cache and buffers may take together.
-    pub memory_max: Option<u64>,
 }
 
 impl Default for SessionOptions {
     fn default() -> Self {
-        Self { context: 0, batch: BATCH_DEFAULT, kv: KvPrecision::default(), memory_max: None }
+        Self { context: 0, batch: BATCH_DEFAULT, kv: KvPrecision::default() }
+    }
+}
+
+/// What a model takes before any session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Fixed {
+    /// The blob, all of which is read in the course of time.
+    pub weights_bytes: u64,
+    /// The tokenizer and the byte table; nothing without the feature `text`.
+    pub text_bytes: u64,
+    /// The list of tensors, a sampler, and an allowance of 12 MiB for code, stacks and the allocator.
+    pub process_bytes: u64,
+}
+
+impl Fixed {
+    /// What an open blob takes.
+    pub fn of(blob: &Blob<'_>, network: &Network) -> Self {
+        let section = |kind| blob.plain(kind).map_or(0, |bytes| bytes.len() as u64);
+        let text = section(SectionKind::Tokenizer) * TEXT_FACTOR + section(SectionKind::Vocabulary);
+        let blocks: usize = network
+            .layers
+            .iter()
+            .map(|layer| match &layer.feed_forward {
+                FeedForwardTensors::Dense(_) => 0,
+                FeedForwardTensors::Experts(experts) => experts.experts.len(),
+            })
+            .sum();
+        let tensors = network.layers.len() * size_of::<LayerTensors>() + blocks * size_of::<BlockTensors>();
+        Self {
+            weights_bytes: blob.header().file_bytes,
+            text_bytes: if cfg!(feature = "text") { text } else { 0 },
+            process_bytes: PROCESS_BYTES + tensors as u64 + Sampler::bytes(network.spec.vocabulary),
+        }
+    }
+
+    /// Bytes of everything together.
+    pub const fn total_bytes(&self) -> u64 {
+        self.weights_bytes + self.text_bytes + self.process_bytes
     }
 }
 
@@ -39,20 +83,19 @@ pub struct Plan {
     pub context: usize,
     /// How keys and values are kept.
     pub kv: KvPrecision,
-    /// The blob, all of which is read in the course of time.
-    pub weights_bytes: u64,
+    /// What the model takes.
+    pub fixed: Fixed,
     /// Keys and values.
     pub kv_bytes: u64,
     /// Working buffers.
     pub scratch_bytes: u64,
-    /// Sizes of the working buffers.
-    pub scratch: ScratchSizes,
+    pub(crate) scratch: ScratchSizes,
 }
 
 impl Plan {
     /// Bytes of everything together.
     pub const fn total_bytes(&self) -> u64 {
-        self.weights_bytes + self.kv_bytes + self.scratch_bytes
+        self.fixed.total_bytes().saturating_add(self.kv_bytes).saturating_add(self.scratch_bytes)
     }
 }
 
@@ -60,7 +103,7 @@ impl Plan {
 ///
 /// # Errors
 /// An option outside its range, or a total over the limit; the message says what would fit.
-pub fn plan(spec: &ModelSpec, weights_bytes: u64, options: &SessionOptions) -> Result<Plan, Error> {
+pub fn plan(spec: &ModelSpec, fixed: Fixed, options: &SessionOptions, memory_max: Option<u64>) -> Result<Plan, Error> {
     let trained = spec.context_max as usize;
     let context = if options.context == 0 { trained.min(CONTEXT_DEFAULT) } else { options.context };
     in_range("context", context, trained)?;
@@ -68,11 +111,11 @@ pub fn plan(spec: &ModelSpec, weights_bytes: u64, options: &SessionOptions) -> R
     let token_bytes = Kv::token_bytes(spec.layers.iter().map(|layer| &layer.attention), options.kv);
     let with = |context: usize| {
         let scratch = ScratchSizes::of(spec, options.batch.min(context));
-        let kv_bytes = token_bytes * context as u64;
-        Plan { context, kv: options.kv, weights_bytes, kv_bytes, scratch_bytes: scratch.bytes(), scratch }
+        let kv_bytes = token_bytes.saturating_mul(context as u64);
+        Plan { context, kv: options.kv, fixed, kv_bytes, scratch_bytes: scratch.bytes(), scratch }
     };
     let plan = with(context);
-    match options.memory_max {
+    match memory_max {
         Some(limit) if plan.total_bytes() > limit => {
             Err(over_limit(&plan, limit, |context| with(context).total_bytes()))
         }
@@ -101,9 +144,14 @@ fn over_limit(plan: &Plan, limit: u64, total_bytes: impl Fn(usize) -> u64) -> Er
     };
     Error::Memory {
         needed: plan.total_bytes(),
-        weights: plan.weights_bytes,
-        kv: plan.kv_bytes,
-        scratch: plan.scratch_bytes,
+        parts: format!(
+            "weights {}, text {}, process {}, KV {}, scratch {}",
+            plan.fixed.weights_bytes,
+            plan.fixed.text_bytes,
+            plan.fixed.process_bytes,
+            plan.kv_bytes,
+            plan.scratch_bytes
+        ),
         limit,
         advice,
     }

@@ -73,7 +73,24 @@ impl Sampler {
         })
     }
 
-    /// Remembers a token for the repetition penalty.
+    /// Bytes that [`Sampler::new`] allocates.
+    pub const fn bytes(vocabulary: u32) -> u64 {
+        vocabulary as u64 * size_of::<Candidate>() as u64
+    }
+
+    /// Begins anew: forgets all tokens, and the seed's numbers come from the first one again.
+    pub fn restart(&mut self) {
+        self.recent.clear();
+        self.random = Pcg64Mcg::seed_from_u64(self.options.seed);
+    }
+
+    /// Forgets all tokens.
+    pub fn forget(&mut self) {
+        self.recent.clear();
+    }
+
+    /// Remembers a token for the repetition penalty. [`crate::Session::generate`] does it for the tokens it makes; those of a
+    /// prompt are the caller's to accept or not.
     pub fn accept(&mut self, token: u32) {
         self.recent.write(token);
     }

@@ -6,6 +6,8 @@ use hardtack_kernels::PanelRows;
 
 use crate::backend::cpu::Product;
 use crate::backend::inputs::{Inputs, InputsSize};
+use crate::error::Error;
+use crate::memory::zeros;
 
 /// One chosen expert of one token.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -17,6 +19,9 @@ pub struct Choice {
     /// Its row in the gathered inputs.
     pub slot: u32,
 }
+
+/// Sine and cosine of the angle by which RoPE turns one pair.
+pub type Turn = [f32; 2];
 
 /// How many elements each buffer has.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +41,7 @@ pub struct ScratchSizes {
     expert_outputs: usize,
     products: usize,
     staging: usize,
+    turns: usize,
     normed: InputsSize,
     query_low: InputsSize,
     attended: InputsSize,
@@ -67,6 +73,7 @@ impl ScratchSizes {
     }
 
     fn add_attention(&mut self, attention: &AttentionSpec) {
+        self.turns = self.turns.max(self.batch * attention.rope_dim as usize / 2);
         let (batch, heads) = (self.batch, attention.heads as usize);
         let query = heads * attention.query_dim() as usize;
         let (first, second) = attention.cached();
@@ -134,7 +141,8 @@ impl ScratchSizes {
             + self.choices * size_of::<Choice>()
             + self.expert_slots * size_of::<u32>()
             + self.products * size_of::<Product>()
-            + self.staging * size_of::<PanelRows>();
+            + self.staging * size_of::<PanelRows>()
+            + self.turns * size_of::<Turn>();
         let inputs = [self.normed, self.query_low, self.attended, self.head_inputs, self.gathered, self.activated];
         fixed as u64 + inputs.into_iter().map(InputsSize::bytes).sum::<u64>()
     }
@@ -187,32 +195,38 @@ pub struct Scratch {
     pub staging: Vec<PanelRows>,
     /// `[vocabulary]`
     pub logits: Vec<f32>,
+    /// `[batch, frequencies]`: RoPE's turns for the positions of the pass.
+    pub turns: Vec<Turn>,
 }
 
 impl Scratch {
     /// Allocates every buffer.
-    pub fn new(sizes: &ScratchSizes) -> Self {
-        Self {
-            residual: vec![0.0; sizes.residual],
-            block: vec![0.0; sizes.residual],
-            normed: Inputs::new(sizes.normed),
-            query: vec![0.0; sizes.query],
-            query_low: Inputs::new(sizes.query_low),
-            first: vec![0.0; sizes.first],
-            second: vec![0.0; sizes.second],
-            attended: Inputs::new(sizes.attended),
-            head_inputs: Inputs::new(sizes.head_inputs),
-            head_outputs: vec![0.0; sizes.head_outputs],
-            gate_logits: vec![0.0; sizes.gate_logits],
-            choices: vec![Choice::default(); sizes.choices],
-            expert_slots: vec![0; sizes.expert_slots],
-            gathered: Inputs::new(sizes.gathered),
-            up: vec![0.0; sizes.inner],
-            activated: Inputs::new(sizes.activated),
-            expert_outputs: vec![0.0; sizes.expert_outputs],
+    ///
+    /// # Errors
+    /// The system has no such room.
+    pub fn new(sizes: &ScratchSizes) -> Result<Self, Error> {
+        Ok(Self {
+            residual: zeros(sizes.residual)?,
+            block: zeros(sizes.residual)?,
+            normed: Inputs::new(sizes.normed)?,
+            query: zeros(sizes.query)?,
+            query_low: Inputs::new(sizes.query_low)?,
+            first: zeros(sizes.first)?,
+            second: zeros(sizes.second)?,
+            attended: Inputs::new(sizes.attended)?,
+            head_inputs: Inputs::new(sizes.head_inputs)?,
+            head_outputs: zeros(sizes.head_outputs)?,
+            gate_logits: zeros(sizes.gate_logits)?,
+            choices: zeros(sizes.choices)?,
+            expert_slots: zeros(sizes.expert_slots)?,
+            gathered: Inputs::new(sizes.gathered)?,
+            up: zeros(sizes.inner)?,
+            activated: Inputs::new(sizes.activated)?,
+            expert_outputs: zeros(sizes.expert_outputs)?,
             products: Vec::with_capacity(sizes.products),
-            staging: vec![[0.0; PANEL_ROWS]; sizes.staging],
-            logits: vec![0.0; sizes.vocabulary],
-        }
+            staging: zeros(sizes.staging)?,
+            logits: zeros(sizes.vocabulary)?,
+            turns: zeros(sizes.turns)?,
+        })
     }
 }

@@ -16,16 +16,19 @@ pub struct Session {
     kv: Kv,
     scratch: Scratch,
     position: usize,
+    /// The position whose logits are in the scratch.
+    logits_at: Option<usize>,
     capacity: usize,
     batch: usize,
 }
 
 impl Session {
-    pub(crate) fn new(engine: Engine, plan: &Plan) -> Self {
+    pub(crate) fn new(engine: Engine, plan: &Plan) -> Result<Self, Error> {
         let layers = engine.network().spec.layers.iter().map(|layer| &layer.attention);
-        let kv = Kv::new(layers, plan.context, plan.kv);
-        let scratch = Scratch::new(&plan.scratch);
-        Self { engine, kv, scratch, position: 0, capacity: plan.context, batch: plan.scratch.batch }
+        let kv = Kv::new(layers, plan.context, plan.kv)?;
+        let scratch = Scratch::new(&plan.scratch)?;
+        let (capacity, batch) = (plan.context, plan.scratch.batch);
+        Ok(Self { engine, kv, scratch, position: 0, logits_at: None, capacity, batch })
     }
 
     /// The model.
@@ -43,7 +46,7 @@ impl Session {
         self.capacity
     }
 
-    /// Forgets everything behind the first `position` tokens.
+    /// Forgets everything behind the first `position` tokens. To go on from there, feed at least one token.
     pub fn truncate(&mut self, position: usize) {
         self.position = self.position.min(position);
     }
@@ -51,7 +54,10 @@ impl Session {
     /// Adds tokens and gives the logits `[vocabulary]` that follow the last of them; without tokens, the last logits again.
     ///
     /// # Errors
-    /// A token the model does not have, or no more room; nothing is added then.
+    /// A token the model does not have, or no more room, or no tokens and no logits either; nothing is added then.
+    ///
+    /// Called from outside [`Engine::install`], each call hands over to the engine's threads, which allocates now and then: a
+    /// loop of one's own belongs inside `install`.
     pub fn feed(&mut self, tokens: &[u32]) -> Result<&[f32], Error> {
         self.check(tokens)?;
         let engine = self.engine.clone();
@@ -80,7 +86,7 @@ impl Session {
     /// every new token; the one it breaks at is not kept.
     ///
     /// # Errors
-    /// As [`Session::feed`]; also if there is neither a prompt nor anything before it.
+    /// As [`Session::feed`].
     pub fn generate(
         &mut self,
         prompt: &[u32],
@@ -88,10 +94,6 @@ impl Session {
         mut accept: impl FnMut(u32) -> ControlFlow<()> + Send,
     ) -> Result<Ended, Error> {
         self.check(prompt)?;
-        if self.position + prompt.len() == 0 {
-            let expected = "at least one token".to_owned();
-            return Err(Error::Setting { setting: "prompt", expected, found: "none".to_owned() });
-        }
         let engine = self.engine.clone();
         engine.install(|| {
             self.feed_here(prompt);
@@ -131,12 +133,17 @@ impl Session {
             visit(index, &step.scratch.logits);
         }
         self.position += tokens.len();
+        self.logits_at = (wanted > 0).then_some(self.position);
     }
 
     fn check(&self, tokens: &[u32]) -> Result<(), Error> {
         let vocabulary = self.engine.network().spec.vocabulary;
         if let Some(&token) = tokens.iter().find(|&&token| token >= vocabulary) {
             return Err(Error::Token { token, vocabulary });
+        }
+        if tokens.is_empty() && self.logits_at != Some(self.position) {
+            let expected = "at least one token".to_owned();
+            return Err(Error::Setting { setting: "tokens", expected, found: "none".to_owned() });
         }
         if tokens.len() > self.capacity - self.position {
             let (position, more, capacity) = (self.position, tokens.len(), self.capacity);

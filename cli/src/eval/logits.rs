@@ -20,12 +20,7 @@ pub fn logits(arguments: &LogitsArguments) -> anyhow::Result<()> {
 
     let engine = model::open(&arguments.blob, &arguments.engine)?;
     let vocabulary = engine.network().spec.vocabulary as usize;
-    let options = SessionOptions {
-        context: tokens.len(),
-        batch: arguments.batch,
-        kv: model::kv(arguments.kv_type),
-        memory_max: None,
-    };
+    let options = SessionOptions { context: tokens.len(), batch: arguments.batch, kv: model::kv(arguments.kv_type) };
     let mut session = engine.session(&options)?;
     let mut bytes = Vec::with_capacity(tokens.len() * vocabulary * 4);
     let keep = |_, logits: &[f32]| bytes.extend(logits.iter().flat_map(|logit| logit.to_le_bytes()));
@@ -45,7 +40,10 @@ fn write(path: &Path, view: TensorView<'_>) -> anyhow::Result<()> {
     let temporary = path.with_file_name(name);
     let result = safetensors::serialize_to_file([("logits", view)], None, &temporary)
         .map_err(anyhow::Error::from)
-        .and_then(|()| Ok(fs::rename(&temporary, path)?));
+        .and_then(|()| {
+            fs::File::open(&temporary)?.sync_all()?;
+            Ok(fs::rename(&temporary, path)?)
+        });
     if result.is_err() {
         let _ = fs::remove_file(&temporary);
     }

@@ -52,7 +52,7 @@ pub fn perplexity(arguments: &PerplexityArguments) -> anyhow::Result<()> {
     interrupt::catch()?;
     let kv = model::kv(arguments.kv_type);
     let batch = arguments.batch.min(size);
-    let mut session = engine.session(&SessionOptions { context: size, batch, kv, memory_max: None })?;
+    let mut session = engine.session(&SessionOptions { context: size, batch, kv })?;
     let style = "{bar:30} {pos}/{len} windows {eta} {msg}";
     let bar = ProgressBar::new(windows as u64).with_style(ProgressStyle::with_template(style)?);
     let start = Instant::now();

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::fixtures;
 use super::program::run;
 
-/// Rows of the fixture's embedding.
+/// Rows of the llama fixture's embedding.
 pub const VOCABULARY: u32 = 320;
 
 /// A tensor as it will be written.
@@ -119,11 +119,11 @@ pub fn silent_blob(folder: &Path) -> Option<PathBuf> {
 }
 
 fn write(path: &Path, tensors: &[Tensor]) {
-    let view = |tensor| {
-        let Tensor { name, dtype, shape, bytes } = tensor;
-        (name, TensorView::new(*dtype, shape.clone(), bytes).unwrap())
-    };
-    safetensors::serialize_to_file(tensors.iter().map(view), None, path).unwrap();
+    let views = tensors.iter().map(|tensor| {
+        let view = TensorView::new(tensor.dtype, tensor.shape.clone(), &tensor.bytes).unwrap();
+        (tensor.name.as_str(), view)
+    });
+    safetensors::serialize_to_file(views, None, path).unwrap();
 }
 
 fn tokenizer() -> Value {

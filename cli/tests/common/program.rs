@@ -13,6 +13,9 @@ pub const USAGE: i32 = 2;
 /// Exit code of what Ctrl-C ended.
 pub const INTERRUPTED: i32 = 130;
 
+/// A word of a command line: text or a path.
+pub type Argument<'a> = &'a dyn AsRef<OsStr>;
+
 /// What a finished run left.
 #[derive(Debug)]
 pub struct Outcome {
@@ -52,32 +55,33 @@ impl Outcome {
     /// The number before this word on standard error, as often as it is there.
     pub fn numbers_before(&self, word: &str) -> Vec<u64> {
         let places = self.err.match_indices(word).map(|(at, _)| self.err[..at].trim_end());
-        let digits = places.map(|before| &before[before.trim_end_matches(|letter: char| letter.is_ascii_digit()).len()..]);
+        let digits =
+            places.map(|before| &before[before.trim_end_matches(|letter: char| letter.is_ascii_digit()).len()..]);
         digits.map(|digits| digits.parse().unwrap_or_else(|_| panic!("no number before {word:?}: {self:#?}"))).collect()
     }
 }
 
 /// The program with these arguments, not started yet.
-pub fn hardtack(arguments: &[&dyn AsRef<OsStr>]) -> Command {
+pub fn hardtack(arguments: &[Argument<'_>]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_hardtack"));
     command.args(arguments).stdin(Stdio::null());
     command
 }
 
 /// Runs the program to its end.
-pub fn run(arguments: &[&dyn AsRef<OsStr>]) -> Outcome {
+pub fn run(arguments: &[Argument<'_>]) -> Outcome {
     Outcome::of(hardtack(arguments).output().expect("the program starts"))
 }
 
 /// Runs the program to its end with this text on its standard input.
-pub fn run_with_input(arguments: &[&dyn AsRef<OsStr>], input: &str) -> Outcome {
+pub fn run_with_input(arguments: &[Argument<'_>], input: &str) -> Outcome {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), input).unwrap();
     Outcome::of(hardtack(arguments).stdin(file.reopen().unwrap()).output().expect("the program starts"))
 }
 
 /// Runs the program in a shell, where the word `hardtack` stands for it.
-pub fn run_in_shell(script: &str, arguments: &[&dyn AsRef<OsStr>]) -> Outcome {
+pub fn run_in_shell(script: &str, arguments: &[Argument<'_>]) -> Outcome {
     let script = script.replace("hardtack", "\"$0\" \"$@\"");
     let mut command = Command::new("sh");
     command.arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_hardtack")).args(arguments).stdin(Stdio::null());

@@ -41,15 +41,24 @@ impl<'a> Draft<'a> {
         match options.precision {
             Precision::Uniform(encoding) => at(encoding),
             Precision::Budget(budget) => {
-                let mut smallest = (u64::MAX, Encoding::Q2);
+                let mut smallest: Option<Self> = None;
                 for encoding in CANDIDATES {
                     let draft = at(encoding)?;
-                    if draft.layout.file_bytes() <= budget {
+                    let bytes = draft.layout.file_bytes();
+                    if bytes <= budget {
                         return Ok(draft);
                     }
-                    smallest = smallest.min((draft.layout.file_bytes(), encoding));
+                    if smallest.as_ref().is_none_or(|smallest| bytes < smallest.layout.file_bytes()) {
+                        smallest = Some(draft);
+                    }
                 }
-                Err(BakeError::Budget { budget, encoding: smallest.1.name(), smallest: smallest.0 })
+                let smallest = smallest.expect("there are candidates");
+                Err(BakeError::Budget {
+                    budget,
+                    encoding: smallest.choice.layers.name(),
+                    head: smallest.choice.head.name(),
+                    smallest: smallest.layout.file_bytes(),
+                })
             }
         }
     }

@@ -50,15 +50,26 @@ pub enum BakeError {
     Format(#[from] FormatError),
     /// No precision fits the budget.
     #[error(
-        "a budget of {budget} bytes is too small: the smallest blob of this model, at {encoding}, takes {smallest} bytes"
+        "a budget of {budget} bytes is too small: the smallest blob of this model, at {encoding} with embeddings and head \
+         at {head}, takes {smallest} bytes"
     )]
     Budget {
         /// The budget.
         budget: u64,
         /// The lowest precision.
         encoding: &'static str,
+        /// That of embeddings and head.
+        head: &'static str,
         /// Its size.
         smallest: u64,
+    },
+    /// A file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
     },
     /// The blob cannot be written.
     #[error("{}: {source}", path.display())]
@@ -68,17 +79,13 @@ pub enum BakeError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The output would overwrite the input.
-    #[error("{}: the output is one of the checkpoint's own files", path.display())]
-    OverInput {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The output is there and is no file that a blob may replace.
-    #[error("{}: expected a file or nothing, found a folder or a device", path.display())]
-    OverOther {
+    /// The output is there and is nothing that a blob may replace.
+    #[error("{}: expected a blob or nothing there, found {found}; it is left as it is", path.display())]
+    Occupied {
         /// What is there.
         path: PathBuf,
+        /// What it is.
+        found: &'static str,
     },
     /// Stopped from outside.
     #[error("interrupted: nothing was written")]

@@ -2,6 +2,7 @@
 
 mod draft;
 mod error;
+mod partial_file;
 mod precision;
 mod provenance;
 mod write;
@@ -17,6 +18,7 @@ use crate::vocabulary::{TextSections, from_folder, from_gguf};
 
 use draft::Draft;
 pub use error::BakeError;
+use partial_file::PartialFile;
 pub use precision::Precision;
 
 /// How a checkpoint is baked.
@@ -70,9 +72,18 @@ pub fn bake(
     let recipe = recipe(settings(&checkpoint), &checkpoint)
         .map_err(|source| BakeError::Family { input: input.to_owned(), source })?;
     let text = text_sections(&checkpoint, recipe.spec.vocabulary)?;
-    let sources = provenance::hash_files(checkpoint.files(), options.stop)?;
+    // Whatever can be refused is refused before anything long is begun.
+    let files = provenance::files(&checkpoint);
+    let unread = provenance::unread(&files)?;
+    Draft::new(&recipe, &text, &unread, options)?;
+    let output_file = PartialFile::create(output)?;
+
+    let total_bytes = unread.iter().map(|file| file.bytes).sum();
+    let sources = provenance::hash_files(&files, options.stop, &mut |done_bytes| {
+        progress(Progress { done_bytes, total_bytes, part: "reading the sources" });
+    })?;
     let draft = Draft::new(&recipe, &text, &sources, options)?;
-    write::write(&checkpoint, &draft, output, options.stop, progress)?;
+    write::write(&checkpoint, &draft, output_file, options.stop, progress)?;
     Ok(Baked {
         family: recipe.family,
         encoding: draft.choice.layers,

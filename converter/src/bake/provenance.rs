@@ -3,13 +3,14 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::Serialize;
 
 use super::error::BakeError;
 use super::precision::Choice;
+use crate::source::{Checkpoint, Form};
 
 /// A file that was baked from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -31,31 +32,66 @@ struct Provenance<'a> {
     sources: &'a [SourceFile],
 }
 
-/// Reads every file once.
-pub fn hash_files(paths: &[PathBuf], stop: &AtomicBool) -> Result<Vec<SourceFile>, BakeError> {
-    paths.iter().map(|path| hash_file(path, stop)).collect()
+/// Files beside the weights that a blob's text comes from, where a folder has them.
+const TEXT_FILES: [&str; 4] =
+    ["tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"];
+
+/// Everything that is baked from.
+pub fn files(checkpoint: &Checkpoint) -> Vec<PathBuf> {
+    let mut files = checkpoint.files().to_vec();
+    if let Form::HuggingFace { folder, .. } = checkpoint.form() {
+        files.extend(TEXT_FILES.iter().map(|name| folder.join(name)).filter(|path| path.is_file()));
+    }
+    files
 }
 
-fn hash_file(path: &PathBuf, stop: &AtomicBool) -> Result<SourceFile, BakeError> {
-    let failed = |source| BakeError::Write { path: path.clone(), source };
-    let mut file = File::open(path).map_err(failed)?;
-    let mut hasher = blake3::Hasher::new();
+/// The same files before they are read: the length of what a blob says about them is known then.
+pub fn unread(paths: &[PathBuf]) -> Result<Vec<SourceFile>, BakeError> {
+    let unread = |path: &PathBuf| {
+        let length = std::fs::metadata(path).map_err(|source| BakeError::Read { path: path.clone(), source })?.len();
+        Ok(SourceFile {
+            name: name(path),
+            bytes: length,
+            blake3: blake3::Hash::from_bytes([0; 32]).to_hex().to_string(),
+        })
+    };
+    paths.iter().map(unread).collect()
+}
+
+/// Reads every file once. `read` is told how many bytes have been read so far.
+pub fn hash_files(
+    paths: &[PathBuf],
+    stop: &AtomicBool,
+    read: &mut dyn FnMut(u64),
+) -> Result<Vec<SourceFile>, BakeError> {
+    let mut total = 0;
     let mut buffer = vec![0; 1 << 20];
-    let mut bytes = 0;
-    loop {
-        if stop.load(Ordering::Relaxed) {
-            return Err(BakeError::Interrupted);
-        }
-        match file.read(&mut buffer).map_err(failed)? {
-            0 => break,
-            count => {
-                hasher.update(&buffer[..count]);
-                bytes += count as u64;
+    let mut sources = Vec::new();
+    for path in paths {
+        let failed = |source| BakeError::Read { path: path.clone(), source };
+        let mut file = File::open(path).map_err(failed)?;
+        let mut hasher = blake3::Hasher::new();
+        let mut bytes = 0;
+        loop {
+            if stop.load(Ordering::Relaxed) {
+                return Err(BakeError::Interrupted);
             }
+            let count = file.read(&mut buffer).map_err(failed)?;
+            if count == 0 {
+                break;
+            }
+            hasher.update(&buffer[..count]);
+            bytes += count as u64;
+            total += count as u64;
+            read(total);
         }
+        sources.push(SourceFile { name: name(path), bytes, blake3: hasher.finalize().to_hex().to_string() });
     }
-    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(SourceFile { name, bytes, blake3: hasher.finalize().to_hex().to_string() })
+    Ok(sources)
+}
+
+fn name(path: &Path) -> String {
+    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
 /// The section's bytes.

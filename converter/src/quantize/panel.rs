@@ -10,12 +10,14 @@ use super::affine;
 
 /// Weights that an encoding cannot hold.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
-#[error("row {row}: weights up to {largest} do not fit {encoding}, whose largest number is 65504")]
+#[error("row {row}: expected finite weights up to {largest_allowed} for {encoding}, found {found}")]
 pub struct PanelError {
     /// The row, counted from the first one given.
     pub row: usize,
-    /// The largest magnitude in it.
-    pub largest: f32,
+    /// The first weight that does not fit.
+    pub found: f32,
+    /// The largest magnitude that would.
+    pub largest_allowed: f32,
     /// The encoding's name.
     pub encoding: &'static str,
 }
@@ -53,16 +55,38 @@ fn encode_codes(encoding: Encoding, bits: u32, rows: &[f32], columns: usize, pan
     }
 }
 
-/// Codes and half floats reach as far as half floats do.
+/// Codes and half floats reach as far as half floats do; numbers that are none fit nowhere.
 fn check_range(encoding: Encoding, rows: &[f32], columns: usize) -> Result<(), PanelError> {
-    if matches!(encoding, Encoding::F32 | Encoding::Bf16 | Encoding::Plain) {
-        return Ok(());
-    }
+    let largest_allowed = match encoding {
+        Encoding::F32 | Encoding::Bf16 | Encoding::Plain => f32::MAX,
+        _ => f16::MAX.to_f32(),
+    };
     for (row, weights) in rows.chunks_exact(columns).enumerate() {
-        let largest = weights.iter().fold(0.0f32, |largest, weight| largest.max(weight.abs()));
-        if largest > f16::MAX.to_f32() {
-            return Err(PanelError { row, largest, encoding: encoding.name() });
+        if let Some(&found) = weights.iter().find(|weight| weight.is_nan() || weight.abs() > largest_allowed) {
+            return Err(PanelError { row, found, largest_allowed, encoding: encoding.name() });
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn weights_that_do_not_fit_are_refused() {
+        for (encoding, bad) in [
+            (Encoding::F32, f32::NAN),
+            (Encoding::Bf16, f32::INFINITY),
+            (Encoding::F16, 70_000.0),
+            (Encoding::Q4, f32::NAN),
+            (Encoding::Q8, -70_000.0),
+        ] {
+            let mut rows = vec![0.5; 6 * 8];
+            assert!(encode_rows(encoding, &rows, 8).is_ok());
+            rows[3 * 8 + 2] = bad;
+            assert_eq!(encode_rows(encoding, &rows, 8).unwrap_err().row, 3, "{}", encoding.name());
+        }
+        assert!(encode_rows(Encoding::F32, &[70_000.0; 8], 8).is_ok());
+    }
 }

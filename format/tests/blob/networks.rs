@@ -35,7 +35,7 @@ fn attention() -> impl Strategy<Value = AttentionSpec> {
         let kind = AttentionKind::Grouped { kv_heads, head_dim: (2 * half + more).max(1), norm };
         (kv_heads * share, 2 * half, kind)
     });
-    let latent = (1..5_u32, 0..9_u32, 0..20_u32, 1..20_u32, 1..20_u32, 1..20_u32).prop_map(
+    let latent = (1..5_u32, 1..9_u32, 0..20_u32, 1..20_u32, 1..20_u32, 1..20_u32).prop_map(
         |(heads, half, query_rank, kv_rank, nope_dim, value_dim)| {
             (heads, 2 * half, AttentionKind::Latent { query_rank, kv_rank, nope_dim, value_dim })
         },

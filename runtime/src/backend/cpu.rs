@@ -55,7 +55,7 @@ impl<'a> Cpu<'a> {
     /// A vector of the blob as floats.
     pub fn vector(&self, tensor: &TensorRef) -> &'a [f32] {
         let start = tensor.offset as usize;
-        // Sections and tensors are aligned, and the file's first byte is too: the cast only fails on a big-endian machine.
+        // The file's first byte, its sections and their tensors are aligned, so the cast cannot fail.
         bytemuck::cast_slice(&self.file[start..start + tensor.bytes as usize])
     }
 

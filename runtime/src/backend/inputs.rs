@@ -1,6 +1,8 @@
 //! A buffer of matrix inputs: floats, and their int8 codes when a matrix of codes will read them.
 
 use crate::backend::cpu::Product;
+use crate::error::Error;
+use crate::memory::zeros;
 use hardtack_format::encoding::GROUP_COLUMNS;
 use hardtack_kernels::activations::groups;
 use hardtack_kernels::{Activations, ActivationsMut, KernelTable};
@@ -41,14 +43,17 @@ impl InputsSize {
 
 impl Inputs {
     /// Allocates the room.
-    pub fn new(size: InputsSize) -> Self {
-        Self {
+    ///
+    /// # Errors
+    /// The system has no such room.
+    pub fn new(size: InputsSize) -> Result<Self, Error> {
+        Ok(Self {
             columns: 0,
-            floats: vec![0.0; size.floats],
-            codes: vec![0; size.groups * GROUP_COLUMNS],
-            scales: vec![0.0; size.groups],
-            sums: vec![0.0; size.groups],
-        }
+            floats: zeros(size.floats)?,
+            codes: zeros(size.groups * GROUP_COLUMNS)?,
+            scales: zeros(size.groups)?,
+            sums: zeros(size.groups)?,
+        })
     }
 
     /// Makes it hold rows of `columns` numbers, and gives the first `tokens` of them to be filled.

@@ -5,7 +5,7 @@ use hardtack_format::network::GroupedTensors;
 use hardtack_format::spec::{AttentionKind, AttentionSpec, HeadNorm};
 
 use super::rope::rotate;
-use super::{Step, project};
+use super::{Step, project, token_turns};
 use crate::backend::cpu::{Product, collect};
 use crate::kv::{KvElement, LayerKv};
 
@@ -98,7 +98,7 @@ fn project_heads(tensors: &GroupedTensors, step: &mut Step<'_>) {
 /// Normalization and RoPE of queries and keys.
 fn turn_heads(spec: &AttentionSpec, norm: HeadNorm, tensors: &GroupedTensors, head_dim: usize, step: &mut Step<'_>) {
     let (cpu, network, scratch) = (step.cpu, step.network, &mut *step.scratch);
-    let frequencies = network.rope_frequencies.map_or(&[][..], |tensor| cpu.vector(&tensor));
+    let all_turns = &*scratch.turns;
     let rope_dim = spec.rope_dim as usize;
     let turn = |vectors: &mut [f32], rows: usize, gain: Option<TensorRef>| {
         for (token, vector) in vectors.chunks_exact_mut(rows).take(step.tokens).enumerate() {
@@ -109,8 +109,9 @@ fn turn_heads(spec: &AttentionSpec, norm: HeadNorm, tensors: &GroupedTensors, he
                     normalize_in_place(step.network.spec.norm_epsilon, gain, part);
                 }
             }
+            let turns = token_turns(all_turns, network, token);
             for head in vector.chunks_exact_mut(head_dim) {
-                rotate(&mut head[..rope_dim], step.position + token, frequencies, spec.rope_scale);
+                rotate(&mut head[..rope_dim], turns, spec.rope_scale);
             }
         }
     };

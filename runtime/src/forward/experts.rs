@@ -155,7 +155,9 @@ impl Blocks<'_> {
                 staging = rest;
             }
         }
-        activate(&self.cpu, self.activation, gated, &self.up[..rows * inner]);
+        for (gated, up) in gated.chunks_exact_mut(inner).zip(self.up.chunks_exact(inner)) {
+            activate(&self.cpu, self.activation, gated, up);
+        }
 
         self.products.clear();
         self.products.extend(runs.clone().map(|run| product(run.block.down, run.slot, run.tokens)));

@@ -6,7 +6,12 @@ use hardtack_kernels::math::exp;
 use crate::scratch::Choice;
 
 /// Chooses the experts with the largest logits, the first of equals, and weighs them. Logits are used up.
+///
+/// The experts are always different ones, even where logits are infinite or no numbers: those come last.
 pub fn choose(spec: &ExpertsSpec, logits: &mut [f32], choices: &mut [Choice]) {
+    for logit in logits.iter_mut() {
+        *logit = if logit.is_nan() { f32::MIN } else { logit.clamp(f32::MIN, f32::MAX) };
+    }
     let maximum = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let all: f32 = match spec.gate {
         GateKind::SoftmaxAll => logits.iter().map(|&logit| exp(logit - maximum)).sum(),
@@ -14,10 +19,11 @@ pub fn choose(spec: &ExpertsSpec, logits: &mut [f32], choices: &mut [Choice]) {
     };
     let mut chosen_sum = 0.0;
     for choice in choices.iter_mut() {
-        let mut best = 0;
+        // Chosen experts are marked by negative infinity, which no other logit is.
+        let (mut best, mut largest) = (0, f32::NEG_INFINITY);
         for (expert, &logit) in logits.iter().enumerate() {
-            if logit > logits[best] {
-                best = expert;
+            if logit > largest {
+                (best, largest) = (expert, logit);
             }
         }
         let weight = exp(logits[best] - maximum);
@@ -74,12 +80,14 @@ mod tests {
     }
 
     #[test]
-    fn a_gate_without_numbers_still_chooses_distinct_rows() {
-        let mut choices = [Choice::default(); 2];
-        choose(&SPEC, &mut [f32::NAN; 4], &mut choices);
-        let mut slots = [0; 5];
-        assign_slots(&mut choices, &mut slots);
-        assert_ne!(choices[0].slot, choices[1].slot);
+    fn a_gate_without_numbers_still_chooses_distinct_experts() {
+        for odd in [f32::NAN, f32::NEG_INFINITY, f32::INFINITY] {
+            let mut choices = [Choice::default(); 2];
+            choose(&SPEC, &mut [odd; 4], &mut choices);
+            assert_eq!(choices.map(|choice| choice.expert), [0, 1], "{odd}");
+            choose(&SPEC, &mut [odd, 1.0, odd, odd], &mut choices);
+            assert_ne!(choices[0].expert, choices[1].expert, "{odd}");
+        }
     }
 
     #[test]

@@ -9,7 +9,7 @@ use hardtack_format::spec::{AttentionKind, AttentionSpec};
 
 use super::attention::{View, attend, normalize_in_place};
 use super::rope::rotate;
-use super::{Step, project};
+use super::{Step, project, token_turns};
 use crate::backend::cpu::{Cpu, Product, collect};
 use crate::kv::{KvElement, LayerKv};
 use crate::scratch::Scratch;
@@ -30,13 +30,12 @@ pub fn latent_attention<E: KvElement>(
     store_latents(spec, tensors, rank, step, kv);
 
     let (cpu, tokens, position) = (step.cpu, step.tokens, step.position);
-    let frequencies = step.network.rope_frequencies.map_or(&[][..], |tensor| cpu.vector(&tensor));
     let scratch = &mut *step.scratch;
     let inputs = scratch.head_inputs.rows(heads * tokens, nope);
     for (index, query) in scratch.query[..tokens * heads * (nope + rope)].chunks_exact_mut(nope + rope).enumerate() {
         let (token, head) = (index / heads, index % heads);
         let (plain, turned) = query.split_at_mut(nope);
-        rotate(turned, position + token, frequencies, spec.rope_scale);
+        rotate(turned, token_turns(&scratch.turns, step.network, token), spec.rope_scale);
         inputs[(head * tokens + token) * nope..][..nope].copy_from_slice(plain);
     }
     per_head(&cpu, tensors.key_up, heads, tokens, scratch);
@@ -105,14 +104,13 @@ fn store_latents<E: KvElement>(
     kv: &mut LayerKv<E>,
 ) {
     let (cpu, network, tokens) = (step.cpu, step.network, step.tokens);
-    let frequencies = network.rope_frequencies.map_or(&[][..], |tensor| cpu.vector(&tensor));
-    let Scratch { normed, first, staging, .. } = &mut *step.scratch;
+    let Scratch { normed, first, staging, turns, .. } = &mut *step.scratch;
     project(&cpu, tensors.key_value_down, normed, tokens, staging, None, first);
     let width = rank + spec.rope_dim as usize;
     for (token, row) in first[..tokens * width].chunks_exact_mut(width).enumerate() {
         let (latent, key) = row.split_at_mut(rank);
         normalize_in_place(network.spec.norm_epsilon, cpu.vector(&tensors.key_value_norm), latent);
-        rotate(key, step.position + token, frequencies, spec.rope_scale);
+        rotate(key, token_turns(turns, network, token), spec.rope_scale);
         kv.first.store(step.position + token, latent);
         kv.second.store(step.position + token, key);
     }

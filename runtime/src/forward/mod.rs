@@ -14,7 +14,7 @@ use hardtack_kernels::pack::unpack_row;
 use crate::backend::cpu::{Cpu, Product, collect};
 use crate::backend::inputs::Inputs;
 use crate::kv::{Kv, KvElement, LayerKv};
-use crate::scratch::Scratch;
+use crate::scratch::{Scratch, Turn};
 
 /// What a pass works with: the network, where it runs, and the session's buffers.
 pub struct Step<'a> {
@@ -33,6 +33,7 @@ pub struct Step<'a> {
 /// Runs `tokens`, which stand at `position` and after, through all layers. The residual stream is left in the scratch.
 pub fn run(step: &mut Step<'_>, kv: &mut Kv, tokens: &[u32]) {
     embed(step, tokens);
+    turn(step);
     match kv {
         Kv::F16(layers) => run_layers(step, layers),
         Kv::F32(layers) => run_layers(step, layers),
@@ -66,6 +67,22 @@ fn embed(step: &mut Step<'_>, tokens: &[u32]) {
     }
 }
 
+/// RoPE's turns of all positions of the pass, once for all heads and layers.
+fn turn(step: &mut Step<'_>) {
+    let Some(frequencies) = &step.network.rope_frequencies else { return };
+    let frequencies = step.cpu.vector(frequencies);
+    let rows = step.scratch.turns.chunks_exact_mut(frequencies.len()).take(step.tokens);
+    for (token, row) in rows.enumerate() {
+        rope::turns(step.position + token, frequencies, row);
+    }
+}
+
+/// The turns of one token of the pass.
+fn token_turns<'a>(turns: &'a [Turn], network: &Network, token: usize) -> &'a [Turn] {
+    let frequencies = network.rope_frequencies.map_or(0, |tensor| tensor.columns as usize);
+    &turns[token * frequencies..(token + 1) * frequencies]
+}
+
 fn run_layers<E: KvElement>(step: &mut Step<'_>, layers: &mut [LayerKv<E>]) {
     for (index, kv) in layers.iter_mut().enumerate() {
         layer::layer(index, step, kv);
@@ -85,9 +102,12 @@ impl Step<'_> {
 
     /// Adds what a block gave to the residual stream.
     fn add_residual(&mut self) {
-        let elements = self.tokens * self.network.spec.hidden as usize;
-        let scale = self.network.spec.residual_scale;
-        (self.cpu.kernels.add_scaled)(&mut self.scratch.residual[..elements], scale, &self.scratch.block[..elements]);
+        let (hidden, scale) = (self.network.spec.hidden as usize, self.network.spec.residual_scale);
+        let streams = self.scratch.residual.chunks_exact_mut(hidden).take(self.tokens);
+        // Row by row: what a kernel does at a row's end may not depend on how many rows there are.
+        for (stream, block) in streams.zip(self.scratch.block.chunks_exact(hidden)) {
+            (self.cpu.kernels.add_scaled)(stream, scale, block);
+        }
     }
 }
 

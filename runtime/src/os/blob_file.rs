@@ -30,30 +30,35 @@ pub enum BlobFile {
 }
 
 impl BlobFile {
-    /// Opens a file for reading.
+    /// Maps a file for reading.
     ///
     /// # Errors
     /// What the system says.
-    pub fn open(path: &Path, load: Load) -> io::Result<Self> {
-        let mut file = File::open(path)?;
-        match load {
-            Load::Mmap => {
-                // SAFETY: the mapping is private and read-only. Another process could still change the file's bytes while
-                // they are borrowed; the format is validated from the same bytes that are used, and no value read from
-                // weights is ever used as an index, so changed bytes give wrong numbers and not wrong accesses. Shrinking
-                // the file raises SIGBUS, which the module's documentation warns of.
-                Ok(Self::Mapped(unsafe { Mmap::map(&file)? }))
-            }
-            Load::Resident => {
-                let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
-                let count = length.div_ceil(size_of::<u64>());
-                let mut words = Vec::new();
-                words.try_reserve_exact(count).map_err(io::Error::other)?;
-                words.resize(count, 0u64);
-                file.read_exact(&mut bytemuck::cast_slice_mut(&mut words)[..length])?;
-                Ok(Self::Resident(words, length))
-            }
+    pub fn map(path: &Path) -> io::Result<Self> {
+        let file = File::open(path)?;
+        if file.metadata()?.is_dir() {
+            return Err(io::ErrorKind::IsADirectory.into());
         }
+        // SAFETY: the mapping is private and read-only. Another process could still change the file's bytes while they are
+        // borrowed; the format is validated from the same bytes that are used, and no value read from weights is ever used
+        // as an index, so changed bytes give wrong numbers and not wrong accesses. Shrinking the file raises SIGBUS, which
+        // the module's documentation warns of.
+        Ok(Self::Mapped(unsafe { Mmap::map(&file)? }))
+    }
+
+    /// Reads a file into memory of our own.
+    ///
+    /// # Errors
+    /// What the system says; also if it has no such room.
+    pub fn read(path: &Path) -> io::Result<Self> {
+        let mut file = File::open(path)?;
+        let length = usize::try_from(file.metadata()?.len()).map_err(io::Error::other)?;
+        let count = length.div_ceil(size_of::<u64>());
+        let mut words = Vec::new();
+        words.try_reserve_exact(count).map_err(io::Error::other)?;
+        words.resize(count, 0u64);
+        file.read_exact(&mut bytemuck::cast_slice_mut(&mut words)[..length])?;
+        Ok(Self::Resident(words, length))
     }
 }
 
