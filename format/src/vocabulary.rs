@@ -25,7 +25,7 @@ pub const MAGIC: u32 = u32::from_le_bytes(*b"TVOC");
 /// The version this file reads and writes.
 pub const VERSION: u32 = 1;
 /// Most tokens in a table.
-pub const COUNT_MAX: u32 = 1 << 20;
+pub const COUNT_MAX: u32 = crate::limits::VOCABULARY_MAX;
 /// Most bytes of one token.
 pub const TOKEN_BYTES_MAX: u32 = 4096;
 /// Most ids that end generation.

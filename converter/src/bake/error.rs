@@ -33,7 +33,7 @@ pub enum BakeError {
         /// The checkpoint.
         input: PathBuf,
         /// The tensor.
-        source: LoadError<SourceError>,
+        source: Box<LoadError<SourceError>>,
     },
     /// A tensor's weights do not fit its encoding.
     #[error("{}: tensor {tensor}: {source}", input.display())]

@@ -68,7 +68,7 @@ fn write_tensor(
             let values = source.load_rows(checkpoint, matrix * rows + first, count).map_err(|source| match source {
                 // The reader names file and tensor itself.
                 LoadError::Read { error, .. } => BakeError::Source(error),
-                source => BakeError::Load { input: input(), source },
+                source => BakeError::Load { input: input(), source: Box::new(source) },
             })?;
             if tensor.encoding == Encoding::Plain {
                 let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();

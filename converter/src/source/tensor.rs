@@ -47,6 +47,10 @@ pub(super) fn storage_bytes(shape: &[usize], kind: ElementKind) -> Result<u64, S
     let too_large = || "a number of elements that fits in memory".to_owned();
     let elements =
         shape.iter().try_fold(1usize, |product, &dimension| product.checked_mul(dimension)).ok_or_else(too_large)?;
+    // Without elements the product says nothing of the other dimensions, and no weight tensor is empty.
+    if elements == 0 {
+        return Err("dimensions of at least 1".to_owned());
+    }
     let columns = shape.last().copied().unwrap_or(1);
     if columns % kind.block_length() != 0 {
         let length = kind.block_length();
