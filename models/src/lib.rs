@@ -13,7 +13,7 @@ mod families;
 mod gguf;
 mod hub;
 mod metadata;
-mod mxfp4;
+pub mod mxfp4;
 mod recipe;
 mod rope;
 mod rope_settings;
@@ -35,7 +35,6 @@ mod qwen3_moe;
 
 pub use error::{FamilyError, LoadError};
 pub use metadata::{GgufSettings, Setting};
-pub use mxfp4::decode as decode_mxfp4;
 pub use recipe::{LayerRecipe, Recipe, Settings, recipe};
 pub use rope::{Rope, Scaling};
 pub use source::{Names, Selection, Source, TensorSource, Tensors};

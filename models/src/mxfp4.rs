@@ -8,7 +8,7 @@ pub const BLOCK_VALUES: usize = 32;
 pub const BLOCK_BYTES: usize = BLOCK_VALUES / 2;
 
 /// E2M1: a sign, two bits of exponent and one of mantissa.
-const VALUES: [f32; 16] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0];
+pub const VALUES: [f32; 16] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0];
 
 /// Values of all blocks, in order: `blocks` holds 16 bytes for each byte of `scales`, which means `2^(scale - 127)`
 /// (255 is NaN).
@@ -26,8 +26,8 @@ pub fn decode(blocks: &[u8], scales: &[u8]) -> Vec<f32> {
     values
 }
 
-/// `2^(exponent - 127)`, exactly, the subnormal `2^-127` included.
-fn exponent_value(exponent: u8) -> f32 {
+/// E8M0: `2^(exponent - 127)`, exactly, the subnormal `2^-127` included; 255 is NaN.
+pub fn exponent_value(exponent: u8) -> f32 {
     match exponent {
         0 => f32::from_bits(1 << 22),
         255 => f32::NAN,

@@ -17,6 +17,10 @@ pub fn logits(arguments: &LogitsArguments) -> anyhow::Result<()> {
     let tokens: Vec<u32> =
         serde_json::from_str(&text).with_context(|| format!("{path}: expected an array of token ids"))?;
     ensure!(!tokens.is_empty(), "{path}: expected at least one token id, found none");
+    if let Ok(out) = fs::canonicalize(&arguments.out) {
+        let input = [&arguments.blob, &arguments.tokens].map(|input| fs::canonicalize(input).ok());
+        ensure!(!input.contains(&Some(out)), "{}: this file is read; it is left as it is", arguments.out.display());
+    }
 
     let engine = model::open(&arguments.blob, &arguments.engine)?;
     let vocabulary = engine.network().spec.vocabulary as usize;

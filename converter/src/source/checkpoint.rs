@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-use super::dequantize::{self, MXFP4_PAIRS};
+use super::dequantize;
 use super::error::one_line;
 use super::file::SourceFile;
 use super::{ElementKind, GgufMetadata, SourceError, TensorInfo, gguf, hugging_face};
@@ -143,39 +143,6 @@ impl Checkpoint {
         let mut bytes = vec![0; length];
         self.read_stored(tensor, offset, &mut bytes)?;
         Ok(bytes)
-    }
-
-    /// Rows of a matrix that a Hugging Face checkpoint stores as MXFP4: `blocks` [.., rows, groups, 16] and `scales`
-    /// [.., rows, groups] give a matrix [product of the leading dimensions with rows, groups * 32].
-    ///
-    /// # Errors
-    /// As [`read_byte_rows`](Self::read_byte_rows), where the shapes do not fit each other, or a number is not finite.
-    pub fn read_mxfp4_rows(
-        &self,
-        blocks: &str,
-        scales: &str,
-        first: usize,
-        count: usize,
-    ) -> Result<Vec<f32>, SourceError> {
-        let (blocks_tensor, scales_tensor) = (self.known(blocks)?, self.known(scales)?);
-        let mut expected = scales_tensor.shape.clone();
-        expected.push(MXFP4_PAIRS);
-        if blocks_tensor.shape != expected {
-            return Err(SourceError::Unexpected {
-                file: self.sources[blocks_tensor.file].label.clone(),
-                what: format!("tensor {blocks}: shape"),
-                offset: blocks_tensor.offset,
-                expected: format!("{expected:?}, one row of 16 for each of {scales}"),
-                found: format!("{:?}", blocks_tensor.shape),
-            });
-        }
-        self.check_rows(scales_tensor, first, count)?;
-        let groups = scales_tensor.columns();
-        let scales = self.read_byte_rows(scales, first, count)?;
-        let blocks = self.read_byte_rows(blocks, first * groups, count * groups)?;
-        let numbers = dequantize::mxfp4(&blocks, &scales);
-        self.check_finite(blocks_tensor, first * groups * 2 * MXFP4_PAIRS, &numbers)?;
-        Ok(numbers)
     }
 
     fn known(&self, name: &str) -> Result<&TensorInfo, SourceError> {

@@ -11,7 +11,6 @@ mod safetensors_header;
 mod tensor;
 
 pub use checkpoint::{Checkpoint, Form};
-pub use dequantize::mxfp4;
 pub use element::ElementKind;
 pub use error::{SourceError, optional};
 pub use gguf::{Gguf, GgufMetadata, parse_gguf};

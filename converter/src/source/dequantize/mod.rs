@@ -5,9 +5,6 @@ mod legacy;
 mod mxfp4;
 mod plain;
 
-pub(super) use mxfp4::PAIRS as MXFP4_PAIRS;
-pub use mxfp4::mxfp4;
-
 use super::ElementKind;
 
 /// Turns stored bytes, which are whole blocks, into as many numbers as they hold.
