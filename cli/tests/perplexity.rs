@@ -6,6 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use common::bake_at;
+use common::program::smollm2_checkpoint;
 use hardtack::format::Encoding;
 
 /// What `llama-perplexity -c 512 --chunks 16 -ctk f32 -ctv f32` of llama.cpp 0c1e570 says of the same GGUF file turned into
@@ -17,14 +18,11 @@ const TOLERANCE: f64 = 1e-3;
 
 #[test]
 fn smollm2_at_bf16_has_the_perplexity_that_llama_cpp_computes() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let model = root.join("models/cache/smollm2-135m-instruct.gguf");
-    let text = root.join("../shared/data/eval/wikitext-2-raw/wiki.test.raw");
-    for needed in [&model, &text] {
-        if !needed.exists() {
-            eprintln!("SKIPPED: {} is not at hand: perplexity is not compared", needed.display());
-            return;
-        }
+    let Some(model) = smollm2_checkpoint() else { return };
+    let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/eval/wikitext-2-raw/wiki.test.raw");
+    if !text.exists() {
+        eprintln!("SKIPPED: {} is not at hand: perplexity is not compared", text.display());
+        return;
     }
     let scratch = tempfile::tempdir().unwrap();
     let blob = scratch.path().join("smollm2.tack");

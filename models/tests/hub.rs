@@ -319,7 +319,7 @@ fn experts_in_mxfp4_load_as_their_floats() {
             let count = EXPERTS * outputs * inputs / 32;
             let blocks: Vec<u8> = (0..count * 16).map(|index| (index * 37 % 251) as u8).collect();
             let scales: Vec<u8> = (0..count).map(|index| 120 + (index % 9) as u8).collect();
-            let values = hardtack_models::decode_mxfp4(&blocks, &scales);
+            let values = hardtack_models::mxfp4::decode(&blocks, &scales);
             as_floats.add(&name, &[EXPERTS, inputs, outputs], |index| {
                 let (expert, input, output) = (index / (inputs * outputs), index / outputs % inputs, index % outputs);
                 values[(expert * outputs + output) * inputs + input]
