@@ -9,7 +9,7 @@ use crate::size::parse_bytes;
 
 /// Bakes language models into one file under a byte budget, and runs them offline.
 #[derive(Debug, Parser)]
-#[command(version, max_term_width = 100)]
+#[command(name = "hardtack", version, max_term_width = 100)]
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
@@ -54,7 +54,7 @@ pub struct EngineArguments {
     /// Threads; 0 for as many as the processor has
     #[arg(short, long, default_value_t = 0)]
     pub threads: usize,
-    /// Tier of kernels (scalar, portable, avx2, neon, ...); without it, the fastest
+    /// Tier of kernels (scalar, portable, avx2, avx2+vnni, neon, neon+dotprod); without it, the fastest
     #[arg(long, value_name = "NAME")]
     pub kernels: Option<String>,
     /// How the weights come into memory
@@ -185,6 +185,8 @@ pub struct EvalArguments {
 pub enum Evaluation {
     /// Perplexity on a text, in windows that do not overlap
     Ppl(PerplexityArguments),
+    /// Divergence from a reference blob of the same vocabulary, such as the same model at bf16
+    Kld(DivergenceArguments),
     /// Logits of a list of tokens, into a file
     Logits(LogitsArguments),
 }
@@ -196,6 +198,23 @@ pub struct PerplexityArguments {
     /// A UTF-8 text
     #[arg(long, value_name = "FILE")]
     pub text: PathBuf,
+    #[command(flatten)]
+    pub windows: WindowArguments,
+    /// Tokens that are processed at once
+    #[arg(long, default_value_t = hardtack::plan::BATCH_DEFAULT, value_name = "TOKENS")]
+    pub batch: usize,
+    /// How keys and values are kept
+    #[arg(long, value_enum, default_value_t = KvArgument::F16)]
+    pub kv_type: KvArgument,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub engine: EngineArguments,
+}
+
+#[derive(Debug, Args)]
+pub struct WindowArguments {
     /// Tokens of a window
     #[arg(long, default_value_t = 512, value_name = "TOKENS")]
     pub ctx: usize,
@@ -205,9 +224,20 @@ pub struct PerplexityArguments {
     /// Windows; 0 for the whole text
     #[arg(long, default_value_t = 0)]
     pub windows: usize,
-    /// Tokens that are processed at once
-    #[arg(long, default_value_t = hardtack::plan::BATCH_DEFAULT, value_name = "TOKENS")]
-    pub batch: usize,
+}
+
+#[derive(Debug, Args)]
+pub struct DivergenceArguments {
+    /// The blob
+    pub blob: PathBuf,
+    /// The reference blob
+    #[arg(long, value_name = "BLOB")]
+    pub against: PathBuf,
+    /// A UTF-8 text
+    #[arg(long, value_name = "FILE")]
+    pub text: PathBuf,
+    #[command(flatten)]
+    pub windows: WindowArguments,
     /// How keys and values are kept
     #[arg(long, value_enum, default_value_t = KvArgument::F16)]
     pub kv_type: KvArgument,

@@ -115,6 +115,15 @@ fn report(arguments: &InspectArguments, engine: &Engine) -> anyhow::Result<Repor
     })
 }
 
+/// One line about what was baked from what. A blob is a stranger's file: whatever is not as we write it is left out.
+fn made(provenance: &serde_json::Value) -> Option<String> {
+    let text = |value: &serde_json::Value| Some(value.as_str()?.escape_debug().to_string());
+    let (family, program) = (text(&provenance["family"])?, text(&provenance["baked_by"])?);
+    let sources: Option<Vec<String>> =
+        provenance["sources"].as_array()?.iter().map(|source| text(&source["name"])).collect();
+    Some(format!("family {family}, baked by {program} from {}\n", sources?.join(", ")))
+}
+
 fn table(report: &Report) -> String {
     let mut text = format!(
         "{}: {} ({} bytes), {:.1} M parameters\nvocabulary {}, hidden {}, layers {}, context {}\nroot hash {}{}\n\n",
@@ -129,6 +138,9 @@ fn table(report: &Report) -> String {
         report.root_hash,
         if report.verified { ", all hashes verified" } else { "" }
     );
+    if let Some(made) = report.provenance.as_ref().and_then(made) {
+        text.insert_str(text.len() - 1, &made);
+    }
     let mut line = |cells: [&str; 6]| {
         let [section, sections, tensors, encodings, bits, bytes] = cells;
         let row = format!("{section:<20} {sections:>8} {tensors:>8} {encodings:<12} {bits:>7} {bytes:>12}");

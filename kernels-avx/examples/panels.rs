@@ -28,7 +28,10 @@ fn main() {
         of_this_kind.peek().is_none() || of_this_kind.any(|wanted| wanted == name)
     };
     let tables: Vec<&KernelTable> =
-        [Some(&scalar::TABLE), Some(&portable::TABLE), hardtack_kernels_avx::avx2()].into_iter().flatten().collect();
+        [Some(&scalar::TABLE), Some(&portable::TABLE), hardtack_kernels_avx::avx2(), hardtack_kernels_avx::avxvnni()]
+            .into_iter()
+            .flatten()
+            .collect();
     let tiers: Vec<&str> = tables.iter().map(|table| table.name).collect();
     let encodings: Vec<&str> = Encoding::MATRICES.iter().map(|encoding| encoding.name()).collect();
 

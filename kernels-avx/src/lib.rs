@@ -1,7 +1,9 @@
-//! The AVX2 tier of the kernels, for x86-64 processors with AVX2, FMA and F16C (Intel since 2013, AMD since 2017).
+//! The AVX2 tiers of the kernels, for x86-64 processors with AVX2, FMA and F16C (Intel since 2013, AMD since 2017), and for
+//! those that also have AVX-VNNI (Intel since 2021, AMD since 2024).
 //!
-//! Each entry of the table is a safe function that checks lengths and makes one call into functions that are compiled
-//! for these features. In there only loads and stores are unsafe, and they all sit in `avx2/memory.rs`.
+//! Each entry of the AVX2 table is a safe function that checks lengths and makes one call into functions that are compiled
+//! for these features. In there only loads and stores are unsafe, and they all sit in `avx2/memory.rs`. The entries that
+//! AVX-VNNI replaces are compiled for its features themselves.
 
 use hardtack_kernels::KernelTable;
 
@@ -23,11 +25,25 @@ pub fn avx2() -> Option<&'static KernelTable> {
     None
 }
 
+/// The AVX2 tier with integer panels by AVX-VNNI, where the processor has both.
+#[cfg(target_arch = "x86_64")]
+pub fn avxvnni() -> Option<&'static KernelTable> {
+    let detected = avx2().is_some() && std::arch::is_x86_feature_detected!("avxvnni");
+    detected.then_some(&avx2::vnni::TABLE)
+}
+
+/// The AVX2 tier with integer panels by AVX-VNNI: this architecture never has it.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn avxvnni() -> Option<&'static KernelTable> {
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use std::panic::{AssertUnwindSafe, catch_unwind};
 
-    use hardtack_kernels::check;
+    use hardtack_format::encoding::{Encoding, PANEL_ROWS, TILE_HEAD_BYTES};
+    use hardtack_kernels::{Activations, KernelTable, check, scalar};
 
     #[test]
     fn avx2_holds() {
@@ -35,9 +51,49 @@ mod tests {
             eprintln!("SKIPPED: this processor has no AVX2, FMA and F16C; the AVX2 tier is NOT tested");
             return;
         };
+        holds(table, "avx2");
+    }
+
+    #[test]
+    fn avxvnni_holds() {
+        let Some(table) = super::avxvnni() else {
+            eprintln!("SKIPPED: this processor has no AVX2 and AVX-VNNI; the AVX-VNNI tier is NOT tested");
+            return;
+        };
+        holds(table, "avx2+vnni");
+    }
+
+    fn holds(table: &KernelTable, name: &str) {
+        assert_eq!(table.name, name);
         check::check(table);
         check::wrong_lengths(table, |what, call| {
-            assert!(catch_unwind(AssertUnwindSafe(call)).is_err(), "avx2: accepts wrong {what}");
+            assert!(catch_unwind(AssertUnwindSafe(call)).is_err(), "{name}: accepts wrong {what}");
         });
+        extremes(table);
+    }
+
+    /// Codes all at their smallest or largest, against activations of both ends of int8, -128 too: nothing may saturate.
+    fn extremes(table: &KernelTable) {
+        const GROUPS: usize = 2;
+        const TOKENS: usize = 7; // In blocks of four, two and one.
+        let columns = GROUPS * 64;
+        let (floats, scales, sums) = ([0.0; TOKENS * GROUPS * 64], [1.0; TOKENS * GROUPS], [0.5; TOKENS * GROUPS]);
+        for encoding in Encoding::MATRICES.into_iter().filter(|encoding| encoding.code_bits().is_some()) {
+            for (planes, activation) in [(0x00, -128), (0x00, 127), (0xff, -128), (0xff, 127)] {
+                let mut panel = [planes].repeat(GROUPS * encoding.tile_bytes());
+                for tile in panel.chunks_exact_mut(encoding.tile_bytes()) {
+                    tile[..TILE_HEAD_BYTES].fill(0x3c); // Half floats just above 1.
+                }
+                let codes = [activation; TOKENS * GROUPS * 64];
+                let activations = Activations { columns, floats: &floats, codes: &codes, scales: &scales, sums: &sums };
+                let run = |table: &KernelTable| {
+                    let mut out = [[f32::NAN; PANEL_ROWS]; TOKENS];
+                    table.panel(encoding)(&panel, &activations, 0, &mut out);
+                    out
+                };
+                let what = encoding.name();
+                assert_eq!(run(table), run(&scalar::TABLE), "{}: {what}, {planes:#x} by {activation}", table.name);
+            }
+        }
     }
 }

@@ -1,7 +1,11 @@
 //! `hardtack eval`: judges a model.
 
+mod divergence;
+mod likelihood;
 mod logits;
+mod mean;
 mod perplexity;
+mod windows;
 
 use crate::args::{EvalArguments, Evaluation};
 
@@ -9,6 +13,7 @@ use crate::args::{EvalArguments, Evaluation};
 pub fn eval(arguments: &EvalArguments) -> anyhow::Result<()> {
     match &arguments.what {
         Evaluation::Ppl(arguments) => perplexity::perplexity(arguments),
+        Evaluation::Kld(arguments) => divergence::kld(arguments),
         Evaluation::Logits(arguments) => logits::logits(arguments),
     }
 }

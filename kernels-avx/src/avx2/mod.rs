@@ -1,5 +1,5 @@
-//! The table of the AVX2 tier. It is private, and `crate::avx2()` gives it out only where the processor has the features:
-//! that is what every entry's `unsafe` call relies on.
+//! The table of the AVX2 tier. It is private, and `crate::avx2()` gives it out only where the processor has the features,
+//! as `crate::avxvnni()` does the table made from it: that is what every entry's `unsafe` call relies on.
 
 #![allow(clippy::needless_range_loop, reason = "one number indexes several arrays: row halves, tokens, chains")]
 
@@ -19,6 +19,7 @@ mod panel_q6;
 mod panel_q8;
 mod quantize;
 mod sums;
+pub(crate) mod vnni;
 
 use hardtack_kernels::KernelTable;
 

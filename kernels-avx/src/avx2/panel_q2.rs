@@ -27,7 +27,7 @@ fn vectors(panel: &[u8], activations: &Activations<'_>, first_token: usize, out:
 
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn unpack(tile: &[u8; tile_bytes(2)], vector: usize, half: usize) -> [__m256i; FIELDS] {
+pub(super) fn unpack(tile: &[u8; tile_bytes(2)], vector: usize, half: usize) -> [__m256i; FIELDS] {
     let low = _mm256_set1_epi8(0x03);
     let bytes = load_tile(tile, TILE_HEAD_BYTES + vector * 64 + half * 32);
     [

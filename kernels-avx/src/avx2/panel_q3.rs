@@ -29,7 +29,7 @@ fn vectors(panel: &[u8], activations: &Activations<'_>, first_token: usize, out:
 
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn unpack(tile: &[u8; tile_bytes(3)], vector: usize, half: usize) -> [__m256i; FIELDS] {
+pub(super) fn unpack(tile: &[u8; tile_bytes(3)], vector: usize, half: usize) -> [__m256i; FIELDS] {
     // The high bits of quads v + 4 i are the bits 2 i of high vector v % 2, one bit further up for v of 2 and 3.
     let bytes = load_tile(tile, TILE_HEAD_BYTES + vector * 64 + half * 32);
     let high = load_tile(tile, TILE_HEAD_BYTES + 2 * TILE_BIT_BYTES + vector % 2 * 64 + half * 32);

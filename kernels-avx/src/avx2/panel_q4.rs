@@ -27,7 +27,7 @@ fn vectors(panel: &[u8], activations: &Activations<'_>, first_token: usize, out:
 
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn unpack(tile: &[u8; tile_bytes(4)], vector: usize, half: usize) -> [__m256i; FIELDS] {
+pub(super) fn unpack(tile: &[u8; tile_bytes(4)], vector: usize, half: usize) -> [__m256i; FIELDS] {
     let low = _mm256_set1_epi8(0x0f);
     let bytes = load_tile(tile, TILE_HEAD_BYTES + vector * 64 + half * 32);
     [_mm256_and_si256(bytes, low), _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), low)]

@@ -30,7 +30,7 @@ fn vectors(panel: &[u8], activations: &Activations<'_>, first_token: usize, out:
 
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn unpack(tile: &[u8; tile_bytes(6)], vector: usize, half: usize) -> [__m256i; FIELDS] {
+pub(super) fn unpack(tile: &[u8; tile_bytes(6)], vector: usize, half: usize) -> [__m256i; FIELDS] {
     let bytes = load_tile(tile, TILE_HEAD_BYTES + vector * 64 + half * 32);
     let high = load_tile(tile, TILE_HEAD_BYTES + 4 * TILE_BIT_BYTES + vector % 4 * 64 + half * 32);
     // The high bits of quad v are at bit `place`, those of quad v + 8 four bits further up; both move to bit 4.

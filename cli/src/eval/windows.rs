@@ -1,0 +1,66 @@
+//! A text as windows of tokens that do not overlap, each scored by itself.
+
+use std::fs;
+use std::path::Path;
+
+use anyhow::{Context, ensure};
+use hardtack::text::{Special, Tokenizer};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::args::WindowArguments;
+use crate::interrupt;
+
+/// The windows of a text.
+pub struct Windows {
+    tokens: Vec<u32>,
+    /// Takes the place of a window's first token, where the model expects a text to begin with it.
+    begin: Option<u32>,
+    /// Tokens of a window.
+    pub size: usize,
+    /// First tokens of a window that serve as context only.
+    pub skip: usize,
+    /// How many windows are scored.
+    pub count: usize,
+}
+
+impl Windows {
+    /// Reads and cuts a text.
+    pub fn of(text: &Path, arguments: &WindowArguments, tokenizer: &Tokenizer) -> anyhow::Result<Self> {
+        let path = text.display();
+        let text = fs::read_to_string(text).with_context(|| format!("{path}"))?;
+        let tokens = tokenizer.encode(&text, Special::Plain).with_context(|| format!("{path}"))?;
+        let (size, skip) = (arguments.ctx, arguments.skip);
+        ensure!(size >= 2 && skip + 1 < size, "a window of {size} tokens with {skip} skipped has nothing to score");
+        let all = tokens.len() / size;
+        ensure!(all > 0, "{path}: {} tokens, but one window takes {size}", tokens.len());
+        let count = if arguments.windows == 0 { all } else { arguments.windows.min(all) };
+        Ok(Self { tokens, begin: tokenizer.begin(), size, skip, count })
+    }
+
+    /// Tokens of the whole text.
+    pub fn text_tokens(&self) -> usize {
+        self.tokens.len()
+    }
+
+    /// Calls `score` for every window, with progress, until Ctrl-C. Gives how many were scored: at least one.
+    pub fn for_each(&self, mut score: impl FnMut(&[u32]) -> anyhow::Result<String>) -> anyhow::Result<usize> {
+        interrupt::catch()?;
+        let style = "{bar:30} {pos}/{len} windows {eta} {msg}";
+        let bar = ProgressBar::new(self.count as u64).with_style(ProgressStyle::with_template(style)?);
+        let mut window = Vec::with_capacity(self.size);
+        let mut done = 0;
+        while done < self.count && !interrupt::requested() {
+            window.clear();
+            window.extend_from_slice(&self.tokens[done * self.size..(done + 1) * self.size]);
+            if let Some(begin) = self.begin {
+                window[0] = begin;
+            }
+            bar.set_message(score(&window)?);
+            bar.inc(1);
+            done += 1;
+        }
+        bar.finish_and_clear();
+        ensure!(done > 0, "interrupted before the first window");
+        Ok(done)
+    }
+}
