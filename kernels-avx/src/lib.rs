@@ -48,7 +48,11 @@ mod tests {
     #[test]
     fn avx2_holds() {
         let Some(table) = super::avx2() else {
-            eprintln!("SKIPPED: this processor has no AVX2, FMA and F16C; the AVX2 tier is NOT tested");
+            // Past the test runner, which keeps to itself what a passing test prints by macros.
+            let _ = std::io::Write::write_fmt(
+                &mut std::io::stderr(),
+                format_args!("SKIPPED: this processor has no AVX2, FMA and F16C; the AVX2 tier is NOT tested\n"),
+            );
             return;
         };
         holds(table, "avx2");
@@ -57,7 +61,11 @@ mod tests {
     #[test]
     fn avxvnni_holds() {
         let Some(table) = super::avxvnni() else {
-            eprintln!("SKIPPED: this processor has no AVX2 and AVX-VNNI; the AVX-VNNI tier is NOT tested");
+            // Past the test runner, which keeps to itself what a passing test prints by macros.
+            let _ = std::io::Write::write_fmt(
+                &mut std::io::stderr(),
+                format_args!("SKIPPED: this processor has no AVX2 and AVX-VNNI; the AVX-VNNI tier is NOT tested\n"),
+            );
             return;
         };
         holds(table, "avx2+vnni");

@@ -16,7 +16,11 @@ pub fn fixtures() -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    eprintln!("SKIPPED: {} is not at hand: nothing is compared with the reference", folder.display());
+    // Past the test runner, which keeps to itself what a passing test prints by macros.
+    let _ = std::io::Write::write_fmt(
+        &mut std::io::stderr(),
+        format_args!("SKIPPED: {} is not at hand: nothing is compared with the reference\n", folder.display()),
+    );
     None
 }
 
