@@ -25,9 +25,9 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<()> {
     };
     ensure!(!prompt.is_empty(), "the prompt is empty, and this model has no token to begin a text with");
     let session = engine.session(&model::session_options(&arguments.session))?;
-    let (found, room) = (prompt.len(), session.capacity());
-    ensure!(found <= room, "the prompt has {found} tokens, {room} fit the context");
     let mut speaker = Speaker::new(session, &tokenizer, &arguments.sampling, arguments.session.batch)?;
+    // Before the prompt is shown, not after.
+    speaker.check(&prompt)?;
     if !arguments.chat {
         show(&arguments.prompt)?;
     }

@@ -70,6 +70,13 @@ impl<'a> Speaker<'a> {
         capacity - self.tokens_max.clamp(1, (capacity / 4).max(1))
     }
 
+    /// Whether a prompt fits the context at all.
+    pub fn check(&self, prompt: &[u32]) -> anyhow::Result<()> {
+        let (found, room) = (prompt.len(), self.session.capacity());
+        ensure!(found <= room, "the prompt has {found} tokens, {room} fit the context");
+        Ok(())
+    }
+
     /// Begins anew, with the first of the seed's numbers.
     pub fn restart(&mut self) {
         self.sampler.restart();
@@ -83,8 +90,7 @@ impl<'a> Speaker<'a> {
         mut show: impl FnMut(&str) -> io::Result<()> + Send,
     ) -> anyhow::Result<Answer> {
         let start = Instant::now();
-        let capacity = self.session.capacity();
-        ensure!(prompt.len() <= capacity, "the prompt has {} tokens, {capacity} fit the context", prompt.len());
+        self.check(prompt)?;
         let reused = self.keep_common(prompt);
         let mut answer = Answer {
             text: String::new(),

@@ -5,8 +5,8 @@ mod common;
 use std::path::Path;
 use std::process::Command;
 
-use common::bake_at;
 use common::program::smollm2_checkpoint;
+use common::{bake_at, skipped};
 use hardtack::format::Encoding;
 
 /// What `llama-perplexity -c 512 --chunks 16 -ctk f32 -ctv f32` of llama.cpp 0c1e570 says of the same GGUF file turned into
@@ -21,12 +21,7 @@ fn smollm2_at_bf16_has_the_perplexity_that_llama_cpp_computes() {
     let Some(model) = smollm2_checkpoint() else { return };
     let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/eval/wikitext-2-raw/wiki.test.raw");
     if !text.exists() {
-        // Past the test runner, which keeps to itself what a passing test prints by macros.
-        let _ = std::io::Write::write_fmt(
-            &mut std::io::stderr(),
-            format_args!("SKIPPED: {} is not at hand: perplexity is not compared\n", text.display()),
-        );
-        return;
+        return skipped(&text, "perplexity is not compared");
     }
     let scratch = tempfile::tempdir().unwrap();
     let blob = scratch.path().join("smollm2.tack");

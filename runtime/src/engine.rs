@@ -109,11 +109,6 @@ impl Engine {
         &self.shared.path
     }
 
-    /// Length of the blob.
-    pub fn file_bytes(&self) -> u64 {
-        self.shared.file.len() as u64
-    }
-
     /// The blob itself: its sections and their bytes.
     ///
     /// # Panics

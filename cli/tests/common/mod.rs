@@ -4,6 +4,7 @@
 pub mod checkpoint;
 pub mod program;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -16,12 +17,15 @@ pub fn fixtures() -> Option<PathBuf> {
     if folder.is_dir() {
         return Some(folder);
     }
-    // Past the test runner, which keeps to itself what a passing test prints by macros.
-    let _ = std::io::Write::write_fmt(
-        &mut std::io::stderr(),
-        format_args!("SKIPPED: {} is not at hand: nothing is compared with the reference\n", folder.display()),
-    );
+    skipped(&folder, "nothing is compared with the reference");
     None
+}
+
+/// Says that something a test needs is absent, past the test runner, which keeps to itself what a passing test prints by
+/// macros.
+pub fn skipped(missing: &Path, consequence: &str) {
+    let line = format!("SKIPPED: {} is not at hand: {consequence}\n", missing.display());
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
 /// Every family there is a fixture of.
