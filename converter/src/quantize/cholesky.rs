@@ -1,0 +1,101 @@
+//! The Cholesky factor of a symmetric matrix, block by block so that nearly all work is matrix products.
+
+use ndarray::linalg::general_mat_mul;
+use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
+use rayon::prelude::*;
+
+/// Columns that are worked out together.
+const BLOCK: usize = 128;
+
+/// The matrix is not positive definite.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct NotPositiveDefinite;
+
+/// Replaces the lower half of `matrix` `[side, side]` by the lower `L` with `L LT = matrix`; the upper half is not looked at.
+pub fn factorize(matrix: &mut [f64], side: usize) -> Result<(), NotPositiveDefinite> {
+    assert_eq!(matrix.len(), side * side, "a square matrix");
+    for first in (0..side).step_by(BLOCK) {
+        let last = side.min(first + BLOCK);
+        let (above, below) = matrix.split_at_mut(last * side);
+        let mut corner = Array2::zeros((last - first, last - first));
+        let rows = ArrayView2::from_shape((last, side), &*above).expect("whole rows");
+        corner.assign(&rows.slice(s![first..last, first..last]));
+        factorize_corner(&mut corner)?;
+        let mut rows = ArrayViewMut2::from_shape((last, side), above).expect("whole rows");
+        rows.slice_mut(s![first..last, first..last]).assign(&corner);
+        if last == side {
+            break;
+        }
+        // L21 = A21 L11^-T, then A22 = A22 - L21 L21T.
+        let inverse = invert(&corner);
+        let mut panel = Array2::zeros((side - last, last - first));
+        let mut rows = ArrayViewMut2::from_shape((side - last, side), &mut *below).expect("whole rows");
+        general_mat_mul(1.0, &rows.slice(s![.., first..last]), &inverse.t(), 0.0, &mut panel);
+        rows.slice_mut(s![.., first..last]).assign(&panel);
+        below.par_chunks_mut(BLOCK * side).enumerate().for_each(|(index, band)| {
+            let (top, count) = (index * BLOCK, band.len() / side);
+            let mut band = ArrayViewMut2::from_shape((count, side), band).expect("whole rows");
+            let mut part = band.slice_mut(s![.., last..last + top + count]);
+            let (left, right) = (panel.slice(s![top..top + count, ..]), panel.slice(s![..top + count, ..]));
+            general_mat_mul(-1.0, &left, &right.t(), 1.0, &mut part);
+        });
+    }
+    Ok(())
+}
+
+fn factorize_corner(corner: &mut Array2<f64>) -> Result<(), NotPositiveDefinite> {
+    let side = corner.nrows();
+    for column in 0..side {
+        for row in column..side {
+            let known: f64 = (0..column).map(|k| corner[[row, k]] * corner[[column, k]]).sum();
+            let rest = corner[[row, column]] - known;
+            if row > column {
+                corner[[row, column]] = rest / corner[[column, column]];
+            } else if rest > 0.0 && rest.is_finite() {
+                corner[[row, column]] = rest.sqrt();
+            } else {
+                return Err(NotPositiveDefinite);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Inverse of a lower triangle.
+fn invert(lower: &Array2<f64>) -> Array2<f64> {
+    let side = lower.nrows();
+    let mut inverse = Array2::zeros((side, side));
+    for column in 0..side {
+        inverse[[column, column]] = 1.0 / lower[[column, column]];
+        for row in column + 1..side {
+            let known: f64 = (column..row).map(|k| lower[[row, k]] * inverse[[k, column]]).sum();
+            inverse[[row, column]] = -known / lower[[row, row]];
+        }
+    }
+    inverse
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_factor_multiplies_to_the_matrix() {
+        // Entries r^|i-j| have a known factor's size: positive definite for |r| < 1.
+        for side in [1, 5, 128, 129, 300] {
+            let entry = |i: usize, j: usize| 0.9f64.powi(i.abs_diff(j) as i32) + f64::from(u8::from(i == j));
+            let mut matrix: Vec<f64> = (0..side * side).map(|at| entry(at / side, at % side)).collect();
+            factorize(&mut matrix, side).unwrap();
+            for i in 0..side {
+                for j in 0..=i {
+                    let product: f64 = (0..=j).map(|k| matrix[i * side + k] * matrix[j * side + k]).sum();
+                    assert!((product - entry(i, j)).abs() < 1e-12, "{side}: {i}, {j}");
+                }
+            }
+            // Minus the identity anywhere is refused.
+            let mut broken: Vec<f64> = (0..side * side).map(|at| entry(at / side, at % side)).collect();
+            broken[side * side - 1] = -1.0;
+            assert_eq!(factorize(&mut broken, side), Err(NotPositiveDefinite));
+        }
+    }
+}
