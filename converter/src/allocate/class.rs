@@ -23,7 +23,7 @@ pub fn of_item(candidates: &[Candidate]) -> Class {
 }
 
 /// Sorts, and drops what costs no less than something that is no larger. Of equals, the first stays.
-fn undominated(mut points: Vec<Point>) -> Class {
+pub fn undominated(mut points: Vec<Point>) -> Class {
     points.sort_by(|a, b| a.bytes.cmp(&b.bytes).then(a.cost.total_cmp(&b.cost)).then(a.origin.cmp(&b.origin)));
     let mut least = f64::INFINITY;
     points.retain(|point| {

@@ -12,6 +12,7 @@
 
 mod baseline;
 mod class;
+mod enforce;
 mod error;
 mod floors;
 mod problem;

@@ -24,6 +24,8 @@ const ROOT: u32 = u32::MAX;
 pub struct Found {
     /// The point of each class.
     pub points: Vec<usize>,
+    /// Cost saved by the last bytes; 0 where everything fits.
+    pub price: f64,
     /// No answer costs less than this.
     pub bound: f64,
     /// Whether no answer costs less than these points.
@@ -62,7 +64,7 @@ pub fn search(classes: &[Class], budget: u64) -> Found {
     let cost_of = |points: &[usize]| classes.iter().zip(points).map(|(class, &point)| class[point].cost).sum::<f64>();
     let base_cost = cost_of(base);
     if *price == 0.0 {
-        return Found { points: base.clone(), bound: base_cost, exact: true };
+        return Found { points: base.clone(), price: 0.0, bound: base_cost, exact: true };
     }
     let offers = offers(classes, base, *price);
     // Only multiples of the common divisor can be used up.
@@ -93,7 +95,7 @@ pub fn search(classes: &[Class], budget: u64) -> Found {
         points[class as usize] = point as usize;
         at = before;
     }
-    Found { points, bound: base_cost - price * unused as f64, exact }
+    Found { points, price: *price, bound: base_cost - price * unused as f64, exact }
 }
 
 /// Offers of all classes that have one, those that ask the least first.

@@ -1,12 +1,13 @@
 //! The allocation that costs least: floors are enforced only where the answer without them breaks them.
 //!
 //! Leaving floors out can only lower the cost. So the knapsack is solved without floors first; groups whose floors the answer
-//! breaks are made into classes of their own ([`super::floors`]) and the knapsack is solved again. An answer that breaks none
-//! is optimal for the whole problem.
+//! breaks are enforced ([`super::enforce`]) and the knapsack is solved again. An answer that breaks none is optimal for the
+//! whole problem.
 
 use super::class::{Class, of_item};
+use super::enforce::{Answer, Enforced};
 use super::error::AllocateError;
-use super::floors::{Settled, settle};
+use super::floors::Tracked;
 use super::problem::{Candidate, Group, check, meets, totals};
 use super::search::search;
 
@@ -21,8 +22,8 @@ pub struct Solution {
     pub cost: f64,
     /// No allocation within the budget costs less than this: the Lagrangian bound.
     pub bound: f64,
-    /// Whether no allocation costs less than `cost`, up to rounding of its sum. If not (sizes and costs can be made up so that the proof would
-    /// take too long), none costs less than `bound`.
+    /// Whether no allocation costs less than `cost`, up to rounding of its sum. If not (sizes and costs can be made up so that
+    /// the proof would take too long), none costs less than `bound`.
     pub exact: bool,
 }
 
@@ -35,71 +36,38 @@ pub struct Solution {
 /// Items, costs or groups break their rules, floors cannot be met, or the budget is too small; the last says what would do.
 pub fn solve(items: &[Vec<Candidate>], groups: &[Group], budget: u64) -> Result<Solution, AllocateError> {
     check(items, groups)?;
-    let smallest = smallest(items, groups)?;
+    let track = |(index, group): (usize, &Group)| Tracked::new(index, group, items);
+    let tracked: Vec<Tracked> = groups.iter().enumerate().map(track).collect::<Result<_, _>>()?;
+    let smallest = smallest(items, groups, &tracked);
     if smallest > budget {
         return Err(AllocateError::Budget { budget, smallest });
     }
-    let mut enforced: Vec<Option<Settled>> = vec![None; groups.len()];
-    let mut bound = 0.0f64;
+    let classes: Vec<Class> = items.iter().map(|candidates| of_item(candidates)).collect();
+    let found = search(&classes, budget);
+    let picks = classes.iter().zip(&found.points).map(|(class, &point)| class[point].origin as usize).collect();
+    let mut answer = Answer { picks, bound: found.bound, price: found.price, exact: found.exact };
+    let mut bound = answer.bound;
+    let mut is_enforced = vec![false; groups.len()];
     loop {
-        let (picks, own_bound, exact) = solve_enforcing(items, groups, &enforced, budget);
-        let complete = enforced.iter().flatten().all(|settled| settled.complete);
-        if complete {
-            bound = bound.max(own_bound);
-        }
-        let broken: Vec<usize> = (0..groups.len()).filter(|&group| !meets(&groups[group], items, &picks)).collect();
+        let broken = |group: &usize| !meets(&groups[*group], items, &answer.picks);
+        let broken: Vec<usize> = (0..groups.len()).filter(broken).collect();
         if broken.is_empty() {
-            let (bytes, cost) = totals(items, &picks);
-            return Ok(Solution { picks, bytes, cost, bound: bound.min(cost), exact: exact && complete });
+            let (bytes, cost) = totals(items, &answer.picks);
+            return Ok(Solution { picks: answer.picks, bytes, cost, bound: bound.min(cost), exact: answer.exact });
         }
-        for group in broken {
-            enforced[group] = Some(settle(group, &groups[group], items, |candidate| candidate.cost)?);
-        }
+        broken.into_iter().for_each(|group| is_enforced[group] = true);
+        let own = groups.iter().zip(&tracked).zip(&is_enforced).filter(|(_, is_enforced)| **is_enforced);
+        let enforced = Enforced::new(own.map(|(own, _)| own).collect(), items, &classes, budget);
+        answer = enforced.solve(answer.price);
+        bound = bound.max(answer.bound);
     }
 }
 
 /// The smallest budget that works.
-fn smallest(items: &[Vec<Candidate>], groups: &[Group]) -> Result<u64, AllocateError> {
-    let mut free = vec![true; items.len()];
-    let mut bytes = 0;
-    for (index, group) in groups.iter().enumerate() {
-        group.items.iter().for_each(|&item| free[item] = false);
-        bytes += settle(index, group, items, |_| 0.0)?.class[0].bytes;
-    }
-    let least = |candidates: &Vec<Candidate>| candidates.iter().map(|own| own.bytes).min().unwrap_or(0);
-    Ok(bytes + items.iter().zip(&free).filter(|(_, free)| **free).map(|(own, _)| least(own)).sum::<u64>())
-}
-
-/// The answer when only some groups must meet their floors.
-fn solve_enforcing(
-    items: &[Vec<Candidate>],
-    groups: &[Group],
-    enforced: &[Option<Settled>],
-    budget: u64,
-) -> (Vec<usize>, f64, bool) {
-    let mut free = vec![true; items.len()];
-    let mut classes: Vec<Class> = Vec::new();
-    for (group, settled) in groups.iter().zip(enforced) {
-        if let Some(settled) = settled {
-            group.items.iter().for_each(|&item| free[item] = false);
-            classes.push(settled.class.clone());
-        }
-    }
-    let free: Vec<usize> = (0..items.len()).filter(|&item| free[item]).collect();
-    classes.extend(free.iter().map(|&item| of_item(&items[item])));
-
-    let found = search(&classes, budget);
-    let mut picks = vec![0; items.len()];
-    let mut points = found.points.iter();
-    for (group, settled) in groups.iter().zip(enforced) {
-        if let Some(settled) = settled {
-            let point = *points.next().expect("a point for each class");
-            group.items.iter().zip(settled.picks(point)).for_each(|(&item, pick)| picks[item] = pick);
-        }
-    }
-    let own_classes = &classes[classes.len() - free.len()..];
-    for ((&item, class), &point) in free.iter().zip(own_classes).zip(points) {
-        picks[item] = class[point].origin as usize;
-    }
-    (picks, found.bound, found.exact)
+fn smallest(items: &[Vec<Candidate>], groups: &[Group], tracked: &[Tracked]) -> u64 {
+    let mut least: Vec<u64> =
+        items.iter().map(|candidates| candidates.iter().map(|own| own.bytes).min().unwrap_or(0)).collect();
+    groups.iter().flat_map(|group| &group.items).for_each(|&item| least[item] = 0);
+    let in_groups = tracked.iter().map(|own| own.least(|candidate| candidate.bytes as f64).bytes);
+    in_groups.chain(least).sum()
 }
