@@ -75,4 +75,8 @@ fn layers_keep_to_their_share_and_their_floors() {
     let across = per_layer(&items, &layers, &[floor(vec![15, 16])], least * 2).unwrap_err();
     assert_eq!(across, AllocateError::AcrossLayers { group: 0, first: 0, second: 1 });
     assert!(matches!(per_layer(&items, &layers[1..], &[], least), Err(AllocateError::Layers { .. })));
+    // Layer 5 cannot meet its floor: the error speaks of the caller's group.
+    let mut too_many = groups;
+    too_many[5].floors[0].count = 17;
+    assert_eq!(per_layer(&items, &layers, &too_many, least * 2).unwrap_err(), AllocateError::Unreachable { group: 5 });
 }

@@ -103,15 +103,16 @@ pub fn per_layer(
         let own: Vec<usize> = (0..items.len()).filter(|&item| layers[item] == layer).collect();
         let own_items: Vec<Vec<Candidate>> = own.iter().map(|&item| items[item].clone()).collect();
         let place = |item: &usize| own.binary_search(item).expect("a group lies in one layer");
-        let is_own = |group: &&Group| group.items.first().is_none_or(|&item| layers[item] == layer);
-        let own_floors = floors
-            .iter()
-            .filter(is_own)
-            .map(|group| Group { items: group.items.iter().map(place).collect(), floors: group.floors.clone() });
+        let is_own = |group: &usize| floors[*group].items.first().is_none_or(|&item| layers[item] == layer);
+        let own_groups: Vec<usize> = (0..floors.len()).filter(is_own).collect();
+        let own_floors = own_groups.iter().map(|&group| Group {
+            items: floors[group].items.iter().map(place).collect(),
+            floors: floors[group].floors.clone(),
+        });
         match solve(&own_items, &own_floors.collect::<Vec<_>>(), share) {
             Ok(solution) => own.iter().zip(solution.picks).for_each(|(&item, pick)| picks[item] = pick),
             Err(AllocateError::Budget { smallest, .. }) => smallest_share = smallest.max(smallest_share),
-            Err(error) => return Err(error),
+            Err(error) => return Err(error.of_group(&own_groups)),
         }
     }
     if smallest_share > 0 {

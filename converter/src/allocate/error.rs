@@ -89,3 +89,14 @@ pub enum AllocateError {
         smallest: u64,
     },
 }
+
+impl AllocateError {
+    /// The error of a part of the problem in the numbers of the whole: `groups` are the part's groups.
+    pub(super) fn of_group(self, groups: &[usize]) -> Self {
+        match self {
+            Self::Unreachable { group } => Self::Unreachable { group: groups[group] },
+            Self::Floors { group, found, most } => Self::Floors { group: groups[group], found, most },
+            other => other,
+        }
+    }
+}
