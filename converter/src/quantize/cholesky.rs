@@ -1,8 +1,10 @@
 //! The Cholesky factor of a symmetric matrix, block by block so that nearly all work is matrix products.
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView2, ArrayViewMut2, s};
+use ndarray::{Array2, ArrayView2, ArrayViewMut2};
 use rayon::prelude::*;
+
+use super::part::{part, part_mut};
 
 /// Columns that are worked out together.
 const BLOCK: usize = 128;
@@ -19,25 +21,28 @@ pub fn factorize(matrix: &mut [f64], side: usize) -> Result<(), NotPositiveDefin
         let (above, below) = matrix.split_at_mut(last * side);
         let mut corner = Array2::zeros((last - first, last - first));
         let rows = ArrayView2::from_shape((last, side), &*above).expect("whole rows");
-        corner.assign(&rows.slice(s![first..last, first..last]));
+        corner.assign(&part(rows, first..last, first..last));
         factorize_corner(&mut corner)?;
-        let mut rows = ArrayViewMut2::from_shape((last, side), above).expect("whole rows");
-        rows.slice_mut(s![first..last, first..last]).assign(&corner);
+        let rows = ArrayViewMut2::from_shape((last, side), above).expect("whole rows");
+        part_mut(rows, first..last, first..last).assign(&corner);
         if last == side {
             break;
         }
         // L21 = A21 L11^-T, then A22 = A22 - L21 L21T.
         let inverse = invert(&corner);
         let mut panel = Array2::zeros((side - last, last - first));
-        let mut rows = ArrayViewMut2::from_shape((side - last, side), &mut *below).expect("whole rows");
-        general_mat_mul(1.0, &rows.slice(s![.., first..last]), &inverse.t(), 0.0, &mut panel);
-        rows.slice_mut(s![.., first..last]).assign(&panel);
+        let rows = ArrayViewMut2::from_shape((side - last, side), &mut *below).expect("whole rows");
+        let mut left = part_mut(rows, 0..side - last, first..last);
+        general_mat_mul(1.0, &left, &inverse.t(), 0.0, &mut panel);
+        left.assign(&panel);
         below.par_chunks_mut(BLOCK * side).enumerate().for_each(|(index, band)| {
             let (top, count) = (index * BLOCK, band.len() / side);
-            let mut band = ArrayViewMut2::from_shape((count, side), band).expect("whole rows");
-            let mut part = band.slice_mut(s![.., last..last + top + count]);
-            let (left, right) = (panel.slice(s![top..top + count, ..]), panel.slice(s![..top + count, ..]));
-            general_mat_mul(-1.0, &left, &right.t(), 1.0, &mut part);
+            let band = ArrayViewMut2::from_shape((count, side), band).expect("whole rows");
+            let mut lower = part_mut(band, 0..count, last..last + top + count);
+            let width = last - first;
+            let left = part(panel.view(), top..top + count, 0..width);
+            let right = part(panel.view(), 0..top + count, 0..width);
+            general_mat_mul(-1.0, &left, &right.t(), 1.0, &mut lower);
         });
     }
     Ok(())

@@ -8,12 +8,13 @@ use half::f16;
 use hardtack_format::Encoding;
 use hardtack_format::encoding::GROUP_COLUMNS;
 use ndarray::linalg::general_mat_mul;
-use ndarray::{Array2, ArrayView2, s};
+use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 
 use super::affine::{self, Group};
 use super::feedback::Feedback;
 use super::panel::pack_groups;
+use super::part::part;
 
 /// Rows that share one product.
 const ROWS: usize = 64;
@@ -94,16 +95,16 @@ fn quantize_rows(weights: &[f32], bits: u32, carry: &[f32], importance: &[f32], 
         let (first, last) = (index * GROUP_COLUMNS, columns.min((index + 1) * GROUP_COLUMNS));
         // [rows, columns of the group]: what the errors so far move the targets by.
         let mut carried = Array2::<f32>::zeros((rows, last - first));
-        let (done, ahead) = (errors.slice(s![.., ..first]), carry.slice(s![..first, first..last]));
+        let (done, ahead) = (part(errors.view(), 0..rows, 0..first), part(carry, 0..first, first..last));
         general_mat_mul(1.0, &done, &ahead, 0.0, &mut carried);
-        let own = carry.slice(s![first..last, first..last]);
+        let own = part(carry, first..last, first..last);
         for (row, carried) in carried.rows().into_iter().enumerate() {
             let carried = carried.to_slice().expect("rows are contiguous");
             let weights = &weights[row * columns + first..row * columns + last];
             let expected = unrounded(weights, carried, &own);
             let found = affine::search(&expected[..weights.len()], &importance[first..last], bits);
-            let mut errors = errors.slice_mut(s![row, first..last]);
             let errors = errors.as_slice_mut().expect("rows are contiguous");
+            let errors = &mut errors[row * columns + first..row * columns + last];
             groups[row * row_groups + index] = round_in_turn(weights, carried, &own, &found, bits, errors);
         }
     }

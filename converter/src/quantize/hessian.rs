@@ -1,8 +1,10 @@
 //! What the inputs of a matrix look like together: the sum of `x xT` over the tokens, the Hessian of its squared output error.
 
 use ndarray::linalg::general_mat_mul;
-use ndarray::{ArrayView2, ArrayViewMut2, s};
+use ndarray::{ArrayView2, ArrayViewMut2};
 use rayon::prelude::*;
+
+use super::part::part;
 
 /// Rows of the triangle that are kept and added to together.
 const BAND: usize = 128;
@@ -116,7 +118,8 @@ impl Hessian {
         self.bands.par_iter_mut().enumerate().for_each(|(index, band)| {
             let (first, last) = (index * BAND, self.columns.min((index + 1) * BAND));
             let mut sums = ArrayViewMut2::from_shape((last - first, last), band).expect("one band");
-            general_mat_mul(1.0, &all.slice(s![.., first..last]).t(), &all.slice(s![.., ..last]), 1.0, &mut sums);
+            let (own, lower) = (part(all, 0..tokens, first..last), part(all, 0..tokens, 0..last));
+            general_mat_mul(1.0, &own.t(), &lower, 1.0, &mut sums);
         });
         self.tokens += tokens as u64;
     }

@@ -6,6 +6,7 @@ mod feedback;
 mod gptq;
 mod hessian;
 mod panel;
+mod part;
 
 pub use feedback::{DAMPING, Feedback};
 pub use gptq::{GptqError, Quantized, quantize};
