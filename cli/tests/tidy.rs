@@ -42,6 +42,7 @@ const IMPORTS: [(&str, &[&str]); 9] = [
             "hardtack-format",
             "hardtack-kernels",
             "hardtack-models",
+            "ndarray",
             "rayon",
             "safetensors",
             "serde",

@@ -1,6 +1,7 @@
 //! Bakes a checkpoint into a blob.
 #![forbid(unsafe_code)]
 
+pub mod allocate;
 pub mod bake;
 mod bridge;
 pub mod quantize;

@@ -31,7 +31,12 @@ const fn shares(bits: u32) -> &'static [f32] {
 
 /// Quantizes a group of at most 64 finite weights. The scale or the minimum is infinite where half floats cannot hold it.
 pub fn quantize(weights: &[f32], bits: u32) -> Group {
-    assert!((1..=GROUP_COLUMNS).contains(&weights.len()), "one group");
+    search(weights, &[1.0; GROUP_COLUMNS], bits)
+}
+
+/// The same where errors of some weights count more than those of others: an importance for each weight, 0 or more.
+pub fn search(weights: &[f32], importance: &[f32], bits: u32) -> Group {
+    assert!((1..=GROUP_COLUMNS).contains(&weights.len()) && importance.len() >= weights.len(), "one group");
     let (low, high) = weights
         .iter()
         .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &weight| (low.min(weight), high.max(weight)));
@@ -40,10 +45,10 @@ pub fn quantize(weights: &[f32], bits: u32) -> Group {
     let mut best: Option<(f32, Group)> = None;
     for share in shares(bits) {
         let (scale, minimum) = (range * share / levels, middle - 0.5 * range * share);
-        let first = round(weights, scale, minimum, levels);
-        let (scale, minimum) = fit(weights, &first.codes).unwrap_or((scale, minimum));
-        for group in [first, round(weights, scale, minimum, levels)] {
-            let error = squared_error(weights, &group);
+        let first = round(weights, scale, minimum, bits);
+        let (scale, minimum) = fit(weights, importance, &first.codes).unwrap_or((scale, minimum));
+        for group in [first, round(weights, scale, minimum, bits)] {
+            let error = squared_error(weights, importance, &group);
             // The first candidate stays where no error is a number (weights that half floats cannot hold).
             if best.as_ref().is_none_or(|(least, _)| error < *least) {
                 best = Some((error, group));
@@ -53,28 +58,55 @@ pub fn quantize(weights: &[f32], bits: u32) -> Group {
     best.expect("at least one share is tried").1
 }
 
-/// Rounds to the nearest codes of a scale and a minimum, as half floats keep them.
-fn round(weights: &[f32], scale: f32, minimum: f32, levels: f32) -> Group {
-    let (scale, minimum) = (f16::from_f32(scale), f16::from_f32(minimum));
-    let inverse = if scale == f16::ZERO { 0.0 } else { scale.to_f32().recip() };
-    let mut codes = [0; GROUP_COLUMNS];
-    for (code, weight) in codes.iter_mut().zip(weights) {
+/// The weights that codes can stand for: a scale and a minimum as half floats keep them.
+#[derive(Clone, Copy, Debug)]
+pub struct Levels {
+    scale: f32,
+    inverse: f32,
+    minimum: f32,
+    highest: f32,
+}
+
+impl Levels {
+    /// The levels of codes with so many bits.
+    pub fn new(scale: f16, minimum: f16, bits: u32) -> Self {
+        let inverse = if scale == f16::ZERO { 0.0 } else { scale.to_f32().recip() };
+        Self { scale: scale.to_f32(), inverse, minimum: minimum.to_f32(), highest: ((1u32 << bits) - 1) as f32 }
+    }
+
+    /// The code whose level is nearest.
+    pub fn nearest(&self, weight: f32) -> u8 {
         // `as` saturates, so what lies outside the range takes its nearest end.
-        *code = ((weight - minimum.to_f32()) * inverse + 0.5).clamp(0.0, levels) as u8;
+        ((weight - self.minimum) * self.inverse + 0.5).clamp(0.0, self.highest) as u8
+    }
+
+    /// The weight of a code, in the arithmetic of the kernels.
+    pub fn weight(&self, code: u8) -> f32 {
+        self.scale * f32::from(code) + self.minimum
+    }
+}
+
+/// Rounds to the nearest codes of a scale and a minimum, as half floats keep them.
+fn round(weights: &[f32], scale: f32, minimum: f32, bits: u32) -> Group {
+    let (scale, minimum) = (f16::from_f32(scale), f16::from_f32(minimum));
+    let levels = Levels::new(scale, minimum, bits);
+    let mut codes = [0; GROUP_COLUMNS];
+    for (code, &weight) in codes.iter_mut().zip(weights) {
+        *code = levels.nearest(weight);
     }
     Group { codes, scale, minimum }
 }
 
 /// The scale and the minimum with the least squared error for these codes; nothing where all codes are equal.
-fn fit(weights: &[f32], codes: &[u8]) -> Option<(f32, f32)> {
-    let count = weights.len() as f32;
-    let (mut sum_code, mut sum_square, mut sum_weight, mut sum_product) = (0.0f32, 0.0f32, 0.0f32, 0.0f32);
-    for (&weight, &code) in weights.iter().zip(codes) {
+fn fit(weights: &[f32], importance: &[f32], codes: &[u8]) -> Option<(f32, f32)> {
+    let (mut count, mut sum_code, mut sum_square, mut sum_weight, mut sum_product) = (0.0f32, 0.0, 0.0, 0.0, 0.0);
+    for ((&weight, &share), &code) in weights.iter().zip(importance).zip(codes) {
         let code = f32::from(code);
-        sum_code += code;
-        sum_square += code * code;
-        sum_weight += weight;
-        sum_product += code * weight;
+        count += share;
+        sum_code += share * code;
+        sum_square += share * (code * code);
+        sum_weight += share * weight;
+        sum_product += share * (code * weight);
     }
     let determinant = count * sum_square - sum_code * sum_code;
     if determinant <= 0.0 {
@@ -84,13 +116,13 @@ fn fit(weights: &[f32], codes: &[u8]) -> Option<(f32, f32)> {
     Some((scale, (sum_weight - scale * sum_code) / count))
 }
 
-fn squared_error(weights: &[f32], group: &Group) -> f32 {
+fn squared_error(weights: &[f32], importance: &[f32], group: &Group) -> f32 {
     let (scale, minimum) = (group.scale.to_f32(), group.minimum.to_f32());
-    let error = |(&weight, &code): (&f32, &u8)| {
+    let error = |((&weight, &share), &code): ((&f32, &f32), &u8)| {
         let difference = weight - (scale * f32::from(code) + minimum);
-        difference * difference
+        share * (difference * difference)
     };
-    weights.iter().zip(&group.codes).map(error).sum()
+    weights.iter().zip(importance).zip(&group.codes).map(error).sum()
 }
 
 #[cfg(test)]
@@ -109,7 +141,7 @@ mod tests {
 
     fn relative_error(bits: u32) -> f32 {
         let weights = normal(64 * 400);
-        let error: f32 = weights.chunks(64).map(|group| squared_error(group, &quantize(group, bits))).sum();
+        let error: f32 = weights.chunks(64).map(|group| squared_error(group, &[1.0; 64], &quantize(group, bits))).sum();
         error / weights.iter().map(|weight| weight * weight).sum::<f32>()
     }
 
@@ -126,9 +158,9 @@ mod tests {
     #[test]
     fn odd_groups_are_exact_where_they_can_be() {
         let constant = quantize(&[0.375; 7], 4);
-        assert_eq!(squared_error(&[0.375; 7], &constant), 0.0);
+        assert_eq!(squared_error(&[0.375; 7], &[1.0; 7], &constant), 0.0);
         let two = quantize(&[-1.0, 2.0], 2);
-        assert_eq!(squared_error(&[-1.0, 2.0], &two), 0.0);
+        assert_eq!(squared_error(&[-1.0, 2.0], &[1.0; 2], &two), 0.0);
         assert!(!quantize(&[1e6, -1e6], 4).minimum.is_finite());
     }
 }

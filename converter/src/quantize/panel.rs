@@ -6,7 +6,7 @@ use hardtack_format::encoding::{GROUP_COLUMNS, PANEL_ROWS};
 use hardtack_kernels::pack::{pack_floats, pack_tile};
 use rayon::prelude::*;
 
-use super::affine;
+use super::affine::{self, Group};
 
 /// Weights that an encoding cannot hold.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
@@ -42,13 +42,30 @@ pub fn encode_rows(encoding: Encoding, rows: &[f32], columns: usize) -> Result<V
 }
 
 fn encode_codes(encoding: Encoding, bits: u32, rows: &[f32], columns: usize, panel: &mut [u8]) {
+    let parts = rows.chunks_exact(columns).flat_map(|row| row.chunks(GROUP_COLUMNS));
+    let groups: Vec<Group> = parts.map(|weights| affine::quantize(weights, bits)).collect();
+    pack_panel(encoding, &groups, columns, panel);
+}
+
+/// Panels of the codes of whole rows, `[rows, groups of 64 columns]`.
+pub(super) fn pack_groups(encoding: Encoding, groups: &[Group], columns: usize) -> Vec<u8> {
+    let row_groups = columns.div_ceil(GROUP_COLUMNS);
+    assert!(groups.len().is_multiple_of(row_groups), "whole rows");
+    let panel_bytes = encoding.panel_bytes(columns as u32) as usize;
+    let panels = (groups.len() / row_groups).div_ceil(PANEL_ROWS);
+    let mut bytes = vec![0; panels * panel_bytes];
+    for (panel, groups) in bytes.chunks_exact_mut(panel_bytes).zip(groups.chunks(PANEL_ROWS * row_groups)) {
+        pack_panel(encoding, groups, columns, panel);
+    }
+    bytes
+}
+
+fn pack_panel(encoding: Encoding, groups: &[Group], columns: usize, panel: &mut [u8]) {
     for (index, tile) in panel.chunks_exact_mut(encoding.tile_bytes()).enumerate() {
-        let first = index * GROUP_COLUMNS;
-        let last = columns.min(first + GROUP_COLUMNS);
         let mut codes = [[0; GROUP_COLUMNS]; PANEL_ROWS];
         let (mut scales, mut minima) = ([f16::ZERO; PANEL_ROWS], [f16::ZERO; PANEL_ROWS]);
-        for (row, weights) in rows.chunks_exact(columns).enumerate() {
-            let group = affine::quantize(&weights[first..last], bits);
+        for (row, row_groups) in groups.chunks_exact(columns.div_ceil(GROUP_COLUMNS)).enumerate() {
+            let group = &row_groups[index];
             (codes[row], scales[row], minima[row]) = (group.codes, group.scale, group.minimum);
         }
         pack_tile(encoding, &codes, &scales, &minima, tile);
