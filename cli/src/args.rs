@@ -291,5 +291,5 @@ pub struct BenchArguments {
 }
 
 fn parse_encoding(text: &str) -> Result<Encoding, String> {
-    Encoding::from_name(text).ok_or_else(|| "expected 2, 3, 4, 5, 6, 8, f16, bf16 or f32".to_owned())
+    Encoding::from_name(text).ok_or_else(|| "expected 1, 2, 3, 4, 5, 6, 8, f16, bf16 or f32".to_owned())
 }

@@ -40,6 +40,8 @@ pub enum Encoding {
     F16 = 2,
     /// bfloat16 in panels.
     Bf16 = 3,
+    /// 1-bit codes in tiles: each weight is its row's minimum, or that and the scale.
+    Q1 = 17,
     /// 2-bit codes in tiles.
     Q2 = 18,
     /// 3-bit codes in tiles.
@@ -56,8 +58,8 @@ pub enum Encoding {
 
 impl Encoding {
     /// The encodings a matrix can have, in the order of [`Encoding::slot`].
-    pub const MATRICES: [Self; 9] =
-        [Self::F32, Self::F16, Self::Bf16, Self::Q2, Self::Q3, Self::Q4, Self::Q5, Self::Q6, Self::Q8];
+    pub const MATRICES: [Self; 10] =
+        [Self::F32, Self::F16, Self::Bf16, Self::Q1, Self::Q2, Self::Q3, Self::Q4, Self::Q5, Self::Q6, Self::Q8];
 
     /// The encoding with this number in the format.
     pub const fn from_number(number: u16) -> Option<Self> {
@@ -66,6 +68,7 @@ impl Encoding {
             1 => Self::F32,
             2 => Self::F16,
             3 => Self::Bf16,
+            17 => Self::Q1,
             18 => Self::Q2,
             19 => Self::Q3,
             20 => Self::Q4,
@@ -84,13 +87,14 @@ impl Encoding {
         })
     }
 
-    /// Its name: `plain`, `f32`, `f16`, `bf16`, `q2` to `q8`.
+    /// Its name: `plain`, `f32`, `f16`, `bf16`, `q1` to `q8`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Plain => "plain",
             Self::F32 => "f32",
             Self::F16 => "f16",
             Self::Bf16 => "bf16",
+            Self::Q1 => "q1",
             Self::Q2 => "q2",
             Self::Q3 => "q3",
             Self::Q4 => "q4",
@@ -103,6 +107,7 @@ impl Encoding {
     /// Bits of an integer code; nothing for floats.
     pub const fn code_bits(self) -> Option<u32> {
         match self {
+            Self::Q1 => Some(1),
             Self::Q2 => Some(2),
             Self::Q3 => Some(3),
             Self::Q4 => Some(4),
@@ -120,12 +125,13 @@ impl Encoding {
             Self::F32 => Some(0),
             Self::F16 => Some(1),
             Self::Bf16 => Some(2),
-            Self::Q2 => Some(3),
-            Self::Q3 => Some(4),
-            Self::Q4 => Some(5),
-            Self::Q5 => Some(6),
-            Self::Q6 => Some(7),
-            Self::Q8 => Some(8),
+            Self::Q1 => Some(3),
+            Self::Q2 => Some(4),
+            Self::Q3 => Some(5),
+            Self::Q4 => Some(6),
+            Self::Q5 => Some(7),
+            Self::Q6 => Some(8),
+            Self::Q8 => Some(9),
         }
     }
 
@@ -151,6 +157,7 @@ impl Encoding {
         const HEAD: usize = TILE_HEAD_BYTES;
         const BIT: usize = TILE_BIT_BYTES;
         match self {
+            Self::Q1 => &[(1, HEAD)],
             Self::Q2 => &[(2, HEAD)],
             Self::Q3 => &[(2, HEAD), (1, HEAD + 2 * BIT)],
             Self::Q4 => &[(4, HEAD)],

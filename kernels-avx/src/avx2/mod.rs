@@ -11,6 +11,7 @@ mod memory;
 mod panel_bf16;
 mod panel_f16;
 mod panel_f32;
+mod panel_q1;
 mod panel_q2;
 mod panel_q3;
 mod panel_q4;
@@ -29,6 +30,7 @@ pub(crate) static TABLE: KernelTable = KernelTable {
         panel_f32::panel_f32,
         panel_f16::panel_f16,
         panel_bf16::panel_bf16,
+        panel_q1::panel_q1,
         panel_q2::panel_q2,
         panel_q3::panel_q3,
         panel_q4::panel_q4,

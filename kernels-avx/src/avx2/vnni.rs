@@ -11,7 +11,7 @@ use hardtack_kernels::{Activations, KernelTable, PanelRows};
 
 use super::codes::{Inputs, RowSums, no_sums, panel_sums, tile_bytes};
 use super::memory::{broadcast_quad, load_tile};
-use super::{panel_q2, panel_q3, panel_q4, panel_q5, panel_q6};
+use super::{panel_q1, panel_q2, panel_q3, panel_q4, panel_q5, panel_q6};
 
 // SAFETY: the table is given out only where the processor has the features.
 pub(crate) static TABLE: KernelTable = unsafe { table() };
@@ -20,7 +20,12 @@ pub(crate) static TABLE: KernelTable = unsafe { table() };
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 const fn table() -> KernelTable {
     let [f32, f16, bf16, ..] = super::TABLE.panels;
-    KernelTable { name: "avx2+vnni", panels: [f32, f16, bf16, q2, q3, q4, q5, q6, q8], ..super::TABLE }
+    KernelTable { name: "avx2+vnni", panels: [f32, f16, bf16, q1, q2, q3, q4, q5, q6, q8], ..super::TABLE }
+}
+
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+fn q1(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
+    panel_fields(panel, activations, first_token, out, |tile, vector, half| panel_q1::unpack(tile, vector, half));
 }
 
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
@@ -87,15 +92,17 @@ fn sum_fields<const TILE_BYTES: usize, const FIELDS: usize, const TOKENS: usize,
     inputs: Inputs<'_, TOKENS>,
     unpack: &impl Fn(&[u8; TILE_BYTES], usize, usize) -> [__m256i; FIELDS],
 ) -> RowSums<TOKENS> {
-    const { assert!(FIELDS == 4 || FIELDS == 2 || FIELDS == 1, "vectors by four or by eight") };
+    const { assert!(FIELDS == 8 || FIELDS == 4 || FIELDS == 2 || FIELDS == 1, "vectors by two, four or eight") };
     let mut chains = [no_sums(); CHAINS];
     let mut add = |vector| add_vector(tile, inputs, unpack, vector, &mut chains);
     // Written out, as the optimizer keeps so long a loop, and `unpack` shifts by a constant only for a constant vector.
     for first in (0..GROUP_QUADS / FIELDS).step_by(8) {
         add(first);
         add(first + 1);
-        add(first + 2);
-        add(first + 3);
+        if FIELDS < 8 {
+            add(first + 2);
+            add(first + 3);
+        }
         if FIELDS < 4 {
             add(first + 4);
             add(first + 5);

@@ -13,6 +13,7 @@ mod lanes;
 mod panel_bf16;
 mod panel_f16;
 mod panel_f32;
+mod panel_q1;
 mod panel_q2;
 mod panel_q3;
 mod panel_q4;
@@ -48,6 +49,7 @@ const fn neon_table() -> KernelTable {
             panel_f32::neon,
             panel_f16::neon,
             panel_bf16::neon,
+            panel_q1::neon,
             panel_q2::neon,
             panel_q3::neon,
             panel_q4::neon,
@@ -77,6 +79,7 @@ const fn dotprod_table() -> KernelTable {
             panel_f32::neon,
             panel_f16::neon,
             panel_bf16::neon,
+            panel_q1::dotprod,
             panel_q2::dotprod,
             panel_q3::dotprod,
             panel_q4::dotprod,

@@ -110,6 +110,7 @@ fn codes<const BITS: u32>(tile: &[u8], half: usize, quad: usize) -> Codes {
 /// The encoding with codes of so many bits.
 const fn encoding(bits: u32) -> Encoding {
     match bits {
+        1 => Encoding::Q1,
         2 => Encoding::Q2,
         3 => Encoding::Q3,
         4 => Encoding::Q4,

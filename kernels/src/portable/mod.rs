@@ -18,6 +18,7 @@ pub static TABLE: KernelTable = KernelTable {
         floats::panel_f32,
         floats::panel_f16,
         floats::panel_bf16,
+        codes::panel_codes::<1>,
         codes::panel_codes::<2>,
         codes::panel_codes::<3>,
         codes::panel_codes::<4>,

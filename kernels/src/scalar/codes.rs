@@ -6,6 +6,10 @@ use crate::activations::Activations;
 use crate::pack::{tile_scale, unpack_tile};
 use crate::table::PanelRows;
 
+pub(super) fn panel_q1(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
+    panel_codes(Encoding::Q1, panel, activations, first_token, out);
+}
+
 pub(super) fn panel_q2(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
     panel_codes(Encoding::Q2, panel, activations, first_token, out);
 }

@@ -13,6 +13,7 @@ pub static TABLE: KernelTable = KernelTable {
         floats::panel_f32,
         floats::panel_f16,
         floats::panel_bf16,
+        codes::panel_q1,
         codes::panel_q2,
         codes::panel_q3,
         codes::panel_q4,
