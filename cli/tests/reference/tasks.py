@@ -83,13 +83,16 @@ def log_likelihoods(model, tokenizer, choices):
     """Of each answer behind its context and a space; rows are padded at their end, where causal attention ignores it."""
     encode = lambda text: tokenizer(text, add_special_tokens=False).input_ids
     rows = [(len(encode(context)), encode(f"{context} {answer}")) for context, answer in choices]
-    longest = max(len(tokens) for _, tokens in rows)
-    padded = torch.tensor([tokens + [0] * (longest - len(tokens)) for _, tokens in rows])
+    # An answer's last token is asked for and never an input, so that answers of one token share theirs.
+    inputs = sorted({tuple(tokens[:-1]) for _, tokens in rows})
+    longest = max(map(len, inputs))
+    padded = torch.tensor([list(tokens) + [0] * (longest - len(tokens)) for tokens in inputs])
     start = min(given for given, _ in rows) - 1
     # Only positions from the first scored one on need logits.
     logits = model(padded, logits_to_keep=longest - start).logits.log_softmax(-1)
     sums = []
-    for row, (given, tokens) in enumerate(rows):
+    for given, tokens in rows:
+        row = inputs.index(tuple(tokens[:-1]))
         places = range(given, len(tokens))
         sums.append(sum(logits[row, place - 1 - start, tokens[place]].item() for place in places))
     return sums
