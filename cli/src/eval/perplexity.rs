@@ -10,7 +10,7 @@ use super::envelope;
 use super::likelihood::log_likelihood;
 use super::mean::Mean;
 use super::windows::Windows;
-use crate::args::PerplexityArguments;
+use crate::args::{BootstrapArguments, PerplexityArguments};
 use crate::output::show;
 use crate::{interrupt, model};
 
@@ -44,7 +44,7 @@ pub struct Comparison {
 
 impl Comparison {
     /// Of each window's mean nats for a token less the other model's, where every window has as many tokens.
-    pub fn of(differences: &[f64], other_perplexity: f64, arguments: &crate::args::BootstrapArguments) -> Self {
+    pub fn of(differences: &[f64], other_perplexity: f64, arguments: &BootstrapArguments) -> Self {
         let nats = Estimate::of(differences, arguments);
         Self {
             perplexity: other_perplexity,

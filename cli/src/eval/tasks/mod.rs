@@ -16,7 +16,7 @@ mod task;
 
 use std::path::PathBuf;
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use hardtack::Engine;
 use hardtack::text::Tokenizer;
 
@@ -112,7 +112,7 @@ impl<'a> Set<'a> {
         let (examples, example_sources) = read::read(from)?;
         let same = example_sources.iter().find(|source| sources.iter().any(|tested| tested.text == source.text));
         if let Some(source) = same {
-            anyhow::bail!("{}: this file is under test and cannot give solved examples too", source.path.display());
+            bail!("{}: this file is under test and cannot give solved examples too", source.path.display());
         }
         let set = Self { file, items, examples, shots };
         set.check_examples()?;

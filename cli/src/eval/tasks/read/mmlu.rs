@@ -1,11 +1,11 @@
 //! MMLU: a CSV file for each subject with the columns question, four choices, and the right one's index or letter; the first
 //! row names them. The subject is the file's name up to `_test`, `_dev` or `_val`.
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 use csv::{ReaderBuilder, StringRecord};
 
 use super::source::Source;
-use crate::eval::tasks::item::Question;
+use crate::eval::tasks::item::{Choice, Question};
 use crate::eval::tasks::prompts;
 
 /// Columns of a row.
@@ -25,10 +25,10 @@ pub fn read(source: &Source) -> anyhow::Result<Vec<Question>> {
     (1..).zip(reader.records()).map(parse).collect()
 }
 
-fn parse(row: &StringRecord) -> anyhow::Result<(Vec<super::super::item::Choice>, usize)> {
+fn parse(row: &StringRecord) -> anyhow::Result<(Vec<Choice>, usize)> {
     let cells: Vec<&str> = row.iter().collect();
     let Ok([question, a, b, c, d, answer]) = <[&str; COLUMNS]>::try_from(cells) else {
-        anyhow::bail!("expected {COLUMNS} columns, found {}", row.len());
+        bail!("expected {COLUMNS} columns, found {}", row.len());
     };
     ensure!(!question.trim().is_empty(), "the question is empty");
     let gold = ["0", "1", "2", "3"].iter().position(|index| *index == answer);
