@@ -94,8 +94,6 @@ mod tests {
         let [low, high] = found.interval.unwrap();
         assert!((low - 0.40).abs() <= 0.010_001 && (high - 0.60).abs() <= 0.010_001, "{low} {high}");
         assert_eq!(found, estimate(&coins), "the same seed, the same interval");
-        let other = Estimate::of(&coins, &BootstrapArguments { resamples: 500, seed: 1 });
-        assert_ne!(other.interval, found.interval);
     }
 
     #[test]
@@ -107,6 +105,8 @@ mod tests {
         assert!((low - (found.mean - half)).abs() < 0.05 * half, "{low}");
         assert!((high - (found.mean + half)).abs() < 0.05 * half, "{high}");
         assert_eq!(found.excludes_zero, Some(true));
+        let other = Estimate::of(&values, &BootstrapArguments { resamples: 10_000, seed: 1 });
+        assert_ne!(other.interval, found.interval, "another seed draws others");
         let centred: Vec<f64> = values.iter().map(|value| value - found.mean).collect();
         assert_eq!(estimate(&centred).excludes_zero, Some(false));
         let negative: Vec<f64> = values.iter().map(|value| -value).collect();
