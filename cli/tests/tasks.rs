@@ -207,7 +207,7 @@ fn what_was_measured_before_an_interrupt_is_reported() {
     let Some(blob) = speaking_blob(scratch.path()) else { return };
     // The same questions so often that nobody waits for the end.
     let few: Vec<Value> = serde_json::from_str(&fs::read_to_string(questions()).unwrap()).unwrap();
-    let many: Vec<&Value> = few.iter().cycle().take(200_000).collect();
+    let many: Vec<&Value> = few.iter().cycle().take(20_000).collect();
     let file = scratch.path().join("arc-easy.json");
     fs::write(&file, serde_json::to_string(&many).unwrap()).unwrap();
     let items = scratch.path().join("items.jsonl");
@@ -215,7 +215,7 @@ fn what_was_measured_before_an_interrupt_is_reported() {
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let start = Instant::now();
     while fs::metadata(&items).map_or(0, |metadata| metadata.len()) < 1000 {
-        assert!(start.elapsed() < Duration::from_secs(60), "no item was measured");
+        assert!(start.elapsed() < Duration::from_secs(120), "no item was measured");
         std::thread::sleep(Duration::from_millis(10));
     }
     interrupt(&child);
@@ -223,6 +223,6 @@ fn what_was_measured_before_an_interrupt_is_reported() {
     assert_eq!(outcome.code, Some(INTERRUPTED), "{outcome:#?}");
     let report: Value = serde_json::from_str(&outcome.out).unwrap();
     let task = &report["tasks"][0];
-    assert_eq!((&report["partial"], &task["items_wanted"]), (&json!(true), &json!(200_000)));
+    assert_eq!((&report["partial"], &task["items_wanted"]), (&json!(true), &json!(20_000)));
     assert_eq!(task["items"], json!(lines(&items).len()));
 }
