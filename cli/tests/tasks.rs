@@ -212,10 +212,13 @@ fn what_was_measured_before_an_interrupt_is_reported() {
     fs::write(&file, serde_json::to_string(&many).unwrap()).unwrap();
     let items = scratch.path().join("items.jsonl");
     let mut command = hardtack(&[&"eval", &"tasks", &blob, &"--json", &"--task", &file, &"--items", &items]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let start = Instant::now();
     while fs::metadata(&items).map_or(0, |metadata| metadata.len()) < 1000 {
-        assert!(start.elapsed() < Duration::from_secs(120), "no item was measured");
+        if start.elapsed() > Duration::from_secs(120) {
+            child.kill().unwrap();
+            panic!("no item was measured");
+        }
         std::thread::sleep(Duration::from_millis(10));
     }
     interrupt(&child);
