@@ -1,11 +1,18 @@
 //! The command line: every flag with its unit, its default and its meaning.
 
+mod eval;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use hardtack::format::Encoding;
 
 use crate::size::parse_bytes;
+
+pub use eval::{
+    BootstrapArguments, DivergenceArguments, EvalArguments, Evaluation, LogitsArguments, PerplexityArguments,
+    TasksArguments, WindowArguments,
+};
 
 /// Bakes language models into one file under a byte budget, and runs them offline.
 #[derive(Debug, Parser)]
@@ -173,99 +180,6 @@ pub struct InspectArguments {
     /// As JSON
     #[arg(long)]
     pub json: bool,
-}
-
-#[derive(Debug, Args)]
-pub struct EvalArguments {
-    #[command(subcommand)]
-    pub what: Evaluation,
-}
-
-#[derive(Debug, Subcommand)]
-pub enum Evaluation {
-    /// Perplexity on a text, in windows that do not overlap
-    Ppl(PerplexityArguments),
-    /// Divergence from a reference blob of the same vocabulary, such as the same model at bf16
-    Kld(DivergenceArguments),
-    /// Logits of a list of tokens, into a file
-    Logits(LogitsArguments),
-}
-
-#[derive(Debug, Args)]
-pub struct PerplexityArguments {
-    /// The blob
-    pub blob: PathBuf,
-    /// A UTF-8 text
-    #[arg(long, value_name = "FILE")]
-    pub text: PathBuf,
-    #[command(flatten)]
-    pub windows: WindowArguments,
-    /// Tokens that are processed at once
-    #[arg(long, default_value_t = hardtack::plan::BATCH_DEFAULT, value_name = "TOKENS")]
-    pub batch: usize,
-    /// How keys and values are kept
-    #[arg(long, value_enum, default_value_t = KvArgument::F16)]
-    pub kv_type: KvArgument,
-    /// As JSON
-    #[arg(long)]
-    pub json: bool,
-    #[command(flatten)]
-    pub engine: EngineArguments,
-}
-
-#[derive(Debug, Args)]
-pub struct WindowArguments {
-    /// Tokens of a window
-    #[arg(long, default_value_t = 512, value_name = "TOKENS")]
-    pub ctx: usize,
-    /// First tokens of a window that serve as context only; half a window gives llama.cpp's figures
-    #[arg(long, default_value_t = 0, value_name = "TOKENS")]
-    pub skip: usize,
-    /// Windows; 0 for the whole text
-    #[arg(long, default_value_t = 0)]
-    pub windows: usize,
-}
-
-#[derive(Debug, Args)]
-pub struct DivergenceArguments {
-    /// The blob
-    pub blob: PathBuf,
-    /// The reference blob
-    #[arg(long, value_name = "BLOB")]
-    pub against: PathBuf,
-    /// A UTF-8 text
-    #[arg(long, value_name = "FILE")]
-    pub text: PathBuf,
-    #[command(flatten)]
-    pub windows: WindowArguments,
-    /// How keys and values are kept
-    #[arg(long, value_enum, default_value_t = KvArgument::F16)]
-    pub kv_type: KvArgument,
-    /// As JSON
-    #[arg(long)]
-    pub json: bool,
-    #[command(flatten)]
-    pub engine: EngineArguments,
-}
-
-#[derive(Debug, Args)]
-pub struct LogitsArguments {
-    /// The blob
-    pub blob: PathBuf,
-    /// A JSON array of token ids
-    #[arg(long, value_name = "FILE")]
-    pub tokens: PathBuf,
-    /// Where tensor `logits`, float32 [tokens, vocabulary], goes as safetensors
-    #[arg(long, value_name = "FILE")]
-    pub out: PathBuf,
-    /// Tokens that are processed at once
-    #[arg(long, default_value_t = hardtack::plan::BATCH_DEFAULT, value_name = "TOKENS")]
-    pub batch: usize,
-    /// How keys and values are kept
-    #[arg(long, value_enum, default_value_t = KvArgument::F32)]
-    pub kv_type: KvArgument,
-    #[command(flatten)]
-    pub engine: EngineArguments,
 }
 
 #[derive(Debug, Args)]

@@ -15,6 +15,7 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
     let options = BakeOptions {
         precision: arguments.budget.map_or(Precision::Uniform(arguments.bits), Precision::Budget),
         head: arguments.head_bits,
+        calibration: &[],
         stop: interrupt::flag(),
     };
     let style = "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} {msg}";

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use hardtack::format::SectionKind;
 use hardtack::text::Tokenizer;
 use hardtack::{Engine, KvPrecision, Load, Options, Sampler, SamplerOptions, SessionOptions};
@@ -40,6 +40,14 @@ pub fn tokenizer(engine: &Engine) -> anyhow::Result<Tokenizer> {
     };
     let (json, table) = (section(SectionKind::Tokenizer)?, section(SectionKind::Vocabulary)?);
     Tokenizer::from_sections(json, table).with_context(|| format!("{path}"))
+}
+
+/// Refuses two models that number their tokens differently.
+pub fn ensure_same_vocabulary(model: &Engine, other: &Engine) -> anyhow::Result<()> {
+    let [found, expected] = [model, other].map(|engine| engine.network().spec.vocabulary);
+    let (path, other) = (model.path().display(), other.path().display());
+    ensure!(found == expected, "{path}: expected the vocabulary of {other}, {expected} tokens, found {found}");
+    Ok(())
 }
 
 /// What a session is asked for.

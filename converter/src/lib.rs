@@ -8,4 +8,4 @@ pub mod quantize;
 pub mod source;
 pub mod vocabulary;
 
-pub use bake::{BakeError, BakeOptions, Baked, Precision, bake};
+pub use bake::{BakeError, BakeOptions, Baked, CalibrationText, Precision, bake};

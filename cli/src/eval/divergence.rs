@@ -1,15 +1,17 @@
 //! How far a model is from a reference: Kullback-Leibler divergence and top-1 agreement after every token of a text.
 
-use anyhow::ensure;
 use hardtack::{Session, SessionOptions};
 use serde::Serialize;
 
+use super::bootstrap::Estimate;
+use super::envelope;
 use super::likelihood::{divergence, largest, log_likelihood};
 use super::mean::Mean;
+use super::perplexity::Comparison;
 use super::windows::Windows;
 use crate::args::DivergenceArguments;
-use crate::model;
 use crate::output::show;
+use crate::{interrupt, model};
 
 /// Tokens whose logits of the reference are kept until the model has seen them too.
 const TOKENS_AT_ONCE: usize = 32;
@@ -19,17 +21,24 @@ struct Report {
     /// Nats for each token, of the model from the reference.
     divergence_mean: f64,
     divergence_standard_error: f64,
+    /// Of the mean, by a bootstrap over windows.
+    divergence_interval: Option<[f64; 2]>,
     divergence_median: f64,
     divergence_99th_percentile: f64,
     divergence_largest: f64,
     /// Share of tokens after which both find the same token likeliest.
     top1_agreement: f64,
     top1_standard_error: f64,
+    /// Of the share, by a bootstrap over windows.
+    top1_interval: Option<[f64; 2]>,
+    /// The share that 99 % of the windows reach.
+    top1_99th_percentile: f64,
     reference_perplexity: f64,
     perplexity: f64,
     windows: usize,
     window_tokens: usize,
     scored_tokens: usize,
+    comparison: Comparison,
 }
 
 /// What is gathered over the scored tokens.
@@ -40,27 +49,45 @@ struct Scores {
     agreement: Mean,
     nats: Mean,
     reference_nats: Mean,
+    windows: WindowMeans,
+}
+
+/// A mean over the scored tokens of each window.
+#[derive(Default)]
+struct WindowMeans {
+    divergence: Vec<f64>,
+    agreement: Vec<f64>,
+    /// Nats for a token that the model takes more than the reference.
+    nats_difference: Vec<f64>,
 }
 
 /// Measures and reports.
 pub fn kld(arguments: &DivergenceArguments) -> anyhow::Result<()> {
+    interrupt::catch()?;
     let engine = model::open(&arguments.blob, &arguments.engine)?;
     let reference = model::open(&arguments.against, &arguments.engine)?;
-    let (found, expected) = (engine.network().spec.vocabulary, reference.network().spec.vocabulary);
-    let (blob, against) = (arguments.blob.display(), arguments.against.display());
-    ensure!(found == expected, "{blob}: expected the vocabulary of {against}, {expected} tokens, found {found}");
+    model::ensure_same_vocabulary(&engine, &reference)?;
     let tokenizer = model::tokenizer(&engine)?;
-    let windows = Windows::of(&arguments.text, &arguments.windows, &tokenizer)?;
+    let windows = Windows::of(&arguments.text, &arguments.windows, &tokenizer, [&engine, &reference])?;
+    let vocabulary = engine.network().spec.vocabulary as usize;
     let kv = model::kv(arguments.kv_type);
     let options = SessionOptions { context: windows.size, batch: TOKENS_AT_ONCE.min(windows.size), kv };
     let mut sessions = [reference.session(&options)?, engine.session(&options)?];
 
     let mut scores = Scores::default();
     let done = windows.for_each(|window| {
-        compare(&mut sessions, window, windows.skip, found as usize, &mut scores)?;
+        let before = scores.sums();
+        compare(&mut sessions, window, windows.skip, vocabulary, &mut scores)?;
+        scores.end_window(before);
         Ok(format!("divergence {:.5}", scores.divergence.mean()))
     })?;
-    report(arguments.json, &mut scores, done, windows.size)
+    let report = report(arguments, &mut scores, done, windows.size);
+    if arguments.json {
+        let partial = done < windows.count;
+        return envelope::print("kld", &arguments.blob, Some(&arguments.against), partial, &report);
+    }
+    show(&report.text())?;
+    Ok(())
 }
 
 /// Feeds a window to both, a few tokens at a time.
@@ -97,48 +124,75 @@ impl Scores {
         self.reference_nats.add(-log_likelihood(reference, next));
     }
 
-    /// The divergence below which this share of the tokens lies.
-    fn quantile(&self, share: f64) -> f64 {
-        let last = self.divergences.len() - 1;
-        self.divergences[(share * last as f64).round() as usize]
+    /// Scored tokens, and sums over them of divergence, agreement and nats more than the reference's.
+    fn sums(&self) -> [f64; 4] {
+        let count = self.divergence.count() as f64;
+        [count, self.divergence.sum(), self.agreement.sum(), self.nats.sum() - self.reference_nats.sum()]
+    }
+
+    /// Keeps the means of a window that began at these sums.
+    fn end_window(&mut self, before: [f64; 4]) {
+        let after = self.sums();
+        let mean = |index: usize| (after[index] - before[index]) / (after[0] - before[0]);
+        self.windows.divergence.push(mean(1));
+        self.windows.agreement.push(mean(2));
+        self.windows.nats_difference.push(mean(3));
     }
 }
 
-fn report(json: bool, scores: &mut Scores, windows: usize, window_tokens: usize) -> anyhow::Result<()> {
+/// The number below which this share of sorted numbers lies.
+fn quantile(sorted: &[f64], share: f64) -> f64 {
+    sorted[(share * (sorted.len() - 1) as f64).round() as usize]
+}
+
+fn report(arguments: &DivergenceArguments, scores: &mut Scores, windows: usize, window_tokens: usize) -> Report {
+    let interval = |means: &[f64]| Estimate::of(means, &arguments.bootstrap).interval;
+    let (divergence_interval, top1_interval) =
+        (interval(&scores.windows.divergence), interval(&scores.windows.agreement));
+    let reference_perplexity = scores.reference_nats.mean().exp();
+    let comparison = Comparison::of(&scores.windows.nats_difference, reference_perplexity, &arguments.bootstrap);
     scores.divergences.sort_by(f64::total_cmp);
-    let report = Report {
+    scores.windows.agreement.sort_by(f64::total_cmp);
+    Report {
         divergence_mean: scores.divergence.mean(),
         divergence_standard_error: scores.divergence.standard_error(),
-        divergence_median: scores.quantile(0.5),
-        divergence_99th_percentile: scores.quantile(0.99),
-        divergence_largest: scores.quantile(1.0),
+        divergence_interval,
+        divergence_median: quantile(&scores.divergences, 0.5),
+        divergence_99th_percentile: quantile(&scores.divergences, 0.99),
+        divergence_largest: quantile(&scores.divergences, 1.0),
         top1_agreement: scores.agreement.mean(),
         top1_standard_error: scores.agreement.standard_error(),
-        reference_perplexity: scores.reference_nats.mean().exp(),
+        top1_interval,
+        top1_99th_percentile: quantile(&scores.windows.agreement, 0.01),
+        reference_perplexity,
         perplexity: scores.nats.mean().exp(),
         windows,
         window_tokens,
         scored_tokens: scores.divergence.count(),
-    };
-    if json {
-        return Ok(show(&format!("{}\n", serde_json::to_string_pretty(&report)?))?);
+        comparison,
     }
-    show(&format!(
-        "divergence {:.5} +- {:.5} nats a token (median {:.5}, 99 % below {:.4}, largest {:.3})\n\
-         same likeliest token {:.2} +- {:.2} %\n\
-         perplexity {:.4}, reference {:.4}, over {} tokens in {} windows of {}\n",
-        report.divergence_mean,
-        report.divergence_standard_error,
-        report.divergence_median,
-        report.divergence_99th_percentile,
-        report.divergence_largest,
-        report.top1_agreement * 100.0,
-        report.top1_standard_error * 100.0,
-        report.perplexity,
-        report.reference_perplexity,
-        report.scored_tokens,
-        report.windows,
-        report.window_tokens
-    ))?;
-    Ok(())
+}
+
+impl Report {
+    /// For people.
+    fn text(&self) -> String {
+        format!(
+            "divergence {:.5} +- {:.5} nats a token (median {:.5}, 99 % below {:.4}, largest {:.3})\n\
+             same likeliest token {:.2} +- {:.2} % (99 % of the windows reach {:.2} %)\n\
+             perplexity {:.4} over {} tokens in {} windows of {}\n{}",
+            self.divergence_mean,
+            self.divergence_standard_error,
+            self.divergence_median,
+            self.divergence_99th_percentile,
+            self.divergence_largest,
+            self.top1_agreement * 100.0,
+            self.top1_standard_error * 100.0,
+            self.top1_99th_percentile * 100.0,
+            self.perplexity,
+            self.scored_tokens,
+            self.windows,
+            self.window_tokens,
+            self.comparison.show()
+        )
+    }
 }

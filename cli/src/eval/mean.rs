@@ -16,6 +16,13 @@ impl Mean {
         self.count += 1;
     }
 
+    /// Adds all numbers of another sample.
+    pub fn merge(&mut self, other: Self) {
+        self.sum += other.sum;
+        self.squares += other.squares;
+        self.count += other.count;
+    }
+
     /// How many numbers.
     pub fn count(&self) -> usize {
         self.count
@@ -48,6 +55,11 @@ mod tests {
         let mut mean = Mean::default();
         [1.0, 2.0, 3.0, 6.0].into_iter().for_each(|value| mean.add(value));
         assert_eq!((mean.count(), mean.sum(), mean.mean()), (4, 12.0, 3.0));
+        let mut halves = [Mean::default(); 2];
+        [1.0, 2.0].into_iter().for_each(|value| halves[0].add(value));
+        [3.0, 6.0].into_iter().for_each(|value| halves[1].add(value));
+        halves[0].merge(halves[1]);
+        assert_eq!((halves[0].count(), halves[0].standard_error()), (4, mean.standard_error()));
         // Sample variance 14/3 over 4 numbers.
         assert!((mean.standard_error() - (14.0f64 / 3.0 / 4.0).sqrt()).abs() < 1e-12);
     }

@@ -4,11 +4,12 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
+use hardtack::Engine;
 use hardtack::text::{Special, Tokenizer};
-use indicatif::{ProgressBar, ProgressStyle};
 
+use super::held_out::ensure_held_out;
+use super::progress;
 use crate::args::WindowArguments;
-use crate::interrupt;
 
 /// The windows of a text.
 pub struct Windows {
@@ -24,11 +25,17 @@ pub struct Windows {
 }
 
 impl Windows {
-    /// Reads and cuts a text.
-    pub fn of(text: &Path, arguments: &WindowArguments, tokenizer: &Tokenizer) -> anyhow::Result<Self> {
+    /// Reads a text that none of these models was calibrated on, and cuts it into the tokens of this tokenizer.
+    pub fn of<'a>(
+        text: &Path,
+        arguments: &WindowArguments,
+        tokenizer: &Tokenizer,
+        models: impl IntoIterator<Item = &'a Engine>,
+    ) -> anyhow::Result<Self> {
         let path = text.display();
-        let text = fs::read_to_string(text).with_context(|| format!("{path}"))?;
-        let tokens = tokenizer.encode(&text, Special::Plain).with_context(|| format!("{path}"))?;
+        let contents = fs::read_to_string(text).with_context(|| format!("{path}"))?;
+        ensure_held_out(text, contents.as_bytes(), models)?;
+        let tokens = tokenizer.encode(&contents, Special::Plain).with_context(|| format!("{path}"))?;
         let (size, skip) = (arguments.ctx, arguments.skip);
         ensure!(size >= 2 && skip + 1 < size, "a window of {size} tokens with {skip} skipped has nothing to score");
         let all = tokens.len() / size;
@@ -44,22 +51,15 @@ impl Windows {
 
     /// Calls `score` for every window, with progress, until Ctrl-C. Gives how many were scored: at least one.
     pub fn for_each(&self, mut score: impl FnMut(&[u32]) -> anyhow::Result<String>) -> anyhow::Result<usize> {
-        interrupt::catch()?;
-        let style = "{bar:30} {pos}/{len} windows {eta} {msg}";
-        let bar = ProgressBar::new(self.count as u64).with_style(ProgressStyle::with_template(style)?);
         let mut window = Vec::with_capacity(self.size);
-        let mut done = 0;
-        while done < self.count && !interrupt::requested() {
+        let done = progress::for_each(self.count, "windows", |index| {
             window.clear();
-            window.extend_from_slice(&self.tokens[done * self.size..(done + 1) * self.size]);
+            window.extend_from_slice(&self.tokens[index * self.size..(index + 1) * self.size]);
             if let Some(begin) = self.begin {
                 window[0] = begin;
             }
-            bar.set_message(score(&window)?);
-            bar.inc(1);
-            done += 1;
-        }
-        bar.finish_and_clear();
+            score(&window).map(Some)
+        })?;
         ensure!(done > 0, "interrupted before the first window");
         Ok(done)
     }

@@ -45,6 +45,7 @@ pub const FAMILIES: [&str; 10] = [
 /// Bakes a checkpoint at one encoding for everything.
 pub fn bake_at(input: &Path, output: &Path, encoding: Encoding) -> Baked {
     let stop = AtomicBool::new(false);
-    let options = BakeOptions { precision: Precision::Uniform(encoding), head: Some(encoding), stop: &stop };
+    let precision = Precision::Uniform(encoding);
+    let options = BakeOptions { precision, head: Some(encoding), calibration: &[], stop: &stop };
     bake(input, output, &options, &mut |_| ()).unwrap_or_else(|error| panic!("{}: {error}", input.display()))
 }

@@ -37,7 +37,11 @@ impl<'a> Draft<'a> {
         sources: &[SourceFile],
         options: &BakeOptions<'_>,
     ) -> Result<Self, BakeError> {
-        let at = |encoding| Self::with(recipe, text, sources, Choice::new(encoding, options.head));
+        let at = |encoding| {
+            let choice = Choice::new(encoding, options.head);
+            let about = provenance::section(recipe.family, &choice, sources, options.calibration);
+            Self::with(recipe, text, &about, choice)
+        };
         match options.precision {
             Precision::Uniform(encoding) => at(encoding),
             Precision::Budget(budget) => {
@@ -63,19 +67,13 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn with(
-        recipe: &'a Recipe,
-        text: &TextSections,
-        sources: &[SourceFile],
-        choice: Choice,
-    ) -> Result<Self, BakeError> {
+    fn with(recipe: &'a Recipe, text: &TextSections, provenance: &[u8], choice: Choice) -> Result<Self, BakeError> {
         let plain = |kind, bytes: &[u8]| (SectionKey::only(kind), Content::Bytes(bytes.to_vec()));
         let mut contents = vec![plain(SectionKind::Spec, &recipe.spec.to_bytes())];
         contents.extend(text.tokenizer.as_deref().map(|bytes| plain(SectionKind::Tokenizer, bytes)));
         contents.extend(text.vocabulary.as_deref().map(|bytes| plain(SectionKind::Vocabulary, bytes)));
         contents.extend(text.template.as_deref().map(|text| plain(SectionKind::Template, text.as_bytes())));
-        let about = provenance::section(recipe.family, &choice, sources);
-        contents.push(plain(SectionKind::Provenance, &about));
+        contents.push(plain(SectionKind::Provenance, provenance));
 
         let tensors = |key, tensors: &'a [TensorSource]| (key, Content::Tensors(tensors));
         contents.push(tensors(SectionKey::only(SectionKind::Globals), &recipe.globals));

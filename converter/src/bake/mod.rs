@@ -20,6 +20,7 @@ use draft::Draft;
 pub use error::BakeError;
 use partial_file::PartialFile;
 pub use precision::Precision;
+pub use provenance::CalibrationText;
 
 /// How a checkpoint is baked.
 #[derive(Debug)]
@@ -28,6 +29,8 @@ pub struct BakeOptions<'a> {
     pub precision: Precision,
     /// Encoding of embeddings and head, where it is not left to `precision`.
     pub head: Option<hardtack_format::Encoding>,
+    /// The texts that the choices above were calibrated on; none if none was read. The blob names them for good.
+    pub calibration: &'a [CalibrationText],
     /// Set from elsewhere to stop: nothing is left behind then.
     pub stop: &'a AtomicBool,
 }

@@ -1,12 +1,12 @@
-//! What a blob says about its own making: sources with their hashes, settings, version. No time, so that the same bake
-//! gives the same bytes.
+//! What a blob says about its own making: sources and calibration texts with their hashes, settings, version. No time, so
+//! that the same bake gives the same bytes.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::error::BakeError;
 use super::precision::Choice;
@@ -23,6 +23,19 @@ pub struct SourceFile {
     pub blake3: String,
 }
 
+/// A text that a bake's choices were calibrated on. A text with this hash is never one to judge the blob by.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CalibrationText {
+    /// What the text stands for, such as `code` or `wikipedia-en`.
+    pub domain: String,
+    /// The file's name without folders.
+    pub name: String,
+    /// Its length.
+    pub bytes: u64,
+    /// Its BLAKE3 hash in hexadecimal digits.
+    pub blake3: String,
+}
+
 #[derive(Serialize)]
 struct Provenance<'a> {
     baked_by: &'static str,
@@ -30,6 +43,7 @@ struct Provenance<'a> {
     layers: &'a str,
     head: &'a str,
     sources: &'a [SourceFile],
+    calibration: &'a [CalibrationText],
 }
 
 /// Files beside the weights that a blob's text comes from, where a folder has them.
@@ -95,13 +109,14 @@ fn name(path: &Path) -> String {
 }
 
 /// The section's bytes.
-pub fn section(family: &str, choice: &Choice, sources: &[SourceFile]) -> Vec<u8> {
+pub fn section(family: &str, choice: &Choice, sources: &[SourceFile], calibration: &[CalibrationText]) -> Vec<u8> {
     let provenance = Provenance {
         baked_by: concat!("hardtack ", env!("CARGO_PKG_VERSION")),
         family,
         layers: choice.layers.name(),
         head: choice.head.name(),
         sources,
+        calibration,
     };
     serde_json::to_vec_pretty(&provenance).expect("plain strings and numbers always serialize")
 }
