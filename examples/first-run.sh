@@ -1,9 +1,9 @@
 #!/bin/sh
-# The main job from nothing: fetch a small model, bake it under a byte budget, let it answer.
+# The main job from nothing: build, bake the shipped model under a byte budget, let it write.
 set -eu
 cd "$(dirname "$0")/.."
-sh examples/fetch-smollm2.sh
 cargo build --release
+mkdir -p models/cache
 hardtack=target/release/hardtack
-$hardtack bake models/cache/smollm2-135m-instruct.gguf --budget 110MiB -o models/cache/smollm2.tack
-$hardtack run models/cache/smollm2.tack --chat -p "Why is the sky blue? Answer in two sentences." -n 80
+$hardtack bake models/crumb --budget 8MiB -o models/cache/crumb.tack
+$hardtack run models/cache/crumb.tack -p "The old house stood" -n 80 --temperature 0.7 --seed 1

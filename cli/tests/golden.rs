@@ -1,4 +1,4 @@
-//! Every family against the logits that `transformers` gives for its fixture.
+//! Every family, and the model that is shipped, against the logits that `transformers` gives.
 
 mod common;
 
@@ -83,14 +83,18 @@ fn greedy(session: &mut Session, prompt: &[u32], count: usize) -> Vec<u32> {
 
 fn check_family(family: &str) {
     let Some(fixtures) = fixtures() else { return };
-    let folder = fixtures.join(family);
+    check(&fixtures.join(family), family);
+}
+
+/// Holds a checkpoint at f32 to its `reference.safetensors` on every tier, whatever the threads and pieces.
+fn check(folder: &Path, family: &str) {
     let scratch = tempfile::tempdir().unwrap();
     let blob = scratch.path().join("model.tack");
-    bake_at(&folder, &blob, Encoding::F32);
+    bake_at(folder, &blob, Encoding::F32);
     for tier in hardtack::kernel_tiers() {
         for (threads, batch) in [(1, 64), (2, 32)] {
             let engine = open(&blob, tier.name, threads);
-            for (index, reference) in references(&folder).iter().enumerate() {
+            for (index, reference) in references(folder).iter().enumerate() {
                 let whole = logits_in_pieces(&mut session(&engine, batch), &reference.prompt, &[96]);
                 let error = largest_difference(&whole, &reference.logits);
                 assert!(error <= TOLERANCE, "{family}, {}, prompt {index}: logits differ by {error}", tier.name);
@@ -104,6 +108,11 @@ fn check_family(family: &str) {
             }
         }
     }
+}
+
+#[test]
+fn crumb() {
+    check(&common::crumb(), "crumb");
 }
 
 /// One test for each family, so that one that fails does not hide the others.

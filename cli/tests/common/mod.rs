@@ -21,6 +21,11 @@ pub fn fixtures() -> Option<PathBuf> {
     None
 }
 
+/// The model that is shipped.
+pub fn crumb() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/crumb")
+}
+
 /// Says that something a test needs is absent, past the test runner, which keeps to itself what a passing test prints by
 /// macros.
 pub fn skipped(missing: &Path, consequence: &str) {
