@@ -3,6 +3,7 @@
 
 pub mod bake;
 mod bridge;
+pub mod calibrate;
 pub mod quantize;
 pub mod source;
 pub mod vocabulary;

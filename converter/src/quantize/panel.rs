@@ -56,7 +56,7 @@ fn encode_codes(encoding: Encoding, bits: u32, rows: &[f32], columns: usize, pan
 }
 
 /// Codes and half floats reach as far as half floats do; numbers that are none fit nowhere.
-fn check_range(encoding: Encoding, rows: &[f32], columns: usize) -> Result<(), PanelError> {
+pub(super) fn check_range(encoding: Encoding, rows: &[f32], columns: usize) -> Result<(), PanelError> {
     let largest_allowed = match encoding {
         Encoding::F32 | Encoding::Bf16 | Encoding::Plain => f32::MAX,
         _ => f16::MAX.to_f32(),
