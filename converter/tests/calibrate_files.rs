@@ -88,5 +88,5 @@ fn what_is_wrong_is_said() {
     let mut fewer = some_tables();
     fewer.domains.pop();
     write(&path, &fewer).unwrap();
-    assert_eq!(error(), "FILE: contents: expected 16 tensors, found 8");
+    assert_eq!(error(), "FILE: contents: expected 18 tensors, found 9");
 }

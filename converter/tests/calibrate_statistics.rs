@@ -425,10 +425,12 @@ fn costs_rank_experts_as_the_loss_does() {
         changes.push(loss(Some((layer, &twin))) - exact);
     }
     let magnitudes: Vec<f64> = changes.iter().map(|change| change.abs()).collect();
+    let found = rank_correlation(&costs, &magnitudes);
     println!(
-        "{} experts at 3 bits: rank correlation of cost and change of loss {:.3}, of its magnitude {:.3}",
+        "{} experts at 3 bits: rank correlation of cost and change of loss {:.3}, of its magnitude {found:.3}",
         costs.len(),
         rank_correlation(&costs, &changes),
-        rank_correlation(&costs, &magnitudes),
     );
+    // The fixture was never trained, so its loss falls as often as it rises; by how much it moves is what costs can tell.
+    assert!(found > 0.0, "costs and changes of the loss have nothing in common: {found}");
 }

@@ -8,7 +8,6 @@ use candle_core::{Device, Tensor, Var};
 use hardtack_format::Role;
 use rayon::prelude::*;
 
-use super::rows::Rows;
 use super::{DTYPE, Phase, Run};
 use crate::calibrate::error::CalibrateError;
 use crate::calibrate::graph::{linear, quantized, rms_norm};
