@@ -182,3 +182,31 @@ fn squares(gradient: &[f32], change: &[f32], scale: f64) -> f64 {
     let square = |(&gradient, &change): (&f32, &f32)| (f64::from(gradient) * f64::from(change) * scale).powi(2);
     gradient.iter().zip(change).map(square).sum()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn blocks_give_what_the_whole_vocabulary_gives() {
+        let logits: Vec<f32> = (0..23).map(|index| ((index * 7 % 11) as f32 - 5.0) * 3.0).collect();
+        let sum: f64 = logits.iter().map(|logit| f64::from(*logit).exp()).sum();
+        for target in [0, 9, 10, 22] {
+            let mut token =
+                Token { domain: 0, target: Some(target), largest: f32::NEG_INFINITY, sum: 0.0, target_logit: 0.0 };
+            let blocks = || logits.chunks(10).enumerate().map(|(index, block)| (index * 10, block.to_vec()));
+            blocks().for_each(|(first, block)| token.meet(first, &block));
+            assert_eq!(token.target_logit, logits[target as usize]);
+            assert!((f64::from(token.largest) + token.sum.ln() - sum.ln()).abs() < 1e-6);
+            let gradient = blocks().flat_map(|(first, mut block)| {
+                token.gradient(first, &mut block);
+                block
+            });
+            for (index, found) in gradient.enumerate() {
+                let own = if index == target as usize { 1.0 } else { 0.0 };
+                let expected = f64::from(logits[index]).exp() / sum - own;
+                assert!((f64::from(found) - expected).abs() < 1e-6, "{index}: {found}, not {expected}");
+            }
+        }
+    }
+}
