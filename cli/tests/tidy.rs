@@ -38,6 +38,7 @@ const IMPORTS: [(&str, &[&str]); 9] = [
         "converter",
         &[
             "blake3",
+            "candle-core",
             "half",
             "hardtack-format",
             "hardtack-kernels",

@@ -4,6 +4,7 @@
 pub mod allocate;
 pub mod bake;
 mod bridge;
+pub mod calibrate;
 pub mod quantize;
 pub mod source;
 pub mod vocabulary;

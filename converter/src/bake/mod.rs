@@ -4,7 +4,7 @@ mod draft;
 mod error;
 mod partial_file;
 mod precision;
-mod provenance;
+pub(crate) mod provenance;
 mod write;
 
 use std::path::Path;

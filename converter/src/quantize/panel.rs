@@ -73,7 +73,7 @@ fn pack_panel(encoding: Encoding, groups: &[Group], columns: usize, panel: &mut 
 }
 
 /// Codes and half floats reach as far as half floats do; numbers that are none fit nowhere.
-fn check_range(encoding: Encoding, rows: &[f32], columns: usize) -> Result<(), PanelError> {
+pub(super) fn check_range(encoding: Encoding, rows: &[f32], columns: usize) -> Result<(), PanelError> {
     let largest_allowed = match encoding {
         Encoding::F32 | Encoding::Bf16 | Encoding::Plain => f32::MAX,
         _ => f16::MAX.to_f32(),

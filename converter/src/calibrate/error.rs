@@ -1,0 +1,101 @@
+//! What can stop a calibration; every message is one line.
+
+use std::path::PathBuf;
+
+use hardtack_models::{FamilyError, LoadError};
+
+use crate::bake::BakeError;
+use crate::quantize::PanelError;
+use crate::source::SourceError;
+
+/// A calibration that did not come to its end.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CalibrateError {
+    /// The checkpoint cannot be read.
+    #[error(transparent)]
+    Source(#[from] SourceError),
+    /// The checkpoint is of no known family, or asks for what is not supported.
+    #[error("{}: {source}", input.display())]
+    Family {
+        /// The checkpoint.
+        input: PathBuf,
+        /// What is not known.
+        source: FamilyError,
+    },
+    /// A tensor is not what it was when the checkpoint was opened.
+    #[error("{}: {source}", input.display())]
+    Load {
+        /// The checkpoint.
+        input: PathBuf,
+        /// The tensor.
+        source: Box<LoadError<SourceError>>,
+    },
+    /// The computation itself failed: a tensor of a wrong shape, or memory.
+    #[error("calibration: {0}")]
+    Tensor(#[from] candle_core::Error),
+    /// A matrix cannot be held at one of the options.
+    #[error("calibration: {0}")]
+    Weights(#[from] PanelError),
+    /// A calibration text is no use.
+    #[error("calibration text {domain}: expected {expected}, found {found}")]
+    Text {
+        /// Its name.
+        domain: String,
+        /// What it must have.
+        expected: String,
+        /// What it has.
+        found: String,
+    },
+    /// The settings contradict each other.
+    #[error("calibration: expected {expected}, found {found}")]
+    Settings {
+        /// What is needed.
+        expected: String,
+        /// What was asked for.
+        found: String,
+    },
+    /// A side file is not what it must be.
+    #[error("{}: {field}: expected {expected}, found {found}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// The part of it.
+        field: String,
+        /// What it must be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
+    /// A file cannot be read.
+    #[error("{}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file cannot be written.
+    #[error("{}: {source}", path.display())]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Stopped from outside.
+    #[error("interrupted: the layers that were finished are kept if a state file was asked for")]
+    Interrupted,
+}
+
+impl From<BakeError> for CalibrateError {
+    /// What hashing the sources can say.
+    fn from(error: BakeError) -> Self {
+        match error {
+            BakeError::Interrupted => Self::Interrupted,
+            BakeError::Source(source) => Self::Source(source),
+            BakeError::Read { path, source } => Self::Read { path, source },
+            other => Self::Settings { expected: "sources that can be read".to_owned(), found: other.to_string() },
+        }
+    }
+}

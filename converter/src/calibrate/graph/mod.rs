@@ -1,0 +1,27 @@
+//! The network as a differentiable function, a layer at a time: what the runtime computes, written from the spec alone on
+//! tensors that know their gradients.
+//!
+//! Only inputs and gates are ever differentiated; every other weight is a constant. All tensors of a pass have one type of
+//! numbers: singles for the work, doubles for tests.
+
+mod attention;
+mod experts;
+mod gate;
+mod head;
+mod latent;
+mod layer;
+mod linear;
+mod norm;
+mod quantized;
+mod rope;
+mod weights;
+
+pub use experts::{block, block_inner, block_output, experts, shared_share};
+pub use gate::{Routes, route};
+pub use head::{cross_entropy, embed, logits};
+pub use layer::{Pass, attention_block, feed_forward_block, layer};
+pub use linear::linear;
+pub use norm::rms_norm;
+pub use quantized::quantized;
+pub use rope::Turns;
+pub use weights::*;

@@ -1,0 +1,203 @@
+//! A checkpoint as the graph wants it: one layer's tensors at a time, rows of embeddings and head on demand.
+
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+use candle_core::{DType, Device, Tensor};
+use hardtack_format::Role;
+use hardtack_format::spec::{FeedForwardKind, ModelSpec};
+use hardtack_models::{LayerRecipe, LoadError, Recipe, TensorSource, recipe};
+
+use super::error::CalibrateError;
+use super::graph::{
+    AttentionWeights, BlockWeights, ExpertsWeights, FeedForwardWeights, GroupedWeights, LatentWeights, LayerWeights,
+};
+use crate::bake::provenance;
+use crate::bridge::settings;
+use crate::source::Checkpoint;
+
+/// A checkpoint and its recipe.
+#[derive(Debug)]
+pub struct Model {
+    checkpoint: Checkpoint,
+    recipe: Recipe,
+}
+
+impl Model {
+    /// Opens a checkpoint of a known family.
+    ///
+    /// # Errors
+    /// It cannot be read, or its family is not known.
+    pub fn open(path: &Path) -> Result<Self, CalibrateError> {
+        let checkpoint = Checkpoint::open(path)?;
+        let recipe = recipe(settings(&checkpoint), &checkpoint)
+            .map_err(|source| CalibrateError::Family { input: path.to_owned(), source })?;
+        Ok(Self { checkpoint, recipe })
+    }
+
+    /// The network.
+    pub fn spec(&self) -> &ModelSpec {
+        &self.recipe.spec
+    }
+
+    /// BLAKE3, in hexadecimal digits, of the hashes of all files of the checkpoint's weights and configuration.
+    ///
+    /// # Errors
+    /// A file cannot be read, or `stop` was set.
+    pub fn source_hash(&self, stop: &AtomicBool) -> Result<String, CalibrateError> {
+        let files = provenance::hash_files(self.checkpoint.files(), stop, &mut |_| ())?;
+        let mut hasher = blake3::Hasher::new();
+        files.iter().for_each(|file| {
+            hasher.update(file.blake3.as_bytes());
+        });
+        Ok(hasher.finalize().to_hex().to_string())
+    }
+
+    /// Weights of one layer.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn layer(&self, index: usize, dtype: DType) -> Result<LayerWeights, CalibrateError> {
+        let LayerRecipe { tensors, experts } = &self.recipe.layers[index];
+        let section = Section { model: self, tensors, dtype };
+        let feed_forward = match self.recipe.spec.layers[index].feed_forward.kind {
+            FeedForwardKind::Dense { .. } => FeedForwardWeights::Dense(section.block()?),
+            FeedForwardKind::Experts(mixture) => {
+                let expert = |tensors: &Vec<TensorSource>| Section { model: self, tensors, dtype }.block();
+                FeedForwardWeights::Experts(ExpertsWeights {
+                    gate: section.get(Role::Gate)?,
+                    gate_bias: section.find(Role::GateBias)?,
+                    experts: experts.iter().map(expert).collect::<Result<_, _>>()?,
+                    shared: if mixture.shared_inner > 0 { Some(section.block()?) } else { None },
+                    shared_gate: section.find(Role::SharedGate)?,
+                })
+            }
+        };
+        Ok(LayerWeights {
+            attention_norm: section.get(Role::AttentionNorm)?,
+            attention: section.attention()?,
+            feed_forward_norm: section.get(Role::FeedForwardNorm)?,
+            feed_forward,
+        })
+    }
+
+    /// A tensor outside the layers, whole: a vector, or a matrix `[rows, columns]`. The head is the embedding where a
+    /// checkpoint has none of its own.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn global(&self, role: Role, dtype: DType) -> Result<Tensor, CalibrateError> {
+        self.globals(dtype).get(self.global_role(role))
+    }
+
+    /// RoPE's angular frequencies; none where nothing is turned.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn frequencies(&self) -> Result<Vec<f32>, CalibrateError> {
+        match self.globals(DType::F32).find(Role::RopeFrequencies)? {
+            Some(frequencies) => Ok(frequencies.to_vec1()?),
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// Rows `first..first + count` of embeddings or head, fewer at the end: `[rows, hidden]`, row-major.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn global_rows(&self, role: Role, first: usize, count: usize) -> Result<Vec<f32>, CalibrateError> {
+        let role = self.global_role(role);
+        let source = self.recipe.globals.iter().find(|source| source.role == role).expect("recipes have both");
+        self.read(source, first, count)
+    }
+
+    /// Whether the head is a matrix of its own.
+    pub fn has_own_head(&self) -> bool {
+        self.recipe.globals.iter().any(|source| source.role == Role::Head)
+    }
+
+    fn global_role(&self, role: Role) -> Role {
+        if role == Role::Head && !self.has_own_head() { Role::Embedding } else { role }
+    }
+
+    fn globals(&self, dtype: DType) -> Section<'_> {
+        Section { model: self, tensors: &self.recipe.globals, dtype }
+    }
+
+    fn read(&self, source: &TensorSource, first: usize, count: usize) -> Result<Vec<f32>, CalibrateError> {
+        source.load_rows(&self.checkpoint, first, count).map_err(|error| match error {
+            // The reader names file and tensor itself.
+            LoadError::Read { error, .. } => CalibrateError::Source(error),
+            error => CalibrateError::Load { input: self.checkpoint.path().to_owned(), source: Box::new(error) },
+        })
+    }
+}
+
+/// Tensors of one section by their roles.
+struct Section<'a> {
+    model: &'a Model,
+    tensors: &'a [TensorSource],
+    dtype: DType,
+}
+
+impl Section<'_> {
+    fn find(&self, role: Role) -> Result<Option<Tensor>, CalibrateError> {
+        let Some(source) = self.tensors.iter().find(|source| source.role == role) else { return Ok(None) };
+        let [stack, rows, columns] = [source.stack, source.rows, source.columns].map(|count| count as usize);
+        let values = self.model.read(source, 0, stack * rows)?;
+        let tensor = match (source.is_vector(), role) {
+            (true, _) => Tensor::from_vec(values, columns, &Device::Cpu),
+            // Matrices a head, even where there is one head.
+            (_, Role::KeyUp | Role::ValueUp) => Tensor::from_vec(values, (stack, rows, columns), &Device::Cpu),
+            _ => Tensor::from_vec(values, (stack * rows, columns), &Device::Cpu),
+        };
+        Ok(Some(tensor?.to_dtype(self.dtype)?))
+    }
+
+    /// A tensor that the recipe is sure to have for this spec.
+    fn get(&self, role: Role) -> Result<Tensor, CalibrateError> {
+        self.find(role).map(|found| found.unwrap_or_else(|| panic!("the recipe has {role}")))
+    }
+
+    fn block(&self) -> Result<BlockWeights, CalibrateError> {
+        Ok(BlockWeights {
+            gated: self.get(Role::Gated)?,
+            up: self.get(Role::Up)?,
+            down: self.get(Role::Down)?,
+            gated_bias: self.find(Role::GatedBias)?,
+            up_bias: self.find(Role::UpBias)?,
+            down_bias: self.find(Role::DownBias)?,
+        })
+    }
+
+    fn attention(&self) -> Result<AttentionWeights, CalibrateError> {
+        if let Some(key_value_down) = self.find(Role::KeyValueDown)? {
+            let query_down = match self.find(Role::QueryDown)? {
+                Some(down) => Some((down, self.get(Role::QueryDownNorm)?)),
+                None => None,
+            };
+            return Ok(AttentionWeights::Latent(LatentWeights {
+                query: self.get(Role::Query)?,
+                query_down,
+                key_value_down,
+                key_value_norm: self.get(Role::KeyValueNorm)?,
+                key_up: self.get(Role::KeyUp)?,
+                value_up: self.get(Role::ValueUp)?,
+                output: self.get(Role::Output)?,
+            }));
+        }
+        Ok(AttentionWeights::Grouped(GroupedWeights {
+            query: self.get(Role::Query)?,
+            key: self.get(Role::Key)?,
+            value: self.get(Role::Value)?,
+            output: self.get(Role::Output)?,
+            query_bias: self.find(Role::QueryBias)?,
+            key_bias: self.find(Role::KeyBias)?,
+            value_bias: self.find(Role::ValueBias)?,
+            output_bias: self.find(Role::OutputBias)?,
+            query_norm: self.find(Role::QueryNorm)?,
+            key_norm: self.find(Role::KeyNorm)?,
+            sinks: self.find(Role::Sinks)?,
+        }))
+    }
+}

@@ -1,0 +1,93 @@
+//! Forward: every layer is read once and meets all windows.
+
+use std::collections::BTreeMap;
+
+use candle_core::{Device, Tensor};
+use hardtack_format::Role;
+
+use super::boundaries::Boundaries;
+use super::rows::{Rows, put};
+use super::{DTYPE, Phase, Run};
+use crate::calibrate::error::CalibrateError;
+use crate::calibrate::graph::{layer, quantized};
+use crate::calibrate::tables::Tables;
+
+impl Run<'_> {
+    /// Keeps the stream before each of the first `kept` layers, runs the first `layers` of them, and gives what comes
+    /// out: the stream of all windows' tokens, `[tokens, hidden]`.
+    pub fn forward(
+        &mut self,
+        kept: usize,
+        layers: usize,
+        boundaries: &mut Boundaries,
+    ) -> Result<Vec<f32>, CalibrateError> {
+        let mut stream = self.embed()?;
+        for index in 0..kept.max(layers) {
+            if index < kept {
+                boundaries.put(index, &stream)?;
+            }
+            if index < layers {
+                self.run_layer(index, &mut stream)?;
+            } else {
+                self.step(Phase::Forward, self.windows.len() as u64);
+            }
+        }
+        Ok(stream)
+    }
+
+    fn run_layer(&mut self, index: usize, stream: &mut [f32]) -> Result<(), CalibrateError> {
+        let spec = &self.model.spec().layers[index];
+        let weights = self.model.layer(index, DTYPE)?;
+        for number in 0..self.windows.len() {
+            self.check_stop()?;
+            let window = self.windows[number];
+            let output = layer(spec, &weights, &Rows::new(stream, self.hidden).window(&window)?, &self.pass)?;
+            put(stream, self.hidden, &window, &output)?;
+            self.step(Phase::Forward, 1);
+        }
+        Ok(())
+    }
+
+    fn embed(&self) -> Result<Vec<f32>, CalibrateError> {
+        let scale = self.model.spec().embedding_scale;
+        let rows = self.embedding_rows()?;
+        let tokens = self.windows.iter().flat_map(|window| window.tokens);
+        Ok(tokens.flat_map(|token| rows[token].iter().map(|value| value * scale)).collect())
+    }
+
+    /// Embeddings of all tokens that occur.
+    fn embedding_rows(&self) -> Result<BTreeMap<u32, Vec<f32>>, CalibrateError> {
+        let mut rows = BTreeMap::new();
+        for &token in self.windows.iter().flat_map(|window| window.tokens) {
+            if let std::collections::btree_map::Entry::Vacant(place) = rows.entry(token) {
+                place.insert(self.model.global_rows(Role::Embedding, token as usize, 1)?);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Costs of the embeddings, from the gradient at the stream before the first layer.
+    pub fn embedding(&self, gradient: &Rows<'_>, tables: &mut Tables) -> Result<(), CalibrateError> {
+        let scale = f64::from(self.model.spec().embedding_scale);
+        let rows = self.embedding_rows()?;
+        for (option, &encoding) in self.settings.options.iter().enumerate() {
+            // Squared change of every element, for every token that occurs.
+            let mut changes = BTreeMap::new();
+            for (&token, row) in &rows {
+                let exact = Tensor::from_slice(row, (1, self.hidden), &Device::Cpu)?;
+                let change = (&exact - quantized(&exact, encoding)?)?.flatten_all()?.to_vec1::<f32>()?;
+                changes.insert(token, change);
+            }
+            for window in &self.windows {
+                let mut sum = 0.0;
+                for (row, token) in (window.first..).zip(window.tokens) {
+                    for (&change, &gradient) in changes[token].iter().zip(gradient.row(row)) {
+                        sum += (scale * f64::from(change) * f64::from(gradient)).powi(2);
+                    }
+                }
+                tables.domains[window.domain].embedding[option] += sum;
+            }
+        }
+        Ok(())
+    }
+}
