@@ -282,10 +282,10 @@ pub const ATTACKS: [Attack; 61] = [
     },
     Attack {
         name: "unknown_encoding",
-        change: |v| v.put_u16(v.tensor(LAYER, Role::Gate) + 6, 17),
+        change: |v| v.put_u16(v.tensor(LAYER, Role::Gate) + 6, 16),
         seal: Seal::Root,
         variant: "Unknown",
-        message: "tensor encoding at offset 1750: unknown value 17",
+        message: "tensor encoding at offset 1750: unknown value 16",
     },
     Attack {
         name: "tensor_without_rows",
