@@ -4,6 +4,7 @@
 pub mod allocate;
 pub mod bake;
 mod bridge;
+#[cfg(feature = "calibrate")]
 pub mod calibrate;
 pub mod quantize;
 pub mod source;
