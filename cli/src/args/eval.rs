@@ -29,19 +29,26 @@ pub enum Evaluation {
 pub struct PerplexityArguments {
     /// The blob
     pub blob: PathBuf,
-    /// A UTF-8 text
-    #[arg(long, value_name = "FILE")]
-    pub text: PathBuf,
     /// Another blob of the same vocabulary on the same windows, with a 95 % interval of the difference
     #[arg(long, value_name = "BLOB")]
     pub against: Option<PathBuf>,
+    /// Tokens that are processed at once
+    #[arg(long, default_value_t = hardtack::plan::BATCH_DEFAULT, value_name = "TOKENS")]
+    pub batch: usize,
+    #[command(flatten)]
+    pub on: TextArguments,
+}
+
+/// On what a model is judged token by token, and how.
+#[derive(Debug, Args)]
+pub struct TextArguments {
+    /// A UTF-8 text
+    #[arg(long, value_name = "FILE")]
+    pub text: PathBuf,
     #[command(flatten)]
     pub windows: WindowArguments,
     #[command(flatten)]
     pub bootstrap: BootstrapArguments,
-    /// Tokens that are processed at once
-    #[arg(long, default_value_t = hardtack::plan::BATCH_DEFAULT, value_name = "TOKENS")]
-    pub batch: usize,
     /// How keys and values are kept
     #[arg(long, value_enum, default_value_t = KvArgument::F16)]
     pub kv_type: KvArgument,
@@ -82,21 +89,8 @@ pub struct DivergenceArguments {
     /// The reference blob
     #[arg(long, value_name = "BLOB")]
     pub against: PathBuf,
-    /// A UTF-8 text
-    #[arg(long, value_name = "FILE")]
-    pub text: PathBuf,
     #[command(flatten)]
-    pub windows: WindowArguments,
-    #[command(flatten)]
-    pub bootstrap: BootstrapArguments,
-    /// How keys and values are kept
-    #[arg(long, value_enum, default_value_t = KvArgument::F16)]
-    pub kv_type: KvArgument,
-    /// As JSON
-    #[arg(long)]
-    pub json: bool,
-    #[command(flatten)]
-    pub engine: EngineArguments,
+    pub on: TextArguments,
 }
 
 #[derive(Debug, Args)]

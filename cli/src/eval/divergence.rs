@@ -64,13 +64,13 @@ struct WindowMeans {
 /// Measures and reports.
 pub fn kld(arguments: &DivergenceArguments) -> anyhow::Result<()> {
     interrupt::catch()?;
-    let engine = model::open(&arguments.blob, &arguments.engine)?;
-    let reference = model::open(&arguments.against, &arguments.engine)?;
+    let engine = model::open(&arguments.blob, &arguments.on.engine)?;
+    let reference = model::open(&arguments.against, &arguments.on.engine)?;
     model::ensure_same_vocabulary(&engine, &reference)?;
     let tokenizer = model::tokenizer(&engine)?;
-    let windows = Windows::of(&arguments.text, &arguments.windows, &tokenizer, [&engine, &reference])?;
+    let windows = Windows::of(&arguments.on.text, &arguments.on.windows, &tokenizer, [&engine, &reference])?;
     let vocabulary = engine.network().spec.vocabulary as usize;
-    let kv = model::kv(arguments.kv_type);
+    let kv = model::kv(arguments.on.kv_type);
     let options = SessionOptions { context: windows.size, batch: TOKENS_AT_ONCE.min(windows.size), kv };
     let mut sessions = [reference.session(&options)?, engine.session(&options)?];
 
@@ -82,7 +82,7 @@ pub fn kld(arguments: &DivergenceArguments) -> anyhow::Result<()> {
         Ok(format!("divergence {:.5}", scores.divergence.mean()))
     })?;
     let report = report(arguments, &mut scores, done, windows.size);
-    if arguments.json {
+    if arguments.on.json {
         let partial = done < windows.count;
         return envelope::print("kld", &arguments.blob, Some(&arguments.against), partial, &report);
     }
@@ -146,11 +146,11 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
 }
 
 fn report(arguments: &DivergenceArguments, scores: &mut Scores, windows: usize, window_tokens: usize) -> Report {
-    let interval = |means: &[f64]| Estimate::of(means, &arguments.bootstrap).interval;
+    let interval = |means: &[f64]| Estimate::of(means, &arguments.on.bootstrap).interval;
     let (divergence_interval, top1_interval) =
         (interval(&scores.windows.divergence), interval(&scores.windows.agreement));
     let reference_perplexity = scores.reference_nats.mean().exp();
-    let comparison = Comparison::of(&scores.windows.nats_difference, reference_perplexity, &arguments.bootstrap);
+    let comparison = Comparison::of(&scores.windows.nats_difference, reference_perplexity, &arguments.on.bootstrap);
     scores.divergences.sort_by(f64::total_cmp);
     scores.windows.agreement.sort_by(f64::total_cmp);
     Report {

@@ -99,15 +99,16 @@ impl Judged {
 /// Measures and reports.
 pub fn perplexity(arguments: &PerplexityArguments) -> anyhow::Result<()> {
     interrupt::catch()?;
-    let engine = model::open(&arguments.blob, &arguments.engine)?;
-    let other = arguments.against.as_ref().map(|blob| model::open(blob, &arguments.engine)).transpose()?;
+    let engine = model::open(&arguments.blob, &arguments.on.engine)?;
+    let other = arguments.against.as_ref().map(|blob| model::open(blob, &arguments.on.engine)).transpose()?;
     if let Some(other) = &other {
         model::ensure_same_vocabulary(&engine, other)?;
     }
     let tokenizer = model::tokenizer(&engine)?;
-    let windows = Windows::of(&arguments.text, &arguments.windows, &tokenizer, [&engine].into_iter().chain(&other))?;
+    let windows =
+        Windows::of(&arguments.on.text, &arguments.on.windows, &tokenizer, [&engine].into_iter().chain(&other))?;
     let (size, skip) = (windows.size, windows.skip);
-    let kv = model::kv(arguments.kv_type);
+    let kv = model::kv(arguments.on.kv_type);
     let options = SessionOptions { context: size, batch: arguments.batch.min(size), kv };
     let mut judged = Judged::new(&engine, &options)?;
     let mut compared = other.as_ref().map(|other| Judged::new(other, &options)).transpose()?;
@@ -126,7 +127,7 @@ pub fn perplexity(arguments: &PerplexityArguments) -> anyhow::Result<()> {
     let comparison = compared.map(|compared| {
         let differences: Vec<f64> =
             judged.window_nats.iter().zip(&compared.window_nats).map(|(own, other)| own - other).collect();
-        Comparison::of(&differences, compared.nats.mean().exp(), &arguments.bootstrap)
+        Comparison::of(&differences, compared.nats.mean().exp(), &arguments.on.bootstrap)
     });
     let report = Report {
         perplexity,
@@ -140,7 +141,7 @@ pub fn perplexity(arguments: &PerplexityArguments) -> anyhow::Result<()> {
         tokens_per_second: (done * size) as f64 / start.elapsed().as_secs_f64(),
         comparison,
     };
-    if arguments.json {
+    if arguments.on.json {
         let partial = done < windows.count;
         return envelope::print("ppl", &arguments.blob, arguments.against.as_deref(), partial, &report);
     }

@@ -35,7 +35,7 @@ def main() -> None:
     same("grouped linear", gradients(grouped, [rows, weights]), gradients(looped, [rows, weights]), 1e-5)
 
     experts = torch.rand(50, 4).topk(2, -1).indices
-    source, choice, place, sizes = operations.by_expert(experts, 4)
+    source, choice, place, sizes = operations.by_expert(experts, experts.flatten().bincount(minlength=4))
     assert sum(sizes) == len(source) and all(size % 64 == 0 for size in sizes)
     there_and_back = lambda r: operations.Permute.apply(
         operations.Permute.apply(r, source, place) * 3, place.flatten(), choice[:, None]

@@ -1,4 +1,4 @@
-"""Writes a trained network as a Hugging Face folder of the family qwen3_moe (or qwen3 for the dense twin), in bfloat16."""
+"""Writes a trained mixture as a Hugging Face folder of the family qwen3_moe, in bfloat16."""
 
 import json
 import shutil
@@ -29,23 +29,21 @@ def tensors(network: Network) -> dict[str, torch.Tensor]:
             attention + "o_proj.weight": layer.output,
         }
         block = layer.feed_forward
-        if network.shape.experts:
-            found[prefix + "mlp.gate.weight"] = block.gate
-            parts = [(f"experts.{expert}.", block.up[expert], block.down[expert]) for expert in range(network.shape.experts)]
-        else:
-            parts = [("", block.up, block.down)]
-        for name, up, down in parts:
+        found[prefix + "mlp.gate.weight"] = block.gate
+        for expert, (up, down) in enumerate(zip(block.up, block.down)):
             gate, value = up.chunk(2)
             found |= {
-                f"{prefix}mlp.{name}gate_proj.weight": gate,
-                f"{prefix}mlp.{name}up_proj.weight": value,
-                f"{prefix}mlp.{name}down_proj.weight": down,
+                f"{prefix}mlp.experts.{expert}.gate_proj.weight": gate,
+                f"{prefix}mlp.experts.{expert}.up_proj.weight": value,
+                f"{prefix}mlp.experts.{expert}.down_proj.weight": down,
             }
     return {name: tensor.detach().to("cpu", torch.bfloat16).contiguous() for name, tensor in found.items()}
 
 
 def configuration(shape: Shape) -> dict:
-    common = {
+    return {
+        "architectures": ["Qwen3MoeForCausalLM"],
+        "model_type": "qwen3_moe",
         "vocab_size": shape.vocabulary,
         "hidden_size": shape.hidden,
         "intermediate_size": shape.inner,
@@ -64,13 +62,6 @@ def configuration(shape: Shape) -> dict:
         "bos_token_id": 0,
         "eos_token_id": 0,
         "torch_dtype": "bfloat16",
-    }
-    if not shape.experts:
-        return {"architectures": ["Qwen3ForCausalLM"], "model_type": "qwen3", **common}
-    return {
-        "architectures": ["Qwen3MoeForCausalLM"],
-        "model_type": "qwen3_moe",
-        **common,
         "num_experts": shape.experts,
         "num_experts_per_tok": shape.chosen,
         "moe_intermediate_size": shape.inner,

@@ -58,7 +58,7 @@ class Experts(nn.Module):
         # Switch Transformer's loss, one when balanced, and ST-MoE's z-loss.
         self.balance = self.shape.experts * (counts / counts.sum() * share.mean(0)).sum()
         self.z = logits.logsumexp(-1).square().mean()
-        source, choice, place, rows = by_expert(experts, self.shape.experts)
+        source, choice, place, rows = by_expert(experts, counts)
         inner = swiglu(GroupedLinear.apply(Permute.apply(x, source, place), self.up, rows))
         outputs = GroupedLinear.apply(inner, self.down, rows)
         outputs = Permute.apply(outputs, place.flatten(), choice[:, None]).view(-1, chosen, x.shape[-1])

@@ -34,13 +34,12 @@ def take(rows: Tensor, source: Tensor) -> Tensor:
     return out.masked_fill_(absent[:, None], 0) if absent.any() else out
 
 
-def by_expert(experts: Tensor, count: int) -> tuple[Tensor, Tensor, Tensor, list[int]]:
-    """Sorts tokens by their experts [tokens, chosen]: (`source` the token of each row, `choice` which of all choices it
-    is, `place` [tokens, chosen] the row of each choice, rows an expert). Every expert's rows are filled up to a multiple
+def by_expert(experts: Tensor, counts: Tensor) -> tuple[Tensor, Tensor, Tensor, list[int]]:
+    """Sorts tokens by their experts [tokens, chosen], `counts` choices an expert: (`source` the token of each row,
+    `choice` which of all choices it is, `place` [tokens, chosen] the row of each choice, rows an expert). Every expert's rows are filled up to a multiple
     of 64 with -1: matrix products of ever new sizes would each be compiled anew by oneDNN."""
     flat = experts.flatten()
     order = flat.argsort(stable=True)
-    counts = flat.bincount(minlength=count)
     padded = (counts + 63) // 64 * 64
     shift = (padded.cumsum(0) - padded) - (counts.cumsum(0) - counts)
     rows = torch.arange(len(order), device=flat.device) + shift[flat[order]]

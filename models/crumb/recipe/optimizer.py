@@ -33,7 +33,7 @@ def orthogonalize(matrices: Tensor) -> Tensor:
 
 
 class Muon(torch.optim.Optimizer):
-    """Matrices [..., rows, columns]; a parameter `halves` stacks two matrices along its rows."""
+    """Matrices [..., rows, columns]; a parameter with `pieces` stacks as many matrices along its rows."""
 
     def __init__(self, parameters: list[Tensor]):
         super().__init__(parameters, {"lr": MUON_RATE})

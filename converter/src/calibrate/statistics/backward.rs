@@ -39,24 +39,21 @@ impl Run<'_> {
     pub fn backward(
         &mut self,
         boundaries: &Boundaries,
-        state: &mut State,
+        state: State,
         consumer: &mut dyn Consumer,
-    ) -> Result<(), CalibrateError> {
-        let index = state.layers_left - 1;
+    ) -> Result<State, CalibrateError> {
+        let State { mut tables, gradient, layers_left } = state;
+        let index = layers_left - 1;
         let weights = self.model.layer(index, DTYPE)?;
         let input = boundaries.get(index)?;
-        // Costs go to a copy, so that a stop in the middle leaves nothing half done.
-        let mut tables = state.tables.clone();
-        let output_gradient = state.gradient.clone();
 
-        let (met, middle) = self.feed_forward_half(index, &weights, &input, output_gradient)?;
+        let (met, middle) = self.feed_forward_half(index, &weights, &input, gradient)?;
         self.feed_forward_costs(index, &weights.feed_forward, &met, &mut tables, consumer)?;
         let attended = met.attended;
         self.attention_costs(index, &weights, &input, &attended, &middle, &mut tables)?;
         let gradient = self.attention_half(index, &weights, &input, middle)?;
         consumer.layer_done(index)?;
-        *state = State { tables, gradient, layers_left: index };
-        Ok(())
+        Ok(State { tables, gradient, layers_left: index })
     }
 
     /// Runs the layer again up to its output; gives what the feed-forward block met, and the gradient at its residual

@@ -166,7 +166,7 @@ impl Run<'_> {
             }
         };
         while state.layers_left > 0 {
-            self.backward(&boundaries, &mut state, consumer)?;
+            state = self.backward(&boundaries, state, consumer)?;
             self.save(state_path.as_deref(), &state)?;
         }
         self.embedding(&Rows::new(&state.gradient, self.hidden), &mut state.tables)?;
