@@ -1,10 +1,12 @@
 //! `hardtack bake`: a checkpoint into a blob, with progress.
 
-use anyhow::Context;
+mod calibrated;
+
+use anyhow::{Context, ensure};
 use hardtack_converter::{BakeError, BakeOptions, Precision};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::args::BakeArguments;
+use crate::args::{AllocationArgument, BakeArguments};
 use crate::interrupt;
 use crate::output::{note, show};
 use crate::size::show_bytes;
@@ -12,6 +14,13 @@ use crate::size::show_bytes;
 /// Bakes as the flags say.
 pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
     interrupt::catch()?;
+    if !arguments.calibration.texts.is_empty() {
+        return calibrated::bake(arguments);
+    }
+    ensure!(
+        arguments.calibration.allocation == AllocationArgument::Global,
+        "--allocation shares out what --calib measures: give a text with --calib"
+    );
     let options = BakeOptions {
         precision: arguments.budget.map_or(Precision::Uniform(arguments.bits), Precision::Budget),
         head: arguments.head_bits,
@@ -43,7 +52,7 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
         show_bytes(baked.file_bytes),
         baked.file_bytes,
         baked.family,
-        baked.encoding.name(),
+        baked.layers,
         baked.head.name()
     ))?;
     Ok(())
