@@ -237,21 +237,32 @@ fn within_target(
     };
     let blank = describe(blank, tables, options);
     let fixed = file_bytes(&uniform, &blank)?.saturating_sub(assigned_bytes(about.recipe, &uniform));
-    let too_small = |smallest: u64| BakeError::Floor { budget, smallest: smallest + fixed };
-    let mut left = budget.checked_sub(fixed).ok_or_else(|| too_small(0))?;
+    let mut left = budget.saturating_sub(fixed);
     loop {
-        let own = allocation(Target::Bytes(left)).map_err(|error| match error {
-            AllocateError::Budget { smallest, .. } => too_small(smallest),
-            error => error.into(),
-        })?;
+        let own = match allocation(Target::Bytes(left)) {
+            Err(AllocateError::Budget { smallest, .. }) => {
+                let own = allocation(Target::Bytes(smallest))?;
+                let smallest = file_bytes(&own.assignment, &describe(own.clone(), tables, options))?;
+                return Err(BakeError::Floor { budget, smallest });
+            }
+            own => own?,
+        };
         let allocated = describe(own.clone(), tables, options);
         let bytes = file_bytes(&own.assignment, &allocated)?;
-        match bytes.checked_sub(budget).filter(|excess| *excess > 0) {
-            None => return Ok((own.assignment, allocated)),
-            // Padding depends on the sizes of sections: a little less, and again.
-            Some(excess) => left = left.checked_sub(excess).ok_or_else(|| too_small(0))?,
+        if bytes <= budget {
+            return Ok((own.assignment, allocated));
         }
+        // Padding depends on the sizes of sections: a little less, and again.
+        left = match left.checked_sub(bytes - budget) {
+            Some(less) => less,
+            None => return Err(BakeError::Floor { budget, smallest: bytes }),
+        };
     }
+}
+
+/// Figures that a blob says about itself, short enough to come back to the bit from any reader of JSON.
+fn rounded(figure: f64) -> f64 {
+    (figure * 1e9).round() / 1e9
 }
 
 fn describe(allocation: Allocation, tables: &Tables, options: &CalibrateOptions<'_>) -> Allocated {
@@ -266,8 +277,8 @@ fn describe(allocation: Allocation, tables: &Tables, options: &CalibrateOptions<
             Target::ExpertBits(bits) => format!("{bits} bits per expert"),
         },
         expert_bits: allocation.assignment.expert_bits(),
-        cost: allocation.cost,
-        bound: allocation.bound,
+        cost: rounded(allocation.cost),
+        bound: rounded(allocation.bound),
         tokens: tables.header.domains.iter().map(|own| own.tokens).collect(),
         expert_tokens: layers
             .map(|(layer, own)| (0..own.experts as usize).map(|expert| tokens_of(layer, expert)).collect())
@@ -292,9 +303,9 @@ impl Verdict<'_> {
         let held_out = |own: Judged| HeldOut {
             domain: own.domain,
             tokens: own.tokens,
-            exact: own.exact,
-            baked: own.changed,
-            divergence: own.divergence,
+            exact: rounded(own.exact),
+            baked: rounded(own.changed),
+            divergence: rounded(own.divergence),
         };
         Ok(judged.into_iter().map(held_out).collect())
     }
