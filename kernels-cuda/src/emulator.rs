@@ -55,8 +55,7 @@ impl Emulator {
         let ended = |source| CudaError::Emulation { path: program.clone(), source };
         let word = if order == Order::Backwards { "backwards" } else { "forwards" };
         let mut command = Command::new(&program);
-        let mut child =
-            command.arg(word).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(ended)?;
+        let mut child = command.arg(word).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(ended)?;
         let (Some(to), Some(from)) = (child.stdin.take(), child.stdout.take()) else {
             unreachable!("both are pipes");
         };
@@ -147,8 +146,10 @@ impl Drop for Emulator {
     }
 }
 
-/// Builds the program under a name that its sources and flags decide.
+/// Builds the program under a name that its sources and flags decide, one thread at a time.
 fn build(folder: &Path, tensor_cores: bool) -> Result<PathBuf, CudaError> {
+    static BUILDING: Mutex<()> = Mutex::new(());
+    let _alone = BUILDING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let failed = |error: io::Error| CudaError::EmulationBuild { reason: error.to_string() };
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
     let entries: String = Kernel::ALL.iter().map(|kernel| format!(" X({})", kernel.name())).collect();

@@ -55,7 +55,10 @@ impl fmt::Display for CudaError {
                 write!(to, "the device has no room for {asked} bytes of {what}: {free} bytes are free")
             }
             Self::Unsupported { layer, what, found, max } => {
-                write!(to, "the CUDA kernels cannot run this network: layer {layer}: {what}: {found} bytes, at most {max}")
+                write!(
+                    to,
+                    "the CUDA kernels cannot run this network: layer {layer}: {what}: {found} bytes, at most {max}"
+                )
             }
             Self::NoCompiler { compiler, source } => {
                 write!(to, "the emulation needs a C++ compiler, and {compiler} cannot be started: {source}")

@@ -62,7 +62,8 @@ impl<D: Device> Model<D> {
         model.add_tables()?;
         if let Some(tensor) = &network.rope_frequencies {
             let floats = blob.tensor_bytes(tensor).chunks_exact(4);
-            model.frequencies = floats.map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect();
+            model.frequencies =
+                floats.map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect();
         }
         Ok(model)
     }

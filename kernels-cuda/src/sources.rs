@@ -33,7 +33,8 @@ pub fn program() -> String {
     for (name, text) in HEADERS.iter().chain(&KERNELS) {
         program.push_str(&format!("#line 1 \"{name}\"\n"));
         for line in text.lines() {
-            let own = line.starts_with("#include \"") && !line.contains("emulate.h") || line.starts_with("#pragma once");
+            let own =
+                line.starts_with("#include \"") && !line.contains("emulate.h") || line.starts_with("#pragma once");
             program.push_str(if own { "" } else { line });
             program.push('\n');
         }

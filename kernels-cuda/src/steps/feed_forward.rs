@@ -32,8 +32,7 @@ impl<D: Device> Steps<'_, D> {
                 self.shared_weight(None);
                 let choices = buffers.shared_choices;
                 let table = tables.experts;
-                let block =
-                    Experts { table, choices, count: 1, chosen: 1, inner, activation, before: None, out: None };
+                let block = Experts { table, choices, count: 1, chosen: 1, inner, activation, before: None, out: None };
                 return self.experts(&block);
             }
             (FeedForwardKind::Experts(_), FeedForwardTensors::Dense(_)) => unreachable!("bound from the same spec"),

@@ -218,11 +218,7 @@ fn multiply<D: Device>(model: &Model<D>, jobs: &[Job<'_>], inputs: InputSlots, r
 }
 
 fn input_params(inputs: InputSlots) -> Params {
-    Params::new()
-        .optional(inputs.floats)
-        .optional(inputs.codes)
-        .optional(inputs.scales)
-        .optional(inputs.sums)
+    Params::new().optional(inputs.floats).optional(inputs.codes).optional(inputs.scales).optional(inputs.sums)
 }
 
 /// Warps that share a panel: as many as its columns keep busy.

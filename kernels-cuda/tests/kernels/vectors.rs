@@ -14,7 +14,10 @@ fn quantize_is_scalars() {
             let mut random = Random(columns as u64);
             let mut floats = random.floats(3 * columns);
             // One row of zeros and numbers near it, and a group whose halves are ties: the largest is 127.
-            floats[columns..2 * columns].iter_mut().enumerate().for_each(|(at, x)| *x *= if at % 2 == 0 { 0.0 } else { 1e-33 });
+            floats[columns..2 * columns]
+                .iter_mut()
+                .enumerate()
+                .for_each(|(at, x)| *x *= if at % 2 == 0 { 0.0 } else { 1e-33 });
             let ties = [-127.0, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 126.5, 63.49999, 5e-39, -0.0];
             floats.iter_mut().zip(ties).for_each(|(x, tie)| *x = tie);
             let inputs = device.inputs_room(3, columns).with_floats(device.floats(&floats));

@@ -1,0 +1,153 @@
+//! Every family through the CUDA kernels: the whole decode step and prompts, run by the emulation, against the logits that
+//! `transformers` gives.
+
+mod common;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use common::reference::{largest_difference, references};
+use common::{FAMILIES, bake_at, fixtures};
+use hardtack::format::Encoding;
+use hardtack::{Engine, KvPrecision, Options, SessionOptions};
+use hardtack_kernels_cuda::emulator::Order;
+use hardtack_kernels_cuda::{CudaError, Emulator, KvElement, Model, Session};
+
+/// Largest difference from the reference that a logit may have.
+const TOLERANCE: f32 = 1e-3;
+/// Tokens that can be kept.
+const CONTEXT: usize = 128;
+
+/// A device with or without tensor cores, or nothing, loudly, where no C++ compiler is at hand.
+fn device(tensor_cores: bool) -> Option<Emulator> {
+    match Emulator::start(Path::new(env!("CARGO_TARGET_TMPDIR")), tensor_cores, Order::Forwards) {
+        Ok(device) => Some(device),
+        Err(CudaError::NoCompiler { compiler, .. }) => {
+            common::skipped(Path::new(&compiler), "no network is run by the CUDA kernels");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn open(blob: &Path) -> Engine {
+    Engine::open(blob, &Options { threads: 1, ..Options::default() }).unwrap()
+}
+
+fn session(engine: &Engine, device: Emulator, kv: KvElement) -> Session<Emulator> {
+    let model = Model::new(device, &engine.blob(), engine.network()).unwrap();
+    Session::new(Arc::new(model), CONTEXT, 32, kv).unwrap()
+}
+
+/// Runs a prompt from the beginning in pieces of one size and gives all logits.
+fn logits_in_pieces(session: &mut Session<Emulator>, prompt: &[u32], size: usize) -> Vec<f32> {
+    let vocabulary = session.model().network().spec.vocabulary as usize;
+    let (mut all, mut row, mut position) = (Vec::new(), vec![0.0; vocabulary], 0);
+    for piece in prompt.chunks(size) {
+        session.pass(position, piece).unwrap();
+        for index in 0..piece.len() {
+            if piece.len() > 1 {
+                session.make_logits(index).unwrap();
+            }
+            session.read_logits(&mut row).unwrap();
+            all.extend_from_slice(&row);
+        }
+        position += piece.len();
+    }
+    all
+}
+
+/// The likeliest tokens behind a prompt, chosen on the device and fed from there.
+fn greedy(session: &mut Session<Emulator>, prompt: &[u32], count: usize) -> Vec<u32> {
+    let mut position = 0;
+    for piece in prompt.chunks(session.sizes().batch) {
+        session.pass(position, piece).unwrap();
+        position += piece.len();
+        if piece.len() > 1 {
+            session.make_logits(piece.len() - 1).unwrap();
+        }
+    }
+    let mut tokens = vec![session.likeliest().unwrap()];
+    while tokens.len() < count {
+        tokens.push(session.follow(position).unwrap());
+        position += 1;
+    }
+    tokens
+}
+
+fn check_family(family: &str) {
+    let (Some(fixtures), Some(device)) = (fixtures(), device(true)) else { return };
+    let folder = fixtures.join(family);
+    let scratch = tempfile::tempdir().unwrap();
+    let blob = scratch.path().join("model.tack");
+    bake_at(&folder, &blob, Encoding::F32);
+    let engine = open(&blob);
+    let mut session = session(&engine, device, KvElement::F32);
+    for (index, reference) in references(&folder).iter().enumerate() {
+        let whole = logits_in_pieces(&mut session, &reference.prompt, 32);
+        let error = largest_difference(&whole, &reference.logits);
+        assert!(error <= TOLERANCE, "{family}, prompt {index}: logits differ by {error}");
+        if index == 0 {
+            for size in [1, 7] {
+                let error = largest_difference(&logits_in_pieces(&mut session, &reference.prompt, size), &whole);
+                assert!(error == 0.0, "{family}, pieces of {size}: {error}");
+            }
+        }
+        let tokens = greedy(&mut session, &reference.prompt, reference.greedy.len());
+        assert_eq!(tokens, reference.greedy, "{family}, prompt {index}");
+    }
+}
+
+/// A blob of codes, and keys and values in half floats, beside the CPU: what differs is only how floats are summed.
+#[test]
+fn codes_are_the_cpus() {
+    let Some(fixtures) = fixtures() else { return };
+    for (family, encoding, tensor_cores) in
+        [("qwen3_moe", Encoding::Q4, true), ("deepseek_v2", Encoding::Q5, false), ("gpt_oss", Encoding::Q3, true)]
+    {
+        let Some(device) = device(tensor_cores) else { return };
+        let scratch = tempfile::tempdir().unwrap();
+        let blob = scratch.path().join("model.tack");
+        bake_at(&fixtures.join(family), &blob, encoding);
+        let engine = open(&blob);
+        let mut session = session(&engine, device, KvElement::F16);
+        let options = SessionOptions { context: CONTEXT, batch: 32, kv: KvPrecision::F16 };
+        let mut cpu = engine.session(&options).unwrap();
+        let prompt = &references(&fixtures.join(family))[0].prompt;
+        let mut expected = Vec::new();
+        cpu.feed_each(prompt, |_, logits| expected.extend_from_slice(logits)).unwrap();
+        let found = logits_in_pieces(&mut session, prompt, 32);
+        let error = largest_difference(&found, &expected);
+        let size = expected.iter().fold(0.0f32, |size, logit| size.max(logit.abs()));
+        // A sum that is off by its last bit can round an activation's code the other way, here and there.
+        assert!(error <= size * 0.02, "{family}: logits up to {size} differ by {error}");
+        let again = largest_difference(&logits_in_pieces(&mut session, prompt, 1), &found);
+        assert!(again == 0.0, "{family}: token by token {again}");
+    }
+}
+
+/// One test for each family, so that one that fails does not hide the others.
+macro_rules! families {
+    // `llama "llama";` becomes `#[test] fn llama() { check_family("llama") }`.
+    ($($name:ident $family:literal;)*) => {
+        $(#[test] fn $name() { check_family($family); })*
+
+        #[test]
+        fn no_family_is_left_out() {
+            assert_eq!([$($family),*], FAMILIES);
+        }
+    };
+}
+
+families! {
+    llama "llama";
+    llama_rope3 "llama-rope3";
+    qwen3 "qwen3";
+    mixtral "mixtral";
+    olmoe "olmoe";
+    qwen2_moe "qwen2_moe";
+    qwen3_moe "qwen3_moe";
+    granitemoe "granitemoe";
+    deepseek_v2 "deepseek_v2";
+    gpt_oss "gpt_oss";
+}
