@@ -1,5 +1,5 @@
-//! Every family through the CUDA kernels: the whole decode step and prompts, run by the emulation, against the logits that
-//! `transformers` gives.
+//! Every family through the CUDA kernels: the whole decode step and prompts, against the logits that `transformers` gives. The
+//! emulation runs them, and with the feature `cuda` a GPU too.
 
 mod common;
 
@@ -10,8 +10,9 @@ use common::reference::{largest_difference, references};
 use common::{FAMILIES, bake_at, fixtures};
 use hardtack::format::Encoding;
 use hardtack::{Engine, KvPrecision, Options, SessionOptions};
+use hardtack_kernels_cuda::device::HostBytes;
 use hardtack_kernels_cuda::emulator::Order;
-use hardtack_kernels_cuda::{CudaError, Emulator, KvElement, Model, Session};
+use hardtack_kernels_cuda::{CudaError, Device, Emulator, KvElement, Model, Session};
 
 /// Largest difference from the reference that a logit may have.
 const TOLERANCE: f32 = 1e-3;
@@ -34,13 +35,14 @@ fn open(blob: &Path) -> Engine {
     Engine::open(blob, &Options { threads: 1, ..Options::default() }).unwrap()
 }
 
-fn session(engine: &Engine, device: Emulator, kv: KvElement) -> Session<Emulator> {
-    let model = Model::new(device, &engine.blob(), engine.network()).unwrap();
+fn session<D: Device>(engine: &Engine, device: D, kv: KvElement) -> Session<D> {
+    let file: HostBytes = Arc::new(std::fs::read(engine.path()).unwrap());
+    let model = Model::new(device, &file).unwrap();
     Session::new(Arc::new(model), CONTEXT, 32, kv).unwrap()
 }
 
 /// Runs a prompt from the beginning in pieces of one size and gives all logits.
-fn logits_in_pieces(session: &mut Session<Emulator>, prompt: &[u32], size: usize) -> Vec<f32> {
+fn logits_in_pieces<D: Device>(session: &mut Session<D>, prompt: &[u32], size: usize) -> Vec<f32> {
     let vocabulary = session.model().network().spec.vocabulary as usize;
     let (mut all, mut row, mut position) = (Vec::new(), vec![0.0; vocabulary], 0);
     for piece in prompt.chunks(size) {
@@ -58,7 +60,7 @@ fn logits_in_pieces(session: &mut Session<Emulator>, prompt: &[u32], size: usize
 }
 
 /// The likeliest tokens behind a prompt, chosen on the device and fed from there.
-fn greedy(session: &mut Session<Emulator>, prompt: &[u32], count: usize) -> Vec<u32> {
+fn greedy<D: Device>(session: &mut Session<D>, prompt: &[u32], count: usize) -> Vec<u32> {
     let mut position = 0;
     for piece in prompt.chunks(session.sizes().batch) {
         session.pass(position, piece).unwrap();
@@ -75,15 +77,33 @@ fn greedy(session: &mut Session<Emulator>, prompt: &[u32], count: usize) -> Vec<
     tokens
 }
 
+/// A GPU, or nothing, loudly.
+#[cfg(feature = "cuda")]
+fn gpu() -> Option<hardtack_kernels_cuda::driver::Driver> {
+    let opened = hardtack_kernels_cuda::driver::Driver::open(0, Some(Path::new(env!("CARGO_TARGET_TMPDIR"))));
+    opened.map_err(|error| common::skipped(Path::new("a GPU"), &error.to_string())).ok()
+}
+
 fn check_family(family: &str) {
-    let (Some(fixtures), Some(device)) = (fixtures(), device(true)) else { return };
+    let Some(fixtures) = fixtures() else { return };
     let folder = fixtures.join(family);
+    if let Some(device) = device(true) {
+        check(&folder, family, device);
+    }
+    #[cfg(feature = "cuda")]
+    if let Some(device) = gpu() {
+        check(&folder, family, device);
+    }
+}
+
+/// Holds a device to a checkpoint's reference, whatever the pieces that a prompt comes in.
+fn check<D: Device>(folder: &Path, family: &str, device: D) {
     let scratch = tempfile::tempdir().unwrap();
     let blob = scratch.path().join("model.tack");
-    bake_at(&folder, &blob, Encoding::F32);
+    bake_at(folder, &blob, Encoding::F32);
     let engine = open(&blob);
     let mut session = session(&engine, device, KvElement::F32);
-    for (index, reference) in references(&folder).iter().enumerate() {
+    for (index, reference) in references(folder).iter().enumerate() {
         let whole = logits_in_pieces(&mut session, &reference.prompt, 32);
         let error = largest_difference(&whole, &reference.logits);
         assert!(error <= TOLERANCE, "{family}, prompt {index}: logits differ by {error}");

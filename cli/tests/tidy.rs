@@ -13,7 +13,7 @@ const IMPORTS: [(&str, &[&str]); 10] = [
     ("kernels", &["half", "hardtack-format", "wide"]),
     ("kernels-avx", &["half", "hardtack-format", "hardtack-kernels"]),
     ("kernels-neon", &["half", "hardtack-format", "hardtack-kernels"]),
-    ("kernels-cuda", &["hardtack-format", "hardtack-kernels"]),
+    ("kernels-cuda", &["cudarc", "hardtack-format", "hardtack-kernels"]),
     (
         "runtime",
         &[
@@ -79,7 +79,8 @@ const IMPORTS: [(&str, &[&str]); 10] = [
 ];
 
 /// Folders whose files may contain `unsafe`.
-const UNSAFE_ROOMS: [&str; 3] = ["kernels-avx/src/", "kernels-neon/src/", "runtime/src/os/"];
+const UNSAFE_ROOMS: [&str; 4] =
+    ["kernels-avx/src/", "kernels-cuda/src/driver/", "kernels-neon/src/", "runtime/src/os/"];
 
 /// Folders that are not the project's own writing.
 const SKIPPED: [&str; 4] = ["target", ".git", "cache", "data"];

@@ -1,7 +1,12 @@
 //! What a device does: keeps memory, moves bytes, runs kernels.
 
+use std::sync::Arc;
+
 use crate::error::CudaError;
 use crate::kernel::Kernel;
+
+/// Bytes of the host that a device may go on reading: a mapped file, or memory.
+pub type HostBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
 /// A place in a device's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -78,6 +83,12 @@ pub trait Device: Send + Sync {
 
     /// Gives memory back.
     fn free(&self, address: Address);
+
+    /// Where the device sees these bytes of the host, if it reads the host's memory. They stay there as long as the device.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn share(&self, bytes: &HostBytes) -> Result<Option<Address>, CudaError>;
 
     /// Copies bytes to the device.
     ///

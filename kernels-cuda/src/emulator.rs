@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
 
-use crate::device::{Address, Device, Launch};
+use crate::device::{Address, Device, HostBytes, Launch};
 use crate::error::CudaError;
 use crate::kernel::Kernel;
 use crate::sources;
@@ -98,6 +98,11 @@ impl Device for Emulator {
 
     /// All memory goes with the process.
     fn free(&self, _: Address) {}
+
+    /// It is another process.
+    fn share(&self, _: &HostBytes) -> Result<Option<Address>, CudaError> {
+        Ok(None)
+    }
 
     fn write(&self, to: Address, bytes: &[u8]) -> Result<(), CudaError> {
         let pipes = &mut *self.pipes();

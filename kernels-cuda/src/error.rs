@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use hardtack_format::FormatError;
+
 /// Something went wrong on a device.
 #[derive(Debug)]
 #[non_exhaustive]
@@ -26,6 +28,26 @@ pub enum CudaError {
         found: u64,
         /// How large it may be.
         max: u64,
+    },
+    /// The blob is none.
+    Blob(FormatError),
+    /// There is no driver.
+    NoDriver,
+    /// The kernels are not compiled yet, and there is no compiler for them.
+    NoKernelCompiler,
+    /// The kernels cannot be compiled.
+    Compile {
+        /// The device's architecture, such as 87.
+        architecture: u32,
+        /// What the compiler says.
+        log: String,
+    },
+    /// The driver fails.
+    Driver {
+        /// What it was asked to do.
+        call: &'static str,
+        /// What it says.
+        reason: String,
     },
     /// There is no C++ compiler to build the emulation with.
     NoCompiler {
@@ -60,6 +82,15 @@ impl fmt::Display for CudaError {
                     "the CUDA kernels cannot run this network: layer {layer}: {what}: {found} bytes, at most {max}"
                 )
             }
+            Self::Blob(error) => error.fmt(to),
+            Self::NoDriver => to.write_str("there is no NVIDIA driver on this system (libcuda)"),
+            Self::NoKernelCompiler => {
+                to.write_str("the CUDA kernels are not compiled yet, and there is no compiler for them (libnvrtc)")
+            }
+            Self::Compile { architecture, log } => {
+                write!(to, "the CUDA kernels cannot be compiled for sm_{architecture}: {log}")
+            }
+            Self::Driver { call, reason } => write!(to, "the NVIDIA driver fails in {call}: {reason}"),
             Self::NoCompiler { compiler, source } => {
                 write!(to, "the emulation needs a C++ compiler, and {compiler} cannot be started: {source}")
             }

@@ -8,6 +8,9 @@
 compile_error!("weights are read where they lie, and the format is little-endian");
 
 pub mod device;
+#[cfg(feature = "driver")]
+#[allow(unsafe_code, reason = "the driver's room")]
+pub mod driver;
 pub mod emulator;
 mod error;
 pub mod kernel;

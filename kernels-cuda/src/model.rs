@@ -5,7 +5,7 @@ use hardtack_format::network::{BlockTensors, FeedForwardTensors};
 use hardtack_format::records::SectionRecord;
 use hardtack_format::{Blob, Network, TensorRef};
 
-use crate::device::{Address, Device};
+use crate::device::{Address, Device, HostBytes};
 use crate::error::CudaError;
 use crate::params::Params;
 
@@ -22,6 +22,7 @@ pub struct Model<D: Device> {
     pub(crate) frequencies: Vec<f32>,
     pieces: Vec<Piece>,
     tables: Vec<Tables>,
+    owned: Vec<Address>,
 }
 
 /// Consecutive bytes of the file, and where they are.
@@ -42,29 +43,25 @@ pub struct Tables {
 }
 
 impl<D: Device> Model<D> {
-    /// Copies all weights of a bound network to the device.
+    /// Puts all weights of a blob where the device reads them: in place where it shares the host's memory, or else copied.
     ///
     /// # Errors
-    /// The device has no such room, or fails.
-    pub fn new(device: D, blob: &Blob<'_>, network: &Network) -> Result<Self, CudaError> {
-        let mut model =
-            Self { device, network: network.clone(), frequencies: Vec::new(), pieces: Vec::new(), tables: Vec::new() };
-        let mut waiting: Vec<SectionRecord> = Vec::new();
-        for section in blob.sections().filter(|section| section.tensor_count > 0) {
-            let full = waiting.first().is_some_and(|first| section.offset + section.bytes - first.offset > PIECE_BYTES);
-            if full {
-                model.copy(blob, &waiting)?;
-                waiting.clear();
-            }
-            waiting.push(section);
-        }
-        model.copy(blob, &waiting)?;
-        model.add_tables()?;
+    /// The file is no valid blob, or the device has no such room, or fails.
+    pub fn new(device: D, file: &HostBytes) -> Result<Self, CudaError> {
+        let blob = Blob::open((**file).as_ref()).map_err(CudaError::Blob)?;
+        let network = Network::bind(&blob).map_err(CudaError::Blob)?;
+        let mut frequencies = Vec::new();
         if let Some(tensor) = &network.rope_frequencies {
             let floats = blob.tensor_bytes(tensor).chunks_exact(4);
-            model.frequencies =
-                floats.map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])).collect();
+            frequencies.extend(floats.map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])));
         }
+        let mut model =
+            Self { device, network, frequencies, pieces: Vec::new(), tables: Vec::new(), owned: Vec::new() };
+        match model.device.share(file)? {
+            Some(address) => model.pieces.push(Piece { start: 0, end: blob.header().file_bytes, address }),
+            None => model.copy_all(&blob)?,
+        }
+        model.add_tables()?;
         Ok(model)
     }
 
@@ -78,6 +75,20 @@ impl<D: Device> Model<D> {
         &self.network
     }
 
+    /// Copies every section with tensors.
+    fn copy_all(&mut self, blob: &Blob<'_>) -> Result<(), CudaError> {
+        let mut waiting: Vec<SectionRecord> = Vec::new();
+        for section in blob.sections().filter(|section| section.tensor_count > 0) {
+            let full = waiting.first().is_some_and(|first| section.offset + section.bytes - first.offset > PIECE_BYTES);
+            if full {
+                self.copy(blob, &waiting)?;
+                waiting.clear();
+            }
+            waiting.push(section);
+        }
+        self.copy(blob, &waiting)
+    }
+
     /// Bytes of the device that the weights take.
     pub fn weights_bytes(&self) -> u64 {
         self.pieces.iter().map(|piece| piece.end - piece.start).sum()
@@ -87,6 +98,7 @@ impl<D: Device> Model<D> {
         let (Some(first), Some(last)) = (sections.first(), sections.last()) else { return Ok(()) };
         let (start, end) = (first.offset, last.offset + last.bytes);
         let address = self.device.allocate("weights", end - start)?;
+        self.owned.push(address);
         self.pieces.push(Piece { start, end, address });
         for section in sections {
             self.device.write(address.plus(section.offset - start), blob.section_bytes(section))?;
@@ -107,7 +119,7 @@ impl<D: Device> Model<D> {
         Ok(())
     }
 
-    fn add_table(&self, blocks: &[BlockTensors]) -> Result<Address, CudaError> {
+    fn add_table(&mut self, blocks: &[BlockTensors]) -> Result<Address, CudaError> {
         let mut table = Params::new();
         for block in blocks {
             table = table
@@ -120,6 +132,7 @@ impl<D: Device> Model<D> {
         }
         let bytes = table.into_bytes();
         let address = self.device.allocate("the table of experts", bytes.len() as u64)?;
+        self.owned.push(address);
         self.device.write(address, &bytes)?;
         Ok(address)
     }
@@ -145,5 +158,11 @@ impl<D: Device> Model<D> {
     pub(crate) fn matrix(&self, tensor: &TensorRef) -> Params {
         assert_ne!(tensor.encoding, Encoding::Plain, "a matrix");
         Params::new().address(self.address(tensor)).u32(u32::from(tensor.encoding as u16)).u32(0)
+    }
+}
+
+impl<D: Device> Drop for Model<D> {
+    fn drop(&mut self) {
+        self.owned.iter().for_each(|address| self.device.free(*address));
     }
 }

@@ -3,7 +3,7 @@
 use half::f16;
 use hardtack_kernels_cuda::{Address, Kernel, Params};
 
-use super::emulation::{Emulated, Inputs, on_devices, quantize};
+use super::devices::{Inputs, OnDevice, on_devices, quantize};
 use super::numbers::{Random, assert_close, assert_same};
 
 const SPAN: usize = 256;
@@ -143,7 +143,7 @@ impl Memory {
 }
 
 /// Runs the kernel over all tokens, in one or span by span, and gives the joined result with its codes' place.
-fn run(device: &Emulated, case: &Case, memory: &Memory, in_one: bool) -> Inputs {
+fn run(device: &OnDevice, case: &Case, memory: &Memory, in_one: bool) -> Inputs {
     let upload = |values: &[f32]| match (values.is_empty(), case.half) {
         (true, _) => None,
         (false, true) => {
@@ -191,7 +191,7 @@ fn run(device: &Emulated, case: &Case, memory: &Memory, in_one: bool) -> Inputs 
 }
 
 fn combine(
-    device: &Emulated,
+    device: &OnDevice,
     case: &Case,
     [states, parts, position]: [Address; 3],
     sinks: Option<Address>,

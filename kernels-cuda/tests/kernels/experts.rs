@@ -4,7 +4,7 @@ use hardtack_format::Encoding;
 use hardtack_kernels::scalar;
 use hardtack_kernels_cuda::{Address, Kernel, Params};
 
-use super::emulation::{Emulated, Inputs, on_devices};
+use super::devices::{Inputs, OnDevice, on_devices};
 use super::numbers::{Matrix, Random, assert_close, assert_same};
 
 const HIDDEN: usize = 96;
@@ -83,7 +83,7 @@ struct Uploaded {
 }
 
 impl Uploaded {
-    fn new(device: &Emulated, mixture: &Mixture) -> Self {
+    fn new(device: &OnDevice, mixture: &Mixture) -> Self {
         let mut table = Params::new();
         for expert in &mixture.experts {
             for matrix in [&expert.gated, &expert.up, &expert.down] {
@@ -102,12 +102,12 @@ impl Uploaded {
     }
 }
 
-fn upload_choices(device: &Emulated, choices: &[(usize, f32)]) -> Address {
+fn upload_choices(device: &OnDevice, choices: &[(usize, f32)]) -> Address {
     device.numbers(&choices.iter().flat_map(|(expert, weight)| [*expert as u32, weight.to_bits()]).collect::<Vec<_>>())
 }
 
 /// All tokens by the kernels of single tokens: activated rows, and the residual stream that began with ones.
-fn by_token(device: &Emulated, mixture: &Mixture, uploaded: &Uploaded) -> (Inputs, Vec<f32>) {
+fn by_token(device: &OnDevice, mixture: &Mixture, uploaded: &Uploaded) -> (Inputs, Vec<f32>) {
     let choices = upload_choices(device, &mixture.choices);
     let activated = device.inputs_room(TOKENS * CHOSEN, INNER);
     let params = Params::new()
@@ -140,7 +140,7 @@ fn by_token(device: &Emulated, mixture: &Mixture, uploaded: &Uploaded) -> (Input
 }
 
 /// The same by the kernels of prompts.
-fn by_prompt(device: &Emulated, mixture: &Mixture, uploaded: &Uploaded) -> (Inputs, Vec<f32>) {
+fn by_prompt(device: &OnDevice, mixture: &Mixture, uploaded: &Uploaded) -> (Inputs, Vec<f32>) {
     let choices = upload_choices(device, &mixture.choices);
     let tokens = device.numbers(&[TOKENS as u32]);
     let (starts, rows) = (device.room((EXPERTS + 1) * 4), device.room(TOKENS * CHOSEN * 4));

@@ -3,7 +3,7 @@
 use hardtack_kernels::math::{exp, sigmoid};
 use hardtack_kernels_cuda::{Kernel, Params};
 
-use super::emulation::on_devices;
+use super::devices::on_devices;
 use super::numbers::{Random, assert_close};
 
 /// What the CPU's gate does (`runtime/src/forward/gate.rs`): experts and the bits of their weights.

@@ -1,7 +1,7 @@
-//! Every kernel, from its own source and run by the emulation, against the scalar truth.
+//! Every kernel, from its own source, against the scalar truth: run by the emulation, and with the feature `driver` on a GPU.
 
 mod attention;
-mod emulation;
+mod devices;
 mod experts;
 mod gate;
 mod multiply;

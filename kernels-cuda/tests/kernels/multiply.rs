@@ -3,7 +3,7 @@
 use hardtack_format::Encoding;
 use hardtack_kernels_cuda::{Address, Kernel, Params};
 
-use super::emulation::{Emulated, Inputs, on_devices};
+use super::devices::{Inputs, OnDevice, on_devices};
 use super::numbers::{Matrix, Random, assert_close, assert_same};
 
 /// Columns around the sizes of groups, of a warp's share and of a block's.
@@ -22,7 +22,7 @@ fn matrix_params(panels: Address, matrix: &Matrix) -> Params {
     Params::new().address(panels).u32(u32::from(matrix.encoding as u16)).u32(0)
 }
 
-fn multiply(device: &Emulated, jobs: &[(&Matrix, u32, Target)], inputs: &Inputs, rows: usize, team_warps: usize) {
+fn multiply(device: &OnDevice, jobs: &[(&Matrix, u32, Target)], inputs: &Inputs, rows: usize, team_warps: usize) {
     let columns = jobs[0].0.columns;
     let (mut params, mut panels) = (Params::new(), 0);
     for index in 0..3 {
@@ -50,7 +50,7 @@ fn multiply(device: &Emulated, jobs: &[(&Matrix, u32, Target)], inputs: &Inputs,
     device.run(Kernel::Multiply, [panels.div_ceil(8 / team_warps), rows, 1], 0, params);
 }
 
-fn multiply_prompt(device: &Emulated, matrix: &Matrix, inputs: &Inputs, tokens: usize, target: Target) {
+fn multiply_prompt(device: &OnDevice, matrix: &Matrix, inputs: &Inputs, tokens: usize, target: Target) {
     let params = Params::new()
         .inner(matrix_params(device.bytes(&matrix.bytes), matrix))
         .optional(target.bias)

@@ -5,7 +5,7 @@ use hardtack_format::Encoding;
 use hardtack_kernels::pack::{pack_floats, pack_tile};
 use hardtack_kernels::{Activations, scalar};
 
-use super::emulation::quantize;
+use super::devices::quantize;
 
 /// Splitmix64 (Steele, Lea and Flood, 2014).
 pub struct Random(pub u64);

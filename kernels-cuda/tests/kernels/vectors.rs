@@ -4,7 +4,7 @@ use hardtack_format::Encoding;
 use hardtack_kernels::pack::unpack_row;
 use hardtack_kernels_cuda::{Kernel, Params};
 
-use super::emulation::{on_devices, quantize};
+use super::devices::{on_devices, quantize};
 use super::numbers::{Matrix, Random, assert_close, assert_same};
 
 #[test]

@@ -1,4 +1,4 @@
-//! Emulated devices for the tests, and buffers on them.
+//! Devices for the tests, and buffers on them.
 
 use std::io::Write;
 use std::path::Path;
@@ -6,28 +6,54 @@ use std::path::Path;
 use hardtack_kernels::activations::groups;
 use hardtack_kernels::{ActivationsMut, scalar};
 use hardtack_kernels_cuda::device::Extent;
+#[cfg(feature = "driver")]
+use hardtack_kernels_cuda::driver::Driver;
 use hardtack_kernels_cuda::emulator::Order;
 use hardtack_kernels_cuda::{Address, CudaError, Device, Emulator, Kernel, Launch, Params};
 
-/// Runs a test on a device with tensor cores and on one without, whose blocks run their last thread first. Without a C++
-/// compiler nothing is tested, and that is said past the test runner, which keeps to itself what a passing test prints.
-pub fn on_devices(mut test: impl FnMut(&Emulated)) {
+/// Runs a test on an emulated device with tensor cores and on one without, whose blocks run their last thread first, and on
+/// a GPU. What is not at hand is said past the test runner, which keeps to itself what a passing test prints.
+pub fn on_devices(mut test: impl FnMut(&OnDevice)) {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     for (tensor_cores, order) in [(true, Order::Forwards), (false, Order::Backwards)] {
         match Emulator::start(folder, tensor_cores, order) {
-            Ok(device) => test(&Emulated { device }),
+            Ok(device) => test(&OnDevice { device: Target::Emulated(device) }),
             Err(error @ CudaError::NoCompiler { .. }) => {
-                let _ = std::io::stderr().write_all(format!("SKIPPED: {error}: no kernel is tested\n").as_bytes());
-                return;
+                let _ = std::io::stderr().write_all(format!("SKIPPED: {error}: nothing is emulated\n").as_bytes());
+                break;
             }
             Err(error) => panic!("{error}"),
         }
     }
+    #[cfg(feature = "driver")]
+    match Driver::open(0, Some(folder)) {
+        Ok(device) => test(&OnDevice { device: Target::Gpu(device) }),
+        Err(error) => {
+            let _ = std::io::stderr().write_all(format!("SKIPPED: {error}: nothing is run on a GPU\n").as_bytes());
+        }
+    }
 }
 
-/// A device.
-pub struct Emulated {
-    device: Emulator,
+/// A device that a test runs on.
+pub struct OnDevice {
+    device: Target,
+}
+
+enum Target {
+    Emulated(Emulator),
+    #[cfg(feature = "driver")]
+    Gpu(Driver),
+}
+
+/// The same call of either device. `each!(self, device => device.name())` becomes a match with that call in every arm.
+macro_rules! each {
+    ($own:ident, $device:ident => $call:expr) => {
+        match &$own.device {
+            Target::Emulated($device) => $call,
+            #[cfg(feature = "driver")]
+            Target::Gpu($device) => $call,
+        }
+    };
 }
 
 /// Where the parts of a matrix's inputs are, and how many there are.
@@ -49,16 +75,16 @@ pub struct Quantized {
     pub sums: Vec<u32>,
 }
 
-impl Emulated {
+impl OnDevice {
     pub fn bytes(&self, bytes: &[u8]) -> Address {
         let address = self.room(bytes.len());
-        self.device.write(address, bytes).unwrap();
+        each!(self, device => device.write(address, bytes)).unwrap();
         address
     }
 
     /// Memory that nobody wrote to.
     pub fn room(&self, bytes: usize) -> Address {
-        self.device.allocate("a test", bytes as u64).unwrap()
+        each!(self, device => device.allocate("a test", bytes as u64)).unwrap()
     }
 
     pub fn floats(&self, values: &[f32]) -> Address {
@@ -71,7 +97,7 @@ impl Emulated {
 
     pub fn read_bytes(&self, from: Address, count: usize) -> Vec<u8> {
         let mut bytes = vec![0; count];
-        self.device.read(from, &mut bytes).unwrap();
+        each!(self, device => device.read(from, &mut bytes)).unwrap();
         bytes
     }
 
@@ -87,7 +113,7 @@ impl Emulated {
     pub fn run(&self, kernel: Kernel, grid: [usize; 3], shared_bytes: usize, params: Params) {
         let mut launch = Launch::new(kernel, grid.map(|blocks| Extent::Fixed(blocks as u32)), params);
         launch.shared_bytes = shared_bytes as u32;
-        self.device.run(&[launch], 1).unwrap();
+        each!(self, device => device.run(&[launch], 1)).unwrap();
     }
 
     /// Room for inputs.
