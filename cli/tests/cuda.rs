@@ -5,12 +5,13 @@ mod common;
 
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use common::reference::{largest_difference, references};
 use common::{FAMILIES, bake_at, fixtures};
 use hardtack::format::Encoding;
 use hardtack::{Engine, KvPrecision, Options, SessionOptions};
-use hardtack_kernels_cuda::device::HostBytes;
+use hardtack_kernels_cuda::device::{Address, HostBytes, Launch};
 use hardtack_kernels_cuda::emulator::Order;
 use hardtack_kernels_cuda::{CudaError, Device, Emulator, KvElement, Model, Session};
 
@@ -143,6 +144,64 @@ fn codes_are_the_cpus() {
         assert!(error <= size * 0.02, "{family}: logits up to {size} differ by {error}");
         let again = largest_difference(&logits_in_pieces(&mut session, prompt, 1), &found);
         assert!(again == 0.0, "{family}: token by token {again}");
+    }
+}
+
+/// A device that counts what is taken of it.
+struct Counted {
+    device: Emulator,
+    bytes: AtomicU64,
+}
+
+impl Device for Counted {
+    type Recorded = <Emulator as Device>::Recorded;
+
+    fn name(&self) -> String {
+        self.device.name()
+    }
+    fn allocate(&self, what: &'static str, bytes: u64) -> Result<Address, CudaError> {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.device.allocate(what, bytes)
+    }
+    fn free(&self, address: Address) {
+        self.device.free(address);
+    }
+    fn share(&self, bytes: &HostBytes) -> Result<Option<Address>, CudaError> {
+        self.device.share(bytes)
+    }
+    fn write(&self, to: Address, bytes: &[u8]) -> Result<(), CudaError> {
+        self.device.write(to, bytes)
+    }
+    fn read(&self, from: Address, bytes: &mut [u8]) -> Result<(), CudaError> {
+        self.device.read(from, bytes)
+    }
+    fn run(&self, launches: &[Launch], tokens: u32) -> Result<(), CudaError> {
+        self.device.run(launches, tokens)
+    }
+    fn record(&self, launches: &[Launch], tokens: u32) -> Result<Self::Recorded, CudaError> {
+        self.device.record(launches, tokens)
+    }
+    fn replay(&self, recorded: &Self::Recorded) -> Result<(), CudaError> {
+        self.device.replay(recorded)
+    }
+}
+
+#[test]
+fn a_session_takes_what_its_sizes_say() {
+    let Some(fixtures) = fixtures() else { return };
+    for family in FAMILIES {
+        let Some(device) = device(true) else { return };
+        let scratch = tempfile::tempdir().unwrap();
+        let blob = scratch.path().join("model.tack");
+        bake_at(&fixtures.join(family), &blob, Encoding::Q4);
+        let file: HostBytes = Arc::new(std::fs::read(&blob).unwrap());
+        let model = Arc::new(Model::new(Counted { device, bytes: AtomicU64::new(0) }, &file).unwrap());
+        for kv in [KvElement::F16, KvElement::F32] {
+            model.device().bytes.store(0, Ordering::Relaxed);
+            let session = Session::new(model.clone(), 300, 9, kv).unwrap();
+            let planned = session.sizes().kv_bytes() + session.sizes().scratch_bytes();
+            assert_eq!(model.device().bytes.load(Ordering::Relaxed), planned, "{family}");
+        }
     }
 }
 

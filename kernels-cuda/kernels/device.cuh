@@ -46,7 +46,7 @@ DEVICE int dot4(u32 codes, int activations, int sum) {
 #define TENSOR_CORES 1
 // sum[16][8] += codes[16][32] * activations[32][8], spread over a warp as the PTX manual's figures for m16n8k32 show it.
 DEVICE void multiply_16_8_32(int (&sum)[4], const u32 (&codes)[4], u32 first, u32 second) {
-  asm("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+  asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
       : "+r"(sum[0]), "+r"(sum[1]), "+r"(sum[2]), "+r"(sum[3])
       : "r"(codes[0]), "r"(codes[1]), "r"(codes[2]), "r"(codes[3]), "r"(first), "r"(second));
 }

@@ -77,10 +77,7 @@ impl fmt::Display for CudaError {
                 write!(to, "the device has no room for {asked} bytes of {what}: {free} bytes are free")
             }
             Self::Unsupported { layer, what, found, max } => {
-                write!(
-                    to,
-                    "the CUDA kernels cannot run this network: layer {layer}: {what}: {found} bytes, at most {max}"
-                )
+                write!(to, "the CUDA kernels cannot run this network: layer {layer}: {what}: {found}, at most {max}")
             }
             Self::Blob(error) => error.fmt(to),
             Self::NoDriver => to.write_str("there is no NVIDIA driver on this system (libcuda)"),

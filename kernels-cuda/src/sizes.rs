@@ -11,6 +11,8 @@ pub const SPAN: usize = 256;
 pub const BEST_PARTS: usize = 64;
 /// Bytes of shared memory that every device gives a block without being asked, less what the kernels declare themselves.
 const SHARED_BYTES_MAX: usize = 44 << 10;
+/// Blocks along the second and third axis of a launch, on every device.
+const BLOCKS_MAX: usize = 65535;
 
 /// How keys and values are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -123,7 +125,7 @@ impl SessionSizes {
             activated: InputSizes::default(),
         };
         for (index, layer) in spec.layers.iter().enumerate() {
-            check(index, &layer.attention)?;
+            sizes.check(index, &layer.attention)?;
             sizes.add_attention(&layer.attention);
             match layer.feed_forward.kind {
                 FeedForwardKind::Dense { inner } => sizes.add_block(1, inner as usize, hidden),
@@ -137,6 +139,22 @@ impl SessionSizes {
             }
         }
         Ok(sizes)
+    }
+
+    /// Refuses what does not fit a block or a launch.
+    fn check(&self, layer: usize, attention: &AttentionSpec) -> Result<(), CudaError> {
+        let shared = Widths::of(attention).shared_bytes().max(attention.query_dim() as usize * 4);
+        let limits = [
+            ("bytes of shared memory for attention", shared, SHARED_BYTES_MAX),
+            ("spans of the context", self.context.div_ceil(SPAN), BLOCKS_MAX),
+            ("heads of a batch", self.batch * attention.heads as usize, BLOCKS_MAX),
+        ];
+        match limits.into_iter().find(|(_, found, max)| found > max) {
+            Some((what, found, max)) => {
+                Err(CudaError::Unsupported { layer, what, found: found as u64, max: max as u64 })
+            }
+            None => Ok(()),
+        }
     }
 
     fn add_attention(&mut self, attention: &AttentionSpec) {
@@ -238,11 +256,45 @@ impl Widths {
     }
 }
 
-fn check(layer: usize, attention: &AttentionSpec) -> Result<(), CudaError> {
-    let shared = Widths::of(attention).shared_bytes().max(attention.query_dim() as usize * 4);
-    if shared <= SHARED_BYTES_MAX {
-        return Ok(());
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hardtack_format::spec::{Activation, FeedForwardSpec, HeadNorm, LayerSpec};
+
+    fn sizes(heads: u32, head_dim: u32, context: usize, batch: usize) -> Result<SessionSizes, CudaError> {
+        let kind = AttentionKind::Grouped { kv_heads: heads, head_dim, norm: HeadNorm::None };
+        let attention = AttentionSpec { heads, score_scale: 1.0, window: 0, rope_dim: 0, rope_scale: 1.0, kind };
+        let dense = FeedForwardKind::Dense { inner: 64 };
+        let feed_forward = FeedForwardSpec { activation: Activation::Silu, kind: dense };
+        let spec = ModelSpec {
+            vocabulary: 16,
+            hidden: 64,
+            context_max: 1 << 28,
+            norm_epsilon: 1e-5,
+            embedding_scale: 1.0,
+            residual_scale: 1.0,
+            logit_scale: 1.0,
+            layers: vec![LayerSpec { attention, feed_forward }],
+        };
+        SessionSizes::of(&spec, context, batch, KvElement::F16)
     }
-    let (found, max) = (shared as u64, SHARED_BYTES_MAX as u64);
-    Err(CudaError::Unsupported { layer, what: "shared memory of attention", found, max })
+
+    #[test]
+    fn what_does_not_fit_a_launch_is_refused() {
+        assert!(sizes(16, 128, 4096, 64).is_ok());
+        // The widest head: query, sum and parts in 44 KiB.
+        assert!(sizes(1, 3754, 256, 1).is_ok());
+        assert!(sizes(1, 3755, 256, 1).is_err());
+        assert!(sizes(1, 16, 65535 * SPAN, 1).is_ok());
+        assert!(sizes(1, 16, 65535 * SPAN + 1, 1).is_err());
+        assert!(sizes(1023, 16, 2048, 64).is_ok());
+        assert!(sizes(1024, 16, 2048, 64).is_err());
+    }
+
+    #[test]
+    fn bytes_are_those_of_the_cache() {
+        let eight = sizes(4, 16, 100, 8).unwrap();
+        assert_eq!(eight.kv_bytes(), 100 * 2 * 64 * 2);
+        assert!(sizes(4, 16, 100, 9).unwrap().scratch_bytes() > eight.scratch_bytes());
+    }
 }

@@ -40,12 +40,8 @@ impl Mixture {
         };
         let experts = encodings.map(|encodings| expert(encodings, &mut random)).into();
         // The last expert is chosen by every token, the first one by few, the second by the rest.
-        let choice = |at: usize, random: &mut Random| {
-            let token = at / CHOSEN;
-            let expert = if at % CHOSEN == 0 { EXPERTS - 1 } else { usize::from(token % 7 != 3) };
-            (expert, random.float())
-        };
-        let choices = (0..TOKENS * CHOSEN).map(|at| choice(at, &mut random)).collect();
+        let experts_of = |token: usize| [EXPERTS - 1, usize::from(token % 7 != 3)];
+        let choices = (0..TOKENS).flat_map(experts_of).map(|expert| (expert, random.float())).collect();
         Self { experts, clamped, stream: random.floats(TOKENS * HIDDEN), choices }
     }
 
