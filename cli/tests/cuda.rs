@@ -3,6 +3,7 @@
 
 mod common;
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -145,6 +146,27 @@ fn codes_are_the_cpus() {
         let again = largest_difference(&logits_in_pieces(&mut session, prompt, 1), &found);
         assert!(again == 0.0, "{family}: token by token {again}");
     }
+}
+
+#[test]
+fn what_would_be_read_behind_the_end_panics() {
+    let (Some(fixtures), Some(device)) = (fixtures(), device(true)) else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    let blob = scratch.path().join("model.tack");
+    bake_at(&fixtures.join("llama"), &blob, Encoding::Q4);
+    let mut session = session(&open(&blob), device, KvElement::F16);
+    let mut refused = |what: &str, call: &dyn Fn(&mut Session<Emulator>)| {
+        let caught = catch_unwind(AssertUnwindSafe(|| call(&mut session)));
+        assert!(caught.is_err(), "{what} is accepted");
+    };
+    refused("the likeliest of nothing", &|session| _ = session.follow(0));
+    refused("no token", &|session| _ = session.pass(0, &[]));
+    refused("a token the model does not have", &|session| _ = session.pass(0, &[320]));
+    refused("more than a batch", &|session| _ = session.pass(0, &[1; 33]));
+    refused("more than fits", &|session| _ = session.pass(CONTEXT - 1, &[1, 2]));
+    refused("a row behind the batch", &|session| _ = session.make_logits(32));
+    session.pass(CONTEXT - 1, &[319]).unwrap();
+    assert!(session.likeliest().unwrap() < 320);
 }
 
 /// A device that counts what is taken of it.

@@ -22,6 +22,8 @@ pub struct Session<D: Device> {
     /// One row of the stream in, its logits out.
     head: Vec<Launch>,
     staging: Vec<u8>,
+    /// Whether the first token in memory is the likeliest one behind the last pass.
+    chosen: bool,
 }
 
 /// Addresses of a session's buffers.
@@ -178,7 +180,7 @@ impl<D: Device> Session<D> {
                 let prompt = steps::prompt(&model, &buffers, &sizes);
                 let head = steps::head(&model, &buffers);
                 let staging = Vec::with_capacity(sizes.batch * sizes.frequencies.max(1) * 8 + sizes.vocabulary * 4);
-                Ok(Self { model, buffers, sizes, decode, prompt, head, staging })
+                Ok(Self { model, buffers, sizes, decode, prompt, head, staging, chosen: false })
             }
             Err(error) => {
                 buffers.owned.iter().for_each(|address| model.device.free(*address));
@@ -200,12 +202,15 @@ impl<D: Device> Session<D> {
     /// Runs tokens that stand at `position` and after through all layers. After one token its logits are ready.
     ///
     /// # Panics
-    /// If there are no tokens, more than a batch, or more than fit.
+    /// If there are no tokens, more than a batch, more than fit, or one that the model does not have.
     ///
     /// # Errors
     /// The device fails.
     pub fn pass(&mut self, position: usize, tokens: &[u32]) -> Result<(), CudaError> {
         assert!((1..=self.sizes.batch).contains(&tokens.len()), "tokens of a pass");
+        // Kernels read the row of the embedding that a token names.
+        assert!(tokens.iter().all(|token| (*token as usize) < self.sizes.vocabulary), "tokens of the vocabulary");
+        self.chosen = tokens.len() == 1;
         self.staging.clear();
         self.staging.extend(tokens.iter().flat_map(|token| token.to_le_bytes()));
         self.write(self.buffers.tokens)?;
@@ -219,11 +224,12 @@ impl<D: Device> Session<D> {
     /// Runs the token that the last pass found likeliest, and gives the one that follows it: no logits leave the device.
     ///
     /// # Panics
-    /// If no more tokens fit.
+    /// If no more tokens fit, or no logits were made since the last pass.
     ///
     /// # Errors
     /// The device fails.
     pub fn follow(&mut self, position: usize) -> Result<u32, CudaError> {
+        assert!(self.chosen, "logits of the last pass");
         self.begin(position, 1)?;
         self.model.device.replay(&self.decode)?;
         self.likeliest()
@@ -231,9 +237,13 @@ impl<D: Device> Session<D> {
 
     /// The likeliest token behind the last one whose logits were made.
     ///
+    /// # Panics
+    /// If no logits were made since the last pass.
+    ///
     /// # Errors
     /// The device fails.
     pub fn likeliest(&self) -> Result<u32, CudaError> {
+        assert!(self.chosen, "logits of the last pass");
         let mut token = [0; 4];
         self.model.device.read(buffer(self.buffers.tokens), &mut token)?;
         Ok(u32::from_le_bytes(token))
@@ -241,9 +251,14 @@ impl<D: Device> Session<D> {
 
     /// Makes the logits behind token `index` of the last pass, which had several.
     ///
+    /// # Panics
+    /// If no batch has so many tokens.
+    ///
     /// # Errors
     /// The device fails.
     pub fn make_logits(&mut self, index: usize) -> Result<(), CudaError> {
+        assert!(index < self.sizes.batch, "a token of the batch");
+        self.chosen = true;
         self.model.device.write(buffer(self.buffers.state).plus(8), &(index as u32).to_le_bytes())?;
         self.model.device.run(&self.head, 1)
     }
