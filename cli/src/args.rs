@@ -10,7 +10,9 @@ use hardtack::format::Encoding;
 
 use crate::size::parse_bytes;
 
-pub use bake::{AllocationArgument, BakeArguments};
+#[cfg(feature = "calibrate")]
+pub use bake::AllocationArgument;
+pub use bake::BakeArguments;
 pub use eval::{
     BootstrapArguments, DivergenceArguments, EvalArguments, Evaluation, LogitsArguments, PerplexityArguments,
     TasksArguments, WindowArguments,

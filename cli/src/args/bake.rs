@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, ValueEnum};
+use clap::Args;
 use hardtack::format::Encoding;
 
 use super::parse_encoding;
@@ -25,10 +25,12 @@ pub struct BakeArguments {
     /// Encoding of embeddings and head; without it, that of the matrices but at least 6 bits
     #[arg(long, value_parser = parse_encoding, value_name = "BITS")]
     pub head_bits: Option<Encoding>,
+    #[cfg(feature = "calibrate")]
     #[command(flatten)]
     pub calibration: CalibrationArguments,
 }
 
+#[cfg(feature = "calibrate")]
 #[derive(Debug, Args)]
 pub struct CalibrationArguments {
     /// A text to choose bits by, such as the model will meet; may be given several times, each with its own name
@@ -38,7 +40,7 @@ pub struct CalibrationArguments {
     #[arg(long, requires = "texts", conflicts_with = "budget", value_name = "BITS")]
     pub bits_per_expert: Option<f64>,
     /// How experts share the bits
-    #[arg(long, value_enum, default_value_t = AllocationArgument::Global)]
+    #[arg(long, requires = "texts", value_enum, default_value_t = AllocationArgument::Global)]
     pub allocation: AllocationArgument,
     /// Tokens of each text to fit on
     #[arg(long, default_value_t = 16_384, value_name = "TOKENS")]
@@ -57,7 +59,8 @@ pub struct CalibrationArguments {
     pub calib_memory: u64,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[cfg(feature = "calibrate")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum AllocationArgument {
     /// All experts of the model against each other
     Global,
@@ -68,6 +71,7 @@ pub enum AllocationArgument {
 }
 
 /// A text's name, and its file; the file's name up to its first dot where none is given.
+#[cfg(feature = "calibrate")]
 fn parse_text(text: &str) -> Result<(String, PathBuf), String> {
     let (name, path) = match text.split_once('=') {
         Some((name, path)) => (name.to_owned(), PathBuf::from(path)),
@@ -83,7 +87,7 @@ fn parse_text(text: &str) -> Result<(String, PathBuf), String> {
     Ok((name, path))
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "calibrate"))]
 mod tests {
     use super::parse_text;
 

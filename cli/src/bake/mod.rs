@@ -1,12 +1,13 @@
 //! `hardtack bake`: a checkpoint into a blob, with progress.
 
+#[cfg(feature = "calibrate")]
 mod calibrated;
 
-use anyhow::{Context, ensure};
+use anyhow::Context;
 use hardtack_converter::{BakeError, BakeOptions, Precision};
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::args::{AllocationArgument, BakeArguments};
+use crate::args::BakeArguments;
 use crate::interrupt;
 use crate::output::{note, show};
 use crate::size::show_bytes;
@@ -14,13 +15,10 @@ use crate::size::show_bytes;
 /// Bakes as the flags say.
 pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
     interrupt::catch()?;
+    #[cfg(feature = "calibrate")]
     if !arguments.calibration.texts.is_empty() {
         return calibrated::bake(arguments);
     }
-    ensure!(
-        arguments.calibration.allocation == AllocationArgument::Global,
-        "--allocation shares out what --calib measures: give a text with --calib"
-    );
     let options = BakeOptions {
         precision: arguments.budget.map_or(Precision::Uniform(arguments.bits), Precision::Budget),
         head: arguments.head_bits,

@@ -337,7 +337,8 @@ fn put_gate(store: &mut Store, layer: u32, gate: Option<Gate>) -> Result<(), Bak
 
 /// What takes the bytes of a blob.
 fn parts(recipe: &Recipe, assignment: &Assignment, file_bytes: u64) -> Vec<PartBytes> {
-    let kinds: [(&'static str, fn(Part) -> bool); 4] = [
+    type Kind = (&'static str, fn(Part) -> bool);
+    let kinds: [Kind; 4] = [
         ("experts", |part| matches!(part, Part::Expert(..))),
         ("attention", |part| matches!(part, Part::Attention(_))),
         ("dense and shared blocks", |part| matches!(part, Part::Common(_))),
