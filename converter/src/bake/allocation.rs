@@ -13,7 +13,7 @@ use crate::calibrate::Tables;
 pub enum Target {
     /// Most bytes of the parts that are allocated: everything but what has no choice.
     Bytes(u64),
-    /// Most bits of the routed experts' codes, on average over their weights. All else gets [`REST`].
+    /// Most bits of the routed experts' codes, on average over their weights. All else gets 6 bits.
     ExpertBits(f64),
 }
 
