@@ -1,6 +1,7 @@
 //! Every family through the CUDA kernels: the whole decode step and prompts, against the logits that `transformers` gives. The
 //! emulation runs them, and with the feature `cuda` a GPU too.
 
+#[macro_use]
 mod common;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -227,28 +228,4 @@ fn a_session_takes_what_its_sizes_say() {
     }
 }
 
-/// One test for each family, so that one that fails does not hide the others.
-macro_rules! families {
-    // `llama "llama";` becomes `#[test] fn llama() { check_family("llama") }`.
-    ($($name:ident $family:literal;)*) => {
-        $(#[test] fn $name() { check_family($family); })*
-
-        #[test]
-        fn no_family_is_left_out() {
-            assert_eq!([$($family),*], FAMILIES);
-        }
-    };
-}
-
-families! {
-    llama "llama";
-    llama_rope3 "llama-rope3";
-    qwen3 "qwen3";
-    mixtral "mixtral";
-    olmoe "olmoe";
-    qwen2_moe "qwen2_moe";
-    qwen3_moe "qwen3_moe";
-    granitemoe "granitemoe";
-    deepseek_v2 "deepseek_v2";
-    gpt_oss "gpt_oss";
-}
+each_family!(check_family);

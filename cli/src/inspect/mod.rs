@@ -7,7 +7,7 @@ use std::fmt::Write;
 
 use hardtack::format::{Blob, Encoding, SectionKey, SectionKind};
 use hardtack::{Engine, Options};
-use hardtack_converter::bake::Allocated;
+use hardtack_converter::bake::{Allocated, STARVED_TOKENS};
 use serde::{Deserialize, Serialize};
 
 use crate::args::InspectArguments;
@@ -50,9 +50,6 @@ struct Row {
     #[serde(skip)]
     matrix: (u64, u64),
 }
-
-/// Fewer tokens than these say little about an expert.
-const STARVED_TOKENS: u64 = 64;
 
 /// Prints the sections, checked first if asked for.
 pub fn inspect(arguments: &InspectArguments) -> anyhow::Result<()> {

@@ -2,6 +2,8 @@
 #![allow(dead_code, reason = "every test uses a part")]
 
 pub mod checkpoint;
+#[macro_use]
+pub mod families;
 pub mod program;
 pub mod reference;
 

@@ -1,12 +1,14 @@
 //! From costs to encodings: every expert, attention, common block and the embeddings are items of one knapsack.
 
 use hardtack_format::spec::ModelSpec;
-use hardtack_format::{Encoding, SectionKey, SectionKind};
+use hardtack_format::{Encoding, Role, SectionKey, SectionKind};
 use hardtack_models::{Recipe, TensorSource};
 
 use super::assignment::{Assignment, Part};
+use super::provenance::STARVED_TOKENS;
 use crate::allocate::{AllocateError, Candidate, Pattern, per_layer, solve, uniform_average, uniform_within};
 use crate::calibrate::Tables;
+use crate::calibrate::tables::DomainTable;
 
 /// What an allocation must keep to.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -56,9 +58,8 @@ pub const REST: Encoding = Encoding::Q6;
 const ATTENTION_BITS_MIN: u32 = 3;
 const COMMON_BITS_MIN: u32 = 2;
 const EMBEDDING_BITS_MIN: u32 = 4;
-/// An expert that fewer tokens reached gets, besides its own costs, those of so many tokens of its layer's mean: costs that
+/// An expert that few tokens reached gets, besides its own costs, those of so many tokens of its layer's mean: costs that
 /// nobody measured are not zero.
-const STARVED_TOKENS: u64 = 64;
 const PRIOR_TOKENS: f64 = 32.0;
 
 /// One part with what each option costs and takes.
@@ -122,73 +123,92 @@ fn bytes(source: &TensorSource, encoding: Encoding) -> u64 {
     encoding.tensor_bytes(source.stack, source.rows, source.columns).unwrap_or(u64::MAX >> 8)
 }
 
-/// Every item with its costs, in nats a token, mixed in equal parts from all texts.
+/// Costs of all texts in equal parts, in nats a token.
+struct Mix<'a> {
+    tables: &'a Tables,
+    /// What a summed cost of each text counts.
+    shares: Vec<f64>,
+}
+
+impl<'a> Mix<'a> {
+    fn new(tables: &'a Tables) -> Self {
+        let texts = tables.domains.len() as f64;
+        // Half of the sum of squares estimates the rise of the loss.
+        let shares = tables.header.domains.iter().map(|own| 0.5 / (own.tokens as f64 * texts)).collect();
+        Self { tables, shares }
+    }
+
+    fn row(&self, of: impl Fn(&DomainTable) -> &[f64]) -> Vec<f64> {
+        let mut sum = vec![0.0; self.tables.header.options.len()];
+        for (domain, share) in self.tables.domains.iter().zip(&self.shares) {
+            sum.iter_mut().zip(of(domain)).for_each(|(sum, cost)| *sum += share * cost);
+        }
+        sum
+    }
+
+    /// Costs of every expert of a layer.
+    fn experts(&self, layer: usize, count: usize) -> Vec<Vec<f64>> {
+        let tokens = |expert: usize| -> u64 {
+            self.tables.domains.iter().map(|domain| domain.layers[layer].experts[expert].tokens).sum()
+        };
+        let mut costs: Vec<Vec<f64>> =
+            (0..count).map(|expert| self.row(|domain| &domain.layers[layer].experts[expert].cost)).collect();
+        let all: u64 = (0..count).map(tokens).sum();
+        let mut mean = vec![0.0; self.tables.header.options.len()];
+        for own in &costs {
+            mean.iter_mut().zip(own).for_each(|(mean, cost)| *mean += cost / all.max(1) as f64);
+        }
+        for (_, own) in costs.iter_mut().enumerate().filter(|(expert, _)| tokens(*expert) < STARVED_TOKENS) {
+            own.iter_mut().zip(&mean).for_each(|(cost, mean)| *cost += PRIOR_TOKENS * mean);
+        }
+        costs
+    }
+}
+
+/// Every item with its costs.
 fn parts(recipe: &Recipe, tables: &Tables) -> Vec<Item> {
     let options: Vec<Encoding> =
         tables.header.options.iter().map(|name| Encoding::from_name(name).expect("a table of encodings")).collect();
-    let texts = tables.domains.len() as f64;
-    // Half of the sum of squares estimates the rise of the loss.
-    let shares: Vec<f64> = tables.header.domains.iter().map(|own| 0.5 / (own.tokens as f64 * texts)).collect();
-    let mixed = |row: &dyn Fn(usize) -> Vec<f64>| -> Vec<f64> {
-        let mut sum = vec![0.0; options.len()];
-        for (domain, share) in shares.iter().enumerate() {
-            sum.iter_mut().zip(row(domain)).for_each(|(sum, cost)| *sum += share * cost);
-        }
-        sum
-    };
-    let mut items = Vec::new();
-    let mut push = |part: Part, costs: Vec<f64>, section: SectionKey, tensors: &[TensorSource], bits_min: u32| {
+    let item = |part: Part, costs: Vec<f64>, section: SectionKey, tensors: &[TensorSource], bits_min: u32| {
         let own = |encoding: Encoding| -> u64 {
             let matrices =
                 tensors.iter().filter(|source| Part::of(section, source.role) == Some(part) && !source.is_vector());
             matrices.map(|source| bytes(source, encoding)).sum()
         };
-        let kept =
-            options.iter().zip(costs).filter(|(option, _)| option.code_bits().is_some_and(|own| own >= bits_min));
-        let (encodings, candidates) = kept
-            .map(|(&option, cost)| {
-                let bits = option.code_bits().expect("kept for it");
-                (option, Candidate { bits, bytes: own(option), cost })
+        let (encodings, candidates) = options
+            .iter()
+            .zip(costs)
+            .filter_map(|(&option, cost)| {
+                let bits = option.code_bits().filter(|bits| *bits >= bits_min)?;
+                Some((option, Candidate { bits, bytes: own(option), cost }))
             })
             .unzip();
-        items.push(Item { part, candidates, encodings });
+        Item { part, candidates, encodings }
     };
+    let mix = Mix::new(tables);
     let globals = SectionKey::only(SectionKind::Globals);
-    let has_head = recipe.globals.iter().any(|source| source.role == hardtack_format::Role::Head);
-    let embedding = mixed(&|domain| tables.domains[domain].embedding.clone());
-    let head = mixed(&|domain| tables.domains[domain].head.clone());
-    if has_head {
-        push(Part::Embedding, embedding, globals, &recipe.globals, EMBEDDING_BITS_MIN);
-        push(Part::Head, head, globals, &recipe.globals, EMBEDDING_BITS_MIN);
+    let mut embedding = mix.row(|domain| &domain.embedding);
+    let head = mix.row(|domain| &domain.head);
+    let mut items = Vec::new();
+    if recipe.globals.iter().any(|source| source.role == Role::Head) {
+        items.push(item(Part::Embedding, embedding, globals, &recipe.globals, EMBEDDING_BITS_MIN));
+        items.push(item(Part::Head, head, globals, &recipe.globals, EMBEDDING_BITS_MIN));
     } else {
-        let tied = embedding.iter().zip(&head).map(|(own, other)| own + other).collect();
-        push(Part::Embedding, tied, globals, &recipe.globals, EMBEDDING_BITS_MIN);
+        embedding.iter_mut().zip(&head).for_each(|(own, other)| *own += other);
+        items.push(item(Part::Embedding, embedding, globals, &recipe.globals, EMBEDDING_BITS_MIN));
     }
     for (index, layer) in recipe.layers.iter().enumerate() {
         let section = SectionKey::layer(index as u32);
-        let attention = mixed(&|domain| tables.domains[domain].layers[index].attention.clone());
-        push(Part::Attention(index), attention, section, &layer.tensors, ATTENTION_BITS_MIN);
+        let attention = mix.row(|domain| &domain.layers[index].attention);
+        items.push(item(Part::Attention(index), attention, section, &layer.tensors, ATTENTION_BITS_MIN));
         if tables.header.layers[index].has_common() {
-            let common = mixed(&|domain| tables.domains[domain].layers[index].common.clone());
-            push(Part::Common(index), common, section, &layer.tensors, COMMON_BITS_MIN);
+            let common = mix.row(|domain| &domain.layers[index].common);
+            items.push(item(Part::Common(index), common, section, &layer.tensors, COMMON_BITS_MIN));
         }
-        let count = layer.experts.len();
-        let own = |expert: usize| mixed(&|domain| tables.domains[domain].layers[index].experts[expert].cost.clone());
-        let tokens = |expert: usize| -> u64 {
-            tables.domains.iter().map(|domain| domain.layers[index].experts[expert].tokens).sum()
-        };
-        let all: u64 = (0..count).map(tokens).sum();
-        let mut mean = vec![0.0; options.len()];
-        for expert in 0..count {
-            mean.iter_mut().zip(own(expert)).for_each(|(mean, cost)| *mean += cost / all.max(1) as f64);
-        }
-        for (expert, tensors) in layer.experts.iter().enumerate() {
-            let mut costs = own(expert);
-            if tokens(expert) < STARVED_TOKENS {
-                costs.iter_mut().zip(&mean).for_each(|(cost, mean)| *cost += PRIOR_TOKENS * mean);
-            }
+        let costs = mix.experts(index, layer.experts.len());
+        for (expert, (tensors, costs)) in layer.experts.iter().zip(costs).enumerate() {
             let section = SectionKey::expert(index as u32, expert as u32);
-            push(Part::Expert(index, expert), costs, section, tensors, 1);
+            items.push(item(Part::Expert(index, expert), costs, section, tensors, 1));
         }
     }
     items

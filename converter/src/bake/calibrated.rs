@@ -13,13 +13,13 @@ use super::allocation::{Allocation, Method, Target, allocate, assigned_bytes, pa
 use super::assignment::{Assignment, Part};
 use super::draft::Draft;
 use super::error::BakeError;
-use super::partial_file::PartialFile;
-use super::provenance::{self, Allocated, CalibrationText, HeldOut, SourceFile};
+use super::partial_file::{PartialFile, beside, folder_of};
+use super::provenance::{self, Allocated, CalibrationText, HeldOut, STARVED_TOKENS, SourceFile};
 use super::{Baked, Progress, text_sections, write};
 use crate::allocate::AllocateError;
 use crate::calibrate::{
-    CalibrateError, Domain, Gate, Judged, Model, Sampler, Sampling, Settings, Tables, TuneSettings, calibrate_once,
-    compress, default_options, judge, tune_gates,
+    self, CalibrateError, Domain, Gate, Judge, Judged, Model, Sampler, Sampling, Settings, Tables, TuneSettings,
+    calibrate_once, compress, default_options, tune_gates,
 };
 use crate::quantize::encode_rows;
 use crate::store::{Shape, Store};
@@ -88,9 +88,6 @@ pub struct PartBytes {
     pub bits: Option<f64>,
 }
 
-/// Tokens below which an expert is reported.
-const STARVED_TOKENS: u64 = 64;
-
 /// Bytes that a blob's account of its own making may grow by once the verdict is known, for all texts and for each.
 const ABOUT_BYTES: u64 = 256;
 
@@ -117,7 +114,7 @@ pub fn bake_calibrated(
         seed: 0,
         domain_tokens_min: options.sampling.window,
         boundary_bytes_max: options.boundary_bytes_max,
-        scratch: output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new(".")),
+        scratch: folder_of(output),
         output: Some(&tables_path),
         stop: options.stop,
     };
@@ -133,14 +130,15 @@ pub fn bake_calibrated(
     })?;
     let shared = Arc::new(store);
     let quantized = model.with(shared.clone());
-    let mut verdict = Verdict { exact: &model, held_out: &held_out, settings: &settings };
-    allocated.held_out = verdict.of(&quantized, progress)?;
+    let judging = &mut |own: calibrate::Progress| progress(Stage::Judge, own.done, own.total);
+    let judge = Judge::new(&model, &held_out, &settings, judging)?;
+    allocated.held_out = verdict(&judge, &quantized, progress)?;
     let mut untuned = None;
     let mut tuned = Vec::new();
     if let Some(tune) = options.tune.filter(|_| allocated.expert_bits.is_some()) {
         let gates =
             tune_gates(&quantized, &fit, &tune, &settings, &mut |done, total, _| progress(Stage::Tune, done, total))?;
-        let after = verdict.of(&quantized.with_gates(gates.clone()), progress)?;
+        let after = verdict(&judge, &quantized.with_gates(gates.clone()), progress)?;
         if mean(&after) < mean(&allocated.held_out) {
             untuned = Some(std::mem::replace(&mut allocated.held_out, after));
             "tuned".clone_into(&mut allocated.gates);
@@ -182,14 +180,6 @@ fn texts(sampler: &Sampler, options: &CalibrateOptions<'_>) -> Result<Texts, Bak
         texts.push(sample.text);
     }
     Ok((fit, held_out, texts))
-}
-
-/// A file beside the blob.
-fn beside(output: &Path, extension: &str) -> PathBuf {
-    let mut name = output.file_name().unwrap_or_default().to_owned();
-    name.push(".");
-    name.push(extension);
-    output.with_file_name(name)
 }
 
 /// What codes in a scratch file depend on.
@@ -289,26 +279,20 @@ fn describe(allocation: Allocation, tables: &Tables, options: &CalibrateOptions<
 }
 
 /// How a changed model does on the texts that were held out.
-struct Verdict<'a> {
-    exact: &'a Model,
-    held_out: &'a [Domain],
-    settings: &'a Settings<'a>,
-}
-
-impl Verdict<'_> {
-    fn of(&mut self, changed: &Model, progress: &mut dyn FnMut(Stage, u64, u64)) -> Result<Vec<HeldOut>, BakeError> {
-        let judged = judge(self.exact, changed, self.held_out, self.settings, &mut |own| {
-            progress(Stage::Judge, own.done, own.total);
-        })?;
-        let held_out = |own: Judged| HeldOut {
-            domain: own.domain,
-            tokens: own.tokens,
-            exact: rounded(own.exact),
-            baked: rounded(own.changed),
-            divergence: rounded(own.divergence),
-        };
-        Ok(judged.into_iter().map(held_out).collect())
-    }
+fn verdict(
+    judge: &Judge<'_>,
+    changed: &Model,
+    progress: &mut dyn FnMut(Stage, u64, u64),
+) -> Result<Vec<HeldOut>, BakeError> {
+    let judged = judge.judge(changed, &mut |own| progress(Stage::Judge, own.done, own.total))?;
+    let held_out = |own: Judged| HeldOut {
+        domain: own.domain,
+        tokens: own.tokens,
+        exact: rounded(own.exact),
+        baked: rounded(own.changed),
+        divergence: rounded(own.divergence),
+    };
+    Ok(judged.into_iter().map(held_out).collect())
 }
 
 /// Mean loss over the texts.

@@ -29,8 +29,10 @@ pub use calibrated::{CalibrateOptions, CalibratedBake, PartBytes, Stage, bake_ca
 use draft::Draft;
 pub use error::BakeError;
 use partial_file::PartialFile;
+#[cfg(feature = "calibrate")]
+pub(crate) use partial_file::beside;
 pub use precision::Precision;
-pub use provenance::{Allocated, CalibrationText, HeldOut};
+pub use provenance::{Allocated, CalibrationText, HeldOut, STARVED_TOKENS};
 
 /// How a checkpoint is baked.
 #[derive(Debug)]

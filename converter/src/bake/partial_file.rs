@@ -92,8 +92,7 @@ impl PartialFile {
             .map_err(|source| BakeError::Write { path: self.output.clone(), source })?;
         // The new name itself is only safe once the folder is on the disk. Where folders cannot be synced, it is the
         // system's business.
-        let folder = self.output.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        if let Ok(folder) = File::open(folder) {
+        if let Ok(folder) = File::open(folder_of(&self.output)) {
             let _ = folder.sync_all();
         }
         Ok(())
@@ -106,6 +105,20 @@ impl Drop for PartialFile {
         self.file = None;
         let _ = fs::remove_file(&self.temporary);
     }
+}
+
+/// The folder that a file stands in.
+pub fn folder_of(path: &Path) -> &Path {
+    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// A file beside another: its name with an extension more.
+#[cfg(feature = "calibrate")]
+pub fn beside(path: &Path, extension: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(".");
+    name.push(extension);
+    path.with_file_name(name)
 }
 
 /// Only a blob may be replaced by a blob: neither a folder or a device, nor the checkpoint or any other file.

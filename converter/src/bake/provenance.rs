@@ -48,6 +48,9 @@ struct Provenance<'a> {
     allocation: Option<&'a Allocated>,
 }
 
+/// An expert that met fewer calibration tokens has costs that mean little: it borrows from its layer, and is named.
+pub const STARVED_TOKENS: u64 = 64;
+
 /// How encodings were chosen by calibration, and what came of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Allocated {

@@ -127,13 +127,9 @@ impl Work<'_> {
     ) -> Result<GroupedWeights, CalibrateError> {
         let section = SectionKey::layer(index as u32);
         let spec = self.model.spec().layers[index].attention;
-        let roles = [Role::Query, Role::Key, Role::Value, Role::Output];
-        if roles.iter().all(|&role| self.is_stored((section, role))) {
-            let plain = Feedback::none(self.hidden);
-            let GroupedWeights { query, key, value, output, .. } = &mut weights;
-            for (role, matrix) in roles.into_iter().zip([query, key, value, output]) {
-                *matrix = self.matrix((section, role), matrix, &plain)?;
-            }
+        let GroupedWeights { query, key, value, output, .. } = &mut weights;
+        let all = [(Role::Query, query), (Role::Key, key), (Role::Value, value), (Role::Output, output)];
+        if self.take_stored(section, all)? {
             return Ok(weights);
         }
         let mut inputs = Hessian::new(self.hidden);
@@ -232,12 +228,8 @@ impl Work<'_> {
         layer: Option<&Met<'_>>,
     ) -> Result<BlockWeights, CalibrateError> {
         self.check_stop()?;
-        let roles = [Role::Gated, Role::Up, Role::Down];
-        let plain = Feedback::none(self.hidden);
-        if roles.iter().all(|&role| self.is_stored((section, role))) {
-            for (role, matrix) in roles.into_iter().zip([&mut block.gated, &mut block.up, &mut block.down]) {
-                *matrix = self.matrix((section, role), matrix, &plain)?;
-            }
+        let BlockWeights { gated, up, down, .. } = &mut block;
+        if self.take_stored(section, [(Role::Gated, gated), (Role::Up, up), (Role::Down, down)])? {
             return Ok(block);
         }
         let inputs = feedback(self.hidden, met, layer, floats)?;
@@ -249,29 +241,53 @@ impl Work<'_> {
         Ok(block)
     }
 
-    fn is_stored(&self, key: Key) -> bool {
-        self.store.shape(key).is_some_and(|shape| shape.encoding == self.assignment.of(key.0, key.1))
+    /// Takes all of these from the store if it has all of them: a bake that goes on need not gather their inputs again.
+    fn take_stored<const N: usize>(
+        &self,
+        section: SectionKey,
+        matrices: [(Role, &mut Tensor); N],
+    ) -> Result<bool, CalibrateError> {
+        let stored = matrices
+            .iter()
+            .all(|(role, matrix)| self.store.shape((section, *role)) == Some(self.shape((section, *role), matrix)));
+        if stored {
+            for (role, matrix) in matrices {
+                *matrix = self.read((section, role), matrix)?;
+            }
+        }
+        Ok(stored)
     }
 
     /// A matrix, or a stack of them, as the numbers that its codes stand for. The codes go to the store.
     fn matrix(&mut self, key: Key, exact: &Tensor, feedback: &Feedback) -> Result<Tensor, CalibrateError> {
+        let shape = self.shape(key, exact);
+        if self.store.shape(key) != Some(shape) {
+            let (rows, columns) = (shape.rows as usize, shape.columns as usize);
+            let values = floats(exact)?;
+            let mut bytes = Vec::new();
+            for matrix in values.chunks_exact(rows * columns) {
+                bytes.extend(encoded(shape.encoding, matrix, columns, feedback)?);
+            }
+            self.store.put(key, shape, &bytes)?;
+        }
+        self.read(key, exact)
+    }
+
+    /// What the store has in the place of a matrix.
+    fn read(&self, key: Key, exact: &Tensor) -> Result<Tensor, CalibrateError> {
+        let Shape { stack, rows, .. } = self.shape(key, exact);
+        let values = self.store.rows(key, 0, (stack * rows) as usize)?;
+        Ok(Tensor::from_vec(values, exact.shape(), &Device::Cpu)?)
+    }
+
+    fn shape(&self, key: Key, exact: &Tensor) -> Shape {
         let (stack, rows, columns) = match *exact.dims() {
             [rows, columns] => (1, rows, columns),
             [stack, rows, columns] => (stack, rows, columns),
             _ => unreachable!("matrices and stacks of them"),
         };
         let encoding = self.assignment.of(key.0, key.1);
-        let shape = Shape { encoding, stack: stack as u32, rows: rows as u32, columns: columns as u32 };
-        if self.store.shape(key) != Some(shape) {
-            let values = floats(exact)?;
-            let mut bytes = Vec::new();
-            for matrix in values.chunks_exact(rows * columns) {
-                bytes.extend(encoded(encoding, matrix, columns, feedback)?);
-            }
-            self.store.put(key, shape, &bytes)?;
-        }
-        let values = self.store.rows(key, 0, stack * rows)?;
-        Ok(Tensor::from_vec(values, exact.shape(), &Device::Cpu)?)
+        Shape { encoding, stack: stack as u32, rows: rows as u32, columns: columns as u32 }
     }
 
     /// Embeddings and head, some rows at a time.

@@ -15,8 +15,8 @@ pub use error::CalibrateError;
 pub use model::{Gate, Model};
 pub use sample::{Sample, Sampler, Sampling};
 pub use statistics::{
-    Accumulate, Consumer, GateGradient, Judged, NoConsumer, Phase, Place, Progress, Settings, Tile, TuneSettings,
-    block_costs, calibrate, calibrate_once, default_options, gate_gradients, judge, peak_bytes, squared_change,
+    Accumulate, Consumer, GateGradient, Judge, Judged, NoConsumer, Phase, Place, Progress, Settings, Tile,
+    TuneSettings, block_costs, calibrate, calibrate_once, default_options, gate_gradients, peak_bytes, squared_change,
     state_path, tune_gates,
 };
 pub use tables::Tables;

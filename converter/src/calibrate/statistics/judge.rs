@@ -34,40 +34,54 @@ struct Side<'a> {
     tokens: Vec<Token>,
 }
 
-/// Judges a model on each of some texts. Both models are read once.
-///
-/// # Errors
-/// A model or a text is no use, or `stop` was set.
-pub fn judge(
-    exact: &Model,
-    changed: &Model,
-    domains: &[Domain],
-    settings: &Settings<'_>,
-    progress: &mut dyn FnMut(Progress),
-) -> Result<Vec<Judged>, CalibrateError> {
-    let exact = side(exact, domains, settings, &mut |own| progress(Progress { total: 2 * own.total, ..own }))?;
-    let changed = side(changed, domains, settings, &mut |own| {
-        progress(Progress { done: own.total + own.done, total: 2 * own.total, ..own });
-    })?;
-    let divergences = divergences(&exact, &changed)?;
-    let none = |own: &Domain| Judged { domain: own.name.clone(), tokens: 0, exact: 0.0, changed: 0.0, divergence: 0.0 };
-    let mut judged: Vec<Judged> = domains.iter().map(none).collect();
-    for ((exact, changed), divergence) in exact.tokens.iter().zip(&changed.tokens).zip(divergences) {
-        if exact.target.is_some() {
-            let own = &mut judged[exact.domain];
-            own.tokens += 1;
-            own.exact += exact.loss();
-            own.changed += changed.loss();
-            own.divergence += divergence;
+/// A checkpoint's own predictions on some texts, which changed models are held against.
+pub struct Judge<'a> {
+    exact: Side<'a>,
+    domains: &'a [Domain],
+    settings: &'a Settings<'a>,
+}
+
+impl<'a> Judge<'a> {
+    /// Runs the checkpoint.
+    ///
+    /// # Errors
+    /// The checkpoint or a text is no use, or `stop` was set.
+    pub fn new(
+        exact: &'a Model,
+        domains: &'a [Domain],
+        settings: &'a Settings<'a>,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Self, CalibrateError> {
+        Ok(Self { exact: side(exact, domains, settings, progress)?, domains, settings })
+    }
+
+    /// Judges a model on each of the texts.
+    ///
+    /// # Errors
+    /// The model is no use, or `stop` was set.
+    pub fn judge(&self, changed: &Model, progress: &mut dyn FnMut(Progress)) -> Result<Vec<Judged>, CalibrateError> {
+        let changed = side(changed, self.domains, self.settings, progress)?;
+        let divergences = divergences(&self.exact, &changed)?;
+        let none =
+            |own: &Domain| Judged { domain: own.name.clone(), tokens: 0, exact: 0.0, changed: 0.0, divergence: 0.0 };
+        let mut judged: Vec<Judged> = self.domains.iter().map(none).collect();
+        for ((exact, changed), divergence) in self.exact.tokens.iter().zip(&changed.tokens).zip(divergences) {
+            if exact.target.is_some() {
+                let own = &mut judged[exact.domain];
+                own.tokens += 1;
+                own.exact += exact.loss();
+                own.changed += changed.loss();
+                own.divergence += divergence;
+            }
         }
+        for own in &mut judged {
+            let count = own.tokens.max(1) as f64;
+            own.exact /= count;
+            own.changed /= count;
+            own.divergence /= count;
+        }
+        Ok(judged)
     }
-    for own in &mut judged {
-        let count = own.tokens.max(1) as f64;
-        own.exact /= count;
-        own.changed /= count;
-        own.divergence /= count;
-    }
-    Ok(judged)
 }
 
 fn side<'a>(

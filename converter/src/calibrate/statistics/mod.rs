@@ -25,11 +25,12 @@ use super::graph::Pass;
 use super::model::Model;
 use super::tables::{Header, LayerHeader, State, Tables, read, read_state, write, write_state};
 use super::text::{Domain, Window, windows};
+use crate::bake::beside;
 pub use cost::{Tile, block_costs, squared_change};
 pub(super) use forward::embed;
 pub use gates::{GateGradient, TuneSettings, gate_gradients, tune_gates};
 pub use inputs::{Accumulate, Consumer, NoConsumer, Place};
-pub use judge::{Judged, judge};
+pub use judge::{Judge, Judged};
 pub use memory::peak_bytes;
 
 /// The numbers that calibration computes with.
@@ -96,12 +97,24 @@ pub fn calibrate(
     consumer: &mut dyn Consumer,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Tables, CalibrateError> {
+    calibrate_as(None, model, domains, settings, consumer, progress)
+}
+
+/// The same, with the header if it is known: it takes reading the whole checkpoint.
+fn calibrate_as(
+    known: Option<Header>,
+    model: &Model,
+    domains: &[Domain],
+    settings: &Settings<'_>,
+    consumer: &mut dyn Consumer,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Tables, CalibrateError> {
     let windows = windows(domains, model.spec(), settings.domain_tokens_min)?;
     if settings.options.is_empty() || settings.options.contains(&Encoding::Plain) {
         let found = settings.options.iter().map(|option| option.name()).collect::<Vec<_>>().join(", ");
         return Err(CalibrateError::Settings { expected: "encodings of matrices as options".to_owned(), found });
     }
-    let header = header(model, domains, settings)?;
+    let header = known.map_or_else(|| header(model, domains, settings), Ok)?;
     let total = (2 * model.spec().layers.len() as u64 + 1) * windows.len() as u64;
     Run::new(model, settings, windows, total, progress)?.all(header, consumer)
 }
@@ -117,13 +130,17 @@ pub fn calibrate_once(
     settings: &Settings<'_>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Tables, CalibrateError> {
+    let mut known = None;
     if let Some(path) = settings.output.filter(|path| path.exists())
         && let Ok(tables) = read(path)
-        && tables.header == header(model, domains, settings)?
     {
-        return Ok(tables);
+        let header = header(model, domains, settings)?;
+        if tables.header == header {
+            return Ok(tables);
+        }
+        known = Some(header);
     }
-    calibrate(model, domains, settings, &mut NoConsumer, progress)
+    calibrate_as(known, model, domains, settings, &mut NoConsumer, progress)
 }
 
 fn header(model: &Model, domains: &[Domain], settings: &Settings<'_>) -> Result<Header, CalibrateError> {
@@ -230,7 +247,5 @@ impl Run<'_> {
 
 /// Where the state of a calibration stands whose tables go to `output`.
 pub fn state_path(output: &Path) -> PathBuf {
-    let mut name = output.file_name().unwrap_or_default().to_owned();
-    name.push(".state");
-    output.with_file_name(name)
+    beside(output, "state")
 }
