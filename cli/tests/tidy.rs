@@ -16,6 +16,7 @@ const IMPORTS: [(&str, &[&str]); 9] = [
     (
         "runtime",
         &[
+            "blake3",
             "bytemuck",
             "half",
             "hardtack-format",
