@@ -111,7 +111,7 @@ fn exact_window(
     arguments: &StreamArguments,
     size: usize,
     stretch: &Stretch,
-    token: impl Fn(usize) -> u32,
+    token: impl Fn(usize) -> u32 + Sync,
 ) -> anyhow::Result<Window> {
     ensure!(size > STRIDE, "expected more than {STRIDE} tokens, found {size}");
     let kv = model::exact_kv(arguments.session.kv.kv_type);

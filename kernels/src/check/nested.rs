@@ -7,7 +7,7 @@ use half::f16;
 
 use super::data::{Data, Random};
 use super::same_bits;
-use crate::nested::{CODE_BITS, CodeGroup, Folded, GROUP_ROWS, UNITS_MAX, pack_unit};
+use crate::nested::{CODE_BITS, CodeGroup, Folded, GROUP_ROWS, pack_unit};
 use crate::scalar;
 use crate::table::KernelTable;
 
@@ -126,7 +126,6 @@ pub fn wrong_lengths(table: &KernelTable, must_panic: &mut dyn FnMut(&str, &dyn 
         must_panic("code_rows: group", &|| (table.code_rows)(&broken, &two, &mut vec![0.0; columns]));
         must_panic("code_columns: group", &|| (table.code_columns)(&broken, &two, &mut vec![0.0; rows]));
     }
-    assert!(UNITS_MAX > 4, "a group of 4 bits has units to spare");
     must_panic("code_rows: out", &|| (table.code_rows)(&view, &two, &mut [0.0; 127]));
     must_panic("code_columns: out", &|| (table.code_columns)(&view, &two, &mut [0.0; 33]));
     let wide = Group::new(4, 16, 96, false);

@@ -79,8 +79,8 @@ impl<E: KvElement> Rows<E> {
 
     /// Passes the first `count` tokens of every head.
     fn pass(&mut self, pipe: &mut impl Pipe, count: usize) -> Result<(), Error> {
-        let heads = self.elements.chunks_exact_mut(self.capacity * self.width);
-        heads.map(|head| pipe.bytes(E::bytes(&mut head[..count * self.width]))).collect()
+        let mut heads = self.elements.chunks_exact_mut(self.capacity * self.width);
+        heads.try_for_each(|head| pipe.bytes(E::bytes(&mut head[..count * self.width])))
     }
 
     /// `[count, width]`: consecutive tokens of one head.
