@@ -27,17 +27,21 @@ pub fn chat(arguments: &ChatArguments) -> anyhow::Result<()> {
         KvSize::F16(tokens) | KvSize::F32(tokens) => format!("context {tokens} tokens"),
         KvSize::Ring(size) => format!("a ring of {} over up to {} tokens", show_bytes(session.kv_bytes()), size.reach),
     };
-    note(format_args!("[{}, {kept}; /help for help]", model::describe(&engine)));
     let speaker = Speaker::new(session, &tokenizer, &arguments.sampling, arguments.cache.batch)?;
     let mut chat = Chat { arguments, tokenizer: &tokenizer, conversation, speaker };
-    let Some(file) = &arguments.session else { return chat.run(&engine) };
-    if file.exists() {
+    let before = arguments.session.as_deref().filter(|file| file.exists());
+    if let Some(file) = before {
         chat.conversation.turns = saved::restore(file, &mut chat.speaker)?;
+    }
+    note(format_args!("[{}, {kept}; /help for help]", model::describe(&engine)));
+    if let Some(file) = before {
         note(format_args!("[{}: {} tokens reused]", file.display(), chat.speaker.held().len()));
     }
     let result = chat.run(&engine);
-    saved::save(file, &chat.conversation.turns, &mut chat.speaker)?;
-    note(format_args!("[{}: {} tokens kept]", file.display(), chat.speaker.held().len()));
+    if let Some(file) = &arguments.session {
+        saved::save(file, &chat.conversation.turns, &mut chat.speaker)?;
+        note(format_args!("[{}: {} tokens kept]", file.display(), chat.speaker.held().len()));
+    }
     result
 }
 
