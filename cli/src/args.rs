@@ -1,5 +1,6 @@
 //! The command line: every flag with its unit, its default and its meaning.
 
+mod bake;
 mod eval;
 
 use std::path::PathBuf;
@@ -10,6 +11,9 @@ use hardtack::format::Encoding;
 
 use crate::size::parse_bytes;
 
+#[cfg(feature = "calibrate")]
+pub use bake::AllocationArgument;
+pub use bake::BakeArguments;
 pub use eval::{
     BootstrapArguments, DivergenceArguments, EvalArguments, Evaluation, LogitsArguments, PerplexityArguments,
     StreamArguments, TasksArguments, WindowArguments,
@@ -37,24 +41,6 @@ pub enum Command {
     Eval(EvalArguments),
     /// Measure speed beside this machine's bandwidth (which takes 512 MiB of its own)
     Bench(BenchArguments),
-}
-
-#[derive(Debug, Args)]
-pub struct BakeArguments {
-    /// A Hugging Face folder (config.json, safetensors) or a GGUF file
-    pub input: PathBuf,
-    /// Where the blob goes
-    #[arg(short, long, value_name = "FILE")]
-    pub output: PathBuf,
-    /// Encoding of the matrices
-    #[arg(long, default_value = "4", value_parser = parse_encoding, value_name = "2|3|4|5|6|8|f16|bf16|f32")]
-    pub bits: Encoding,
-    /// Most bytes of the whole file: takes the most precise encoding that fits (such as 90MiB, 2.5GiB)
-    #[arg(long, conflicts_with = "bits", value_parser = parse_bytes, value_name = "BYTES")]
-    pub budget: Option<u64>,
-    /// Encoding of embeddings and head; without it, that of the matrices but at least 6 bits
-    #[arg(long, value_parser = parse_encoding, value_name = "BITS")]
-    pub head_bits: Option<Encoding>,
 }
 
 #[derive(Debug, Args)]
@@ -195,6 +181,9 @@ pub struct InspectArguments {
     /// A line for every section, not one for a layer's experts together
     #[arg(long)]
     pub all: bool,
+    /// Draw the bits of every expert, and its calibration traffic, into an SVG file
+    #[arg(long, value_name = "FILE")]
+    pub plot: Option<PathBuf>,
     /// As JSON
     #[arg(long)]
     pub json: bool,

@@ -4,41 +4,13 @@ mod common;
 
 use std::path::Path;
 
+use common::reference::{largest_difference, references};
 use common::{FAMILIES, bake_at, fixtures};
 use hardtack::format::Encoding;
 use hardtack::{Engine, KvPrecision, Options, Session, SessionOptions};
-use safetensors::SafeTensors;
 
 /// Largest difference from the reference that a logit may have.
 const TOLERANCE: f32 = 1e-3;
-
-struct Reference {
-    prompt: Vec<u32>,
-    logits: Vec<f32>,
-    greedy: Vec<u32>,
-}
-
-fn references(folder: &Path) -> Vec<Reference> {
-    let bytes = std::fs::read(folder.join("reference.safetensors")).unwrap();
-    let tensors = SafeTensors::deserialize(&bytes).unwrap();
-    let ids = |name: String| -> Vec<u32> {
-        let data = tensors.tensor(&name).unwrap().data().chunks_exact(8);
-        data.map(|id| i64::from_le_bytes(id.try_into().unwrap()) as u32).collect()
-    };
-    (0..3)
-        .map(|index| Reference {
-            prompt: ids(format!("prompt_{index}")),
-            logits: tensors
-                .tensor(&format!("logits_{index}"))
-                .unwrap()
-                .data()
-                .chunks_exact(4)
-                .map(|value| f32::from_le_bytes(value.try_into().unwrap()))
-                .collect(),
-            greedy: ids(format!("greedy_{index}")),
-        })
-        .collect()
-}
 
 fn session(engine: &Engine, batch: usize) -> Session {
     let options = SessionOptions { context: 128, batch, kv: KvPrecision::F32 };
@@ -60,11 +32,6 @@ fn logits_in_pieces(session: &mut Session, prompt: &[u32], pieces: &[usize]) -> 
         rest = after;
     }
     all
-}
-
-fn largest_difference(a: &[f32], b: &[f32]) -> f32 {
-    assert_eq!(a.len(), b.len());
-    a.iter().zip(b).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
 
 fn greedy(session: &mut Session, prompt: &[u32], count: usize) -> Vec<u32> {

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use common::checkpoint::{Checkpoint, speaking_blob};
 use common::fixtures;
 use common::program::{INTERRUPTED, Outcome, hardtack, interrupt, names, run, smollm2_checkpoint, wait};
-use hardtack::format::limits::{HEADER_BYTES, SECTION_ALIGNMENT, SECTION_RECORD_BYTES, TENSOR_RECORD_BYTES};
+use hardtack::format::limits::{HEADER_BYTES, SECTION_RECORD_BYTES, TENSOR_ALIGNMENT, TENSOR_RECORD_BYTES};
 use hardtack::format::{Blob, SectionKind};
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
@@ -130,10 +130,10 @@ fn inspect_adds_up() {
     let rows = report["rows"].as_array().unwrap();
     let sum = |rows: &[Value], key: &str| rows.iter().map(|row| row[key].as_u64().unwrap()).sum::<u64>();
 
-    // Header and index, then section after section, each at its alignment, up to the last byte.
+    // Header and index, then section after section, each at a small section's alignment, up to the last byte.
     let (sections, tensors) = (sum(rows, "sections"), sum(rows, "tensors"));
     let head = HEADER_BYTES as u64 + sections * SECTION_RECORD_BYTES as u64 + tensors * TENSOR_RECORD_BYTES as u64;
-    let place = |at: u64, row: &Value| at.next_multiple_of(SECTION_ALIGNMENT) + row["bytes"].as_u64().unwrap();
+    let place = |at: u64, row: &Value| at.next_multiple_of(TENSOR_ALIGNMENT) + row["bytes"].as_u64().unwrap();
     let end = rows.iter().fold(head, place);
     assert_eq!(end, fs::metadata(&blob).unwrap().len());
     assert_eq!(end, report["file_bytes"].as_u64().unwrap());

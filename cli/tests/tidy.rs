@@ -8,11 +8,12 @@ const LINES_MAX: usize = 500;
 
 /// Who may import whom: a room's folder, and the packages it may depend on besides its own dev-dependencies.
 /// `hardtack*` names are rooms; the rest are third parties, each with a line in ARCHITECTURE.md.
-const IMPORTS: [(&str, &[&str]); 9] = [
+const IMPORTS: [(&str, &[&str]); 10] = [
     ("format", &["blake3"]),
     ("kernels", &["half", "hardtack-format", "wide"]),
     ("kernels-avx", &["half", "hardtack-format", "hardtack-kernels"]),
     ("kernels-neon", &["half", "hardtack-format", "hardtack-kernels"]),
+    ("kernels-cuda", &["cudarc", "hardtack-format", "hardtack-kernels"]),
     (
         "runtime",
         &[
@@ -79,7 +80,8 @@ const IMPORTS: [(&str, &[&str]); 9] = [
 ];
 
 /// Folders whose files may contain `unsafe`.
-const UNSAFE_ROOMS: [&str; 3] = ["kernels-avx/src/", "kernels-neon/src/", "runtime/src/os/"];
+const UNSAFE_ROOMS: [&str; 4] =
+    ["kernels-avx/src/", "kernels-cuda/src/driver/", "kernels-neon/src/", "runtime/src/os/"];
 
 /// Folders that are not the project's own writing.
 const SKIPPED: [&str; 4] = ["target", ".git", "cache", "data"];
@@ -194,12 +196,12 @@ fn unsafe_stays_in_its_rooms() {
 #[test]
 fn files_are_short_and_say_what_they_are() {
     let mut broken = Vec::new();
-    for (path, text) in files(&[".rs"]) {
+    for (path, text) in files(&[".rs", ".cu", ".cuh", ".cpp", ".h"]) {
         let lines = text.lines().count();
         if lines > LINES_MAX {
             broken.push(format!("{path}: {lines} lines, the most is {LINES_MAX}"));
         }
-        if !text.starts_with("//!") {
+        if !text.starts_with(if path.ends_with(".rs") { "//!" } else { "// " }) {
             broken.push(format!("{path}: the first line does not say what the file is"));
         }
     }
@@ -212,7 +214,7 @@ fn the_repository_speaks_of_the_project_alone() {
     let absolute = ["/wo", "rk/"].concat();
     let words = [absolute, ["/ho", "me/"].concat(), ["crates", ".io"].concat(), ["pypi", ".org"].concat()];
     let mut broken = Vec::new();
-    for (path, text) in files(&[".rs", ".md", ".toml", ".py", ".sh"]) {
+    for (path, text) in files(&[".rs", ".md", ".toml", ".py", ".sh", ".cu", ".cuh", ".cpp", ".h"]) {
         for (number, line) in (1..).zip(text.lines()) {
             for word in words.iter().filter(|word| line.contains(word.as_str())) {
                 broken.push(format!("{path}:{number}: {word}"));

@@ -8,6 +8,9 @@ mod bridge;
 pub mod calibrate;
 pub mod quantize;
 pub mod source;
+pub mod store;
 pub mod vocabulary;
 
 pub use bake::{BakeError, BakeOptions, Baked, CalibrationText, Precision, bake};
+#[cfg(feature = "calibrate")]
+pub use bake::{CalibrateOptions, CalibratedBake, bake_calibrated};

@@ -7,7 +7,7 @@ use crate::cursor::expect_equal;
 use crate::encoding::Encoding;
 use crate::error::FormatError;
 use crate::limits::*;
-use crate::records::{Header, SectionRecord, TensorRecord};
+use crate::records::{Header, SectionRecord, TensorRecord, section_offset};
 use crate::role::{Role, SectionKey, SectionKind};
 use crate::spec::ModelSpec;
 
@@ -185,7 +185,7 @@ impl<'a> Blob<'a> {
                 return Err(FormatError::Order { table: "section", index });
             }
             last = Some(record.key);
-            expect_equal("section offset", at + 24, end.next_multiple_of(SECTION_ALIGNMENT), record.offset)?;
+            expect_equal("section offset", at + 24, section_offset(end, record.bytes), record.offset)?;
             end = record.offset + record.bytes;
             if end > self.header.file_bytes {
                 return Err(FormatError::Truncated {

@@ -10,7 +10,7 @@ use crate::blob::{TensorRef, root_hash};
 use crate::encoding::Encoding;
 use crate::error::FormatError;
 use crate::limits::*;
-use crate::records::{Hash, Header, SectionRecord, TensorRecord};
+use crate::records::{Hash, Header, SectionRecord, TensorRecord, section_offset};
 use crate::role::{Role, SectionKey};
 
 /// A tensor to be written.
@@ -132,9 +132,9 @@ impl Layout {
                 found: plan.tensors().len() as u64,
             });
         }
-        let offset = self.file_bytes.next_multiple_of(SECTION_ALIGNMENT);
         let first_tensor = self.tensors.len() as u32;
-        let mut end = offset;
+        // Counted from the section's start, which is aligned as tensors are at least.
+        let mut end = 0u64;
         let mut last = None;
         for tensor in plan.tensors() {
             if last.is_some_and(|role| role >= tensor.role) {
@@ -151,18 +151,19 @@ impl Layout {
             self.tensors.push(TensorRecord { section, role, encoding, stack, rows, columns, offset, bytes });
         }
         if let SectionPlan::Plain { bytes, .. } = plan {
-            end += within("section bytes", *bytes, PLAIN_SECTION_BYTES_MAX)?;
-            within("file_bytes", end, FILE_BYTES_MAX)?;
+            end = within("section bytes", *bytes, PLAIN_SECTION_BYTES_MAX)?;
         }
+        let offset = section_offset(self.file_bytes, end);
+        self.tensors[first_tensor as usize..].iter_mut().for_each(|tensor| tensor.offset += offset);
+        self.file_bytes = within("file_bytes", offset + end, FILE_BYTES_MAX)?;
         self.sections.push(SectionRecord {
             key,
             first_tensor,
             tensor_count: plan.tensors().len() as u32,
             offset,
-            bytes: end - offset,
+            bytes: end,
             hash: [0; 32],
         });
-        self.file_bytes = end;
         Ok(())
     }
 }

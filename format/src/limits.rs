@@ -3,7 +3,7 @@
 /// First bytes of every blob: a byte above ASCII, the name, and both line endings, so that a text-mode copy is noticed.
 pub const MAGIC: [u8; 8] = *b"\x89TACK\r\n\x1a";
 /// The version this crate reads and writes.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 /// Bytes of the fixed header.
 pub const HEADER_BYTES: usize = 128;
 /// Bytes of the header that the root hash covers: all fields before the hash itself.
@@ -12,9 +12,11 @@ pub const HEADER_HASHED_BYTES: usize = 64;
 pub const SECTION_RECORD_BYTES: usize = 72;
 /// Bytes of one tensor record.
 pub const TENSOR_RECORD_BYTES: usize = 40;
-/// Sections start on this boundary: Apple's page, and a multiple of every other platform's.
+/// Large sections start on this boundary: Apple's page, and a multiple of every other platform's.
 pub const SECTION_ALIGNMENT: u64 = 16 * 1024;
-/// Tensors start on this boundary inside their section: one cache line.
+/// Sections of this many bytes are large; padding a smaller one to pages would cost more than 1.6 % of it.
+pub const LARGE_SECTION_BYTES: u64 = 1 << 20;
+/// Tensors and small sections start on this boundary: one cache line.
 pub const TENSOR_ALIGNMENT: u64 = 64;
 
 /// Most layers of a model.
@@ -46,6 +48,7 @@ pub const HEAD_DIM_MAX: u32 = 8192;
 
 const _: () = assert!(HEADER_HASHED_BYTES + 32 <= HEADER_BYTES);
 const _: () = assert!(SECTION_ALIGNMENT.is_multiple_of(TENSOR_ALIGNMENT));
+const _: () = assert!(LARGE_SECTION_BYTES >= 64 * SECTION_ALIGNMENT);
 const _: () = assert!(CHOSEN_MAX <= EXPERTS_MAX);
 const _: () = assert!(
     SECTIONS_MAX as u64 * SECTION_RECORD_BYTES as u64 + TENSORS_MAX as u64 * TENSOR_RECORD_BYTES as u64 <= 256 << 20

@@ -70,6 +70,12 @@ impl Header {
     }
 }
 
+/// Where a section of `bytes` begins behind the file's first `end` bytes: large ones on a page, small ones without a page's
+/// padding.
+pub const fn section_offset(end: u64, bytes: u64) -> u64 {
+    end.next_multiple_of(if bytes >= LARGE_SECTION_BYTES { SECTION_ALIGNMENT } else { TENSOR_ALIGNMENT })
+}
+
 /// One section of the file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SectionRecord {

@@ -23,7 +23,7 @@ from recover import Settings, recover
 from source import Source, tokenizer_json
 
 LENGTH = 512  # tokens of a window
-POOL = 1400  # windows
+POOL = 3200  # windows
 CHATS = 144
 ANSWER = 96  # tokens of an answer at most
 CALIBRATION = 16  # windows for the split and the gates

@@ -3,6 +3,7 @@
 
 pub mod checkpoint;
 pub mod program;
+pub mod reference;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -4,8 +4,9 @@ use hardtack_format::{Encoding, Layout, SectionKey, SectionKind, SectionPlan, Te
 use hardtack_models::{Recipe, TensorSource};
 
 use super::BakeOptions;
+use super::assignment::Assignment;
 use super::error::BakeError;
-use super::precision::{CANDIDATES, Choice, Precision};
+use super::precision::{CANDIDATES, Precision};
 use super::provenance::{self, SourceFile};
 use crate::vocabulary::TextSections;
 
@@ -22,7 +23,7 @@ pub enum Content<'a> {
 #[derive(Debug)]
 pub struct Draft<'a> {
     /// The encodings.
-    pub choice: Choice,
+    pub assignment: Assignment,
     /// Contents in the order of the layout's sections.
     pub contents: Vec<(SectionKey, Content<'a>)>,
     /// Where everything will stand.
@@ -38,9 +39,9 @@ impl<'a> Draft<'a> {
         options: &BakeOptions<'_>,
     ) -> Result<Self, BakeError> {
         let at = |encoding| {
-            let choice = Choice::new(encoding, options.head);
-            let about = provenance::section(recipe.family, &choice, sources, options.calibration);
-            Self::with(recipe, text, &about, choice)
+            let assignment = Assignment::uniform(&recipe.spec, encoding, options.head);
+            let about = provenance::section(recipe.family, &assignment, sources, options.calibration, None);
+            Self::with(recipe, text, &about, assignment)
         };
         match options.precision {
             Precision::Uniform(encoding) => at(encoding),
@@ -59,15 +60,21 @@ impl<'a> Draft<'a> {
                 let smallest = smallest.expect("there are candidates");
                 Err(BakeError::Budget {
                     budget,
-                    encoding: smallest.choice.layers.name(),
-                    head: smallest.choice.head.name(),
+                    encoding: smallest.assignment.layers_name(),
+                    head: smallest.assignment.head.name(),
                     smallest: smallest.layout.file_bytes(),
                 })
             }
         }
     }
 
-    fn with(recipe: &'a Recipe, text: &TextSections, provenance: &[u8], choice: Choice) -> Result<Self, BakeError> {
+    /// Lays out the blob with these encodings.
+    pub fn with(
+        recipe: &'a Recipe,
+        text: &TextSections,
+        provenance: &[u8],
+        assignment: Assignment,
+    ) -> Result<Self, BakeError> {
         let plain = |kind, bytes: &[u8]| (SectionKey::only(kind), Content::Bytes(bytes.to_vec()));
         let mut contents = vec![plain(SectionKind::Spec, &recipe.spec.to_bytes())];
         contents.extend(text.tokenizer.as_deref().map(|bytes| plain(SectionKind::Tokenizer, bytes)));
@@ -85,17 +92,17 @@ impl<'a> Draft<'a> {
                 contents.push(tensors(SectionKey::expert(layer, expert), own));
             }
         }
-        let plans: Vec<SectionPlan> = contents.iter().map(|(key, content)| plan(*key, content, &choice)).collect();
-        Ok(Self { choice, layout: Layout::new(&plans)?, contents })
+        let plans: Vec<SectionPlan> = contents.iter().map(|(key, content)| plan(*key, content, &assignment)).collect();
+        Ok(Self { assignment, layout: Layout::new(&plans)?, contents })
     }
 }
 
-fn plan(key: SectionKey, content: &Content<'_>, choice: &Choice) -> SectionPlan {
+fn plan(key: SectionKey, content: &Content<'_>, assignment: &Assignment) -> SectionPlan {
     match content {
         Content::Bytes(bytes) => SectionPlan::Plain { key, bytes: bytes.len() as u64 },
         Content::Tensors(sources) => {
             let tensors = sources.iter().map(|source| {
-                let encoding = if source.is_vector() { Encoding::Plain } else { choice.of(source.role) };
+                let encoding = if source.is_vector() { Encoding::Plain } else { assignment.of(key, source.role) };
                 let &TensorSource { role, stack, rows, columns, .. } = source;
                 TensorPlan { role, encoding, stack, rows, columns }
             });

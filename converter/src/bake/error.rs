@@ -5,8 +5,12 @@ use std::path::PathBuf;
 use hardtack_format::FormatError;
 use hardtack_models::{FamilyError, LoadError};
 
+use crate::allocate::AllocateError;
+#[cfg(feature = "calibrate")]
+use crate::calibrate::CalibrateError;
 use crate::quantize::PanelError;
 use crate::source::SourceError;
+use crate::store::StoreError;
 use crate::vocabulary::VocabularyError;
 
 /// A bake that did not come to its end; no blob was written. Every message is one line.
@@ -63,6 +67,24 @@ pub enum BakeError {
         /// Its size.
         smallest: u64,
     },
+    /// No allocation fits the budget.
+    #[error("a budget of {budget} bytes is too small: the smallest blob of this model takes {smallest} bytes")]
+    Floor {
+        /// The budget.
+        budget: u64,
+        /// What would do.
+        smallest: u64,
+    },
+    /// No allocation fits the target.
+    #[error("allocation: {0}")]
+    Allocate(#[from] AllocateError),
+    /// A calibration did not come to its end.
+    #[cfg(feature = "calibrate")]
+    #[error(transparent)]
+    Calibrate(Box<CalibrateError>),
+    /// The scratch file of encoded tensors is no use.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A file cannot be read.
     #[error("{}: {source}", path.display())]
     Read {
@@ -90,4 +112,14 @@ pub enum BakeError {
     /// Stopped from outside.
     #[error("interrupted: nothing was written")]
     Interrupted,
+}
+
+#[cfg(feature = "calibrate")]
+impl From<CalibrateError> for BakeError {
+    fn from(error: CalibrateError) -> Self {
+        match error {
+            CalibrateError::Interrupted => Self::Interrupted,
+            error => Self::Calibrate(Box::new(error)),
+        }
+    }
 }

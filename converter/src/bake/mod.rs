@@ -1,5 +1,10 @@
 //! A checkpoint into a blob: what stands where is decided first, then tensor after tensor is read, encoded and written.
 
+#[cfg(feature = "calibrate")]
+mod allocation;
+mod assignment;
+#[cfg(feature = "calibrate")]
+mod calibrated;
 mod draft;
 mod error;
 mod partial_file;
@@ -16,11 +21,16 @@ use crate::bridge::{gguf_vocabulary, settings};
 use crate::source::{Checkpoint, Form};
 use crate::vocabulary::{TextSections, from_folder, from_gguf};
 
+#[cfg(feature = "calibrate")]
+pub use allocation::{Allocation, Method, Target, allocate};
+pub use assignment::{Assignment, LayerAssignment, Part};
+#[cfg(feature = "calibrate")]
+pub use calibrated::{CalibrateOptions, CalibratedBake, PartBytes, Stage, bake_calibrated};
 use draft::Draft;
 pub use error::BakeError;
 use partial_file::PartialFile;
 pub use precision::Precision;
-pub use provenance::CalibrationText;
+pub use provenance::{Allocated, CalibrationText, HeldOut};
 
 /// How a checkpoint is baked.
 #[derive(Debug)]
@@ -41,7 +51,7 @@ pub struct Baked {
     /// The family of the checkpoint.
     pub family: &'static str,
     /// Encoding of the layers' and experts' matrices.
-    pub encoding: hardtack_format::Encoding,
+    pub layers: &'static str,
     /// Encoding of embeddings and head.
     pub head: hardtack_format::Encoding,
     /// Length of the blob.
@@ -86,11 +96,11 @@ pub fn bake(
         progress(Progress { done_bytes, total_bytes, part: "reading the sources" });
     })?;
     let draft = Draft::new(&recipe, &text, &sources, options)?;
-    write::write(&checkpoint, &draft, output_file, options.stop, progress)?;
+    write::write(&checkpoint, &draft, None, output_file, options.stop, progress)?;
     Ok(Baked {
         family: recipe.family,
-        encoding: draft.choice.layers,
-        head: draft.choice.head,
+        layers: draft.assignment.layers_name(),
+        head: draft.assignment.head,
         file_bytes: draft.layout.file_bytes(),
         warnings: text.warnings,
     })

@@ -8,8 +8,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use serde::{Deserialize, Serialize};
 
+use super::assignment::Assignment;
 use super::error::BakeError;
-use super::precision::Choice;
 use crate::source::{Checkpoint, Form};
 
 /// A file that was baked from.
@@ -44,6 +44,46 @@ struct Provenance<'a> {
     head: &'a str,
     sources: &'a [SourceFile],
     calibration: &'a [CalibrationText],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    allocation: Option<&'a Allocated>,
+}
+
+/// How encodings were chosen by calibration, and what came of it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Allocated {
+    /// `global`, `per-layer` or `uniform`.
+    pub method: String,
+    /// What was asked for: `45000000 bytes`, `2.5 bits per expert`.
+    pub target: String,
+    /// Mean bits of the routed experts' codes; nothing without experts.
+    pub expert_bits: Option<f64>,
+    /// Estimated rise of the loss, in nats a token.
+    pub cost: f64,
+    /// No allocation within the target is estimated to do better.
+    pub bound: f64,
+    /// Tokens of each text that were fitted on.
+    pub tokens: Vec<u64>,
+    /// Calibration tokens that each expert of each layer met.
+    pub expert_tokens: Vec<Vec<u64>>,
+    /// `tuned`, or `as they were`: tuning is kept only where it helps on text held out.
+    pub gates: String,
+    /// Text held out of each calibration text, before and after.
+    pub held_out: Vec<HeldOut>,
+}
+
+/// The baked model beside the checkpoint on one text, means over the predicted tokens in nats.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct HeldOut {
+    /// The text's domain.
+    pub domain: String,
+    /// Predicted tokens.
+    pub tokens: u64,
+    /// Loss of the checkpoint.
+    pub exact: f64,
+    /// Loss of what was baked.
+    pub baked: f64,
+    /// Kullback-Leibler divergence from the checkpoint.
+    pub divergence: f64,
 }
 
 /// Files beside the weights that a blob's text comes from, where a folder has them.
@@ -109,14 +149,21 @@ fn name(path: &Path) -> String {
 }
 
 /// The section's bytes.
-pub fn section(family: &str, choice: &Choice, sources: &[SourceFile], calibration: &[CalibrationText]) -> Vec<u8> {
+pub fn section(
+    family: &str,
+    assignment: &Assignment,
+    sources: &[SourceFile],
+    calibration: &[CalibrationText],
+    allocation: Option<&Allocated>,
+) -> Vec<u8> {
     let provenance = Provenance {
         baked_by: concat!("hardtack ", env!("CARGO_PKG_VERSION")),
         family,
-        layers: choice.layers.name(),
-        head: choice.head.name(),
+        layers: assignment.layers_name(),
+        head: assignment.head.name(),
         sources,
         calibration,
+        allocation,
     };
     serde_json::to_vec_pretty(&provenance).expect("plain strings and numbers always serialize")
 }

@@ -12,14 +12,16 @@ use super::error::BakeError;
 use super::partial_file::PartialFile;
 use crate::quantize::encode_rows;
 use crate::source::Checkpoint;
+use crate::store::{Key, Shape, Store};
 
 /// Numbers of a tensor that are in memory at once (as floats, four bytes each).
 const ELEMENTS_AT_ONCE: usize = 8 << 20;
 
-/// Writes the blob that the draft describes.
+/// Writes the blob that the draft describes. What the store has is taken from there, all else is read and rounded.
 pub fn write(
     checkpoint: &Checkpoint,
     draft: &Draft<'_>,
+    store: Option<&Store>,
     mut file: PartialFile,
     stop: &AtomicBool,
     progress: &mut dyn FnMut(Progress<'_>),
@@ -36,7 +38,13 @@ pub fn write(
                     let mut written = |done_bytes| {
                         progress(Progress { done_bytes, total_bytes: draft.layout.file_bytes(), part: &part });
                     };
-                    write_tensor(checkpoint, source, &tensor, &mut file, stop, &mut written)?;
+                    match store.filter(|store| store.shape((*key, source.role)) == Some(shape(&tensor))) {
+                        Some(store) => {
+                            copy(store, (*key, source.role), &mut file, stop)?;
+                            written(file.at());
+                        }
+                        None => write_tensor(checkpoint, source, &tensor, &mut file, stop, &mut written)?,
+                    }
                 }
             }
         }
@@ -44,6 +52,19 @@ pub fn write(
         hashes.push(file.section_hash());
     }
     file.finish(&draft.layout.head(&hashes))
+}
+
+fn shape(tensor: &TensorRef) -> Shape {
+    let &TensorRef { encoding, stack, rows, columns, .. } = tensor;
+    Shape { encoding, stack, rows, columns }
+}
+
+/// A tensor that is encoded already.
+fn copy(store: &Store, key: Key, file: &mut PartialFile, stop: &AtomicBool) -> Result<(), BakeError> {
+    if stop.load(Ordering::Relaxed) {
+        return Err(BakeError::Interrupted);
+    }
+    file.put(&store.bytes(key)?)
 }
 
 /// Reads a tensor in parts of whole panels, encodes and writes them.

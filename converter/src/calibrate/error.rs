@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use hardtack_models::{FamilyError, LoadError};
 
 use crate::bake::BakeError;
-use crate::quantize::PanelError;
+use crate::quantize::{GptqError, HessianError, PanelError};
 use crate::source::SourceError;
+use crate::store::StoreError;
 
 /// A calibration that did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -37,6 +38,15 @@ pub enum CalibrateError {
     /// A matrix cannot be held at one of the options.
     #[error("calibration: {0}")]
     Weights(#[from] PanelError),
+    /// A matrix cannot be quantized with feedback.
+    #[error("quantization: {0}")]
+    Feedback(#[from] GptqError),
+    /// The inputs of a matrix are no numbers.
+    #[error("quantization: {0}")]
+    Inputs(#[from] HessianError),
+    /// The scratch file of encoded tensors is no use.
+    #[error(transparent)]
+    Store(#[from] StoreError),
     /// A calibration text is no use.
     #[error("calibration text {domain}: expected {expected}, found {found}")]
     Text {
@@ -94,6 +104,7 @@ impl From<BakeError> for CalibrateError {
         match error {
             BakeError::Interrupted => Self::Interrupted,
             BakeError::Source(source) => Self::Source(source),
+            BakeError::Calibrate(error) => *error,
             BakeError::Read { path, source } => Self::Read { path, source },
             other => Self::Settings { expected: "sources that can be read".to_owned(), found: other.to_string() },
         }

@@ -1,18 +1,23 @@
 //! What a network's weights are worth on given text: a differentiable forward pass, and from it the tables that bits are
 //! allocated by.
 
+mod compress;
 mod error;
 pub mod graph;
 mod model;
+mod sample;
 mod statistics;
 pub mod tables;
 mod text;
 
+pub use compress::compress;
 pub use error::CalibrateError;
-pub use model::Model;
+pub use model::{Gate, Model};
+pub use sample::{Sample, Sampler, Sampling};
 pub use statistics::{
-    Accumulate, Consumer, NoConsumer, Phase, Place, Progress, Settings, Tile, block_costs, calibrate, default_options,
-    peak_bytes, squared_change, state_path,
+    Accumulate, Consumer, GateGradient, Judged, NoConsumer, Phase, Place, Progress, Settings, Tile, TuneSettings,
+    block_costs, calibrate, calibrate_once, default_options, gate_gradients, judge, peak_bytes, squared_change,
+    state_path, tune_gates,
 };
 pub use tables::Tables;
 pub use text::Domain;

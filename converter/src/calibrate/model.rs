@@ -1,11 +1,12 @@
 //! A checkpoint as the graph wants it: one layer's tensors at a time, rows of embeddings and head on demand.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use candle_core::{DType, Device, Tensor};
-use hardtack_format::Role;
 use hardtack_format::spec::{FeedForwardKind, ModelSpec};
+use hardtack_format::{Role, SectionKey, SectionKind};
 use hardtack_models::{LayerRecipe, LoadError, Recipe, TensorSource, recipe};
 
 use super::error::CalibrateError;
@@ -15,12 +16,24 @@ use super::graph::{
 use crate::bake::provenance;
 use crate::bridge::settings;
 use crate::source::Checkpoint;
+use crate::store::Store;
 
-/// A checkpoint and its recipe.
-#[derive(Debug)]
+/// A checkpoint and its recipe, and what stands in for some of its tensors.
+#[derive(Clone, Debug)]
 pub struct Model {
-    checkpoint: Checkpoint,
-    recipe: Recipe,
+    checkpoint: Arc<Checkpoint>,
+    recipe: Arc<Recipe>,
+    replaced: Option<Arc<Store>>,
+    gates: Option<Arc<Vec<Option<Gate>>>>,
+}
+
+/// A gate `[experts, hidden]` and its bias `[experts]`.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    /// The gate.
+    pub weights: Tensor,
+    /// Its bias, where it has one.
+    pub bias: Option<Tensor>,
 }
 
 impl Model {
@@ -32,7 +45,44 @@ impl Model {
         let checkpoint = Checkpoint::open(path)?;
         let recipe = recipe(settings(&checkpoint), &checkpoint)
             .map_err(|source| CalibrateError::Family { input: path.to_owned(), source })?;
-        Ok(Self { checkpoint, recipe })
+        Ok(Self { checkpoint: Arc::new(checkpoint), recipe: Arc::new(recipe), replaced: None, gates: None })
+    }
+
+    /// The same model with the tensors that a store has in the place of the checkpoint's: quantized, or tuned.
+    #[must_use]
+    pub fn with(&self, store: Arc<Store>) -> Self {
+        Self { replaced: Some(store), ..self.clone() }
+    }
+
+    /// The same model with other gates, one place for each layer.
+    #[must_use]
+    pub fn with_gates(&self, gates: Vec<Option<Gate>>) -> Self {
+        assert_eq!(gates.len(), self.spec().layers.len(), "a place for each layer");
+        Self { gates: Some(Arc::new(gates)), ..self.clone() }
+    }
+
+    /// The gate of a layer; nothing for a dense one.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn gate(&self, index: usize, dtype: DType) -> Result<Option<Gate>, CalibrateError> {
+        if let Some(gate) = self.gates.as_ref().and_then(|gates| gates[index].clone()) {
+            return Ok(Some(gate));
+        }
+        let tensors = &self.recipe.layers[index].tensors;
+        let section = Section { model: self, key: SectionKey::layer(index as u32), tensors, dtype };
+        let Some(weights) = section.find(Role::Gate)? else { return Ok(None) };
+        Ok(Some(Gate { weights, bias: section.find(Role::GateBias)? }))
+    }
+
+    /// The checkpoint.
+    pub(crate) fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// Where its tensors come from.
+    pub(crate) fn recipe(&self) -> &Recipe {
+        &self.recipe
     }
 
     /// The network.
@@ -59,15 +109,18 @@ impl Model {
     /// They cannot be read.
     pub fn layer(&self, index: usize, dtype: DType) -> Result<LayerWeights, CalibrateError> {
         let LayerRecipe { tensors, experts } = &self.recipe.layers[index];
-        let section = Section { model: self, tensors, dtype };
+        let section = Section { model: self, key: SectionKey::layer(index as u32), tensors, dtype };
         let feed_forward = match self.recipe.spec.layers[index].feed_forward.kind {
             FeedForwardKind::Dense { .. } => FeedForwardWeights::Dense(section.block()?),
             FeedForwardKind::Experts(mixture) => {
-                let expert = |tensors: &Vec<TensorSource>| Section { model: self, tensors, dtype }.block();
+                let expert = |(expert, tensors): (u32, &Vec<TensorSource>)| {
+                    Section { model: self, key: SectionKey::expert(index as u32, expert), tensors, dtype }.block()
+                };
+                let gate = self.gate(index, dtype)?.expect("the recipe has a gate for a mixture");
                 FeedForwardWeights::Experts(ExpertsWeights {
-                    gate: section.get(Role::Gate)?,
-                    gate_bias: section.find(Role::GateBias)?,
-                    experts: experts.iter().map(expert).collect::<Result<_, _>>()?,
+                    gate: gate.weights,
+                    gate_bias: gate.bias,
+                    experts: (0..).zip(experts).map(expert).collect::<Result<_, _>>()?,
                     shared: if mixture.shared_inner > 0 { Some(section.block()?) } else { None },
                     shared_gate: section.find(Role::SharedGate)?,
                 })
@@ -108,7 +161,7 @@ impl Model {
     pub fn global_rows(&self, role: Role, first: usize, count: usize) -> Result<Vec<f32>, CalibrateError> {
         let role = self.global_role(role);
         let source = self.recipe.globals.iter().find(|source| source.role == role).expect("recipes have both");
-        self.read(source, first, count)
+        self.read(SectionKey::only(SectionKind::Globals), source, first, count)
     }
 
     /// Whether the head is a matrix of its own.
@@ -121,11 +174,23 @@ impl Model {
     }
 
     fn globals(&self, dtype: DType) -> Section<'_> {
-        Section { model: self, tensors: &self.recipe.globals, dtype }
+        Section { model: self, key: SectionKey::only(SectionKind::Globals), tensors: &self.recipe.globals, dtype }
     }
 
-    fn read(&self, source: &TensorSource, first: usize, count: usize) -> Result<Vec<f32>, CalibrateError> {
-        source.load_rows(&self.checkpoint, first, count).map_err(|error| match error {
+    /// Rows of a tensor, from the store if that has it.
+    fn read(
+        &self,
+        section: SectionKey,
+        source: &TensorSource,
+        first: usize,
+        count: usize,
+    ) -> Result<Vec<f32>, CalibrateError> {
+        let key = (section, source.role);
+        if let Some((store, shape)) = self.replaced.as_ref().and_then(|store| Some((store, store.shape(key)?))) {
+            let count = count.min((shape.stack * shape.rows) as usize - first);
+            return Ok(store.rows(key, first, count)?);
+        }
+        source.load_rows(self.checkpoint.as_ref(), first, count).map_err(|error| match error {
             // The reader names file and tensor itself.
             LoadError::Read { error, .. } => CalibrateError::Source(error),
             error => CalibrateError::Load { input: self.checkpoint.path().to_owned(), source: Box::new(error) },
@@ -136,6 +201,7 @@ impl Model {
 /// Tensors of one section by their roles.
 struct Section<'a> {
     model: &'a Model,
+    key: SectionKey,
     tensors: &'a [TensorSource],
     dtype: DType,
 }
@@ -144,7 +210,7 @@ impl Section<'_> {
     fn find(&self, role: Role) -> Result<Option<Tensor>, CalibrateError> {
         let Some(source) = self.tensors.iter().find(|source| source.role == role) else { return Ok(None) };
         let [stack, rows, columns] = [source.stack, source.rows, source.columns].map(|count| count as usize);
-        let values = self.model.read(source, 0, stack * rows)?;
+        let values = self.model.read(self.key, source, 0, stack * rows)?;
         let tensor = match (source.is_vector(), role) {
             (true, _) => Tensor::from_vec(values, columns, &Device::Cpu),
             // Matrices a head, even where there is one head.

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Every kept attack file.
-pub const ATTACKS: [Attack; 61] = [
+pub const ATTACKS: [Attack; 62] = [
     Attack {
         name: "wrong_magic",
         change: |v| v.put(0, b"\x89TACK\n\x1a\n"),
@@ -16,7 +16,7 @@ pub const ATTACKS: [Attack; 61] = [
         change: |v| v.put_u32(8, VERSION + 1),
         seal: Seal::Root,
         variant: "Mismatch",
-        message: "version at offset 8: expected 1, found 2",
+        message: "version at offset 8: expected 2, found 3",
     },
     Attack {
         name: "wrong_header_length",
@@ -86,14 +86,14 @@ pub const ATTACKS: [Attack; 61] = [
         change: |v| v.add_u64(16, -1),
         seal: Seal::Root,
         variant: "Mismatch",
-        message: "file_bytes at offset 16: expected 216063, found 216064",
+        message: "file_bytes at offset 16: expected 52671, found 52672",
     },
     Attack {
         name: "shorter_than_declared",
         change: |v| v.add_u64(16, 1),
         seal: Seal::Root,
         variant: "Mismatch",
-        message: "file_bytes at offset 16: expected 216065, found 216064",
+        message: "file_bytes at offset 16: expected 52673, found 52672",
     },
     Attack {
         name: "file_length_over_limit",
@@ -131,42 +131,42 @@ pub const ATTACKS: [Attack; 61] = [
         },
         seal: Seal::Nothing,
         variant: "Truncated",
-        message: "truncated: 243269632 bytes needed at offset 128, found 215936",
+        message: "truncated: 243269632 bytes needed at offset 128, found 52544",
     },
     Attack {
         name: "overlapping_sections",
-        change: |v| v.put_u64(v.section(TOKENIZER) + 24, SECTION_ALIGNMENT),
+        change: |v| v.add_u64(v.section(TOKENIZER) + 24, -(TENSOR_ALIGNMENT as i64)),
         seal: Seal::Root,
         variant: "Mismatch",
-        message: "section offset at offset 224: expected 32768, found 16384",
+        message: "section offset at offset 224: expected 4288, found 4224",
     },
     Attack {
         name: "section_over_the_index",
         change: |v| v.put_u64(v.section(SPEC) + 24, 0),
         seal: Seal::Root,
         variant: "Mismatch",
-        message: "section offset at offset 152: expected 16384, found 0",
+        message: "section offset at offset 152: expected 4096, found 0",
     },
     Attack {
         name: "hole_between_sections",
-        change: |v| v.add_u64(v.section(LAYER) + 24, SECTION_ALIGNMENT as i64),
+        change: |v| v.add_u64(v.section(LAYER) + 24, TENSOR_ALIGNMENT as i64),
         seal: Seal::Root,
         variant: "Mismatch",
-        message: "section offset at offset 512: expected 98304, found 114688",
+        message: "section offset at offset 512: expected 10432, found 10496",
     },
     Attack {
         name: "section_not_aligned",
-        change: |v| v.add_u64(v.section(LAYER) + 24, 64),
+        change: |v| v.add_u64(v.section(LAYER) + 24, 32),
         seal: Seal::Root,
         variant: "Mismatch",
-        message: "section offset at offset 512: expected 98304, found 98368",
+        message: "section offset at offset 512: expected 10432, found 10464",
     },
     Attack {
         name: "section_offset_wraps",
         change: |v| v.put_u64(v.section(LAYER) + 24, u64::MAX - 4095),
         seal: Seal::Root,
         variant: "Mismatch",
-        message: "section offset at offset 512: expected 98304, found 18446744073709547520",
+        message: "section offset at offset 512: expected 10432, found 18446744073709547520",
     },
     Attack {
         name: "section_bytes_wrap",
@@ -184,10 +184,17 @@ pub const ATTACKS: [Attack; 61] = [
     },
     Attack {
         name: "section_behind_the_end",
-        change: |v| v.put_u64(v.section(TOKENIZER) + 32, PLAIN_SECTION_BYTES_MAX),
+        change: |v| v.put_u64(v.section(TOKENIZER) + 32, LARGE_SECTION_BYTES - 1),
         seal: Seal::Root,
         variant: "Truncated",
-        message: "truncated: 268435456 bytes needed at offset 32768, found 183296",
+        message: "truncated: 1048575 bytes needed at offset 4288, found 48384",
+    },
+    Attack {
+        name: "large_section_off_its_page",
+        change: |v| v.put_u64(v.section(TOKENIZER) + 32, PLAIN_SECTION_BYTES_MAX),
+        seal: Seal::Root,
+        variant: "Mismatch",
+        message: "section offset at offset 224: expected 16384, found 4288",
     },
     Attack {
         name: "section_longer_than_its_tensors",
@@ -306,21 +313,21 @@ pub const ATTACKS: [Attack; 61] = [
         change: |v| v.add_u64(v.tensor(LAYER, Role::Query) + 24, -64),
         seal: Seal::Root,
         variant: "Mismatch",
-        message: "tensor offset at offset 1288: expected 98432, found 98368",
+        message: "tensor offset at offset 1288: expected 10560, found 10496",
     },
     Attack {
         name: "hole_between_tensors",
         change: |v| v.add_u64(v.tensor(LAYER, Role::Query) + 24, 64),
         seal: Seal::Root,
         variant: "Mismatch",
-        message: "tensor offset at offset 1288: expected 98432, found 98496",
+        message: "tensor offset at offset 1288: expected 10560, found 10624",
     },
     Attack {
         name: "tensor_offset_wraps",
         change: |v| v.put_u64(v.tensor(LAYER, Role::Query) + 24, u64::MAX - 63),
         seal: Seal::Root,
         variant: "Mismatch",
-        message: "tensor offset at offset 1288: expected 98432, found 18446744073709551552",
+        message: "tensor offset at offset 1288: expected 10560, found 18446744073709551552",
     },
     Attack {
         name: "tensor_bytes_wrap",
@@ -334,7 +341,7 @@ pub const ATTACKS: [Attack; 61] = [
         change: |v| v.add_u64(v.section(LAYER) + 32, -64),
         seal: Seal::Root,
         variant: "Truncated",
-        message: "truncated: 128 bytes needed at offset 108800, found 64",
+        message: "truncated: 128 bytes needed at offset 20928, found 64",
     },
     Attack {
         name: "largest_tensor_of_all",
@@ -347,7 +354,7 @@ pub const ATTACKS: [Attack; 61] = [
         },
         seal: Seal::Root,
         variant: "Truncated",
-        message: "truncated: 1152921504606846976 bytes needed at offset 98432, found 10496",
+        message: "truncated: 1152921504606846976 bytes needed at offset 10560, found 10496",
     },
     Attack {
         name: "missing_expert",
@@ -410,14 +417,14 @@ pub const ATTACKS: [Attack; 61] = [
         change: |v| v.put_u32(v.spec() + 12, LAYERS_MAX),
         seal: Seal::All,
         variant: "Truncated",
-        message: "truncated: 4 bytes needed at offset 16576, found 0",
+        message: "truncated: 4 bytes needed at offset 4288, found 0",
     },
     Attack {
         name: "spec_with_endless_experts",
         change: |v| v.put_u32(v.spec() + 32 + 60, u32::MAX),
         seal: Seal::All,
         variant: "OverLimit",
-        message: "experts count at offset 16476: 4294967295 is over the limit 4096",
+        message: "experts count at offset 4188: 4294967295 is over the limit 4096",
     },
     Attack {
         name: "spec_with_another_expert",
@@ -431,13 +438,13 @@ pub const ATTACKS: [Attack; 61] = [
         change: |v| v.put_u32(v.spec() + 16, f32::NAN.to_bits()),
         seal: Seal::All,
         variant: "BadNumber",
-        message: "spec norm_epsilon at offset 16400: not a number in its range",
+        message: "spec norm_epsilon at offset 4112: not a number in its range",
     },
     Attack {
         name: "spec_with_a_negative_clamp",
         change: |v| v.put_u32(v.spec() + 32 + 80 + 48, (-7.0_f32).to_bits()),
         seal: Seal::All,
         variant: "BadNumber",
-        message: "activation limit at offset 16544: not a number in its range",
+        message: "activation limit at offset 4256: not a number in its range",
     },
 ];

@@ -45,6 +45,7 @@ fn limits_are_the_constants() {
         SECTION_RECORD_BYTES,
         TENSOR_RECORD_BYTES,
         SECTION_ALIGNMENT,
+        LARGE_SECTION_BYTES,
         TENSOR_ALIGNMENT,
         LAYERS_MAX,
         EXPERTS_MAX,
@@ -161,7 +162,7 @@ fn fields_stand_where_the_page_says() {
     let tables = tables(FIELDS);
     let header = |name| field(&file, 0, &tables[0], name);
     assert_eq!(header("magic"), u64::from_le_bytes(MAGIC));
-    assert_eq!((header("version"), header("header_bytes")), (1, HEADER_BYTES as u64));
+    assert_eq!((header("version"), header("header_bytes")), (VERSION.into(), HEADER_BYTES as u64));
     assert_eq!(header("file_bytes"), file.len() as u64);
     assert_eq!(header("section_count"), blob.sections().len() as u64);
     let magic: Vec<_> = MAGIC.iter().map(|byte| format!("{byte:02X}")).collect();

@@ -35,7 +35,7 @@ fn each_expert_is_one_section_of_its_own_tensors() {
     let blob = Blob::open(&file).expect("open");
     for (layer, expert) in [(0, 0), (0, 2), (1, 0), (1, 2)] {
         let record = blob.section(SectionKey::expert(layer, expert)).expect("the section");
-        assert!(record.offset.is_multiple_of(SECTION_ALIGNMENT));
+        assert!(record.offset.is_multiple_of(TENSOR_ALIGNMENT));
         for (_, tensor) in blob.tensors(&record) {
             assert!(tensor.offset.is_multiple_of(TENSOR_ALIGNMENT) && tensor.offset >= record.offset);
             assert!(tensor.offset + tensor.bytes <= record.offset + record.bytes);
@@ -43,6 +43,24 @@ fn each_expert_is_one_section_of_its_own_tensors() {
         }
     }
     assert_eq!(blob.section(SectionKey::expert(0, 3)), None);
+}
+
+#[test]
+fn large_sections_start_on_pages_and_small_ones_are_not_padded() {
+    let matrix = |rows| TensorPlan { role: Role::Down, encoding: Encoding::Bf16, stack: 1, rows, columns: 64 };
+    let rows_large = (LARGE_SECTION_BYTES / 128) as u32;
+    let plans: Vec<SectionPlan> = (0..)
+        .zip([16, rows_large - 16, rows_large, 16, rows_large + 16])
+        .map(|(expert, rows)| SectionPlan::Tensors { key: SectionKey::expert(0, expert), tensors: vec![matrix(rows)] })
+        .collect();
+    let layout = Layout::new(&plans).expect("a layout");
+    let mut end = (HEADER_BYTES + plans.len() * (SECTION_RECORD_BYTES + TENSOR_RECORD_BYTES)) as u64;
+    for (record, alignment) in layout.sections().iter().zip([64, 64, SECTION_ALIGNMENT, 64, SECTION_ALIGNMENT]) {
+        assert_eq!(record.offset, end.next_multiple_of(alignment), "{}", record.key);
+        assert_eq!(record.bytes >= LARGE_SECTION_BYTES, alignment == SECTION_ALIGNMENT);
+        end = record.offset + record.bytes;
+    }
+    assert_eq!(layout.file_bytes(), end);
 }
 
 #[test]

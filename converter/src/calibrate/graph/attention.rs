@@ -11,6 +11,14 @@ use super::weights::GroupedWeights;
 
 /// The block's output `[tokens, hidden]` for a normalized stream `x [tokens, hidden]`.
 pub fn attention(spec: &AttentionSpec, weights: &GroupedWeights, x: &Tensor, pass: &Pass) -> Result<Tensor> {
+    linear(&attended(spec, weights, x, pass)?, &weights.output, weights.output_bias.as_ref())
+}
+
+/// What the output projection reads: `[tokens, heads * head_dim]`.
+///
+/// # Errors
+/// Shapes or types of numbers do not agree.
+pub fn attended(spec: &AttentionSpec, weights: &GroupedWeights, x: &Tensor, pass: &Pass) -> Result<Tensor> {
     let AttentionKind::Grouped { kv_heads, head_dim, norm } = spec.kind else {
         unreachable!("loaded for the same spec")
     };
@@ -22,8 +30,7 @@ pub fn attention(spec: &AttentionSpec, weights: &GroupedWeights, x: &Tensor, pas
     let query = turn(spec, &query.heads(norm, x, heads, head_dim, pass)?, pass)?;
     let key = turn(spec, &key.heads(norm, x, kv_heads, head_dim, pass)?, pass)?;
     let value = value.heads(HeadNorm::None, x, kv_heads, head_dim, pass)?;
-    let attended = attend(spec, &query, &key, &value, weights.sinks.as_ref())?;
-    linear(&attended, &weights.output, weights.output_bias.as_ref())
+    attend(spec, &query, &key, &value, weights.sinks.as_ref())
 }
 
 struct Projection<'a> {

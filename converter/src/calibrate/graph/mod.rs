@@ -16,6 +16,7 @@ mod quantized;
 mod rope;
 mod weights;
 
+pub use attention::attended;
 pub use experts::{block, block_inner, block_output, experts, shared_share};
 pub use gate::{Routes, route};
 pub use head::{cross_entropy, embed, logits};

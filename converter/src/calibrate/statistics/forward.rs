@@ -11,6 +11,7 @@ use super::{DTYPE, Phase, Run};
 use crate::calibrate::error::CalibrateError;
 use crate::calibrate::graph::{layer, quantized};
 use crate::calibrate::tables::Tables;
+use crate::calibrate::text::Window;
 
 impl Run<'_> {
     /// Keeps the stream before each of the first `kept` layers, runs the first `layers` of them, and gives what comes
@@ -21,7 +22,8 @@ impl Run<'_> {
         layers: usize,
         boundaries: &mut Boundaries,
     ) -> Result<Vec<f32>, CalibrateError> {
-        let mut stream = self.embed()?;
+        let row = |token| self.model.global_rows(Role::Embedding, token as usize, 1);
+        let mut stream = embed(self.model.spec().embedding_scale, &self.windows, row)?;
         for index in 0..kept.max(layers) {
             if index < kept {
                 boundaries.put(index, &stream)?;
@@ -48,28 +50,11 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn embed(&self) -> Result<Vec<f32>, CalibrateError> {
-        let scale = self.model.spec().embedding_scale;
-        let rows = self.embedding_rows()?;
-        let tokens = self.windows.iter().flat_map(|window| window.tokens);
-        Ok(tokens.flat_map(|token| rows[token].iter().map(|value| value * scale)).collect())
-    }
-
-    /// Embeddings of all tokens that occur.
-    fn embedding_rows(&self) -> Result<BTreeMap<u32, Vec<f32>>, CalibrateError> {
-        let mut rows = BTreeMap::new();
-        for &token in self.windows.iter().flat_map(|window| window.tokens) {
-            if let std::collections::btree_map::Entry::Vacant(place) = rows.entry(token) {
-                place.insert(self.model.global_rows(Role::Embedding, token as usize, 1)?);
-            }
-        }
-        Ok(rows)
-    }
-
     /// Costs of the embeddings, from the gradient at the stream before the first layer.
     pub fn embedding(&self, gradient: &Rows<'_>, tables: &mut Tables) -> Result<(), CalibrateError> {
         let scale = f64::from(self.model.spec().embedding_scale);
-        let rows = self.embedding_rows()?;
+        let row = |token| self.model.global_rows(Role::Embedding, token as usize, 1);
+        let rows = embedding_rows(&self.windows, row)?;
         for (option, &encoding) in self.settings.options.iter().enumerate() {
             // Squared change of every element, for every token that occurs.
             let mut changes = BTreeMap::new();
@@ -90,4 +75,32 @@ impl Run<'_> {
         }
         Ok(())
     }
+}
+
+/// The stream before the first layer, `[tokens, hidden]`, from embeddings that `row` reads.
+///
+/// # Errors
+/// The embeddings cannot be read.
+pub fn embed(
+    scale: f32,
+    windows: &[Window<'_>],
+    row: impl FnMut(u32) -> Result<Vec<f32>, CalibrateError>,
+) -> Result<Vec<f32>, CalibrateError> {
+    let rows = embedding_rows(windows, row)?;
+    let tokens = windows.iter().flat_map(|window| window.tokens);
+    Ok(tokens.flat_map(|token| rows[token].iter().map(|value| value * scale)).collect())
+}
+
+/// Embeddings of all tokens that occur.
+fn embedding_rows(
+    windows: &[Window<'_>],
+    mut row: impl FnMut(u32) -> Result<Vec<f32>, CalibrateError>,
+) -> Result<BTreeMap<u32, Vec<f32>>, CalibrateError> {
+    let mut rows = BTreeMap::new();
+    for &token in windows.iter().flat_map(|window| window.tokens) {
+        if let std::collections::btree_map::Entry::Vacant(place) = rows.entry(token) {
+            place.insert(row(token)?);
+        }
+    }
+    Ok(rows)
 }

@@ -11,6 +11,7 @@ use rayon::prelude::*;
 use super::{DTYPE, Phase, Run};
 use crate::calibrate::error::CalibrateError;
 use crate::calibrate::graph::{linear, quantized, rms_norm};
+use crate::calibrate::model::Model;
 use crate::calibrate::tables::Tables;
 
 /// Weights of the head in memory at once, for each option.
@@ -20,10 +21,11 @@ pub const TOKENS: usize = 256;
 
 /// What is known of one token.
 #[derive(Clone, Copy, Debug)]
-struct Token {
-    domain: usize,
+pub struct Token {
+    /// Number of its text.
+    pub domain: usize,
     /// The token that follows; none at the end of a window.
-    target: Option<u32>,
+    pub target: Option<u32>,
     largest: f32,
     /// Of `exp(logit - largest)`.
     sum: f64,
@@ -31,9 +33,35 @@ struct Token {
 }
 
 /// Some rows of the head.
-struct Block {
+pub struct Block {
     first: usize,
     weights: Tensor,
+}
+
+impl Block {
+    /// Rows of a block.
+    pub fn rows(model: &Model) -> usize {
+        (HEAD_ELEMENTS / model.spec().hidden as usize).max(1)
+    }
+
+    /// The block that begins at a row.
+    pub fn read(model: &Model, first: usize) -> Result<Self, CalibrateError> {
+        let values = model.global_rows(Role::Head, first, Self::rows(model))?;
+        let hidden = model.spec().hidden as usize;
+        let count = values.len() / hidden;
+        Ok(Self { first, weights: Tensor::from_vec(values, (count, hidden), &Device::Cpu)? })
+    }
+
+    /// Its part of the vocabulary.
+    pub fn width(&self) -> Result<usize, CalibrateError> {
+        Ok(self.weights.dim(0)?)
+    }
+
+    /// Its logits for some tokens, row-major.
+    pub fn logits(&self, model: &Model, normed: &Tensor) -> Result<Vec<f32>, CalibrateError> {
+        let scale = f64::from(model.spec().logit_scale);
+        Ok((linear(normed, &self.weights, None)? * scale)?.flatten_all()?.to_vec1()?)
+    }
 }
 
 impl Run<'_> {
@@ -46,7 +74,7 @@ impl Run<'_> {
         let mut tokens = self.token_list();
         self.normalizers(&normed, &mut tokens)?;
         for token in tokens.iter().filter(|token| token.target.is_some()) {
-            tables.domains[token.domain].loss += f64::from(token.largest - token.target_logit) + token.sum.ln();
+            tables.domains[token.domain].loss += token.loss();
         }
         let gradient = self.gradients(&normed, &tokens, tables)?;
         drop(normed);
@@ -58,7 +86,8 @@ impl Run<'_> {
         Ok(gradient)
     }
 
-    fn token_list(&self) -> Vec<Token> {
+    /// All tokens, nothing known of them yet.
+    pub fn token_list(&self) -> Vec<Token> {
         let tokens = self.windows.iter().flat_map(|window| {
             let targets = window.tokens[1..].iter().map(|&target| Some(target)).chain([None]);
             targets.map(|target| Token {
@@ -74,28 +103,19 @@ impl Run<'_> {
 
     /// Blocks of the head's rows, one after another.
     fn each_block(&self, mut work: impl FnMut(Block) -> Result<(), CalibrateError>) -> Result<(), CalibrateError> {
-        let (vocabulary, hidden) = (self.model.spec().vocabulary as usize, self.hidden);
-        let rows = (HEAD_ELEMENTS / hidden).max(1);
-        for first in (0..vocabulary).step_by(rows) {
+        for first in (0..self.model.spec().vocabulary as usize).step_by(Block::rows(self.model)) {
             self.check_stop()?;
-            let values = self.model.global_rows(Role::Head, first, rows)?;
-            let count = values.len() / hidden;
-            work(Block { first, weights: Tensor::from_vec(values, (count, hidden), &Device::Cpu)? })?;
+            work(Block::read(self.model, first)?)?;
         }
         Ok(())
     }
 
-    /// Logits of a block for some tokens, row-major.
-    fn logits(&self, block: &Block, normed: &Tensor) -> Result<Vec<f32>, CalibrateError> {
-        let scale = f64::from(self.model.spec().logit_scale);
-        Ok((linear(normed, &block.weights, None)? * scale)?.flatten_all()?.to_vec1()?)
-    }
-
-    fn normalizers(&self, normed: &Tensor, tokens: &mut [Token]) -> Result<(), CalibrateError> {
+    /// Finds the normalizer of every token.
+    pub fn normalizers(&self, normed: &Tensor, tokens: &mut [Token]) -> Result<(), CalibrateError> {
         self.each_block(|block| {
-            let width = block.weights.dim(0)?;
+            let width = block.width()?;
             for (tile, tokens) in tokens.chunks_mut(TOKENS).enumerate() {
-                let logits = self.logits(&block, &normed.narrow(0, tile * TOKENS, tokens.len())?)?;
+                let logits = block.logits(self.model, &normed.narrow(0, tile * TOKENS, tokens.len())?)?;
                 tokens.par_iter_mut().zip(logits.par_chunks_exact(width)).for_each(|(token, logits)| {
                     token.meet(block.first, logits);
                 });
@@ -115,10 +135,10 @@ impl Run<'_> {
                 .iter()
                 .map(|&option| Ok((&block.weights - quantized(&block.weights, option)?)?))
                 .collect::<Result<_, CalibrateError>>()?;
-            let width = block.weights.dim(0)?;
+            let width = block.width()?;
             for (tile, (tokens, sum)) in tokens.chunks(TOKENS).zip(&mut gradient).enumerate() {
                 let normed = normed.narrow(0, tile * TOKENS, tokens.len())?;
-                let mut logits = self.logits(&block, &normed)?;
+                let mut logits = block.logits(self.model, &normed)?;
                 tokens.par_iter().zip(logits.par_chunks_exact_mut(width)).for_each(|(token, logits)| {
                     token.gradient(block.first, logits);
                 });
@@ -163,13 +183,23 @@ impl Token {
         if self.target.is_none() {
             return logits.fill(0.0);
         }
-        let normalizer = f64::from(self.largest) + self.sum.ln();
+        let normalizer = self.normalizer();
         for logit in logits.iter_mut() {
             *logit = (f64::from(*logit) - normalizer).exp() as f32;
         }
         if let Some(share) = self.place(first).and_then(|place| logits.get_mut(place)) {
             *share -= 1.0;
         }
+    }
+
+    /// `log sum exp` of its logits, once all blocks were met.
+    pub fn normalizer(&self) -> f64 {
+        f64::from(self.largest) + self.sum.ln()
+    }
+
+    /// Its loss in nats, once all blocks were met.
+    pub fn loss(&self) -> f64 {
+        f64::from(self.largest - self.target_logit) + self.sum.ln()
     }
 
     /// Where its target would stand in a block.

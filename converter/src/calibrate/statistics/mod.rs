@@ -5,10 +5,12 @@ mod backward;
 mod boundaries;
 mod cost;
 mod forward;
+mod gates;
 mod head;
 mod inputs;
+mod judge;
 mod memory;
-mod rows;
+pub(super) mod rows;
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -21,10 +23,13 @@ use self::rows::Rows;
 use super::error::CalibrateError;
 use super::graph::Pass;
 use super::model::Model;
-use super::tables::{Header, LayerHeader, State, Tables, read_state, write, write_state};
+use super::tables::{Header, LayerHeader, State, Tables, read, read_state, write, write_state};
 use super::text::{Domain, Window, windows};
 pub use cost::{Tile, block_costs, squared_change};
+pub(super) use forward::embed;
+pub use gates::{GateGradient, TuneSettings, gate_gradients, tune_gates};
 pub use inputs::{Accumulate, Consumer, NoConsumer, Place};
+pub use judge::{Judged, judge};
 pub use memory::peak_bytes;
 
 /// The numbers that calibration computes with.
@@ -96,19 +101,29 @@ pub fn calibrate(
         let found = settings.options.iter().map(|option| option.name()).collect::<Vec<_>>().join(", ");
         return Err(CalibrateError::Settings { expected: "encodings of matrices as options".to_owned(), found });
     }
-    let longest = windows.iter().map(|window| window.tokens.len()).max().unwrap_or(0);
     let header = header(model, domains, settings)?;
-    let mut run = Run {
-        model,
-        settings,
-        pass: Pass::new(model.spec(), &model.frequencies()?, longest, DTYPE)?,
-        hidden: model.spec().hidden as usize,
-        done: 0,
-        total: (2 * model.spec().layers.len() as u64 + 1) * windows.len() as u64,
-        windows,
-        progress,
-    };
-    run.all(header, consumer)
+    let total = (2 * model.spec().layers.len() as u64 + 1) * windows.len() as u64;
+    Run::new(model, settings, windows, total, progress)?.all(header, consumer)
+}
+
+/// The tables in the settings' output if they are of this checkpoint, these texts and these options; else a calibration, which
+/// writes them there.
+///
+/// # Errors
+/// Those of [`calibrate`].
+pub fn calibrate_once(
+    model: &Model,
+    domains: &[Domain],
+    settings: &Settings<'_>,
+    progress: &mut dyn FnMut(Progress),
+) -> Result<Tables, CalibrateError> {
+    if let Some(path) = settings.output.filter(|path| path.exists())
+        && let Ok(tables) = read(path)
+        && tables.header == header(model, domains, settings)?
+    {
+        return Ok(tables);
+    }
+    calibrate(model, domains, settings, &mut NoConsumer, progress)
 }
 
 fn header(model: &Model, domains: &[Domain], settings: &Settings<'_>) -> Result<Header, CalibrateError> {
@@ -135,6 +150,20 @@ struct Run<'a> {
     done: u64,
     total: u64,
     progress: &'a mut dyn FnMut(Progress),
+}
+
+impl<'a> Run<'a> {
+    fn new(
+        model: &'a Model,
+        settings: &'a Settings<'a>,
+        windows: Vec<Window<'a>>,
+        total: u64,
+        progress: &'a mut dyn FnMut(Progress),
+    ) -> Result<Self, CalibrateError> {
+        let longest = windows.iter().map(|window| window.tokens.len()).max().unwrap_or(0);
+        let pass = Pass::new(model.spec(), &model.frequencies()?, longest, DTYPE)?;
+        Ok(Self { model, settings, pass, hidden: model.spec().hidden as usize, windows, done: 0, total, progress })
+    }
 }
 
 impl Run<'_> {

@@ -1,11 +1,14 @@
 //! `hardtack inspect`: what is in a blob.
 
+mod plot;
+
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
 use hardtack::format::{Blob, Encoding, SectionKey, SectionKind};
 use hardtack::{Engine, Options};
-use serde::Serialize;
+use hardtack_converter::bake::Allocated;
+use serde::{Deserialize, Serialize};
 
 use crate::args::InspectArguments;
 use crate::output::show;
@@ -26,6 +29,13 @@ struct Report {
     rows: Vec<Row>,
 }
 
+/// What a calibrated blob says about its bits. A blob is a stranger's file: one that says it otherwise says nothing.
+#[derive(Deserialize)]
+pub struct Provenance {
+    #[serde(default)]
+    allocation: Option<Allocated>,
+}
+
 /// One section, or all experts of a layer.
 #[derive(Serialize)]
 struct Row {
@@ -41,16 +51,27 @@ struct Row {
     matrix: (u64, u64),
 }
 
+/// Fewer tokens than these say little about an expert.
+const STARVED_TOKENS: u64 = 64;
+
 /// Prints the sections, checked first if asked for.
 pub fn inspect(arguments: &InspectArguments) -> anyhow::Result<()> {
     // The engine checks everything that a run would check.
     let options = Options { threads: 1, verify: arguments.verify, ..Options::default() };
     let engine = Engine::open(&arguments.blob, &options)?;
     let report = report(arguments, &engine)?;
+    let own =
+        engine.section(SectionKind::Provenance).and_then(|bytes| serde_json::from_slice::<Provenance>(bytes).ok());
+    if let Some(path) = &arguments.plot {
+        plot::plot(&engine, own.as_ref(), path)?;
+    }
     if arguments.json {
         show(&format!("{}\n", serde_json::to_string_pretty(&report)?))?;
     } else {
         show(&table(&report))?;
+        if let Some(own) = own.and_then(|own| own.allocation) {
+            show(&verdict(&own))?;
+        }
     }
     Ok(())
 }
@@ -122,6 +143,35 @@ fn made(provenance: &serde_json::Value) -> Option<String> {
     let sources: Option<Vec<String>> =
         provenance["sources"].as_array()?.iter().map(|source| text(&source["name"])).collect();
     Some(format!("family {family}, baked by {program} from {}\n", sources?.join(", ")))
+}
+
+/// How bits were chosen, who met too little text, and what it cost on text held out.
+fn verdict(own: &Allocated) -> String {
+    let clean = |text: &str| text.escape_debug().to_string();
+    let bits = own.expert_bits.map_or(String::new(), |bits| format!(", {bits:.2} bits per expert"));
+    let mut text =
+        format!("\nallocation {} for {}{bits}; gates {}\n", clean(&own.method), clean(&own.target), clean(&own.gates));
+    let all = own.expert_tokens.iter().enumerate();
+    let starved: Vec<String> = all
+        .flat_map(|(layer, experts)| experts.iter().enumerate().map(move |(expert, tokens)| (layer, expert, *tokens)))
+        .filter(|(_, _, tokens)| *tokens < STARVED_TOKENS)
+        .map(|(layer, expert, tokens)| format!("{layer}.{expert} ({tokens})"))
+        .collect();
+    if !starved.is_empty() {
+        let _ = writeln!(text, "experts that met few calibration tokens: {}", starved.join(" "));
+    }
+    for own in &own.held_out {
+        let _ = writeln!(
+            text,
+            "held out {}: perplexity {:.3}, baked {:.3}, divergence {:.5} over {} tokens",
+            clean(&own.domain),
+            own.exact.exp(),
+            own.baked.exp(),
+            own.divergence,
+            own.tokens
+        );
+    }
+    text
 }
 
 fn table(report: &Report) -> String {

@@ -1,5 +1,8 @@
 //! `hardtack bake`: a checkpoint into a blob, with progress.
 
+#[cfg(feature = "calibrate")]
+mod calibrated;
+
 use anyhow::Context;
 use hardtack_converter::{BakeError, BakeOptions, Precision};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -12,6 +15,10 @@ use crate::size::show_bytes;
 /// Bakes as the flags say.
 pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
     interrupt::catch()?;
+    #[cfg(feature = "calibrate")]
+    if !arguments.calibration.texts.is_empty() {
+        return calibrated::bake(arguments);
+    }
     let options = BakeOptions {
         precision: arguments.budget.map_or(Precision::Uniform(arguments.bits), Precision::Budget),
         head: arguments.head_bits,
@@ -43,7 +50,7 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
         show_bytes(baked.file_bytes),
         baked.file_bytes,
         baked.family,
-        baked.encoding.name(),
+        baked.layers,
         baked.head.name()
     ))?;
     Ok(())

@@ -1,0 +1,136 @@
+//! `hardtack bake --calib`: bits chosen by what they cost on the user's texts.
+
+use anyhow::{Context, ensure};
+use hardtack_converter::bake::{HeldOut, Method, Stage, Target};
+use hardtack_converter::calibrate::{Sampling, TuneSettings};
+use hardtack_converter::{BakeError, CalibrateOptions, CalibratedBake, bake_calibrated};
+use indicatif::{ProgressBar, ProgressStyle};
+
+use crate::args::{AllocationArgument, BakeArguments};
+use crate::interrupt;
+use crate::output::{note, show};
+use crate::size::show_bytes;
+
+/// Experts that are named when few tokens met them.
+const STARVED_SHOWN: usize = 8;
+
+/// Bakes as the flags say.
+pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
+    let own = &arguments.calibration;
+    let target = match (arguments.budget, own.bits_per_expert) {
+        (Some(bytes), _) => Target::Bytes(bytes),
+        (None, Some(bits)) => Target::ExpertBits(bits),
+        (None, None) => anyhow::bail!("--calib chooses bits within --budget BYTES or --bits-per-expert BITS: give one"),
+    };
+    ensure!(own.calib_window >= 2, "a window of {} tokens predicts nothing", own.calib_window);
+    for (what, tokens) in [("--calib-tokens", own.calib_tokens), ("--judge-tokens", own.judge_tokens)] {
+        ensure!(tokens >= own.calib_window, "{what} {tokens}: one window takes {} tokens", own.calib_window);
+    }
+    let options = CalibrateOptions {
+        target,
+        method: match own.allocation {
+            AllocationArgument::Global => Method::Global,
+            AllocationArgument::PerLayer => Method::PerLayer,
+            AllocationArgument::Uniform => Method::Uniform,
+        },
+        head: arguments.head_bits,
+        texts: &own.texts,
+        sampling: Sampling { window: own.calib_window, tokens: own.calib_tokens, held_out_tokens: own.judge_tokens },
+        tune: (own.tune > 0).then(|| TuneSettings { epochs: own.tune, ..TuneSettings::default() }),
+        boundary_bytes_max: own.calib_memory,
+        stop: interrupt::flag(),
+    };
+    let bar = ProgressBar::new(0)
+        .with_style(ProgressStyle::with_template("{msg:14} {bar:30} {pos}/{len} {eta} left").context("progress bar")?);
+    let mut last = None;
+    let result = bake_calibrated(&arguments.input, &arguments.output, &options, &mut |stage, done, total| {
+        if last.replace(stage) != Some(stage) {
+            bar.reset_eta();
+            bar.set_message(stage_name(stage));
+        }
+        bar.set_length(total);
+        bar.set_position(done);
+    });
+    bar.finish_and_clear();
+    let baked = match result {
+        // The exit code tells; a message would be seen as a failure.
+        Err(BakeError::Interrupted) => {
+            note(format_args!("interrupted: no blob was written; the same command goes on where it was"));
+            return Ok(());
+        }
+        result => result?,
+    };
+    for warning in &baked.baked.warnings {
+        note(format_args!("warning: {warning}"));
+    }
+    warn_starved(&baked);
+    show(&report(&arguments.output.display().to_string(), &baked))?;
+    Ok(())
+}
+
+fn stage_name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Calibrate => "taking costs",
+        Stage::Quantize => "quantizing",
+        Stage::Tune => "tuning gates",
+        Stage::Judge => "judging",
+        Stage::Write => "writing",
+    }
+}
+
+fn warn_starved(baked: &CalibratedBake) {
+    if baked.starved.is_empty() {
+        return;
+    }
+    let shown: Vec<String> = baked
+        .starved
+        .iter()
+        .take(STARVED_SHOWN)
+        .map(|(layer, expert, tokens)| format!("layer {layer} expert {expert} ({tokens})"))
+        .collect();
+    let more = baked.starved.len().saturating_sub(STARVED_SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    note(format_args!(
+        "warning: few tokens reached some experts: {}{more}; they were given part of their layer's mean cost and inputs: \
+         more --calib-tokens or another text would tell",
+        shown.join(", ")
+    ));
+}
+
+/// What was baked, a line each: bytes by part, and the verdict on text held out.
+fn report(path: &str, baked: &CalibratedBake) -> String {
+    let CalibratedBake { baked: blob, allocated, parts, untuned, .. } = baked;
+    let mut lines =
+        vec![format!("{path}: {} ({} bytes), family {}", show_bytes(blob.file_bytes), blob.file_bytes, blob.family)];
+    let bits = allocated.expert_bits.map_or(String::new(), |bits| format!(", {bits:.2} bits per expert"));
+    lines.push(format!(
+        "allocation {}{bits}: estimated rise {:.4} nats a token, none below {:.4}; gates {}",
+        allocated.method, allocated.cost, allocated.bound, allocated.gates
+    ));
+    lines.push(format!("{:<44} {:>12} {:>12}", "part", "bytes", "bits/weight"));
+    for part in parts {
+        let bits = part.bits.map_or("-".to_owned(), |bits| format!("{bits:.2}"));
+        lines.push(format!("{:<44} {:>12} {:>12}", part.name, part.bytes, bits));
+    }
+    lines.push(format!(
+        "{:<24} {:>10} {:>12} {:>12} {:>12}",
+        "text held out", "tokens", "perplexity", "baked", "divergence"
+    ));
+    let line = |own: &HeldOut, name: &str| {
+        format!(
+            "{:<24} {:>10} {:>12.3} {:>12.3} {:>12.5}",
+            name,
+            own.tokens,
+            own.exact.exp(),
+            own.baked.exp(),
+            own.divergence
+        )
+    };
+    for (index, own) in allocated.held_out.iter().enumerate() {
+        if let Some(untuned) = untuned {
+            lines.push(line(&untuned[index], &format!("{} (gates untuned)", own.domain)));
+        }
+        lines.push(line(own, &own.domain));
+    }
+    lines.join("\n") + "\n"
+}

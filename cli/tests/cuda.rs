@@ -1,0 +1,254 @@
+//! Every family through the CUDA kernels: the whole decode step and prompts, against the logits that `transformers` gives. The
+//! emulation runs them, and with the feature `cuda` a GPU too.
+
+mod common;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use common::reference::{largest_difference, references};
+use common::{FAMILIES, bake_at, fixtures};
+use hardtack::format::Encoding;
+use hardtack::{Engine, KvPrecision, Options, SessionOptions};
+use hardtack_kernels_cuda::device::{Address, HostBytes, Launch};
+use hardtack_kernels_cuda::emulator::Order;
+use hardtack_kernels_cuda::{CudaError, Device, Emulator, KvElement, Model, Session};
+
+/// Largest difference from the reference that a logit may have.
+const TOLERANCE: f32 = 1e-3;
+/// Tokens that can be kept.
+const CONTEXT: usize = 128;
+
+/// A device with or without tensor cores, or nothing, loudly, where no C++ compiler is at hand.
+fn device(tensor_cores: bool) -> Option<Emulator> {
+    match Emulator::start(Path::new(env!("CARGO_TARGET_TMPDIR")), tensor_cores, Order::Forwards) {
+        Ok(device) => Some(device),
+        Err(CudaError::NoCompiler { compiler, .. }) => {
+            common::skipped(Path::new(&compiler), "no network is run by the CUDA kernels");
+            None
+        }
+        Err(error) => panic!("{error}"),
+    }
+}
+
+fn open(blob: &Path) -> Engine {
+    Engine::open(blob, &Options { threads: 1, ..Options::default() }).unwrap()
+}
+
+fn session<D: Device>(engine: &Engine, device: D, kv: KvElement) -> Session<D> {
+    let file: HostBytes = Arc::new(std::fs::read(engine.path()).unwrap());
+    let model = Model::new(device, &file).unwrap();
+    Session::new(Arc::new(model), CONTEXT, 32, kv).unwrap()
+}
+
+/// Runs a prompt from the beginning in pieces of one size and gives all logits.
+fn logits_in_pieces<D: Device>(session: &mut Session<D>, prompt: &[u32], size: usize) -> Vec<f32> {
+    let vocabulary = session.model().network().spec.vocabulary as usize;
+    let (mut all, mut row, mut position) = (Vec::new(), vec![0.0; vocabulary], 0);
+    for piece in prompt.chunks(size) {
+        session.pass(position, piece).unwrap();
+        for index in 0..piece.len() {
+            if piece.len() > 1 {
+                session.make_logits(index).unwrap();
+            }
+            session.read_logits(&mut row).unwrap();
+            all.extend_from_slice(&row);
+        }
+        position += piece.len();
+    }
+    all
+}
+
+/// The likeliest tokens behind a prompt, chosen on the device and fed from there.
+fn greedy<D: Device>(session: &mut Session<D>, prompt: &[u32], count: usize) -> Vec<u32> {
+    let mut position = 0;
+    for piece in prompt.chunks(session.sizes().batch) {
+        session.pass(position, piece).unwrap();
+        position += piece.len();
+        if piece.len() > 1 {
+            session.make_logits(piece.len() - 1).unwrap();
+        }
+    }
+    let mut tokens = vec![session.likeliest().unwrap()];
+    while tokens.len() < count {
+        tokens.push(session.follow(position).unwrap());
+        position += 1;
+    }
+    tokens
+}
+
+/// A GPU, or nothing, loudly.
+#[cfg(feature = "cuda")]
+fn gpu() -> Option<hardtack_kernels_cuda::driver::Driver> {
+    let opened = hardtack_kernels_cuda::driver::Driver::open(0, Some(Path::new(env!("CARGO_TARGET_TMPDIR"))));
+    opened.map_err(|error| common::skipped(Path::new("a GPU"), &error.to_string())).ok()
+}
+
+fn check_family(family: &str) {
+    let Some(fixtures) = fixtures() else { return };
+    let folder = fixtures.join(family);
+    if let Some(device) = device(true) {
+        check(&folder, family, device);
+    }
+    #[cfg(feature = "cuda")]
+    if let Some(device) = gpu() {
+        check(&folder, family, device);
+    }
+}
+
+/// Holds a device to a checkpoint's reference, whatever the pieces that a prompt comes in.
+fn check<D: Device>(folder: &Path, family: &str, device: D) {
+    let scratch = tempfile::tempdir().unwrap();
+    let blob = scratch.path().join("model.tack");
+    bake_at(folder, &blob, Encoding::F32);
+    let engine = open(&blob);
+    let mut session = session(&engine, device, KvElement::F32);
+    for (index, reference) in references(folder).iter().enumerate() {
+        let whole = logits_in_pieces(&mut session, &reference.prompt, 32);
+        let error = largest_difference(&whole, &reference.logits);
+        assert!(error <= TOLERANCE, "{family}, prompt {index}: logits differ by {error}");
+        if index == 0 {
+            for size in [1, 7] {
+                let error = largest_difference(&logits_in_pieces(&mut session, &reference.prompt, size), &whole);
+                assert!(error == 0.0, "{family}, pieces of {size}: {error}");
+            }
+        }
+        let tokens = greedy(&mut session, &reference.prompt, reference.greedy.len());
+        assert_eq!(tokens, reference.greedy, "{family}, prompt {index}");
+    }
+}
+
+/// A blob of codes, and keys and values in half floats, beside the CPU: what differs is only how floats are summed.
+#[test]
+fn codes_are_the_cpus() {
+    let Some(fixtures) = fixtures() else { return };
+    for (family, encoding, tensor_cores) in
+        [("qwen3_moe", Encoding::Q4, true), ("deepseek_v2", Encoding::Q5, false), ("gpt_oss", Encoding::Q3, true)]
+    {
+        let Some(device) = device(tensor_cores) else { return };
+        let scratch = tempfile::tempdir().unwrap();
+        let blob = scratch.path().join("model.tack");
+        bake_at(&fixtures.join(family), &blob, encoding);
+        let engine = open(&blob);
+        let mut session = session(&engine, device, KvElement::F16);
+        let options = SessionOptions { context: CONTEXT, batch: 32, kv: KvPrecision::F16 };
+        let mut cpu = engine.session(&options).unwrap();
+        let prompt = &references(&fixtures.join(family))[0].prompt;
+        let mut expected = Vec::new();
+        cpu.feed_each(prompt, |_, logits| expected.extend_from_slice(logits)).unwrap();
+        let found = logits_in_pieces(&mut session, prompt, 32);
+        let error = largest_difference(&found, &expected);
+        let size = expected.iter().fold(0.0f32, |size, logit| size.max(logit.abs()));
+        // A sum that is off by its last bit can round an activation's code the other way, here and there.
+        assert!(error <= size * 0.02, "{family}: logits up to {size} differ by {error}");
+        let again = largest_difference(&logits_in_pieces(&mut session, prompt, 1), &found);
+        assert!(again == 0.0, "{family}: token by token {again}");
+    }
+}
+
+#[test]
+fn what_would_be_read_behind_the_end_panics() {
+    let (Some(fixtures), Some(device)) = (fixtures(), device(true)) else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    let blob = scratch.path().join("model.tack");
+    bake_at(&fixtures.join("llama"), &blob, Encoding::Q4);
+    let mut session = session(&open(&blob), device, KvElement::F16);
+    let mut refused = |what: &str, call: &dyn Fn(&mut Session<Emulator>)| {
+        let caught = catch_unwind(AssertUnwindSafe(|| call(&mut session)));
+        assert!(caught.is_err(), "{what} is accepted");
+    };
+    refused("the likeliest of nothing", &|session| _ = session.follow(0));
+    refused("no token", &|session| _ = session.pass(0, &[]));
+    refused("a token the model does not have", &|session| _ = session.pass(0, &[320]));
+    refused("more than a batch", &|session| _ = session.pass(0, &[1; 33]));
+    refused("more than fits", &|session| _ = session.pass(CONTEXT - 1, &[1, 2]));
+    refused("a row behind the batch", &|session| _ = session.make_logits(32));
+    session.pass(CONTEXT - 1, &[319]).unwrap();
+    assert!(session.likeliest().unwrap() < 320);
+}
+
+/// A device that counts what is taken of it.
+struct Counted {
+    device: Emulator,
+    bytes: AtomicU64,
+}
+
+impl Device for Counted {
+    type Recorded = <Emulator as Device>::Recorded;
+
+    fn name(&self) -> String {
+        self.device.name()
+    }
+    fn allocate(&self, what: &'static str, bytes: u64) -> Result<Address, CudaError> {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+        self.device.allocate(what, bytes)
+    }
+    fn free(&self, address: Address) {
+        self.device.free(address);
+    }
+    fn share(&self, bytes: &HostBytes) -> Result<Option<Address>, CudaError> {
+        self.device.share(bytes)
+    }
+    fn write(&self, to: Address, bytes: &[u8]) -> Result<(), CudaError> {
+        self.device.write(to, bytes)
+    }
+    fn read(&self, from: Address, bytes: &mut [u8]) -> Result<(), CudaError> {
+        self.device.read(from, bytes)
+    }
+    fn run(&self, launches: &[Launch], tokens: u32) -> Result<(), CudaError> {
+        self.device.run(launches, tokens)
+    }
+    fn record(&self, launches: &[Launch], tokens: u32) -> Result<Self::Recorded, CudaError> {
+        self.device.record(launches, tokens)
+    }
+    fn replay(&self, recorded: &Self::Recorded) -> Result<(), CudaError> {
+        self.device.replay(recorded)
+    }
+}
+
+#[test]
+fn a_session_takes_what_its_sizes_say() {
+    let Some(fixtures) = fixtures() else { return };
+    for family in FAMILIES {
+        let Some(device) = device(true) else { return };
+        let scratch = tempfile::tempdir().unwrap();
+        let blob = scratch.path().join("model.tack");
+        bake_at(&fixtures.join(family), &blob, Encoding::Q4);
+        let file: HostBytes = Arc::new(std::fs::read(&blob).unwrap());
+        let model = Arc::new(Model::new(Counted { device, bytes: AtomicU64::new(0) }, &file).unwrap());
+        for kv in [KvElement::F16, KvElement::F32] {
+            model.device().bytes.store(0, Ordering::Relaxed);
+            let session = Session::new(model.clone(), 300, 9, kv).unwrap();
+            let planned = session.sizes().kv_bytes() + session.sizes().scratch_bytes();
+            assert_eq!(model.device().bytes.load(Ordering::Relaxed), planned, "{family}");
+        }
+    }
+}
+
+/// One test for each family, so that one that fails does not hide the others.
+macro_rules! families {
+    // `llama "llama";` becomes `#[test] fn llama() { check_family("llama") }`.
+    ($($name:ident $family:literal;)*) => {
+        $(#[test] fn $name() { check_family($family); })*
+
+        #[test]
+        fn no_family_is_left_out() {
+            assert_eq!([$($family),*], FAMILIES);
+        }
+    };
+}
+
+families! {
+    llama "llama";
+    llama_rope3 "llama-rope3";
+    qwen3 "qwen3";
+    mixtral "mixtral";
+    olmoe "olmoe";
+    qwen2_moe "qwen2_moe";
+    qwen3_moe "qwen3_moe";
+    granitemoe "granitemoe";
+    deepseek_v2 "deepseek_v2";
+    gpt_oss "gpt_oss";
+}

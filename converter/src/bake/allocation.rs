@@ -1,0 +1,307 @@
+//! From costs to encodings: every expert, attention, common block and the embeddings are items of one knapsack.
+
+use hardtack_format::spec::ModelSpec;
+use hardtack_format::{Encoding, SectionKey, SectionKind};
+use hardtack_models::{Recipe, TensorSource};
+
+use super::assignment::{Assignment, Part};
+use crate::allocate::{AllocateError, Candidate, Pattern, per_layer, solve, uniform_average, uniform_within};
+use crate::calibrate::Tables;
+
+/// What an allocation must keep to.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Target {
+    /// Most bytes of the parts that are allocated: everything but what has no choice.
+    Bytes(u64),
+    /// Most bits of the routed experts' codes, on average over their weights. All else gets 6 bits.
+    ExpertBits(f64),
+}
+
+/// How experts share the bits. What is not an expert is always allocated for the whole model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Method {
+    /// All experts of the model against each other (GEMQ).
+    Global,
+    /// Every layer gets the same share and divides it among its experts.
+    PerLayer,
+    /// All experts alike; at a fraction of a bit, evenly spread layers get one more.
+    Uniform,
+}
+
+impl Method {
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Global => "global",
+            Self::PerLayer => "per-layer",
+            Self::Uniform => "uniform",
+        }
+    }
+}
+
+/// One allocation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Allocation {
+    /// The encodings.
+    pub assignment: Assignment,
+    /// Estimated rise of the loss, in nats a token.
+    pub cost: f64,
+    /// No allocation that keeps to the target costs less.
+    pub bound: f64,
+}
+
+/// What everything but the experts gets where only the experts' bits are asked for.
+pub const REST: Encoding = Encoding::Q6;
+/// Least bits of what every token meets. The costs look at one part at a time; of these parts errors add up for every token.
+const ATTENTION_BITS_MIN: u32 = 3;
+const COMMON_BITS_MIN: u32 = 2;
+const EMBEDDING_BITS_MIN: u32 = 4;
+/// An expert that fewer tokens reached gets, besides its own costs, those of so many tokens of its layer's mean: costs that
+/// nobody measured are not zero.
+const STARVED_TOKENS: u64 = 64;
+const PRIOR_TOKENS: f64 = 32.0;
+
+/// One part with what each option costs and takes.
+struct Item {
+    part: Part,
+    candidates: Vec<Candidate>,
+    /// The encoding of each candidate.
+    encodings: Vec<Encoding>,
+}
+
+/// Finds the encodings.
+///
+/// # Errors
+/// The target is too small, or the tables' numbers break the rules of the knapsack.
+pub fn allocate(
+    recipe: &Recipe,
+    tables: &Tables,
+    target: Target,
+    method: Method,
+    head: Option<Encoding>,
+) -> Result<Allocation, AllocateError> {
+    let parts = parts(recipe, tables);
+    let is_expert = |item: &&Item| matches!(item.part, Part::Expert(..));
+    let mut picked = Picked::new(&recipe.spec);
+    match target {
+        Target::ExpertBits(average) => {
+            picked.rest(parts.iter().filter(|item| !is_expert(item)), head);
+            let experts: Vec<&Item> = parts.iter().filter(is_expert).collect();
+            experts_by_bits(&experts, average, method, &mut picked)?;
+        }
+        Target::Bytes(budget) => by_bytes(&parts, budget, method, head, &mut picked)?,
+    }
+    Ok(Allocation { assignment: picked.assignment, cost: picked.cost, bound: picked.bound })
+}
+
+/// Bytes of the parts that have a choice, as they are assigned.
+pub fn assigned_bytes(recipe: &Recipe, assignment: &Assignment) -> u64 {
+    part_bytes(recipe, assignment, |_| true).0
+}
+
+/// Bytes and weights of some parts, as they are assigned.
+pub fn part_bytes(recipe: &Recipe, assignment: &Assignment, is_own: fn(Part) -> bool) -> (u64, u64) {
+    let mut sums = (0, 0);
+    let mut add = |section: SectionKey, tensors: &[TensorSource]| {
+        for source in tensors.iter().filter(|source| !source.is_vector()) {
+            if Part::of(section, source.role).is_some_and(is_own) {
+                sums.0 += bytes(source, assignment.of(section, source.role));
+                sums.1 += u64::from(source.stack) * u64::from(source.rows) * u64::from(source.columns);
+            }
+        }
+    };
+    add(SectionKey::only(SectionKind::Globals), &recipe.globals);
+    for (index, layer) in (0..).zip(&recipe.layers) {
+        add(SectionKey::layer(index), &layer.tensors);
+        (0..).zip(&layer.experts).for_each(|(expert, own)| add(SectionKey::expert(index, expert), own));
+    }
+    sums
+}
+
+fn bytes(source: &TensorSource, encoding: Encoding) -> u64 {
+    encoding.tensor_bytes(source.stack, source.rows, source.columns).unwrap_or(u64::MAX >> 8)
+}
+
+/// Every item with its costs, in nats a token, mixed in equal parts from all texts.
+fn parts(recipe: &Recipe, tables: &Tables) -> Vec<Item> {
+    let options: Vec<Encoding> =
+        tables.header.options.iter().map(|name| Encoding::from_name(name).expect("a table of encodings")).collect();
+    let texts = tables.domains.len() as f64;
+    // Half of the sum of squares estimates the rise of the loss.
+    let shares: Vec<f64> = tables.header.domains.iter().map(|own| 0.5 / (own.tokens as f64 * texts)).collect();
+    let mixed = |row: &dyn Fn(usize) -> Vec<f64>| -> Vec<f64> {
+        let mut sum = vec![0.0; options.len()];
+        for (domain, share) in shares.iter().enumerate() {
+            sum.iter_mut().zip(row(domain)).for_each(|(sum, cost)| *sum += share * cost);
+        }
+        sum
+    };
+    let mut items = Vec::new();
+    let mut push = |part: Part, costs: Vec<f64>, section: SectionKey, tensors: &[TensorSource], bits_min: u32| {
+        let own = |encoding: Encoding| -> u64 {
+            let matrices =
+                tensors.iter().filter(|source| Part::of(section, source.role) == Some(part) && !source.is_vector());
+            matrices.map(|source| bytes(source, encoding)).sum()
+        };
+        let kept =
+            options.iter().zip(costs).filter(|(option, _)| option.code_bits().is_some_and(|own| own >= bits_min));
+        let (encodings, candidates) = kept
+            .map(|(&option, cost)| {
+                let bits = option.code_bits().expect("kept for it");
+                (option, Candidate { bits, bytes: own(option), cost })
+            })
+            .unzip();
+        items.push(Item { part, candidates, encodings });
+    };
+    let globals = SectionKey::only(SectionKind::Globals);
+    let has_head = recipe.globals.iter().any(|source| source.role == hardtack_format::Role::Head);
+    let embedding = mixed(&|domain| tables.domains[domain].embedding.clone());
+    let head = mixed(&|domain| tables.domains[domain].head.clone());
+    if has_head {
+        push(Part::Embedding, embedding, globals, &recipe.globals, EMBEDDING_BITS_MIN);
+        push(Part::Head, head, globals, &recipe.globals, EMBEDDING_BITS_MIN);
+    } else {
+        let tied = embedding.iter().zip(&head).map(|(own, other)| own + other).collect();
+        push(Part::Embedding, tied, globals, &recipe.globals, EMBEDDING_BITS_MIN);
+    }
+    for (index, layer) in recipe.layers.iter().enumerate() {
+        let section = SectionKey::layer(index as u32);
+        let attention = mixed(&|domain| tables.domains[domain].layers[index].attention.clone());
+        push(Part::Attention(index), attention, section, &layer.tensors, ATTENTION_BITS_MIN);
+        if tables.header.layers[index].has_common() {
+            let common = mixed(&|domain| tables.domains[domain].layers[index].common.clone());
+            push(Part::Common(index), common, section, &layer.tensors, COMMON_BITS_MIN);
+        }
+        let count = layer.experts.len();
+        let own = |expert: usize| mixed(&|domain| tables.domains[domain].layers[index].experts[expert].cost.clone());
+        let tokens = |expert: usize| -> u64 {
+            tables.domains.iter().map(|domain| domain.layers[index].experts[expert].tokens).sum()
+        };
+        let all: u64 = (0..count).map(tokens).sum();
+        let mut mean = vec![0.0; options.len()];
+        for expert in 0..count {
+            mean.iter_mut().zip(own(expert)).for_each(|(mean, cost)| *mean += cost / all.max(1) as f64);
+        }
+        for (expert, tensors) in layer.experts.iter().enumerate() {
+            let mut costs = own(expert);
+            if tokens(expert) < STARVED_TOKENS {
+                costs.iter_mut().zip(&mean).for_each(|(cost, mean)| *cost += PRIOR_TOKENS * mean);
+            }
+            let section = SectionKey::expert(index as u32, expert as u32);
+            push(Part::Expert(index, expert), costs, section, tensors, 1);
+        }
+    }
+    items
+}
+
+/// What was picked so far.
+struct Picked {
+    assignment: Assignment,
+    cost: f64,
+    bound: f64,
+}
+
+impl Picked {
+    fn new(spec: &ModelSpec) -> Self {
+        Self { assignment: Assignment::uniform(spec, REST, Some(REST)), cost: 0.0, bound: 0.0 }
+    }
+
+    fn take(&mut self, item: &Item, pick: usize) {
+        self.assignment.set(item.part, item.encodings[pick]);
+        self.cost += item.candidates[pick].cost;
+    }
+
+    /// The encodings that are not a choice.
+    fn rest<'a>(&mut self, items: impl Iterator<Item = &'a Item>, head: Option<Encoding>) {
+        for item in items {
+            let is_end = matches!(item.part, Part::Embedding | Part::Head);
+            let encoding = head.filter(|_| is_end).unwrap_or(REST);
+            self.assignment.set(item.part, encoding);
+            if let Some(pick) = item.encodings.iter().position(|own| *own == encoding) {
+                self.cost += item.candidates[pick].cost;
+                self.bound += item.candidates[pick].cost;
+            }
+        }
+    }
+}
+
+fn layer_of(item: &Item) -> u32 {
+    match item.part {
+        Part::Expert(layer, _) | Part::Attention(layer) | Part::Common(layer) => layer as u32,
+        Part::Embedding | Part::Head => 0,
+    }
+}
+
+/// Bits instead of bytes: what a code takes, without scales.
+fn experts_by_bits(experts: &[&Item], average: f64, method: Method, picked: &mut Picked) -> Result<(), AllocateError> {
+    let layers: Vec<u32> = experts.iter().map(|item| layer_of(item)).collect();
+    let in_bits = |item: &&Item| -> Vec<Candidate> {
+        // All matrices of the experts of a layer are alike, and sizes only matter beside each other.
+        let unit = item.candidates.last().map_or(1, |own| own.bytes);
+        item.candidates.iter().map(|own| Candidate { bytes: u64::from(own.bits) * unit, ..*own }).collect()
+    };
+    let items: Vec<Vec<Candidate>> = experts.iter().map(in_bits).collect();
+    let units: u64 = experts.iter().map(|item| item.candidates.last().map_or(1, |own| own.bytes)).sum();
+    let budget = (average * units as f64 + 1e-6) as u64;
+    let (picks, bound) = picks(&items, &layers, budget, Some(average), method)?;
+    picked.bound += bound;
+    experts.iter().zip(picks).for_each(|(item, pick)| picked.take(item, pick));
+    Ok(())
+}
+
+/// All parts against each other; with a method that is not global, the experts keep to the bytes that the global answer gives
+/// them together.
+fn by_bytes(
+    parts: &[Item],
+    budget: u64,
+    method: Method,
+    head: Option<Encoding>,
+    picked: &mut Picked,
+) -> Result<(), AllocateError> {
+    let is_free = |item: &&Item| head.is_none() || !matches!(item.part, Part::Embedding | Part::Head);
+    picked.rest(parts.iter().filter(|item| !is_free(item)), head);
+    let fixed: u64 = parts.iter().filter(|item| !is_free(item)).map(|item| fixed_bytes(item, head)).sum();
+    let free: Vec<&Item> = parts.iter().filter(is_free).collect();
+    let items: Vec<Vec<Candidate>> = free.iter().map(|item| item.candidates.clone()).collect();
+    let left = budget.checked_sub(fixed).ok_or(AllocateError::Budget { budget, smallest: fixed })?;
+    let solution = solve(&items, &[], left).map_err(|error| match error {
+        AllocateError::Budget { smallest, .. } => AllocateError::Budget { budget, smallest: smallest + fixed },
+        error => error,
+    })?;
+    picked.bound += solution.bound;
+    let mut picks = solution.picks;
+    if method != Method::Global {
+        let experts: Vec<usize> = (0..free.len()).filter(|&item| matches!(free[item].part, Part::Expert(..))).collect();
+        let own: Vec<Vec<Candidate>> = experts.iter().map(|&item| items[item].clone()).collect();
+        let layers: Vec<u32> = experts.iter().map(|&item| layer_of(free[item])).collect();
+        let share = experts.iter().map(|&item| items[item][picks[item]].bytes).sum();
+        let (found, _) = self::picks(&own, &layers, share, None, method)?;
+        experts.iter().zip(found).for_each(|(&item, pick)| picks[item] = pick);
+    }
+    free.iter().zip(picks).for_each(|(item, pick)| picked.take(item, pick));
+    Ok(())
+}
+
+fn fixed_bytes(item: &Item, head: Option<Encoding>) -> u64 {
+    let known = head.and_then(|head| item.encodings.iter().position(|own| *own == head));
+    // A float head is larger than any candidate; its bytes are counted when the file is laid out.
+    known.map_or(0, |pick| item.candidates[pick].bytes)
+}
+
+/// The picks of a method, and a bound that holds for all of them.
+fn picks(
+    items: &[Vec<Candidate>],
+    layers: &[u32],
+    budget: u64,
+    average: Option<f64>,
+    method: Method,
+) -> Result<(Vec<usize>, f64), AllocateError> {
+    let best = solve(items, &[], budget)?;
+    let picks = match (method, average) {
+        (Method::Global, _) => best.picks,
+        (Method::PerLayer, _) => per_layer(items, layers, &[], budget)?.picks,
+        (Method::Uniform, Some(average)) => uniform_average(items, layers, average, Pattern::Spread)?.picks,
+        (Method::Uniform, None) => uniform_within(items, budget)?.picks,
+    };
+    Ok((picks, best.bound))
+}

@@ -1,0 +1,113 @@
+//! The encoding of every part of a network.
+
+use hardtack_format::spec::ModelSpec;
+use hardtack_format::{Encoding, Role, SectionKey, SectionKind};
+
+/// The encodings of one blob.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Assignment {
+    /// Of the embeddings.
+    pub embedding: Encoding,
+    /// Of the head, where it is a matrix of its own.
+    pub head: Encoding,
+    /// Of the layers, first to last.
+    pub layers: Vec<LayerAssignment>,
+}
+
+/// The encodings of one layer.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LayerAssignment {
+    /// Of its attention's matrices.
+    pub attention: Encoding,
+    /// Of the block that every token meets, dense or shared.
+    pub common: Encoding,
+    /// Of the routed experts.
+    pub experts: Vec<Encoding>,
+}
+
+/// A part of a network that has one encoding.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    /// The embeddings; the head too where it has no matrix of its own.
+    Embedding,
+    /// The head.
+    Head,
+    /// A layer's attention.
+    Attention(usize),
+    /// The block of a layer that every token meets.
+    Common(usize),
+    /// A routed expert, by layer and number.
+    Expert(usize, usize),
+}
+
+impl Part {
+    /// Whose matrix it is; nothing for gates. They stay floats: a token's whole way hangs on them, and they are small.
+    pub fn of(section: SectionKey, role: Role) -> Option<Self> {
+        let layer = section.layer as usize;
+        match (section.kind, role) {
+            (_, Role::Gate) => None,
+            (SectionKind::Expert, _) => Some(Self::Expert(layer, section.expert as usize)),
+            (SectionKind::Layer, Role::Gated | Role::Up | Role::Down) => Some(Self::Common(layer)),
+            (SectionKind::Layer, _) => Some(Self::Attention(layer)),
+            (_, Role::Head) => Some(Self::Head),
+            _ => Some(Self::Embedding),
+        }
+    }
+}
+
+impl Assignment {
+    /// The same encoding for all matrices of the layers. Embeddings and head meet every token: they get 6 bits at least, if
+    /// nothing else is asked for.
+    pub fn uniform(spec: &ModelSpec, layers: Encoding, head: Option<Encoding>) -> Self {
+        let least = match layers.code_bits() {
+            Some(bits) if bits < 6 => Encoding::Q6,
+            _ => layers,
+        };
+        let head = head.unwrap_or(least);
+        let layer =
+            |experts: usize| LayerAssignment { attention: layers, common: layers, experts: vec![layers; experts] };
+        let experts = spec.layers.iter().map(|layer| layer.feed_forward.experts().map_or(0, |own| own.count as usize));
+        Self { embedding: head, head, layers: experts.map(layer).collect() }
+    }
+
+    /// The encoding of a matrix.
+    pub fn of(&self, section: SectionKey, role: Role) -> Encoding {
+        match Part::of(section, role) {
+            None => Encoding::F32,
+            Some(Part::Embedding) => self.embedding,
+            Some(Part::Head) => self.head,
+            Some(Part::Attention(layer)) => self.layers[layer].attention,
+            Some(Part::Common(layer)) => self.layers[layer].common,
+            Some(Part::Expert(layer, expert)) => self.layers[layer].experts[expert],
+        }
+    }
+
+    /// Gives a part another encoding.
+    pub fn set(&mut self, part: Part, encoding: Encoding) {
+        *match part {
+            Part::Embedding => &mut self.embedding,
+            Part::Head => &mut self.head,
+            Part::Attention(layer) => &mut self.layers[layer].attention,
+            Part::Common(layer) => &mut self.layers[layer].common,
+            Part::Expert(layer, expert) => &mut self.layers[layer].experts[expert],
+        } = encoding;
+    }
+
+    /// The encoding of the layers' matrices, or that they have several.
+    pub fn layers_name(&self) -> &'static str {
+        let parts = |layer: &LayerAssignment| [layer.attention, layer.common].into_iter().chain(layer.experts.clone());
+        let mut all = self.layers.iter().flat_map(parts);
+        match all.next() {
+            Some(first) if all.all(|own| own == first) => first.name(),
+            Some(_) => "mixed",
+            None => "none",
+        }
+    }
+
+    /// Mean bits of the routed experts' codes, each expert counting the same; nothing without experts of codes.
+    pub fn expert_bits(&self) -> Option<f64> {
+        let bits: Vec<u32> =
+            self.layers.iter().flat_map(|layer| &layer.experts).filter_map(|own| own.code_bits()).collect();
+        (!bits.is_empty()).then(|| f64::from(bits.iter().sum::<u32>()) / bits.len() as f64)
+    }
+}

@@ -1,0 +1,258 @@
+//! Gates tuned to quantized experts: cross-entropy on text, everything but the gates frozen (GEMQ, arXiv 2605.23078).
+//!
+//! Which experts a token is sent to is not differentiated; a gate learns from the weights that it gives the chosen ones.
+
+use candle_core::{Device, Tensor, Var};
+
+use super::boundaries::Boundaries;
+use super::rows::{Rows, put};
+use super::{DTYPE, Progress, Run, Settings};
+use crate::calibrate::error::CalibrateError;
+use crate::calibrate::graph::{FeedForwardWeights, layer};
+use crate::calibrate::model::{Gate, Model};
+use crate::calibrate::tables::{DomainTable, Header, Tables};
+use crate::calibrate::text::{Domain, windows};
+
+/// The gradient of a gate and of its bias, flat.
+#[derive(Clone, Debug)]
+pub struct GateGradient {
+    /// `[experts * hidden]`
+    pub weights: Vec<f32>,
+    /// `[experts]`; nothing where the gate has no bias.
+    pub bias: Option<Vec<f32>>,
+}
+
+/// The loss of a model in nats, summed over the predicted tokens of some texts, and its gradient at every gate; nothing for a
+/// layer without one.
+///
+/// # Errors
+/// The model or a text is no use, or `stop` was set.
+pub fn gate_gradients(
+    model: &Model,
+    texts: &[Domain],
+    settings: &Settings<'_>,
+) -> Result<(f64, Vec<Option<GateGradient>>), CalibrateError> {
+    let windows = windows(texts, model.spec(), settings.domain_tokens_min)?;
+    let layers = model.spec().layers.len();
+    let mut quiet = |_: Progress| ();
+    // Only the loss is asked for, and nothing is saved.
+    let settings = &Settings { options: Vec::new(), output: None, ..*settings };
+    let mut run = Run::new(model, settings, windows, 0, &mut quiet)?;
+    let length = run.tokens() * run.hidden;
+    let mut boundaries = Boundaries::new(layers, length, settings.boundary_bytes_max, settings.scratch)?;
+    let stream = run.forward(layers, layers, &mut boundaries)?;
+    let mut tables = no_options(texts);
+    let mut gradient = run.head(stream, &mut tables)?;
+    let mut gradients = vec![None; layers];
+    for index in (0..layers).rev() {
+        gradients[index] = run.through(index, &boundaries.get(index)?, &mut gradient)?;
+    }
+    Ok((tables.domains.iter().map(|own| own.loss).sum(), gradients))
+}
+
+impl Run<'_> {
+    /// Takes the gradient from a layer's output to its input, and gives the one at its gate.
+    fn through(
+        &self,
+        index: usize,
+        input: &[f32],
+        gradient: &mut [f32],
+    ) -> Result<Option<GateGradient>, CalibrateError> {
+        let spec = &self.model.spec().layers[index];
+        let mut weights = self.model.layer(index, DTYPE)?;
+        let gate = match &mut weights.feed_forward {
+            FeedForwardWeights::Experts(mixture) => {
+                let gate = Var::from_tensor(&mixture.gate)?;
+                mixture.gate = gate.as_tensor().clone();
+                let bias = mixture.gate_bias.as_ref().map(Var::from_tensor).transpose()?;
+                mixture.gate_bias = bias.as_ref().map(|bias| bias.as_tensor().clone());
+                Some((gate, bias))
+            }
+            FeedForwardWeights::Dense(_) => None,
+        };
+        let mut sums = gate.as_ref().map(|(gate, bias)| GateGradient {
+            weights: vec![0.0; gate.elem_count()],
+            bias: bias.as_ref().map(|bias| vec![0.0; bias.elem_count()]),
+        });
+        for window in &self.windows {
+            self.check_stop()?;
+            let stream = Var::from_tensor(&Rows::new(input, self.hidden).window(window)?)?;
+            let output = layer(spec, &weights, stream.as_tensor(), &self.pass)?;
+            let upstream = Rows::new(gradient, self.hidden).window(window)?;
+            let gradients = (output * upstream)?.sum_all()?.backward()?;
+            let own = gradients.get(&stream).expect("the residual stream takes part").clone();
+            put(gradient, self.hidden, window, &own)?;
+            if let (Some((gate, bias)), Some(sums)) = (&gate, &mut sums) {
+                add(&mut sums.weights, gradients.get(gate))?;
+                if let (Some(bias), Some(sums)) = (bias, &mut sums.bias) {
+                    add(sums, gradients.get(bias))?;
+                }
+            }
+        }
+        Ok(sums)
+    }
+}
+
+fn add(sums: &mut [f32], gradient: Option<&Tensor>) -> Result<(), CalibrateError> {
+    if let Some(gradient) = gradient {
+        let values = gradient.flatten_all()?.to_vec1::<f32>()?;
+        sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+    }
+    Ok(())
+}
+
+/// Tables in which only the loss is kept.
+fn no_options(texts: &[Domain]) -> Tables {
+    let header = Header {
+        source: String::new(),
+        options: Vec::new(),
+        seed: 0,
+        domains: texts.iter().map(Domain::header).collect(),
+        layers: Vec::new(),
+    };
+    Tables { header, domains: vec![DomainTable::default(); texts.len()] }
+}
+
+/// How gates are tuned.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct TuneSettings {
+    /// Passes over the text.
+    pub epochs: usize,
+    /// Windows of one step.
+    pub batch: usize,
+    /// Length of a step as a share of the gate's root mean square, where Adam's ratio is one.
+    pub rate: f32,
+    /// Weights shrink by this share of the rate at each step.
+    pub weight_decay: f32,
+}
+
+impl Default for TuneSettings {
+    fn default() -> Self {
+        Self { epochs: 1, batch: 4, rate: 0.005, weight_decay: 1e-4 }
+    }
+}
+
+/// Adam's decay of the mean and of the mean square, and what keeps its ratio finite.
+const BETA: [f32; 2] = [0.9, 0.999];
+const EPSILON: f32 = 1e-12;
+
+/// Numbers that learn, with Adam's means of their gradients.
+struct Learner {
+    values: Vec<f32>,
+    mean: Vec<f32>,
+    square: Vec<f32>,
+    rate: f32,
+}
+
+impl Learner {
+    fn new(values: Vec<f32>, share: f32) -> Self {
+        let square_sum = values.iter().map(|value| value * value).sum::<f32>();
+        let rate = share * (square_sum / values.len() as f32).sqrt();
+        Self { mean: vec![0.0; values.len()], square: vec![0.0; values.len()], values, rate }
+    }
+
+    /// One step of AdamW; `step` counts from 1, `share` of the rate is used.
+    fn step(&mut self, gradient: &[f32], step: i32, share: f32, weight_decay: f32) {
+        let corrections = BETA.map(|beta| 1.0 - beta.powi(step));
+        let rate = self.rate * share;
+        for (index, &gradient) in gradient.iter().enumerate() {
+            let (mean, square) = (&mut self.mean[index], &mut self.square[index]);
+            *mean += (1.0 - BETA[0]) * (gradient - *mean);
+            *square += (1.0 - BETA[1]) * (gradient * gradient - *square);
+            let ratio = (*mean / corrections[0]) / ((*square / corrections[1]).sqrt() + EPSILON);
+            self.values[index] -= rate * (ratio + weight_decay * self.values[index]);
+        }
+    }
+}
+
+/// Tunes all gates of a model on some texts, and gives them layer by layer; nothing for a layer without one. The rate falls
+/// to zero along the way. `progress` is told the step, of how many, and the mean loss in nats.
+///
+/// # Errors
+/// The model or a text is no use, or `stop` was set.
+pub fn tune_gates(
+    model: &Model,
+    texts: &[Domain],
+    tune: &TuneSettings,
+    settings: &Settings<'_>,
+    progress: &mut dyn FnMut(u64, u64, f64),
+) -> Result<Vec<Option<Gate>>, CalibrateError> {
+    let layers = model.spec().layers.len();
+    let mut learners = Vec::with_capacity(layers);
+    for index in 0..layers {
+        learners.push(model.gate(index, DTYPE)?.map(|gate| learners_of(&gate, tune.rate)).transpose()?);
+    }
+    let windows = interleaved(texts);
+    let batches: Vec<&[Vec<u32>]> = windows.chunks(tune.batch.max(1)).collect();
+    let steps = tune.epochs * batches.len();
+    for step in 0..steps {
+        let batch = batches[step % batches.len()];
+        let gates = gates_of(model, &learners)?;
+        let text = Domain { name: "batch".to_owned(), hash: String::new(), tokens: batch.to_vec() };
+        let predicted: usize = batch.iter().map(|window| window.len() - 1).sum();
+        let (loss, gradients) = gate_gradients(&model.with_gates(gates), &[text], settings)?;
+        let share = 1.0 - step as f32 / steps as f32;
+        for (learners, gradient) in learners.iter_mut().zip(gradients) {
+            let (Some((weights, bias)), Some(gradient)) = (learners, gradient) else { continue };
+            weights.step(&gradient.weights, step as i32 + 1, share, tune.weight_decay);
+            if let (Some(bias), Some(gradient)) = (bias, gradient.bias) {
+                bias.step(&gradient, step as i32 + 1, share, tune.weight_decay);
+            }
+        }
+        progress(step as u64 + 1, steps as u64, loss / predicted as f64);
+    }
+    gates_of(model, &learners)
+}
+
+type GateLearners = (Learner, Option<Learner>);
+
+fn learners_of(gate: &Gate, rate: f32) -> Result<GateLearners, CalibrateError> {
+    let learner = |tensor: &Tensor| -> Result<Learner, CalibrateError> {
+        Ok(Learner::new(tensor.flatten_all()?.to_vec1::<f32>()?, rate))
+    };
+    Ok((learner(&gate.weights)?, gate.bias.as_ref().map(learner).transpose()?))
+}
+
+fn gates_of(model: &Model, learners: &[Option<GateLearners>]) -> Result<Vec<Option<Gate>>, CalibrateError> {
+    let hidden = model.spec().hidden as usize;
+    let gate = |(weights, bias): &GateLearners| -> Result<Gate, CalibrateError> {
+        let rows = weights.values.len() / hidden;
+        let bias = bias.as_ref().map(|bias| Tensor::from_slice(&bias.values, rows, &Device::Cpu)).transpose()?;
+        Ok(Gate { weights: Tensor::from_slice(&weights.values, (rows, hidden), &Device::Cpu)?, bias })
+    };
+    learners.iter().map(|own| own.as_ref().map(gate).transpose()).collect()
+}
+
+/// Windows of all texts in turn, so that every batch has of each.
+fn interleaved(texts: &[Domain]) -> Vec<Vec<u32>> {
+    let most = texts.iter().map(|text| text.tokens.len()).max().unwrap_or(0);
+    (0..most).flat_map(|index| texts.iter().filter_map(move |text| text.tokens.get(index).cloned())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Learner;
+
+    #[test]
+    fn adam_finds_the_bottom_of_a_bowl() {
+        let mut learner = Learner::new(vec![3.0, -2.0], 0.02);
+        for step in 1..=2000 {
+            let gradient = [learner.values[0] - 1.0, 10.0 * (learner.values[1] - 0.5)];
+            learner.step(&gradient, step, 1.0 - step as f32 / 2001.0, 0.0);
+        }
+        assert!(
+            (learner.values[0] - 1.0).abs() < 1e-2 && (learner.values[1] - 0.5).abs() < 1e-2,
+            "{:?}",
+            learner.values
+        );
+    }
+
+    #[test]
+    fn the_first_step_is_as_long_as_the_rate() {
+        let mut learner = Learner::new(vec![2.0, -2.0], 0.01);
+        learner.step(&[1e-6, -3.0], 1, 1.0, 0.0);
+        for (found, expected) in learner.values.iter().zip([1.98, -1.98]) {
+            assert!((found - expected).abs() < 1e-5, "{found}, not {expected}");
+        }
+    }
+}

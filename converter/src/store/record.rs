@@ -1,0 +1,71 @@
+//! Records of the scratch file, little-endian:
+//!
+//! ```text
+//! file     magic [8], fingerprint [32], records
+//! record   kind u16, role u16, encoding u16, zero u16, layer u32, expert u32, stack u32, rows u32, columns u32,
+//!          zero u32, bytes u64, hash [32], the bytes
+//! ```
+
+use hardtack_format::limits::{DIMENSION_MAX, EXPERTS_MAX, LAYERS_MAX, STACK_MAX};
+use hardtack_format::{Encoding, Role, SectionKey, SectionKind};
+
+use super::{Key, Shape};
+
+/// First bytes of the file.
+pub const MAGIC: [u8; 8] = *b"\x89TACKST\n";
+/// Bytes before the first record.
+pub const HEAD_BYTES: usize = 40;
+/// Bytes of a record before its tensor's.
+pub const RECORD_BYTES: usize = 72;
+
+/// A record without its tensor's bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// Whose it is.
+    pub key: Key,
+    /// How it is kept.
+    pub shape: Shape,
+    /// Bytes that follow.
+    pub bytes: u64,
+    /// Their BLAKE3 hash.
+    pub hash: [u8; 32],
+}
+
+impl Head {
+    /// The record.
+    pub fn to_bytes(self) -> [u8; RECORD_BYTES] {
+        let (SectionKey { kind, layer, expert }, role) = self.key;
+        let Shape { encoding, stack, rows, columns } = self.shape;
+        let mut bytes = [0; RECORD_BYTES];
+        for (at, number) in [(0, kind as u16), (2, role as u16), (4, encoding as u16)] {
+            bytes[at..at + 2].copy_from_slice(&number.to_le_bytes());
+        }
+        for (at, number) in [(8, layer), (12, expert), (16, stack), (20, rows), (24, columns)] {
+            bytes[at..at + 4].copy_from_slice(&number.to_le_bytes());
+        }
+        bytes[32..40].copy_from_slice(&self.bytes.to_le_bytes());
+        bytes[40..].copy_from_slice(&self.hash);
+        bytes
+    }
+
+    /// A record that a tensor can follow; nothing if it says what cannot be.
+    pub fn from_bytes(bytes: &[u8; RECORD_BYTES]) -> Option<Self> {
+        let short = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
+        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
+        let key = SectionKey { kind: SectionKind::from_number(short(0))?, layer: word(8), expert: word(12) };
+        let shape =
+            Shape { encoding: Encoding::from_number(short(4))?, stack: word(16), rows: word(20), columns: word(24) };
+        let is_within = key.layer < LAYERS_MAX
+            && key.expert < EXPERTS_MAX
+            && (1..=STACK_MAX).contains(&shape.stack)
+            && (1..=DIMENSION_MAX).contains(&shape.rows)
+            && (1..=DIMENSION_MAX).contains(&shape.columns);
+        let length = u64::from(word(32)) | u64::from(word(36)) << 32;
+        if !is_within || shape.bytes() != Some(length) {
+            return None;
+        }
+        let mut hash = [0; 32];
+        hash.copy_from_slice(&bytes[40..]);
+        Some(Self { key: (key, Role::from_number(short(2))?), shape, bytes: length, hash })
+    }
+}

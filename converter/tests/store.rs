@@ -1,0 +1,113 @@
+//! The scratch file of encoded tensors: what is put is read, and what was cut off is dropped.
+
+use std::fs;
+
+use hardtack_converter::quantize::encode_rows;
+use hardtack_converter::store::{Shape, Store, StoreError};
+use hardtack_format::{Encoding, Role, SectionKey};
+
+const KEYS: [(SectionKey, Role); 3] =
+    [(SectionKey::expert(1, 3), Role::Down), (SectionKey::layer(1), Role::Gate), (SectionKey::layer(0), Role::KeyUp)];
+
+fn weights(seed: usize, count: usize) -> Vec<f32> {
+    (0..count).map(|index| ((index * 37 + seed * 11) % 101) as f32 / 64.0 - 0.75).collect()
+}
+
+/// A tensor of a stack: its shape, its bytes, and what they decode to.
+fn tensor(encoding: Encoding, [stack, rows, columns]: [u32; 3]) -> (Shape, Vec<u8>, Vec<f32>) {
+    let (mut bytes, mut values) = (Vec::new(), Vec::new());
+    for matrix in 0..stack as usize {
+        let mut own = weights(matrix, (rows * columns) as usize);
+        bytes.extend(encode_rows(encoding, &own, columns as usize).unwrap());
+        hardtack_converter::quantize::round_trip(encoding, &mut own, columns as usize).unwrap();
+        values.extend(own);
+    }
+    (Shape { encoding, stack, rows, columns }, bytes, values)
+}
+
+fn samples() -> [(Shape, Vec<u8>, Vec<f32>); 3] {
+    [tensor(Encoding::Q3, [1, 35, 130]), tensor(Encoding::F32, [1, 5, 64]), tensor(Encoding::Q4, [3, 20, 40])]
+}
+
+#[test]
+fn what_is_put_is_read_after_an_interrupt() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.tack.store");
+    let samples = samples();
+    let mut store = Store::open(&path, [7; 32]).unwrap();
+    for (key, (shape, bytes, _)) in KEYS.into_iter().zip(&samples) {
+        assert_eq!(store.shape(key), None);
+        store.put(key, *shape, bytes).unwrap();
+    }
+    drop(store);
+    let store = Store::open(&path, [7; 32]).unwrap();
+    for (key, (shape, bytes, values)) in KEYS.into_iter().zip(&samples) {
+        assert_eq!(store.shape(key), Some(*shape));
+        assert_eq!(&store.bytes(key).unwrap(), bytes);
+        let (rows, columns) = ((shape.stack * shape.rows) as usize, shape.columns as usize);
+        assert_eq!(&store.rows(key, 0, rows).unwrap(), values);
+        assert_eq!(store.rows(key, rows - 3, 2).unwrap(), values[(rows - 3) * columns..(rows - 1) * columns]);
+    }
+    store.remove().unwrap();
+    assert!(!path.exists());
+}
+
+#[test]
+fn a_tensor_put_again_replaces_the_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let (first, second) = (tensor(Encoding::Q3, [1, 35, 130]), tensor(Encoding::Q2, [1, 35, 130]));
+    let mut store = Store::open(&path, [7; 32]).unwrap();
+    store.put(KEYS[0], first.0, &first.1).unwrap();
+    store.put(KEYS[0], second.0, &second.1).unwrap();
+    drop(store);
+    let store = Store::open(&path, [7; 32]).unwrap();
+    assert_eq!((store.shape(KEYS[0]), store.bytes(KEYS[0]).unwrap()), (Some(second.0), second.1));
+}
+
+#[test]
+fn what_is_cut_off_or_damaged_is_dropped_and_can_be_put_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let samples = samples();
+    let mut store = Store::open(&path, [7; 32]).unwrap();
+    let mut ends = vec![40];
+    for (key, (shape, bytes, _)) in KEYS.into_iter().zip(&samples) {
+        store.put(key, *shape, bytes).unwrap();
+        ends.push(fs::metadata(&path).unwrap().len());
+    }
+    drop(store);
+    let whole = fs::read(&path).unwrap();
+    for (kept, cut) in [(2, ends[3] - 1), (2, ends[2] + 10), (1, ends[2] - 1), (0, ends[1] - 1), (0, 41)] {
+        fs::write(&path, &whole[..cut as usize]).unwrap();
+        let mut store = Store::open(&path, [7; 32]).unwrap();
+        assert_eq!(KEYS.map(|key| store.shape(key).is_some()), [0, 1, 2].map(|index| index < kept), "cut at {cut}");
+        for (key, (shape, bytes, _)) in KEYS.into_iter().zip(&samples).skip(kept) {
+            store.put(key, *shape, bytes).unwrap();
+        }
+        drop(store);
+        assert_eq!(fs::read(&path).unwrap(), whole, "cut at {cut}");
+    }
+    for at in [ends[1] + 20, ends[1] + 100] {
+        let mut damaged = whole.clone();
+        damaged[at as usize] ^= 0x40;
+        fs::write(&path, &damaged).unwrap();
+        let store = Store::open(&path, [7; 32]).unwrap();
+        assert_eq!(KEYS.map(|key| store.shape(key).is_some()), [true, false, false], "damaged at {at}");
+    }
+}
+
+#[test]
+fn another_bake_begins_anew_and_another_file_is_left_alone() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let (shape, bytes, _) = tensor(Encoding::Q3, [1, 35, 130]);
+    Store::open(&path, [7; 32]).unwrap().put(KEYS[0], shape, &bytes).unwrap();
+    assert_eq!(Store::open(&path, [8; 32]).unwrap().shape(KEYS[0]), None);
+    for text in ["precious", "a longer text that is nobody's scratch file"] {
+        fs::write(&path, text).unwrap();
+        let error = Store::open(&path, [7; 32]).unwrap_err();
+        assert!(matches!(error, StoreError::Occupied { .. }), "{error}");
+        assert_eq!(fs::read_to_string(&path).unwrap(), text);
+    }
+}

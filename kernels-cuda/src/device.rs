@@ -1,0 +1,122 @@
+//! What a device does: keeps memory, moves bytes, runs kernels.
+
+use std::sync::Arc;
+
+use crate::error::CudaError;
+use crate::kernel::Kernel;
+
+/// Bytes of the host that a device may go on reading: a mapped file, or memory.
+pub type HostBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
+
+/// A place in a device's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Address(pub u64);
+
+impl Address {
+    /// So many bytes further on.
+    #[must_use]
+    pub const fn plus(self, bytes: u64) -> Self {
+        Self(self.0 + bytes)
+    }
+}
+
+/// How many blocks there are along one axis.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Extent {
+    /// So many.
+    Fixed(u32),
+    /// One for every `per_block` of `times` the tokens of a pass.
+    Tokens {
+        /// Rows that a token has.
+        times: u32,
+        /// Rows that a block takes.
+        per_block: u32,
+    },
+}
+
+impl Extent {
+    /// One for each token.
+    pub const EACH_TOKEN: Self = Self::Tokens { times: 1, per_block: 1 };
+
+    /// The number of blocks for so many tokens.
+    pub const fn blocks(self, tokens: u32) -> u32 {
+        match self {
+            Self::Fixed(blocks) => blocks,
+            Self::Tokens { times, per_block } => (tokens * times).div_ceil(per_block),
+        }
+    }
+}
+
+/// One launch of a kernel.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Launch {
+    /// Which.
+    pub kernel: Kernel,
+    /// Blocks along x, y and z.
+    pub grid: [Extent; 3],
+    /// Dynamic shared memory of a block.
+    pub shared_bytes: u32,
+    /// The bytes of its parameters.
+    pub params: Vec<u8>,
+}
+
+impl Launch {
+    /// A launch without dynamic shared memory.
+    pub fn new(kernel: Kernel, grid: [Extent; 3], params: crate::Params) -> Self {
+        Self { kernel, grid, shared_bytes: 0, params: params.into_bytes() }
+    }
+}
+
+/// A device. What is enqueued runs in order; reading waits for it.
+pub trait Device: Send + Sync {
+    /// A list of launches made ready to be run again and again.
+    type Recorded: Send + Sync;
+
+    /// What it is, for people.
+    fn name(&self) -> String;
+
+    /// Takes memory.
+    ///
+    /// # Errors
+    /// The device has no such room: says what was asked and what is free.
+    fn allocate(&self, what: &'static str, bytes: u64) -> Result<Address, CudaError>;
+
+    /// Gives memory back.
+    fn free(&self, address: Address);
+
+    /// Where the device sees these bytes of the host, if it reads the host's memory. They stay there as long as the device.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn share(&self, bytes: &HostBytes) -> Result<Option<Address>, CudaError>;
+
+    /// Copies bytes to the device.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn write(&self, to: Address, bytes: &[u8]) -> Result<(), CudaError>;
+
+    /// Copies bytes from the device, when all that was enqueued is done.
+    ///
+    /// # Errors
+    /// The device fails, now or in what was enqueued before.
+    fn read(&self, from: Address, bytes: &mut [u8]) -> Result<(), CudaError>;
+
+    /// Enqueues launches for a pass over so many tokens.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn run(&self, launches: &[Launch], tokens: u32) -> Result<(), CudaError>;
+
+    /// Makes launches for so many tokens ready to be enqueued as one.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn record(&self, launches: &[Launch], tokens: u32) -> Result<Self::Recorded, CudaError>;
+
+    /// Enqueues what was recorded.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn replay(&self, recorded: &Self::Recorded) -> Result<(), CudaError>;
+}

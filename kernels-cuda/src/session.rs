@@ -1,0 +1,314 @@
+//! A session on a device: its cache, its buffers, and the lists of launches that a pass is.
+
+use std::sync::Arc;
+
+use crate::device::{Address, Device, Launch};
+use crate::error::CudaError;
+use crate::model::Model;
+use crate::sizes::{InputSizes, KvElement, STATE_WORDS, SessionSizes};
+use crate::steps;
+use hardtack_format::encoding::GROUP_COLUMNS;
+
+/// A session on a device. All its memory is taken at the start, and given back at the end.
+#[derive(Debug)]
+pub struct Session<D: Device> {
+    model: Arc<Model<D>>,
+    buffers: Buffers,
+    sizes: SessionSizes,
+    /// A token in, its logits and the likeliest token behind it out.
+    decode: D::Recorded,
+    /// A prompt's tokens in, the residual stream out.
+    prompt: Vec<Launch>,
+    /// One row of the stream in, its logits out.
+    head: Vec<Launch>,
+    staging: Vec<u8>,
+    /// Whether the first token in memory is the likeliest one behind the last pass.
+    chosen: bool,
+}
+
+/// Addresses of a session's buffers.
+#[derive(Debug, Default)]
+pub struct Buffers {
+    /// `[batch]`: the pass's tokens. The likeliest token is left in the first.
+    pub tokens: Slot,
+    /// First position, number of tokens, and the row whose logits are wanted.
+    pub state: Slot,
+    /// `[batch, frequencies]`: RoPE's turns.
+    pub turns: Slot,
+    /// `[batch, hidden]`: the residual stream.
+    pub stream: Slot,
+    /// `[batch, hidden]`: what experts give before the shared one.
+    pub block: Slot,
+    /// `[batch, heads * query_dim]`
+    pub query: Slot,
+    /// `[batch, query_rank]`
+    pub query_low: Slot,
+    /// `[batch, keys]`, or latents with rotated keys.
+    pub first: Slot,
+    /// `[batch, values]`
+    pub second: Slot,
+    /// `[batch, heads, first width]`: what attention multiplies with keys.
+    pub first_query: Slot,
+    /// `[batch, heads, second width]`
+    pub second_query: Slot,
+    /// `[heads, spans]` pairs.
+    pub states: Slot,
+    /// `[heads, spans, value width]`
+    pub parts: Slot,
+    /// `[batch, experts]`
+    pub gate_logits: Slot,
+    /// `[batch, chosen]` pairs.
+    pub choices: Slot,
+    /// `[batch]` pairs: the shared expert, or the dense block.
+    pub shared_choices: Slot,
+    /// `[experts + 1]`
+    pub starts: Slot,
+    /// `[batch * chosen]`
+    pub rows: Slot,
+    /// `[batch * chosen, hidden]`
+    pub expert_outputs: Slot,
+    /// `[vocabulary]`
+    pub logits: Slot,
+    /// The best of each part of the vocabulary.
+    pub best_values: Slot,
+    /// And its token.
+    pub best_tokens: Slot,
+    /// The normalized stream.
+    pub normed: InputSlots,
+    /// The normalized low query.
+    pub query_normed: InputSlots,
+    /// `[batch, heads, nope_dim]`
+    pub head_inputs: InputSlots,
+    /// `[batch, heads, kv_rank]`: what attention gives for each head before values are projected up.
+    pub latents: InputSlots,
+    /// `[batch, heads * value_dim]`
+    pub attended: InputSlots,
+    /// `[batch * chosen, inner]`
+    pub activated: InputSlots,
+    /// Keys and values of every layer.
+    pub cache: Vec<[Slot; 2]>,
+    owned: Vec<Address>,
+}
+
+/// Where a buffer is; nowhere if it has no elements.
+pub type Slot = Option<Address>;
+
+/// Where the parts of a matrix's inputs are.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct InputSlots {
+    /// Floats.
+    pub floats: Slot,
+    /// Codes.
+    pub codes: Slot,
+    /// Scales of the groups.
+    pub scales: Slot,
+    /// Sums of the groups.
+    pub sums: Slot,
+}
+
+impl Buffers {
+    fn allocate<D: Device>(&mut self, model: &Model<D>, sizes: &SessionSizes) -> Result<(), CudaError> {
+        let owned = &mut self.owned;
+        let mut bytes = |bytes: usize, what| -> Result<Slot, CudaError> {
+            if bytes == 0 {
+                return Ok(None);
+            }
+            let address = model.device.allocate(what, bytes as u64)?;
+            owned.push(address);
+            Ok(Some(address))
+        };
+        for layer in &model.network.spec.layers {
+            let (first, second) = layer.attention.cached();
+            let element = sizes.kv.bytes() * sizes.context;
+            self.cache.push([bytes(first as usize * element, "keys")?, bytes(second as usize * element, "values")?]);
+        }
+        let mut words = |count: usize| bytes(count * 4, "working buffers");
+        self.tokens = words(sizes.batch)?;
+        self.state = words(STATE_WORDS)?;
+        self.turns = words(2 * sizes.batch * sizes.frequencies)?;
+        self.stream = words(sizes.stream)?;
+        self.block = words(sizes.stream)?;
+        self.query = words(sizes.query)?;
+        self.query_low = words(sizes.query_low)?;
+        self.first = words(sizes.first)?;
+        self.second = words(sizes.second)?;
+        self.first_query = words(sizes.first_query)?;
+        self.second_query = words(sizes.second_query)?;
+        self.states = words(2 * sizes.states)?;
+        self.parts = words(sizes.parts)?;
+        self.gate_logits = words(sizes.gate_logits)?;
+        self.choices = words(2 * sizes.choices)?;
+        self.shared_choices = words(2 * sizes.batch)?;
+        self.starts = words(sizes.starts)?;
+        self.rows = words(sizes.choices)?;
+        self.expert_outputs = words(sizes.expert_outputs)?;
+        self.logits = words(sizes.vocabulary)?;
+        self.best_values = words(crate::sizes::BEST_PARTS)?;
+        self.best_tokens = words(crate::sizes::BEST_PARTS)?;
+        let mut inputs = |size: InputSizes| -> Result<InputSlots, CudaError> {
+            Ok(InputSlots {
+                floats: words(size.floats)?,
+                codes: words(size.groups * GROUP_COLUMNS / 4)?,
+                scales: words(size.groups)?,
+                sums: words(size.groups)?,
+            })
+        };
+        self.normed = inputs(sizes.normed)?;
+        self.query_normed = inputs(sizes.query_normed)?;
+        self.head_inputs = inputs(sizes.head_inputs)?;
+        self.latents = inputs(sizes.latents)?;
+        self.attended = inputs(sizes.attended)?;
+        self.activated = inputs(sizes.activated)?;
+        Ok(())
+    }
+}
+
+impl<D: Device> Session<D> {
+    /// Takes all memory that a session needs, and makes its launches ready.
+    ///
+    /// # Errors
+    /// The network has a layer that the kernels cannot run, or the device has no such room or fails.
+    pub fn new(model: Arc<Model<D>>, context: usize, batch: usize, kv: KvElement) -> Result<Self, CudaError> {
+        let sizes = SessionSizes::of(&model.network.spec, context, batch, kv)?;
+        let mut buffers = Buffers::default();
+        let made = buffers.allocate(&model, &sizes).and_then(|()| {
+            let launches = steps::decode(&model, &buffers, &sizes);
+            model.device.record(&launches, 1)
+        });
+        match made {
+            Ok(decode) => {
+                let prompt = steps::prompt(&model, &buffers, &sizes);
+                let head = steps::head(&model, &buffers);
+                let staging = Vec::with_capacity(sizes.batch * sizes.frequencies.max(1) * 8 + sizes.vocabulary * 4);
+                Ok(Self { model, buffers, sizes, decode, prompt, head, staging, chosen: false })
+            }
+            Err(error) => {
+                buffers.owned.iter().for_each(|address| model.device.free(*address));
+                Err(error)
+            }
+        }
+    }
+
+    /// The network and its device.
+    pub fn model(&self) -> &Model<D> {
+        &self.model
+    }
+
+    /// What it takes.
+    pub fn sizes(&self) -> &SessionSizes {
+        &self.sizes
+    }
+
+    /// Runs tokens that stand at `position` and after through all layers. After one token its logits are ready.
+    ///
+    /// # Panics
+    /// If there are no tokens, more than a batch, more than fit, or one that the model does not have.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn pass(&mut self, position: usize, tokens: &[u32]) -> Result<(), CudaError> {
+        assert!((1..=self.sizes.batch).contains(&tokens.len()), "tokens of a pass");
+        // Kernels read the row of the embedding that a token names.
+        assert!(tokens.iter().all(|token| (*token as usize) < self.sizes.vocabulary), "tokens of the vocabulary");
+        self.chosen = tokens.len() == 1;
+        self.staging.clear();
+        self.staging.extend(tokens.iter().flat_map(|token| token.to_le_bytes()));
+        self.write(self.buffers.tokens)?;
+        self.begin(position, tokens.len())?;
+        match tokens.len() {
+            1 => self.model.device.replay(&self.decode),
+            count => self.model.device.run(&self.prompt, count as u32),
+        }
+    }
+
+    /// Runs the token that the last pass found likeliest, and gives the one that follows it: no logits leave the device.
+    ///
+    /// # Panics
+    /// If no more tokens fit, or no logits were made since the last pass.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn follow(&mut self, position: usize) -> Result<u32, CudaError> {
+        assert!(self.chosen, "logits of the last pass");
+        self.begin(position, 1)?;
+        self.model.device.replay(&self.decode)?;
+        self.likeliest()
+    }
+
+    /// The likeliest token behind the last one whose logits were made.
+    ///
+    /// # Panics
+    /// If no logits were made since the last pass.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn likeliest(&self) -> Result<u32, CudaError> {
+        assert!(self.chosen, "logits of the last pass");
+        let mut token = [0; 4];
+        self.model.device.read(buffer(self.buffers.tokens), &mut token)?;
+        Ok(u32::from_le_bytes(token))
+    }
+
+    /// Makes the logits behind token `index` of the last pass, which had several.
+    ///
+    /// # Panics
+    /// If no batch has so many tokens.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn make_logits(&mut self, index: usize) -> Result<(), CudaError> {
+        assert!(index < self.sizes.batch, "a token of the batch");
+        self.chosen = true;
+        self.model.device.write(buffer(self.buffers.state).plus(8), &(index as u32).to_le_bytes())?;
+        self.model.device.run(&self.head, 1)
+    }
+
+    /// Reads the last logits that were made, `[vocabulary]`.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn read_logits(&mut self, logits: &mut [f32]) -> Result<(), CudaError> {
+        self.staging.resize(self.sizes.vocabulary * 4, 0);
+        self.model.device.read(buffer(self.buffers.logits), &mut self.staging)?;
+        for (logit, bytes) in logits.iter_mut().zip(self.staging.chunks_exact(4)) {
+            *logit = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+        }
+        Ok(())
+    }
+
+    /// Tells the kernels where the pass stands.
+    fn begin(&mut self, position: usize, tokens: usize) -> Result<(), CudaError> {
+        assert!(position + tokens <= self.sizes.context, "tokens that fit");
+        self.staging.clear();
+        self.staging.extend([position as u32, tokens as u32, 0].into_iter().flat_map(u32::to_le_bytes));
+        self.write(self.buffers.state)?;
+        if self.model.frequencies.is_empty() {
+            return Ok(());
+        }
+        self.staging.clear();
+        for position in position..position + tokens {
+            for frequency in &self.model.frequencies {
+                // As the CPU does it: the angle in single precision, its sine and cosine in double.
+                let (sine, cosine) = f64::from(position as f32 * frequency).sin_cos();
+                self.staging.extend((sine as f32).to_le_bytes());
+                self.staging.extend((cosine as f32).to_le_bytes());
+            }
+        }
+        self.write(self.buffers.turns)
+    }
+
+    fn write(&self, to: Slot) -> Result<(), CudaError> {
+        self.model.device.write(buffer(to), &self.staging)
+    }
+}
+
+impl<D: Device> Drop for Session<D> {
+    fn drop(&mut self) {
+        self.buffers.owned.iter().for_each(|address| self.model.device.free(*address));
+    }
+}
+
+/// A buffer that the network needs.
+pub fn buffer(slot: Slot) -> Address {
+    slot.expect("sized from the same spec")
+}

@@ -1,0 +1,300 @@
+//! How much memory a session takes on a device: from the spec alone, before anything is allocated.
+
+use hardtack_format::encoding::GROUP_COLUMNS;
+use hardtack_format::spec::{AttentionKind, AttentionSpec, FeedForwardKind, ModelSpec};
+
+use crate::error::CudaError;
+
+/// Positions of one of attention's spans, as `attention.cu` has it.
+pub const SPAN: usize = 256;
+/// Parts of the vocabulary that the likeliest token is sought in at first.
+pub const BEST_PARTS: usize = 64;
+/// Bytes of shared memory that every device gives a block without being asked, less what the kernels declare themselves.
+const SHARED_BYTES_MAX: usize = 44 << 10;
+/// Blocks along the second and third axis of a launch, on every device.
+const BLOCKS_MAX: usize = 65535;
+
+/// How keys and values are kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KvElement {
+    /// Half floats.
+    F16,
+    /// Floats, for comparing with a reference.
+    F32,
+}
+
+impl KvElement {
+    /// Bytes of one.
+    pub const fn bytes(self) -> usize {
+        match self {
+            Self::F16 => 2,
+            Self::F32 => 4,
+        }
+    }
+}
+
+/// Rows of a matrix's inputs: floats and codes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InputSizes {
+    /// Floats.
+    pub floats: usize,
+    /// Groups of 64 codes, each with a scale and a sum.
+    pub groups: usize,
+}
+
+impl InputSizes {
+    /// Room for so many rows of so many columns.
+    pub const fn new(rows: usize, columns: usize) -> Self {
+        Self { floats: rows * columns, groups: rows * columns.div_ceil(GROUP_COLUMNS) }
+    }
+
+    fn max(self, other: Self) -> Self {
+        Self { floats: self.floats.max(other.floats), groups: self.groups.max(other.groups) }
+    }
+
+    const fn bytes(self) -> usize {
+        self.floats * 4 + self.groups * (GROUP_COLUMNS + 8)
+    }
+}
+
+/// How many elements each buffer of a session has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SessionSizes {
+    /// Tokens that can be kept.
+    pub context: usize,
+    /// Tokens of a pass.
+    pub batch: usize,
+    /// How keys and values are kept.
+    pub kv: KvElement,
+    pub(crate) cached: usize,
+    pub(crate) vocabulary: usize,
+    pub(crate) frequencies: usize,
+    pub(crate) stream: usize,
+    pub(crate) query: usize,
+    pub(crate) query_low: usize,
+    pub(crate) first: usize,
+    pub(crate) second: usize,
+    pub(crate) first_query: usize,
+    pub(crate) second_query: usize,
+    pub(crate) states: usize,
+    pub(crate) parts: usize,
+    pub(crate) gate_logits: usize,
+    pub(crate) choices: usize,
+    pub(crate) starts: usize,
+    pub(crate) expert_outputs: usize,
+    pub(crate) normed: InputSizes,
+    pub(crate) query_normed: InputSizes,
+    pub(crate) head_inputs: InputSizes,
+    pub(crate) latents: InputSizes,
+    pub(crate) attended: InputSizes,
+    pub(crate) activated: InputSizes,
+}
+
+impl SessionSizes {
+    /// What a network needs for so many tokens kept, `batch` of them at once.
+    ///
+    /// # Errors
+    /// A layer that the kernels cannot run.
+    pub fn of(spec: &ModelSpec, context: usize, batch: usize, kv: KvElement) -> Result<Self, CudaError> {
+        let hidden = spec.hidden as usize;
+        let mut sizes = Self {
+            context,
+            batch,
+            kv,
+            cached: 0,
+            vocabulary: spec.vocabulary as usize,
+            frequencies: spec.layers.iter().map(|layer| layer.attention.rope_dim).max().unwrap_or(0) as usize / 2,
+            stream: batch * hidden,
+            query: 0,
+            query_low: 0,
+            first: 0,
+            second: 0,
+            first_query: 0,
+            second_query: 0,
+            states: 0,
+            parts: 0,
+            gate_logits: 0,
+            choices: batch,
+            starts: 0,
+            expert_outputs: 0,
+            normed: InputSizes::new(batch, hidden),
+            query_normed: InputSizes::default(),
+            head_inputs: InputSizes::default(),
+            latents: InputSizes::default(),
+            attended: InputSizes::default(),
+            activated: InputSizes::default(),
+        };
+        for (index, layer) in spec.layers.iter().enumerate() {
+            sizes.check(index, &layer.attention)?;
+            sizes.add_attention(&layer.attention);
+            match layer.feed_forward.kind {
+                FeedForwardKind::Dense { inner } => sizes.add_block(1, inner as usize, hidden),
+                FeedForwardKind::Experts(experts) => {
+                    sizes.gate_logits = sizes.gate_logits.max(batch * experts.count as usize);
+                    sizes.choices = sizes.choices.max(batch * experts.chosen as usize);
+                    sizes.starts = sizes.starts.max(experts.count as usize + 1);
+                    sizes.add_block(experts.chosen as usize, experts.inner as usize, hidden);
+                    sizes.add_block(1, experts.shared_inner as usize, hidden);
+                }
+            }
+        }
+        Ok(sizes)
+    }
+
+    /// Refuses what does not fit a block or a launch.
+    fn check(&self, layer: usize, attention: &AttentionSpec) -> Result<(), CudaError> {
+        let shared = Widths::of(attention).shared_bytes().max(attention.query_dim() as usize * 4);
+        let limits = [
+            ("bytes of shared memory for attention", shared, SHARED_BYTES_MAX),
+            ("spans of the context", self.context.div_ceil(SPAN), BLOCKS_MAX),
+            ("heads of a batch", self.batch * attention.heads as usize, BLOCKS_MAX),
+        ];
+        match limits.into_iter().find(|(_, found, max)| found > max) {
+            Some((what, found, max)) => {
+                Err(CudaError::Unsupported { layer, what, found: found as u64, max: max as u64 })
+            }
+            None => Ok(()),
+        }
+    }
+
+    fn add_attention(&mut self, attention: &AttentionSpec) {
+        let (batch, heads) = (self.batch, attention.heads as usize);
+        let widths = Widths::of(attention);
+        let (first, second) = attention.cached();
+        self.cached += (first + second) as usize;
+        self.query = self.query.max(batch * heads * attention.query_dim() as usize);
+        self.first_query = self.first_query.max(batch * heads * widths.first);
+        self.second_query = self.second_query.max(batch * heads * widths.second);
+        let spans = self.context.div_ceil(SPAN);
+        self.states = self.states.max(heads * spans);
+        self.parts = self.parts.max(heads * spans * widths.value);
+        match attention.kind {
+            AttentionKind::Grouped { head_dim, .. } => {
+                self.first = self.first.max(batch * first as usize);
+                self.second = self.second.max(batch * second as usize);
+                self.attended = self.attended.max(InputSizes::new(batch, heads * head_dim as usize));
+            }
+            AttentionKind::Latent { query_rank, kv_rank, nope_dim, value_dim } => {
+                self.first = self.first.max(batch * (first + second) as usize);
+                self.query_low = self.query_low.max(batch * query_rank as usize);
+                self.query_normed = self.query_normed.max(InputSizes::new(batch, query_rank as usize));
+                self.head_inputs = self.head_inputs.max(InputSizes::new(batch * heads, nope_dim as usize));
+                self.latents = self.latents.max(InputSizes::new(batch * heads, kv_rank as usize));
+                self.attended = self.attended.max(InputSizes::new(batch, heads * value_dim as usize));
+            }
+        }
+    }
+
+    fn add_block(&mut self, chosen: usize, inner: usize, hidden: usize) {
+        self.activated = self.activated.max(InputSizes::new(self.batch * chosen, inner));
+        self.expert_outputs = self.expert_outputs.max(self.batch * chosen * hidden);
+    }
+
+    /// Bytes of keys and values.
+    pub const fn kv_bytes(&self) -> u64 {
+        (self.cached * self.kv.bytes()) as u64 * self.context as u64
+    }
+
+    /// Bytes of the working buffers.
+    pub fn scratch_bytes(&self) -> u64 {
+        let words = self.batch
+            + STATE_WORDS
+            + 2 * self.batch * self.frequencies
+            + 2 * self.stream
+            + self.query
+            + self.query_low
+            + self.first
+            + self.second
+            + self.first_query
+            + self.second_query
+            + 2 * self.states
+            + self.parts
+            + self.gate_logits
+            + 2 * self.choices
+            + 2 * self.batch
+            + self.starts
+            + self.choices
+            + self.expert_outputs
+            + self.vocabulary
+            + 2 * BEST_PARTS;
+        let inputs = [self.normed, self.query_normed, self.head_inputs, self.latents, self.attended, self.activated];
+        (words * 4 + inputs.into_iter().map(InputSizes::bytes).sum::<usize>()) as u64
+    }
+}
+
+/// Words that tell the kernels where a pass stands: its first position, its tokens, and the row whose logits are wanted.
+pub const STATE_WORDS: usize = 3;
+
+/// Widths of what attention reads: both parts of a key, and a value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Widths {
+    /// The first part of a key: all of it, or the latent.
+    pub first: usize,
+    /// The second part: nothing, or the rotated key.
+    pub second: usize,
+    /// A value, or the latent again.
+    pub value: usize,
+}
+
+impl Widths {
+    /// Of one layer.
+    pub fn of(attention: &AttentionSpec) -> Self {
+        match attention.kind {
+            AttentionKind::Grouped { head_dim, .. } => {
+                Self { first: head_dim as usize, second: 0, value: head_dim as usize }
+            }
+            AttentionKind::Latent { kv_rank, .. } => {
+                Self { first: kv_rank as usize, second: attention.rope_dim as usize, value: kv_rank as usize }
+            }
+        }
+    }
+
+    /// Dynamic shared memory of a block of attention: the query, the sum so far, and the parts of the positions' sets.
+    pub const fn shared_bytes(&self) -> usize {
+        let parts = if self.value > 1024 { self.value } else { 1024 };
+        (self.first + self.second + self.value + parts) * 4
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hardtack_format::spec::{Activation, FeedForwardSpec, HeadNorm, LayerSpec};
+
+    fn sizes(heads: u32, head_dim: u32, context: usize, batch: usize) -> Result<SessionSizes, CudaError> {
+        let kind = AttentionKind::Grouped { kv_heads: heads, head_dim, norm: HeadNorm::None };
+        let attention = AttentionSpec { heads, score_scale: 1.0, window: 0, rope_dim: 0, rope_scale: 1.0, kind };
+        let dense = FeedForwardKind::Dense { inner: 64 };
+        let feed_forward = FeedForwardSpec { activation: Activation::Silu, kind: dense };
+        let spec = ModelSpec {
+            vocabulary: 16,
+            hidden: 64,
+            context_max: 1 << 28,
+            norm_epsilon: 1e-5,
+            embedding_scale: 1.0,
+            residual_scale: 1.0,
+            logit_scale: 1.0,
+            layers: vec![LayerSpec { attention, feed_forward }],
+        };
+        SessionSizes::of(&spec, context, batch, KvElement::F16)
+    }
+
+    #[test]
+    fn what_does_not_fit_a_launch_is_refused() {
+        assert!(sizes(16, 128, 4096, 64).is_ok());
+        // The widest head: query, sum and parts in 44 KiB.
+        assert!(sizes(1, 3754, 256, 1).is_ok());
+        assert!(sizes(1, 3755, 256, 1).is_err());
+        assert!(sizes(1, 16, 65535 * SPAN, 1).is_ok());
+        assert!(sizes(1, 16, 65535 * SPAN + 1, 1).is_err());
+        assert!(sizes(1023, 16, 2048, 64).is_ok());
+        assert!(sizes(1024, 16, 2048, 64).is_err());
+    }
+
+    #[test]
+    fn bytes_are_those_of_the_cache() {
+        let eight = sizes(4, 16, 100, 8).unwrap();
+        assert_eq!(eight.kv_bytes(), 100 * 2 * 64 * 2);
+        assert!(sizes(4, 16, 100, 9).unwrap().scratch_bytes() > eight.scratch_bytes());
+    }
+}
