@@ -6,6 +6,7 @@ mod eval;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use hardtack::Ladder;
 use hardtack::format::Encoding;
 
 use crate::size::parse_bytes;
@@ -15,7 +16,7 @@ pub use bake::AllocationArgument;
 pub use bake::BakeArguments;
 pub use eval::{
     BootstrapArguments, DivergenceArguments, EvalArguments, Evaluation, LogitsArguments, PerplexityArguments,
-    TasksArguments, WindowArguments,
+    StreamArguments, TasksArguments, WindowArguments,
 };
 
 /// Bakes language models into one file under a byte budget, and runs them offline.
@@ -72,15 +73,29 @@ pub enum LoadArgument {
 
 #[derive(Debug, Args)]
 pub struct SessionArguments {
-    /// Tokens the session can keep; 0 for the trained context, at most 4096
+    /// Tokens the session can keep; 0 for the trained context, at most 4096. With `--kv` or `--kv-bits` tokens further apart
+    /// than this do not see each other; 0 for the trained context
     #[arg(long, default_value_t = 0, value_name = "TOKENS")]
     pub ctx: usize,
     /// Tokens of a prompt that are processed at once
     #[arg(long, default_value_t = hardtack::plan::BATCH_DEFAULT, value_name = "TOKENS")]
     pub batch: usize,
-    /// How keys and values are kept
+    #[command(flatten)]
+    pub kv: KvArguments,
+}
+
+#[derive(Clone, Copy, Debug, Args)]
+pub struct KvArguments {
+    /// How keys and values are kept where neither `--kv` nor `--kv-bits` is given: exactly, until the context is full
     #[arg(long, value_enum, default_value_t = KvArgument::F16)]
     pub kv_type: KvArgument,
+    /// Keep keys and values in a ring of this size, in which a text can go on for ever; without it, and with `--kv-bits`,
+    /// what the context takes
+    #[arg(long, value_parser = parse_bytes, conflicts_with = "kv_type", value_name = "BYTES")]
+    pub kv: Option<u64>,
+    /// Bits of the ring's keys and values from new to old, such as 4, or 8,4,2 to lose bits before anything is forgotten
+    #[arg(long, value_parser = parse_ladder, conflicts_with = "kv_type", value_name = "8|6|4|3|2,...")]
+    pub kv_bits: Option<Ladder>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -127,10 +142,13 @@ pub struct ChatArguments {
     /// Print the prompt that the model's template makes of every turn
     #[arg(long)]
     pub show_prompt: bool,
+    /// Go on with the conversation in this file if there is one, and keep it there when leaving
+    #[arg(long, value_name = "FILE")]
+    pub session: Option<PathBuf>,
     #[command(flatten)]
     pub engine: EngineArguments,
     #[command(flatten)]
-    pub session: SessionArguments,
+    pub cache: SessionArguments,
     #[command(flatten)]
     pub sampling: SamplingArguments,
 }
@@ -195,4 +213,10 @@ pub struct BenchArguments {
 
 fn parse_encoding(text: &str) -> Result<Encoding, String> {
     Encoding::from_name(text).ok_or_else(|| "expected 1, 2, 3, 4, 5, 6, 8, f16, bf16 or f32".to_owned())
+}
+
+fn parse_ladder(text: &str) -> Result<Ladder, String> {
+    let steps: Result<Vec<u32>, _> = text.split(',').map(str::parse).collect();
+    let ladder = steps.ok().and_then(|steps| Ladder::new(&steps).ok());
+    ladder.ok_or_else(|| "expected falling numbers out of 8, 6, 4, 3 and 2".to_owned())
 }

@@ -4,7 +4,7 @@ use std::hint::black_box;
 use std::time::Instant;
 
 use anyhow::ensure;
-use hardtack::{Engine, Session};
+use hardtack::{Engine, KvPrecision, Session};
 use rayon::prelude::*;
 use serde::Serialize;
 
@@ -40,7 +40,8 @@ pub fn bench(arguments: &BenchArguments) -> anyhow::Result<()> {
     ensure!(arguments.runs > 0 && arguments.prompt > 0, "at least one run and one prompt token are needed");
     let engine = model::open(&arguments.blob, &arguments.engine)?;
     let mut options = model::session_options(&arguments.session);
-    if options.context == 0 {
+    // A ring takes the model's own reach; its bytes do not grow with it where `--kv` gives them.
+    if options.context == 0 && !matches!(options.kv, KvPrecision::Ring(_)) {
         options.context = arguments.prompt + arguments.decode;
     }
     let mut session = engine.session(&options)?;

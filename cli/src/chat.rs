@@ -1,14 +1,16 @@
 //! `hardtack chat`: a conversation on the terminal.
 
 use anyhow::{bail, ensure};
-use hardtack::Engine;
 use hardtack::text::{Opening, Tokenizer};
+use hardtack::{Engine, KvSize};
 use rustyline::DefaultEditor;
 use rustyline::error::ReadlineError;
 
 use crate::args::ChatArguments;
 use crate::conversation::{Conversation, Prompt};
 use crate::output::{note, one_line, show};
+use crate::saved;
+use crate::size::show_bytes;
 use crate::speak::{Speaker, Why};
 use crate::{interrupt, model};
 
@@ -20,10 +22,27 @@ pub fn chat(arguments: &ChatArguments) -> anyhow::Result<()> {
     let engine = model::open(&arguments.blob, &arguments.engine)?;
     let tokenizer = model::tokenizer(&engine)?;
     let conversation = Conversation::new(&engine, &tokenizer, arguments.system.as_deref())?;
-    let session = engine.session(&model::session_options(&arguments.session))?;
-    note(format_args!("[{}, context {} tokens; /help for help]", model::describe(&engine), session.capacity()));
-    let speaker = Speaker::new(session, &tokenizer, &arguments.sampling, arguments.session.batch)?;
-    Chat { arguments, tokenizer: &tokenizer, conversation, speaker }.run(&engine)
+    let session = engine.session(&model::session_options(&arguments.cache))?;
+    let kept = match session.kv() {
+        KvSize::F16(tokens) | KvSize::F32(tokens) => format!("context {tokens} tokens"),
+        KvSize::Ring(size) => format!("a ring of {} over up to {} tokens", show_bytes(session.kv_bytes()), size.reach),
+    };
+    let speaker = Speaker::new(session, &tokenizer, &arguments.sampling, arguments.cache.batch)?;
+    let mut chat = Chat { arguments, tokenizer: &tokenizer, conversation, speaker };
+    let before = arguments.session.as_deref().filter(|file| file.exists());
+    if let Some(file) = before {
+        chat.conversation.turns = saved::restore(file, &mut chat.speaker)?;
+    }
+    note(format_args!("[{}, {kept}; /help for help]", model::describe(&engine)));
+    if let Some(file) = before {
+        note(format_args!("[{}: {} tokens reused]", file.display(), chat.speaker.held().len()));
+    }
+    let result = chat.run(&engine);
+    if let Some(file) = &arguments.session {
+        saved::save(file, &chat.conversation.turns, &mut chat.speaker)?;
+        note(format_args!("[{}: {} tokens kept]", file.display(), chat.speaker.held().len()));
+    }
+    result
 }
 
 struct Chat<'a> {

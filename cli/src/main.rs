@@ -11,6 +11,7 @@ mod interrupt;
 mod model;
 mod output;
 mod run;
+mod saved;
 mod size;
 mod speak;
 

@@ -5,9 +5,9 @@ use std::path::Path;
 use anyhow::{Context, ensure};
 use hardtack::format::SectionKind;
 use hardtack::text::Tokenizer;
-use hardtack::{Engine, KvPrecision, Load, Options, Sampler, SamplerOptions, SessionOptions};
+use hardtack::{Engine, KvPrecision, Load, Options, RingOptions, Sampler, SamplerOptions, SessionOptions};
 
-use crate::args::{EngineArguments, KvArgument, LoadArgument, SamplingArguments, SessionArguments};
+use crate::args::{EngineArguments, KvArgument, KvArguments, LoadArgument, SamplingArguments, SessionArguments};
 
 /// Opens a blob as the flags say.
 pub fn open(blob: &Path, arguments: &EngineArguments) -> anyhow::Result<Engine> {
@@ -52,11 +52,21 @@ pub fn ensure_same_vocabulary(model: &Engine, other: &Engine) -> anyhow::Result<
 
 /// What a session is asked for.
 pub fn session_options(arguments: &SessionArguments) -> SessionOptions {
-    SessionOptions { context: arguments.ctx, batch: arguments.batch, kv: kv(arguments.kv_type) }
+    SessionOptions { context: arguments.ctx, batch: arguments.batch, kv: kv(&arguments.kv) }
 }
 
 /// How keys and values are kept.
-pub fn kv(argument: KvArgument) -> KvPrecision {
+pub fn kv(arguments: &KvArguments) -> KvPrecision {
+    match (arguments.kv, arguments.kv_bits) {
+        (None, None) => exact_kv(arguments.kv_type),
+        (bytes, ladder) => {
+            KvPrecision::Ring(RingOptions { bytes: bytes.unwrap_or(0), ladder: ladder.unwrap_or_default() })
+        }
+    }
+}
+
+/// How keys and values are kept exactly.
+pub fn exact_kv(argument: KvArgument) -> KvPrecision {
     match argument {
         KvArgument::F16 => KvPrecision::F16,
         KvArgument::F32 => KvPrecision::F32,

@@ -2,12 +2,13 @@
 
 use std::io;
 use std::ops::ControlFlow;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
 use hardtack::sample::PENALTY_TOKENS;
 use hardtack::text::{Opening, Piece, Stops, TextStream, Tokenizer};
-use hardtack::{Ended, Sampler, Session};
+use hardtack::{Ended, Restored, Sampler, Session};
 
 use crate::args::SamplingArguments;
 use crate::{interrupt, model};
@@ -60,8 +61,24 @@ impl<'a> Speaker<'a> {
     ) -> anyhow::Result<Self> {
         let sampler = model::sampler(session.engine(), sampling)?;
         let stops = Stops::new(&sampling.stop)?;
-        let held = Vec::with_capacity(session.capacity());
-        Ok(Self { session, tokenizer, sampler, stops, tokens_max: sampling.max_tokens, batch, held })
+        Ok(Self { session, tokenizer, sampler, stops, tokens_max: sampling.max_tokens, batch, held: Vec::new() })
+    }
+
+    /// The tokens that the session holds.
+    pub fn held(&self) -> &[u32] {
+        &self.held
+    }
+
+    /// Writes the session into a file, with a note.
+    pub fn save(&mut self, path: &Path, note: &[u8]) -> anyhow::Result<()> {
+        Ok(self.session.save(path, &self.held, note)?)
+    }
+
+    /// Becomes the session of a file, and gives its note.
+    pub fn restore(&mut self, path: &Path) -> anyhow::Result<Vec<u8>> {
+        let Restored { tokens, note } = self.session.restore(path)?;
+        self.held = tokens;
+        Ok(note)
     }
 
     /// Tokens that a prompt may have, so that an answer of some length has room behind it.
@@ -171,7 +188,7 @@ impl<'a> Speaker<'a> {
     fn keep_common(&mut self, prompt: &[u32]) -> usize {
         let common = self.held.iter().zip(prompt).take_while(|(held, wanted)| held == wanted).count();
         let kept = common.min(prompt.len().saturating_sub(1));
-        self.session.truncate(kept);
+        let kept = self.session.truncate(kept);
         self.held.truncate(kept);
         kept
     }

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use common::{FAMILIES, bake_at, fixtures};
 use hardtack::format::Encoding;
-use hardtack::{Ended, Engine, Options, Sampler, SamplerOptions, SessionOptions};
+use hardtack::{Ended, Engine, KvPrecision, Ladder, Options, RingOptions, Sampler, SamplerOptions, SessionOptions};
 
 /// Counts every call to the system's allocator, of any thread, while it is told to.
 struct Counting;
@@ -58,6 +58,14 @@ fn allowance(threads: usize) -> u64 {
 /// The allowance is no share of the tokens.
 const _: () = assert!(TOKENS > 10 * 8 * 2);
 
+/// A ring of eight bits, then two, in which 200 tokens do not fit.
+fn small_ring(engine: &Engine) -> KvPrecision {
+    let ring = |bytes| KvPrecision::Ring(RingOptions { bytes, ladder: Ladder::new(&[8, 2]).unwrap() });
+    let options = |bytes| SessionOptions { context: 256, kv: ring(bytes), ..SessionOptions::default() };
+    let least = (1..).map(|step| step << 12).find(|&bytes| engine.plan(&options(bytes)).is_ok());
+    ring(least.unwrap())
+}
+
 /// One test, since the counter sees every thread of the process.
 #[test]
 fn a_token_costs_no_allocation() {
@@ -69,8 +77,11 @@ fn a_token_costs_no_allocation() {
             bake_at(&fixtures.join(family), &blob, encoding);
             for threads in [1, 2] {
                 let engine = Engine::open(&blob, &Options { threads, ..Options::default() }).unwrap();
+                // Exactly, and in a ring that seals, demotes and forgets: every second combination each.
+                let kv =
+                    if (threads == 1) == (encoding == Encoding::Q4) { small_ring(&engine) } else { KvPrecision::F16 };
                 let mut session =
-                    engine.session(&SessionOptions { context: 256, ..SessionOptions::default() }).unwrap();
+                    engine.session(&SessionOptions { context: 256, kv, ..SessionOptions::default() }).unwrap();
                 let options = SamplerOptions { temperature, repetition_penalty: 1.1, ..SamplerOptions::default() };
                 let mut sampler = Sampler::new(options, engine.network().spec.vocabulary as usize).unwrap();
                 let mut tokens = 0;

@@ -137,6 +137,30 @@ fn a_conversation_is_remembered_until_reset() {
 }
 
 #[test]
+fn a_conversation_goes_on_from_its_file() {
+    let Some(blob) = smollm2() else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    let file = scratch.path().join("talk");
+    let file = file.to_str().unwrap();
+    let (hello, question) = ("My name is Zorblax.\n", "What is my name?\n");
+    for cache in [&[][..], &["--kv-bits", "8,4"]] {
+        let flags = [&["-n", "16"], cache].concat();
+        let whole = conversation(blob, &format!("{hello}{question}"), &flags);
+        let flags = [&flags[..], &["--session", file]].concat();
+        let first = conversation(blob, hello, &flags);
+        let second = conversation(blob, question, &flags);
+        assert_eq!(format!("{}{}", first.out, second.out), whole.out);
+        // What the first run kept the second one reuses, and no more of its prompt is computed than in one go.
+        assert_eq!(second.numbers_before("tokens reused"), first.numbers_before("tokens kept"));
+        assert_eq!(second.numbers_before("of them kept"), whole.numbers_before("of them kept")[1..]);
+        std::fs::remove_file(file).unwrap();
+    }
+    std::fs::write(file, "no session").unwrap();
+    run(&[&"chat", &blob, &"--session", &file]).refused(&["talk", "length", "the file's end"]);
+    assert_eq!(std::fs::read(file).unwrap(), b"no session", "what cannot be read is not written over");
+}
+
+#[test]
 fn the_oldest_words_are_forgotten_first() {
     let Some(blob) = smollm2() else { return };
     let lines =

@@ -17,6 +17,7 @@ const IMPORTS: [(&str, &[&str]); 10] = [
     (
         "runtime",
         &[
+            "blake3",
             "bytemuck",
             "half",
             "hardtack-format",

@@ -1,10 +1,11 @@
 //! Holds a tier to scalar: every entry of its table, on shapes and data chosen to break it.
 //!
-//! Panels of codes and `quantize` must agree to the bit, sums of products within `n * eps * sum of |a * b|` (twice what
+//! Panels of codes, `quantize` and products with nested codes must agree to the bit, sums of products within `n * eps * sum of |a * b|` (twice what
 //! one sum in any order may be off, as scalar is off too), the rest within [`ELEMENT_ULPS`]. A token's result must not
 //! depend on how many tokens are computed together, to the bit, in every encoding.
 
 mod data;
+mod nested;
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -44,6 +45,7 @@ pub fn check(table: &KernelTable) {
     }
     // The largest is 127, so the inverse scale is 1 and halves are ties.
     check_quantize(table, &[-127.0, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 126.5, 63.49999, 5e-39, -0.0], Data::Ordinary);
+    nested::check_nested(table);
     for length in LENGTHS {
         for data in Data::ALL {
             check_sums(table, length, data);
@@ -92,6 +94,7 @@ pub fn wrong_lengths(table: &KernelTable, mut must_panic: impl FnMut(&str, &dyn 
     must_panic("add_scaled", &|| (table.add_scaled)(&mut [0.0; 9], 1.0, &ten));
     must_panic("add_scaled_f16", &|| (table.add_scaled_f16)(&mut [0.0; 9], 1.0, &halves));
     must_panic("silu_multiply", &|| (table.silu_multiply)(&mut [0.0; 9], &ten));
+    nested::wrong_lengths(table, &mut must_panic);
     must_panic("clamped_swiglu", &|| (table.clamped_swiglu)(&mut [0.0; 9], &ten, 1.0, 1.0));
 }
 

@@ -8,6 +8,7 @@ extern crate alloc;
 pub mod activations;
 pub mod check;
 pub mod math;
+pub mod nested;
 pub mod pack;
 pub mod portable;
 pub mod scalar;

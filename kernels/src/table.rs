@@ -7,6 +7,7 @@ use half::f16;
 use hardtack_format::encoding::{Encoding, PANEL_ROWS};
 
 use crate::activations::{Activations, ActivationsMut};
+use crate::nested::{CodeGroup, Folded};
 
 /// What a panel gives for one token: one number for each of its 16 rows.
 pub type PanelRows = [f32; PANEL_ROWS];
@@ -41,6 +42,16 @@ pub struct KernelTable {
     pub add_scaled: fn(out: &mut [f32], weight: f32, x: &[f32]),
     /// `out += weight * x`
     pub add_scaled_f16: fn(out: &mut [f32], weight: f32, x: &[f16]),
+    /// Multiplies up to 64 inputs with the ranges of their rows of codes, and gives the products as integers:
+    /// `scale = max|x * range| / 32767`, `code = round_half_even(x * range * (32767 / max|x * range|))`, zero behind the
+    /// last. All tiers are equal to the bit.
+    pub fold: fn(inputs: &[f32], ranges: &[f16], out: &mut Folded),
+    /// For every input: `out[column] += (sum over rows of input[row] * code[row][column]) as f32 * scale`. `out` is
+    /// `[inputs, columns]`. All tiers are equal to the bit, for any number of inputs.
+    pub code_rows: fn(group: &CodeGroup<'_>, inputs: &[Folded], out: &mut [f32]),
+    /// For every input: `out[row] += (sum over columns of input[column] * code[row][column]) as f32 * scale`, for at most
+    /// 64 columns. `out` is `[inputs, rows]`. All tiers are equal to the bit, for any number of inputs.
+    pub code_columns: fn(group: &CodeGroup<'_>, inputs: &[Folded], out: &mut [f32]),
     /// `x = exp(x - maximum)`, and the sum of the results.
     pub exp_sum: fn(x: &mut [f32], maximum: f32) -> f32,
     /// The largest element; negative infinity of none.

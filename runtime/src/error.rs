@@ -24,6 +24,20 @@ pub enum Error {
         /// The rule it breaks.
         source: FormatError,
     },
+    /// A saved session that cannot be restored.
+    #[error("{}: {what} before byte {offset}: expected {expected}, found {found}", path.display())]
+    Saved {
+        /// The session's file.
+        path: PathBuf,
+        /// Bytes read until then.
+        offset: u64,
+        /// What is wrong.
+        what: &'static str,
+        /// What it may be.
+        expected: String,
+        /// What it is.
+        found: String,
+    },
     /// No tier of kernels has this name on this processor.
     #[error("kernels '{name}' are not available here; available: {available}")]
     Kernels {

@@ -1,122 +1,40 @@
-//! The keys and values of a session: a fixed number of tokens for every layer, allocated once.
+//! The keys and values of a session: exactly and for a fixed number of tokens, or in a ring of fixed bytes.
+
+pub mod exact;
+pub mod ladder;
+pub mod ring;
+mod seal;
+pub mod shape;
+pub mod size;
 
 use half::f16;
 use hardtack_format::spec::AttentionSpec;
-use hardtack_kernels::KernelTable;
 
+use self::exact::LayerKv;
+use self::ladder::Ladder;
+use self::ring::Ring;
+use self::size::RingSize;
 use crate::error::Error;
-use crate::memory::zeros;
 
 /// How keys and values are kept.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum KvPrecision {
-    /// Half floats.
+    /// Half floats, of as many tokens as the context has.
     #[default]
     F16,
     /// Floats, for comparing with a reference.
     F32,
+    /// A ring of fixed bytes: codes of a few bits, for any number of tokens.
+    Ring(RingOptions),
 }
 
-impl KvPrecision {
-    /// Bytes of one element.
-    pub const fn bytes(self) -> u64 {
-        match self {
-            Self::F16 => 2,
-            Self::F32 => 4,
-        }
-    }
-}
-
-/// A number in the cache, with the kernels that read it.
-pub trait KvElement: Copy + Default + Send + Sync {
-    /// From a float.
-    fn from_f32(value: f32) -> Self;
-    /// `sum of a * b`
-    fn dot(kernels: &KernelTable, a: &[f32], b: &[Self]) -> f32;
-    /// `out += weight * x`
-    fn add_scaled(kernels: &KernelTable, out: &mut [f32], weight: f32, x: &[Self]);
-}
-
-impl KvElement for f32 {
-    fn from_f32(value: f32) -> Self {
-        value
-    }
-    fn dot(kernels: &KernelTable, a: &[f32], b: &[Self]) -> f32 {
-        (kernels.dot)(a, b)
-    }
-    fn add_scaled(kernels: &KernelTable, out: &mut [f32], weight: f32, x: &[Self]) {
-        (kernels.add_scaled)(out, weight, x);
-    }
-}
-
-impl KvElement for f16 {
-    fn from_f32(value: f32) -> Self {
-        Self::from_f32(value)
-    }
-    fn dot(kernels: &KernelTable, a: &[f32], b: &[Self]) -> f32 {
-        (kernels.dot_f16)(a, b)
-    }
-    fn add_scaled(kernels: &KernelTable, out: &mut [f32], weight: f32, x: &[Self]) {
-        (kernels.add_scaled_f16)(out, weight, x);
-    }
-}
-
-/// One of a layer's two caches: `[heads, capacity, width]`, so that a head's tokens stand together.
-#[derive(Debug)]
-pub struct Rows<E> {
-    elements: Vec<E>,
-    capacity: usize,
-    width: usize,
-}
-
-impl<E: KvElement> Rows<E> {
-    fn new(heads: usize, capacity: usize, width: usize) -> Result<Self, Error> {
-        Ok(Self { elements: zeros(heads * capacity * width)?, capacity, width })
-    }
-
-    /// Keeps one token: `values` is `[heads, width]`.
-    pub fn store(&mut self, position: usize, values: &[f32]) {
-        assert!(position < self.capacity, "position within the cache");
-        for (head, values) in values.chunks_exact(self.width).enumerate() {
-            let at = (head * self.capacity + position) * self.width;
-            for (element, &value) in self.elements[at..at + self.width].iter_mut().zip(values) {
-                *element = E::from_f32(value);
-            }
-        }
-    }
-
-    /// `[count, width]`: consecutive tokens of one head.
-    pub fn span(&self, head: usize, first: usize, count: usize) -> &[E] {
-        let at = (head * self.capacity + first) * self.width;
-        &self.elements[at..at + count * self.width]
-    }
-}
-
-/// One layer's caches: keys and values, or for latent attention latents and rotated keys.
-#[derive(Debug)]
-pub struct LayerKv<E> {
-    /// Keys `[kv_heads, capacity, head_dim]`, or latents `[1, capacity, kv_rank]`.
-    pub first: Rows<E>,
-    /// Values `[kv_heads, capacity, head_dim]`, or rotated keys `[1, capacity, rope_dim]`.
-    pub second: Rows<E>,
-}
-
-impl<E: KvElement> LayerKv<E> {
-    fn new(attention: &AttentionSpec, capacity: usize) -> Result<Self, Error> {
-        let (heads, first, second) = cached_shape(attention);
-        Ok(Self { first: Rows::new(heads, capacity, first)?, second: Rows::new(heads, capacity, second)? })
-    }
-}
-
-/// Heads that are cached, and the widths of their two rows.
-fn cached_shape(attention: &AttentionSpec) -> (usize, usize, usize) {
-    use hardtack_format::spec::AttentionKind;
-    let (first, second) = attention.cached();
-    let heads = match attention.kind {
-        AttentionKind::Grouped { kv_heads, .. } => kv_heads,
-        AttentionKind::Latent { .. } => 1,
-    };
-    (heads as usize, (first / heads) as usize, (second / heads) as usize)
+/// What a ring is asked for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingOptions {
+    /// Bytes it may take; 0 for what the context's tokens take at the most precise bits.
+    pub bytes: u64,
+    /// Bits of a code, from when it is new to when it is old.
+    pub ladder: Ladder,
 }
 
 /// The caches of all layers.
@@ -126,31 +44,71 @@ pub enum Kv {
     F16(Vec<LayerKv<f16>>),
     /// In floats.
     F32(Vec<LayerKv<f32>>),
+    /// In codes.
+    Ring(Ring),
 }
 
-impl Kv {
-    /// Room for `capacity` tokens in every layer.
+/// How much a cache holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KvSize {
+    /// Half floats of so many tokens.
+    F16(usize),
+    /// Floats of so many tokens.
+    F32(usize),
+    /// A ring.
+    Ring(RingSize),
+}
+
+impl KvSize {
+    /// Decides the size of a cache for `context` tokens.
     ///
     /// # Errors
-    /// The system has no such room.
-    pub fn new<'a>(
-        layers: impl Iterator<Item = &'a AttentionSpec>,
-        capacity: usize,
-        precision: KvPrecision,
-    ) -> Result<Self, Error> {
+    /// A ring that cannot be as small or as large as asked for.
+    pub fn of(precision: KvPrecision, layers: &[AttentionSpec], context: usize) -> Result<Self, Error> {
         Ok(match precision {
-            KvPrecision::F16 => Self::F16(layers.map(|layer| LayerKv::new(layer, capacity)).collect::<Result<_, _>>()?),
-            KvPrecision::F32 => Self::F32(layers.map(|layer| LayerKv::new(layer, capacity)).collect::<Result<_, _>>()?),
+            KvPrecision::F16 => Self::F16(context),
+            KvPrecision::F32 => Self::F32(context),
+            KvPrecision::Ring(options) => Self::Ring(RingSize::of(&options, layers, context)?),
         })
     }
 
-    /// Bytes that [`Kv::new`] allocates for one token.
-    pub fn token_bytes<'a>(layers: impl Iterator<Item = &'a AttentionSpec>, precision: KvPrecision) -> u64 {
-        layers
-            .map(|layer| {
-                let (first, second) = layer.cached();
-                (u64::from(first) + u64::from(second)) * precision.bytes()
-            })
-            .sum()
+    /// Bytes that [`Kv::new`] allocates.
+    pub fn bytes(self, layers: &[AttentionSpec]) -> u64 {
+        let token_elements = || -> u64 {
+            layers.iter().map(|layer| layer.cached()).map(|(first, second)| u64::from(first) + u64::from(second)).sum()
+        };
+        match self {
+            Self::F16(tokens) => (token_elements() * 2).saturating_mul(tokens as u64),
+            Self::F32(tokens) => (token_elements() * 4).saturating_mul(tokens as u64),
+            Self::Ring(size) => size.bytes(layers),
+        }
+    }
+}
+
+impl Kv {
+    /// Allocates everything.
+    ///
+    /// # Errors
+    /// The system has no such room.
+    pub fn new(size: KvSize, layers: &[AttentionSpec]) -> Result<Self, Error> {
+        let layers = layers.iter();
+        Ok(match size {
+            KvSize::F16(tokens) => {
+                Self::F16(layers.map(|layer| LayerKv::new(layer, tokens)).collect::<Result<_, _>>()?)
+            }
+            KvSize::F32(tokens) => {
+                Self::F32(layers.map(|layer| LayerKv::new(layer, tokens)).collect::<Result<_, _>>()?)
+            }
+            KvSize::Ring(size) => Self::Ring(Ring::new(&size, layers)?),
+        })
+    }
+
+    /// Forgets everything behind the first `position` of `held` tokens, or more where a ring cannot be brought back to
+    /// just what it was then. Gives how many tokens are kept.
+    pub fn truncate(&mut self, held: usize, position: usize) -> usize {
+        match self {
+            Self::F16(_) | Self::F32(_) => held.min(position),
+            Self::Ring(ring) => ring.truncate(held, position),
+        }
     }
 }

@@ -1,10 +1,11 @@
 //! The exact map of bytes for a model in a memory budget, made before the first weight is read.
 
 use hardtack_format::network::{BlockTensors, FeedForwardTensors, LayerTensors};
+use hardtack_format::spec::AttentionSpec;
 use hardtack_format::{Blob, ModelSpec, Network, SectionKind};
 
 use crate::error::Error;
-use crate::kv::{Kv, KvPrecision};
+use crate::kv::{KvPrecision, KvSize, RingOptions};
 use crate::sample::Sampler;
 use crate::scratch::ScratchSizes;
 
@@ -24,7 +25,8 @@ const PROCESS_BYTES: u64 = 12 << 20;
 /// What a session is asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct SessionOptions {
-    /// Tokens that it can keep; 0 for the trained context, at most [`CONTEXT_DEFAULT`].
+    /// Tokens that it can keep; 0 for the trained context, at most [`CONTEXT_DEFAULT`]. A ring goes on for ever and keeps
+    /// none further apart than this; 0 is the whole trained context then.
     pub context: usize,
     /// Tokens of a prompt processed at once.
     pub batch: usize,
@@ -79,10 +81,10 @@ impl Fixed {
 /// Every byte of a session: what is planned here is what is allocated.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// Tokens that fit.
+    /// Tokens that fit, or over which a ring reaches.
     pub context: usize,
-    /// How keys and values are kept.
-    pub kv: KvPrecision,
+    /// How many keys and values are kept, and how.
+    pub kv: KvSize,
     /// What the model takes.
     pub fixed: Fixed,
     /// Keys and values.
@@ -105,22 +107,32 @@ impl Plan {
 /// An option outside its range, or a total over the limit; the message says what would fit.
 pub fn plan(spec: &ModelSpec, fixed: Fixed, options: &SessionOptions, memory_max: Option<u64>) -> Result<Plan, Error> {
     let trained = spec.context_max as usize;
-    let context = if options.context == 0 { trained.min(CONTEXT_DEFAULT) } else { options.context };
+    let ring = matches!(options.kv, KvPrecision::Ring(_));
+    let context = match options.context {
+        0 if ring => trained,
+        0 => trained.min(CONTEXT_DEFAULT),
+        asked => asked,
+    };
     in_range("context", context, trained)?;
     in_range("batch", options.batch, BATCH_MAX)?;
-    let token_bytes = Kv::token_bytes(spec.layers.iter().map(|layer| &layer.attention), options.kv);
-    let with = |context: usize| {
-        let scratch = ScratchSizes::of(spec, options.batch.min(context));
-        let kv_bytes = token_bytes.saturating_mul(context as u64);
-        Plan { context, kv: options.kv, fixed, kv_bytes, scratch_bytes: scratch.bytes(), scratch }
+    let layers: Vec<AttentionSpec> = spec.layers.iter().map(|layer| layer.attention).collect();
+    let with = |context: usize, options: &SessionOptions| -> Result<Plan, Error> {
+        let exact = ScratchSizes::of(spec, options.batch.min(context));
+        let scratch = if ring { exact.with_ring(&layers) } else { exact };
+        let kv = KvSize::of(options.kv, &layers, context)?;
+        Ok(Plan { context, kv, fixed, kv_bytes: kv.bytes(&layers), scratch_bytes: scratch.bytes(), scratch })
     };
-    let plan = with(context);
-    match memory_max {
-        Some(limit) if plan.total_bytes() > limit => {
-            Err(over_limit(&plan, limit, |context| with(context).total_bytes()))
+    let plan = with(context, options)?;
+    let Some(limit) = memory_max.filter(|&limit| plan.total_bytes() > limit) else { return Ok(plan) };
+    let advice = match options.kv {
+        KvPrecision::Ring(ring) => smaller_ring(&plan, limit, |bytes| {
+            with(context, &SessionOptions { kv: KvPrecision::Ring(RingOptions { bytes, ..ring }), ..*options }).is_ok()
+        }),
+        _ => {
+            shorter_context(&plan, limit, |context| with(context, options).map_or(u64::MAX, |plan| plan.total_bytes()))
         }
-        _ => Ok(plan),
-    }
+    };
+    Err(over_limit(&plan, limit, advice))
 }
 
 fn in_range(setting: &'static str, value: usize, max: usize) -> Result<(), Error> {
@@ -131,17 +143,28 @@ fn in_range(setting: &'static str, value: usize, max: usize) -> Result<(), Error
     }
 }
 
-fn over_limit(plan: &Plan, limit: u64, total_bytes: impl Fn(usize) -> u64) -> Error {
-    // The largest context that fits, by bisection: more tokens never take less.
+/// The largest context that fits, by bisection: more tokens never take less.
+fn shorter_context(plan: &Plan, limit: u64, total_bytes: impl Fn(usize) -> u64) -> String {
     let (mut fits, mut too_many) = (0, plan.context);
     while too_many - fits > 1 {
         let middle = fits + (too_many - fits) / 2;
         if total_bytes(middle) <= limit { fits = middle } else { too_many = middle }
     }
-    let advice = match fits {
+    match fits {
         0 => format!("no context fits: the model needs at least {} bytes", total_bytes(1)),
         tokens => format!("a context of {tokens} tokens would fit"),
-    };
+    }
+}
+
+/// What the rest leaves for a ring.
+fn smaller_ring(plan: &Plan, limit: u64, possible: impl Fn(u64) -> bool) -> String {
+    match limit.checked_sub(plan.total_bytes() - plan.kv_bytes) {
+        Some(left) if left > 0 && possible(left) => format!("a ring of {left} bytes would fit"),
+        _ => "no ring fits".to_owned(),
+    }
+}
+
+fn over_limit(plan: &Plan, limit: u64, advice: String) -> Error {
     Error::Memory {
         needed: plan.total_bytes(),
         parts: format!(

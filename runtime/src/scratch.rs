@@ -7,6 +7,9 @@ use hardtack_kernels::PanelRows;
 use crate::backend::cpu::Product;
 use crate::backend::inputs::{Inputs, InputsSize};
 use crate::error::Error;
+use crate::forward::ring::{QUERIES, blocks, staged_width};
+use crate::kv::ring::Ring;
+use crate::kv::shape::{CHUNK, RingShape};
 use crate::memory::zeros;
 
 /// One chosen expert of one token.
@@ -42,6 +45,10 @@ pub struct ScratchSizes {
     products: usize,
     staging: usize,
     turns: usize,
+    turn_back: usize,
+    query_moved: usize,
+    staged: usize,
+    sealing: usize,
     normed: InputsSize,
     query_low: InputsSize,
     attended: InputsSize,
@@ -51,7 +58,7 @@ pub struct ScratchSizes {
 }
 
 impl ScratchSizes {
-    /// What a network needs for `batch` tokens at once.
+    /// What a network needs for `batch` tokens at once, over an exact cache.
     pub fn of(spec: &ModelSpec, batch: usize) -> Self {
         let hidden = spec.hidden as usize;
         let mut sizes = Self {
@@ -70,6 +77,20 @@ impl ScratchSizes {
             }
         }
         sizes
+    }
+
+    /// What a ring needs besides.
+    pub fn with_ring(mut self, layers: &[AttentionSpec]) -> Self {
+        self.query_moved = self.query;
+        self.turn_back = layers.iter().map(|layer| layer.rope_dim as usize / 2).max().unwrap_or(0);
+        self.sealing = Ring::codes_max(layers);
+        let tokens = self.batch.min(CHUNK);
+        for layer in layers {
+            let shape = RingShape::of(layer);
+            let blocks = blocks(shape.heads, tokens, layer.heads as usize / shape.heads);
+            self.staged = self.staged.max(blocks * QUERIES * staged_width(&shape));
+        }
+        self
     }
 
     fn add_attention(&mut self, attention: &AttentionSpec) {
@@ -130,6 +151,8 @@ impl ScratchSizes {
     pub fn bytes(&self) -> u64 {
         let floats = 2 * self.residual
             + self.query
+            + self.query_moved
+            + self.staged
             + self.first
             + self.second
             + self.head_outputs
@@ -142,7 +165,8 @@ impl ScratchSizes {
             + self.expert_slots * size_of::<u32>()
             + self.products * size_of::<Product>()
             + self.staging * size_of::<PanelRows>()
-            + self.turns * size_of::<Turn>();
+            + (self.turns + self.turn_back) * size_of::<Turn>()
+            + self.sealing;
         let inputs = [self.normed, self.query_low, self.attended, self.head_inputs, self.gathered, self.activated];
         fixed as u64 + inputs.into_iter().map(InputsSize::bytes).sum::<u64>()
     }
@@ -197,6 +221,14 @@ pub struct Scratch {
     pub logits: Vec<f32>,
     /// `[batch, frequencies]`: RoPE's turns for the positions of the pass.
     pub turns: Vec<Turn>,
+    /// `[frequencies]`: turns of queries that meet moved keys (ring).
+    pub turn_back: Vec<Turn>,
+    /// `[batch, query]`: queries turned back (ring).
+    pub query_moved: Vec<f32>,
+    /// Results of attention by blocks of queries (ring).
+    pub staged: Vec<f32>,
+    /// Codes of a chunk that is sealed (ring).
+    pub sealing: Vec<u8>,
 }
 
 impl Scratch {
@@ -227,6 +259,10 @@ impl Scratch {
             staging: zeros(sizes.staging)?,
             logits: zeros(sizes.vocabulary)?,
             turns: zeros(sizes.turns)?,
+            turn_back: zeros(sizes.turn_back)?,
+            query_moved: zeros(sizes.query_moved)?,
+            staged: zeros(sizes.staged)?,
+            sealing: zeros(sizes.sealing)?,
         })
     }
 }

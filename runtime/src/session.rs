@@ -1,19 +1,28 @@
 //! A conversation with a model: its cache, its buffers and its place in the text.
 
 use std::ops::ControlFlow;
+use std::path::Path;
 
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::forward::{self, Step};
-use crate::kv::Kv;
+use crate::kv::{Kv, KvSize};
 use crate::plan::Plan;
 use crate::sample::Sampler;
+use crate::saved::{self, Content, Restored};
 use crate::scratch::Scratch;
+
+/// Most tokens of a text, even in a ring.
+pub const POSITIONS_MAX: usize = 1 << 31;
+
+pub use crate::saved::NOTE_BYTES_MAX;
 
 /// A session. All its memory is its own and is allocated at the start.
 pub struct Session {
     engine: Engine,
     kv: Kv,
+    kv_size: KvSize,
+    kv_bytes: u64,
     scratch: Scratch,
     position: usize,
     /// The position whose logits are in the scratch.
@@ -24,11 +33,16 @@ pub struct Session {
 
 impl Session {
     pub(crate) fn new(engine: Engine, plan: &Plan) -> Result<Self, Error> {
-        let layers = engine.network().spec.layers.iter().map(|layer| &layer.attention);
-        let kv = Kv::new(layers, plan.context, plan.kv)?;
+        let layers: Vec<_> = engine.network().spec.layers.iter().map(|layer| layer.attention).collect();
+        let kv = Kv::new(plan.kv, &layers)?;
         let scratch = Scratch::new(&plan.scratch)?;
-        let (capacity, batch) = (plan.context, plan.scratch.batch);
-        Ok(Self { engine, kv, scratch, position: 0, logits_at: None, capacity, batch })
+        let capacity = match plan.kv {
+            KvSize::F16(tokens) | KvSize::F32(tokens) => tokens,
+            KvSize::Ring(_) => POSITIONS_MAX,
+        };
+        let batch = plan.scratch.batch;
+        let (kv_size, kv_bytes) = (plan.kv, plan.kv_bytes);
+        Ok(Self { engine, kv, kv_size, kv_bytes, scratch, position: 0, logits_at: None, capacity, batch })
     }
 
     /// The model.
@@ -36,19 +50,73 @@ impl Session {
         &self.engine
     }
 
-    /// Tokens kept so far.
+    /// How many keys and values are kept, and how.
+    pub fn kv(&self) -> KvSize {
+        self.kv_size
+    }
+
+    /// Bytes of keys and values.
+    pub fn kv_bytes(&self) -> u64 {
+        self.kv_bytes
+    }
+
+    /// Tokens of the text so far, those that a ring has forgotten included.
     pub fn position(&self) -> usize {
         self.position
     }
 
-    /// Tokens that fit.
+    /// Tokens that the text may have: what an exact cache keeps, or [`POSITIONS_MAX`] for a ring.
     pub fn capacity(&self) -> usize {
         self.capacity
     }
 
-    /// Forgets everything behind the first `position` tokens. To go on from there, feed at least one token.
-    pub fn truncate(&mut self, position: usize) {
-        self.position = self.position.min(position);
+    /// Forgets everything behind the first `position` tokens, and gives how many are left. To go on from there, feed at
+    /// least one token.
+    ///
+    /// A ring goes back only to what it was after just so many tokens: within the chunk of 64 tokens that is open, to where
+    /// an earlier chunk began as long as nothing was demoted or forgotten since then, or to the first 64 tokens.
+    pub fn truncate(&mut self, position: usize) -> usize {
+        self.position = self.kv.truncate(self.position, position);
+        self.position
+    }
+
+    /// Writes the session into a file. `tokens` are those that it holds; `note` is the caller's and comes back as it is.
+    ///
+    /// # Errors
+    /// What the system says of the file.
+    ///
+    /// # Panics
+    /// If the tokens are not as many as the session has, or the note is longer than 16 MiB.
+    pub fn save(&mut self, path: impl AsRef<Path>, tokens: &[u32], note: &[u8]) -> Result<(), Error> {
+        assert_eq!(tokens.len(), self.position, "the session's tokens");
+        assert!(note.len() <= NOTE_BYTES_MAX, "the note");
+        let mut session = Restored { tokens: tokens.to_vec(), note: note.to_vec() };
+        let model = self.engine.blob().header().root;
+        saved::save(path.as_ref(), self.content(&model), &mut session)
+    }
+
+    /// Becomes the session of a file, and gives its tokens and note: all tokens are kept, none is computed again. To go on from
+    /// there, feed at least one token.
+    ///
+    /// # Errors
+    /// The file cannot be read, is of another model or of a cache that is kept in another way, or is damaged. The session
+    /// is empty then.
+    pub fn restore(&mut self, path: impl AsRef<Path>) -> Result<Restored, Error> {
+        self.truncate(0);
+        self.logits_at = None;
+        let model = self.engine.blob().header().root;
+        let restored = saved::restore(path.as_ref(), self.content(&model));
+        match &restored {
+            Ok(session) => self.position = session.tokens.len(),
+            // What was read of it is forgotten.
+            Err(_) => _ = self.kv.truncate(1, 0),
+        }
+        restored
+    }
+
+    fn content<'a>(&'a mut self, model: &'a [u8; 32]) -> Content<'a> {
+        let vocabulary = self.engine.network().spec.vocabulary;
+        Content { model, vocabulary, size: self.kv_size, capacity: self.capacity, kv: &mut self.kv }
     }
 
     /// Adds tokens and gives the logits `[vocabulary]` that follow the last of them; without tokens, the last logits again.

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use super::{EngineArguments, KvArgument, SessionArguments};
+use super::{EngineArguments, KvArgument, KvArguments, SessionArguments};
 use crate::eval::TaskFile;
 
 #[derive(Debug, Args)]
@@ -19,6 +19,8 @@ pub enum Evaluation {
     Ppl(PerplexityArguments),
     /// Divergence from a reference blob of the same vocabulary, such as the same model at bf16
     Kld(DivergenceArguments),
+    /// Perplexity on one long text without a break, stretch by stretch, beside speed and memory
+    Stream(StreamArguments),
     /// Questions with choices, and GSM8K: accuracy as the field measures it
     Tasks(TasksArguments),
     /// Logits of a list of tokens, into a file
@@ -39,6 +41,31 @@ pub struct PerplexityArguments {
     pub on: TextArguments,
 }
 
+#[derive(Debug, Args)]
+pub struct StreamArguments {
+    /// The blob
+    pub blob: PathBuf,
+    /// A UTF-8 text; it begins anew where it ends
+    #[arg(long, value_name = "FILE")]
+    pub text: PathBuf,
+    /// Tokens in all
+    #[arg(long, default_value_t = 20_000)]
+    pub tokens: usize,
+    /// Tokens of a stretch
+    #[arg(long, default_value_t = 2_000, value_name = "TOKENS")]
+    pub stretch: usize,
+    /// Judge the last stretch also with an exact cache of so many tokens that is filled anew for every 64 of them
+    #[arg(long, value_name = "TOKENS")]
+    pub window: Option<usize>,
+    #[command(flatten)]
+    pub session: SessionArguments,
+    #[command(flatten)]
+    pub engine: EngineArguments,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
 /// On what a model is judged token by token, and how.
 #[derive(Debug, Args)]
 pub struct TextArguments {
@@ -49,9 +76,8 @@ pub struct TextArguments {
     pub windows: WindowArguments,
     #[command(flatten)]
     pub bootstrap: BootstrapArguments,
-    /// How keys and values are kept
-    #[arg(long, value_enum, default_value_t = KvArgument::F16)]
-    pub kv_type: KvArgument,
+    #[command(flatten)]
+    pub kv: KvArguments,
     /// As JSON
     #[arg(long)]
     pub json: bool,

@@ -1,6 +1,6 @@
 //! How far a model is from a reference: Kullback-Leibler divergence and top-1 agreement after every token of a text.
 
-use hardtack::{Session, SessionOptions};
+use hardtack::Session;
 use serde::Serialize;
 
 use super::bootstrap::Estimate;
@@ -8,7 +8,7 @@ use super::envelope;
 use super::likelihood::{divergence, largest, log_likelihood};
 use super::mean::Mean;
 use super::perplexity::Comparison;
-use super::windows::Windows;
+use super::windows::{Windows, window_options};
 use crate::args::DivergenceArguments;
 use crate::output::show;
 use crate::{interrupt, model};
@@ -70,9 +70,8 @@ pub fn kld(arguments: &DivergenceArguments) -> anyhow::Result<()> {
     let tokenizer = model::tokenizer(&engine)?;
     let windows = Windows::of(&arguments.on.text, &arguments.on.windows, &tokenizer, [&engine, &reference])?;
     let vocabulary = engine.network().spec.vocabulary as usize;
-    let kv = model::kv(arguments.on.kv_type);
-    let options = SessionOptions { context: windows.size, batch: TOKENS_AT_ONCE.min(windows.size), kv };
-    let mut sessions = [reference.session(&options)?, engine.session(&options)?];
+    let [options, exact] = window_options(&arguments.on.kv, windows.size, TOKENS_AT_ONCE.min(windows.size));
+    let mut sessions = [reference.session(&exact)?, engine.session(&options)?];
 
     let mut scores = Scores::default();
     let done = windows.for_each(|window| {

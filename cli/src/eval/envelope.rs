@@ -2,7 +2,7 @@
 //!
 //! | field | |
 //! |---|---|
-//! | `evaluation` | `ppl`, `kld` or `tasks` |
+//! | `evaluation` | `ppl`, `kld`, `stream` or `tasks` |
 //! | `blob` | the model that is judged |
 //! | `against` | the model it is compared with, or null |
 //! | `partial` | true where Ctrl-C ended it early: the figures are those of what was measured until then |

@@ -24,7 +24,8 @@ pub fn logits(arguments: &LogitsArguments) -> anyhow::Result<()> {
 
     let engine = model::open(&arguments.blob, &arguments.engine)?;
     let vocabulary = engine.network().spec.vocabulary as usize;
-    let options = SessionOptions { context: tokens.len(), batch: arguments.batch, kv: model::kv(arguments.kv_type) };
+    let options =
+        SessionOptions { context: tokens.len(), batch: arguments.batch, kv: model::exact_kv(arguments.kv_type) };
     let mut session = engine.session(&options)?;
     let mut bytes = Vec::with_capacity(tokens.len() * vocabulary * 4);
     let keep = |_, logits: &[f32]| bytes.extend(logits.iter().flat_map(|logit| logit.to_le_bytes()));

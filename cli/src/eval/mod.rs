@@ -9,6 +9,7 @@ mod logits;
 mod mean;
 mod perplexity;
 mod progress;
+mod stream;
 mod tasks;
 mod windows;
 
@@ -20,6 +21,7 @@ pub fn eval(arguments: &EvalArguments) -> anyhow::Result<()> {
     match &arguments.what {
         Evaluation::Ppl(arguments) => perplexity::perplexity(arguments),
         Evaluation::Kld(arguments) => divergence::kld(arguments),
+        Evaluation::Stream(arguments) => stream::stream(arguments),
         Evaluation::Tasks(arguments) => tasks::tasks(arguments),
         Evaluation::Logits(arguments) => logits::logits(arguments),
     }

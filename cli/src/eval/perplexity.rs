@@ -9,7 +9,7 @@ use super::bootstrap::Estimate;
 use super::envelope;
 use super::likelihood::log_likelihood;
 use super::mean::Mean;
-use super::windows::Windows;
+use super::windows::{Windows, window_options};
 use crate::args::{BootstrapArguments, PerplexityArguments};
 use crate::output::show;
 use crate::{interrupt, model};
@@ -108,10 +108,9 @@ pub fn perplexity(arguments: &PerplexityArguments) -> anyhow::Result<()> {
     let windows =
         Windows::of(&arguments.on.text, &arguments.on.windows, &tokenizer, [&engine].into_iter().chain(&other))?;
     let (size, skip) = (windows.size, windows.skip);
-    let kv = model::kv(arguments.on.kv_type);
-    let options = SessionOptions { context: size, batch: arguments.batch.min(size), kv };
+    let [options, exact] = window_options(&arguments.on.kv, size, arguments.batch.min(size));
     let mut judged = Judged::new(&engine, &options)?;
-    let mut compared = other.as_ref().map(|other| Judged::new(other, &options)).transpose()?;
+    let mut compared = other.as_ref().map(|other| Judged::new(other, &exact)).transpose()?;
 
     let start = Instant::now();
     let mut bytes = 0;

@@ -4,12 +4,25 @@ use std::fs;
 use std::path::Path;
 
 use anyhow::{Context, ensure};
-use hardtack::Engine;
 use hardtack::text::{Special, Tokenizer};
+use hardtack::{Engine, KvPrecision, SessionOptions};
 
 use super::held_out::ensure_held_out;
 use super::progress;
-use crate::args::WindowArguments;
+use crate::args::{KvArguments, WindowArguments};
+use crate::model;
+
+/// What sessions for windows of so many tokens are asked for: as the flags say, and for what that is compared with, which
+/// keeps keys and values exactly.
+pub fn window_options(kv: &KvArguments, size: usize, batch: usize) -> [SessionOptions; 2] {
+    let exact = SessionOptions { context: size, batch, kv: model::exact_kv(kv.kv_type) };
+    let options = match model::kv(kv) {
+        // A ring reaches as far as the model was trained for; windows may be longer.
+        ring @ KvPrecision::Ring(_) => SessionOptions { context: 0, kv: ring, ..exact },
+        _ => exact,
+    };
+    [options, exact]
+}
 
 /// The windows of a text.
 pub struct Windows {

@@ -2,7 +2,7 @@
 
 use core::arch::x86_64::{
     __m128i, __m256, __m256i, _mm_loadu_si128, _mm_storeu_si128, _mm256_cvtph_ps, _mm256_loadu_ps, _mm256_loadu_si256,
-    _mm256_set1_epi32, _mm256_storeu_ps,
+    _mm256_set1_epi32, _mm256_storeu_ps, _mm256_storeu_si256,
 };
 
 use half::f16;
@@ -49,6 +49,13 @@ pub(super) fn load_halves(halves: &[f16; 8]) -> __m256 {
 pub(super) fn store_codes(codes: &mut [i8; 16], value: __m128i) {
     // SAFETY: the array is the 16 bytes that are written, at any address.
     unsafe { _mm_storeu_si128(codes.as_mut_ptr().cast(), value) }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+pub(super) fn store_words(words: &mut [i16; 16], value: __m256i) {
+    // SAFETY: the array is the 32 bytes that are written, at any address.
+    unsafe { _mm256_storeu_si256(words.as_mut_ptr().cast(), value) }
 }
 
 /// The 32 bytes from `at` of a tile. `at` is mostly a constant to the optimizer, so the check of the bound vanishes.

@@ -8,6 +8,7 @@ mod elementwise;
 mod exp;
 mod floats;
 mod memory;
+mod nested;
 mod panel_bf16;
 mod panel_f16;
 mod panel_f32;
@@ -22,7 +23,7 @@ mod quantize;
 mod sums;
 pub(crate) mod vnni;
 
-use hardtack_kernels::KernelTable;
+use hardtack_kernels::{KernelTable, portable};
 
 pub(crate) static TABLE: KernelTable = KernelTable {
     name: "avx2",
@@ -45,6 +46,9 @@ pub(crate) static TABLE: KernelTable = KernelTable {
     dot_f16: sums::dot_f16,
     add_scaled: elementwise::add_scaled,
     add_scaled_f16: elementwise::add_scaled_f16,
+    fold: nested::fold,
+    code_rows: nested::code_rows,
+    code_columns: portable::TABLE.code_columns,
     exp_sum: exp::exp_sum,
     maximum: sums::maximum,
     silu_multiply: exp::silu_multiply,

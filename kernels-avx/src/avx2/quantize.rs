@@ -32,11 +32,7 @@ pub(super) fn quantize(out: ActivationsMut<'_>) {
 #[target_feature(enable = "avx2,fma,f16c")]
 fn quantize_group(floats: &[f32; GROUP_COLUMNS], codes: &mut [i8; GROUP_COLUMNS]) -> (f32, f32) {
     let (vectors, _) = floats.as_chunks();
-    let mut largest = _mm256_setzero_ps();
-    for vector in vectors {
-        largest = _mm256_max_ps(largest, _mm256_andnot_ps(_mm256_set1_ps(-0.0), load_floats(vector)));
-    }
-    let largest = lanes_maximum(largest);
+    let largest = largest_magnitude(floats);
     let (scale, inverse) = if largest < ACTIVATION_MIN { (0.0, 0.0) } else { (largest / 127.0, 127.0 / largest) };
 
     let mut sum = _mm256_setzero_si256();
@@ -54,6 +50,17 @@ fn quantize_group(floats: &[f32; GROUP_COLUMNS], codes: &mut [i8; GROUP_COLUMNS]
         store_codes(&mut codes[1], _mm256_extracti128_si256::<1>(packed));
     }
     (scale, lanes_sum(sum) as f32 * scale)
+}
+
+/// The largest magnitude of a group.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+pub(super) fn largest_magnitude(floats: &[f32; GROUP_COLUMNS]) -> f32 {
+    let mut largest = _mm256_setzero_ps();
+    for vector in floats.as_chunks().0 {
+        largest = _mm256_max_ps(largest, _mm256_andnot_ps(_mm256_set1_ps(-0.0), load_floats(vector)));
+    }
+    lanes_maximum(largest)
 }
 
 /// 32 integers within int8, as bytes in their order.

@@ -28,6 +28,14 @@ pub(super) fn store_codes(out: &mut [i8; 16], codes: int8x16_t) {
     unsafe { vst1q_s8(out.as_mut_ptr(), codes) }
 }
 
+/// Eight signed words.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn store_words(out: &mut [i16; 8], words: int16x8_t) {
+    // SAFETY: the array is 16 bytes that may be written, and the store asks for no alignment.
+    unsafe { vst1q_s16(out.as_mut_ptr(), words) }
+}
+
 /// Four floats.
 #[inline]
 #[target_feature(enable = "neon")]

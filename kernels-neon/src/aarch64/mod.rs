@@ -10,6 +10,7 @@ mod codes_neon;
 mod exponentials;
 mod floats;
 mod lanes;
+mod nested;
 mod panel_bf16;
 mod panel_f16;
 mod panel_f32;
@@ -25,7 +26,7 @@ mod vectors;
 
 use std::arch::is_aarch64_feature_detected;
 
-use hardtack_kernels::KernelTable;
+use hardtack_kernels::{KernelTable, portable};
 
 /// The tier that needs no more than NEON; nothing where even that is missing.
 pub fn neon() -> Option<&'static KernelTable> {
@@ -64,6 +65,9 @@ const fn neon_table() -> KernelTable {
         dot_f16: vectors::dot_f16,
         add_scaled: vectors::add_scaled,
         add_scaled_f16: vectors::add_scaled_f16,
+        fold: nested::fold,
+        code_rows: nested::code_rows,
+        code_columns: portable::TABLE.code_columns,
         exp_sum: exponentials::exp_sum,
         maximum: vectors::maximum,
         silu_multiply: exponentials::silu_multiply,

@@ -117,6 +117,10 @@ impl Random {
         z ^ (z >> 31)
     }
 
+    pub fn byte(&mut self) -> u8 {
+        self.next() as u8
+    }
+
     /// Evenly from -2 to 2.
     fn float(&mut self) -> f32 {
         (self.next() >> 40) as f32 / (1 << 22) as f32 - 2.0

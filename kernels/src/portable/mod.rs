@@ -6,6 +6,7 @@ mod codes;
 mod exp;
 mod floats;
 mod memory;
+mod nested;
 mod quantize;
 mod vectors;
 
@@ -33,6 +34,9 @@ pub static TABLE: KernelTable = KernelTable {
     dot_f16: vectors::dot_f16,
     add_scaled: vectors::add_scaled,
     add_scaled_f16: vectors::add_scaled_f16,
+    fold: nested::fold,
+    code_rows: nested::code_rows,
+    code_columns: nested::code_columns,
     exp_sum: exp::exp_sum,
     maximum: vectors::maximum,
     silu_multiply: exp::silu_multiply,

@@ -2,6 +2,7 @@
 
 mod codes;
 mod floats;
+mod nested;
 mod vectors;
 
 use crate::table::KernelTable;
@@ -28,6 +29,9 @@ pub static TABLE: KernelTable = KernelTable {
     dot_f16: vectors::dot_f16,
     add_scaled: vectors::add_scaled,
     add_scaled_f16: vectors::add_scaled_f16,
+    fold: nested::fold,
+    code_rows: nested::code_rows,
+    code_columns: nested::code_columns,
     exp_sum: vectors::exp_sum,
     maximum: vectors::maximum,
     silu_multiply: vectors::silu_multiply,

@@ -4,28 +4,52 @@ use hardtack_format::TensorRef;
 use hardtack_format::network::GroupedTensors;
 use hardtack_format::spec::{AttentionKind, AttentionSpec, HeadNorm};
 
+use super::ring::{Segment, begin, move_queries, segments};
 use super::rope::rotate;
-use super::{Step, project, token_turns};
+use super::{LayerCache, Step, project, token_turns};
 use crate::backend::cpu::{Product, collect};
-use crate::kv::{KvElement, LayerKv};
+use crate::kv::exact::{KvElement, LayerKv};
+use crate::kv::ring::RingLayer;
+use crate::kv::shape::CHUNK;
+use crate::scratch::{Scratch, Turn};
 
 /// Positions that are scored at once; their scores live on the stack.
 const BLOCK: usize = 64;
 
 /// Reads the normalized stream, leaves the block's output in the scratch.
-pub fn attention<E: KvElement>(
-    spec: &AttentionSpec,
-    tensors: &GroupedTensors,
-    step: &mut Step<'_>,
-    kv: &mut LayerKv<E>,
-) {
+pub fn attention(spec: &AttentionSpec, tensors: &GroupedTensors, step: &mut Step<'_>, kv: LayerCache<'_>) {
     let AttentionKind::Grouped { kv_heads, head_dim, norm } = spec.kind else {
         unreachable!("bound from the same spec")
     };
-    let (heads, kv_heads, head_dim) = (spec.heads as usize, kv_heads as usize, head_dim as usize);
     project_heads(tensors, step);
-    turn_heads(spec, norm, tensors, head_dim, step);
+    turn_heads(spec, norm, tensors, head_dim as usize, step);
+    let sinks = tensors.sinks.map(|sinks| step.cpu.vector(&sinks));
+    match kv {
+        LayerCache::F16(kv) => attend_exact(spec, (kv_heads, head_dim), sinks, step, kv),
+        LayerCache::F32(kv) => attend_exact(spec, (kv_heads, head_dim), sinks, step, kv),
+        LayerCache::Ring(layer) => attend_ring(spec, (kv_heads, head_dim), sinks, step, layer),
+    }
+    let (cpu, tokens, scratch) = (step.cpu, step.tokens, &mut *step.scratch);
+    project(
+        &cpu,
+        tensors.output,
+        &mut scratch.attended,
+        tokens,
+        &mut scratch.staging,
+        tensors.output_bias,
+        &mut scratch.block,
+    );
+}
 
+/// Attends over an exact cache.
+fn attend_exact<E: KvElement>(
+    spec: &AttentionSpec,
+    (kv_heads, head_dim): (u32, u32),
+    sinks: Option<&[f32]>,
+    step: &mut Step<'_>,
+    kv: &mut LayerKv<E>,
+) {
+    let (heads, kv_heads, head_dim) = (spec.heads as usize, kv_heads as usize, head_dim as usize);
     let (cpu, tokens, position) = (step.cpu, step.tokens, step.position);
     let scratch = &mut *step.scratch;
     let width = kv_heads * head_dim;
@@ -34,7 +58,6 @@ pub fn attention<E: KvElement>(
         kv.second.store(position + token, &scratch.second[token * width..(token + 1) * width]);
     }
 
-    let sinks = tensors.sinks.map(|sinks| cpu.vector(&sinks));
     let (query, kv) = (&scratch.query[..tokens * heads * head_dim], &*kv);
     let attended = scratch.attended.rows(tokens, heads * head_dim);
     cpu.for_each_chunk(attended, head_dim, |index, out| {
@@ -65,15 +88,49 @@ pub fn attention<E: KvElement>(
             },
         );
     });
-    project(
-        &cpu,
-        tensors.output,
-        &mut scratch.attended,
-        tokens,
-        &mut scratch.staging,
-        tensors.output_bias,
-        &mut scratch.block,
-    );
+}
+
+/// Attends over a ring, chunk by chunk.
+fn attend_ring(
+    spec: &AttentionSpec,
+    (kv_heads, head_dim): (u32, u32),
+    sinks: Option<&[f32]>,
+    step: &mut Step<'_>,
+    layer: &mut RingLayer,
+) {
+    let (heads, kv_heads, head_dim) = (spec.heads as usize, kv_heads as usize, head_dim as usize);
+    let (query, width) = (heads * head_dim, kv_heads * head_dim);
+    for (first, tokens) in segments(step.position, step.tokens) {
+        let cpu = step.cpu;
+        let position = step.position + first;
+        begin(step, position, layer);
+        for token in first..first + tokens {
+            let values = [&step.scratch.first, &step.scratch.second].map(|values| &values[token * width..][..width]);
+            layer.store(step.position + token, values);
+        }
+        let moved = |head: &mut [f32], turns: &[Turn]| rotate(&mut head[..spec.rope_dim as usize], turns, 1.0);
+        move_queries(step, layer.shift(position / CHUNK), first * query..(first + tokens) * query, head_dim, moved);
+
+        let Scratch { query: queries, query_moved, attended, staged, .. } = &mut *step.scratch;
+        let (queries, query_moved) = (&**queries, &**query_moved);
+        let attended = &mut attended.rows(step.tokens, query)[first * query..];
+        let segment = Segment {
+            cpu,
+            layer,
+            position,
+            tokens,
+            group: heads / kv_heads,
+            scale: spec.score_scale,
+            sinks,
+            query: |token, head, moved| {
+                let queries = if moved { query_moved } else { queries };
+                [&queries[(first + token) * query + head * head_dim..][..head_dim], &[][..]]
+            },
+        };
+        segment.attend(staged, |token, head, result| {
+            attended[token * query + head * head_dim..][..head_dim].copy_from_slice(result);
+        });
+    }
 }
 
 /// Queries, keys and values in one go.

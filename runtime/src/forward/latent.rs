@@ -8,28 +8,26 @@ use hardtack_format::network::LatentTensors;
 use hardtack_format::spec::{AttentionKind, AttentionSpec};
 
 use super::attention::{View, attend, normalize_in_place};
+use super::ring::{Segment, begin, move_queries, segments};
 use super::rope::rotate;
-use super::{Step, project, token_turns};
+use super::{LayerCache, Step, project, token_turns};
 use crate::backend::cpu::{Cpu, Product, collect};
-use crate::kv::{KvElement, LayerKv};
-use crate::scratch::Scratch;
+use crate::kv::exact::{KvElement, LayerKv};
+use crate::kv::ring::RingLayer;
+use crate::kv::shape::CHUNK;
+use crate::scratch::{Scratch, Turn};
 
 /// Reads the normalized stream, leaves the block's output in the scratch.
-pub fn latent_attention<E: KvElement>(
-    spec: &AttentionSpec,
-    tensors: &LatentTensors,
-    step: &mut Step<'_>,
-    kv: &mut LayerKv<E>,
-) {
+pub fn latent_attention(spec: &AttentionSpec, tensors: &LatentTensors, step: &mut Step<'_>, kv: LayerCache<'_>) {
     let AttentionKind::Latent { kv_rank, nope_dim, value_dim, .. } = spec.kind else {
         unreachable!("bound from the same spec")
     };
     let (heads, rank) = (spec.heads as usize, kv_rank as usize);
     let (nope, value, rope) = (nope_dim as usize, value_dim as usize, spec.rope_dim as usize);
     project_query(tensors, step);
-    store_latents(spec, tensors, rank, step, kv);
+    make_latents(spec, tensors, rank, step);
 
-    let (cpu, tokens, position) = (step.cpu, step.tokens, step.position);
+    let (cpu, tokens) = (step.cpu, step.tokens);
     let scratch = &mut *step.scratch;
     let inputs = scratch.head_inputs.rows(heads * tokens, nope);
     for (index, query) in scratch.query[..tokens * heads * (nope + rope)].chunks_exact_mut(nope + rope).enumerate() {
@@ -39,8 +37,37 @@ pub fn latent_attention<E: KvElement>(
         inputs[(head * tokens + token) * nope..][..nope].copy_from_slice(plain);
     }
     per_head(&cpu, tensors.key_up, heads, tokens, scratch);
+    match kv {
+        LayerCache::F16(kv) => attend_exact(spec, rank, nope, step, kv),
+        LayerCache::F32(kv) => attend_exact(spec, rank, nope, step, kv),
+        LayerCache::Ring(layer) => attend_ring(spec, rank, nope, step, layer),
+    }
 
-    let Scratch { query, head_outputs, head_inputs, .. } = scratch;
+    let scratch = &mut *step.scratch;
+    per_head(&cpu, tensors.value_up, heads, tokens, scratch);
+    let attended = scratch.attended.rows(tokens, heads * value);
+    for (index, values) in scratch.head_outputs[..heads * tokens * value].chunks_exact(value).enumerate() {
+        let (head, token) = (index / tokens, index % tokens);
+        attended[(token * heads + head) * value..][..value].copy_from_slice(values);
+    }
+    project(&cpu, tensors.output, &mut scratch.attended, tokens, &mut scratch.staging, None, &mut scratch.block);
+}
+
+/// Attends over an exact cache of latents.
+fn attend_exact<E: KvElement>(
+    spec: &AttentionSpec,
+    rank: usize,
+    nope: usize,
+    step: &mut Step<'_>,
+    kv: &mut LayerKv<E>,
+) {
+    let (heads, rope) = (spec.heads as usize, spec.rope_dim as usize);
+    let (cpu, tokens, position) = (step.cpu, step.tokens, step.position);
+    let Scratch { first, query, head_outputs, head_inputs, .. } = &mut *step.scratch;
+    for (token, row) in first.chunks_exact(rank + rope).take(tokens).enumerate() {
+        kv.first.store(position + token, &row[..rank]);
+        kv.second.store(position + token, &row[rank..]);
+    }
     let (query, latent_query, kv) = (&*query, &*head_outputs, &*kv);
     cpu.for_each_chunk(head_inputs.rows(heads * tokens, rank), rank, |index, out| {
         let (head, token) = (index / tokens, index % tokens);
@@ -71,14 +98,43 @@ pub fn latent_attention<E: KvElement>(
             },
         );
     });
+}
 
-    per_head(&cpu, tensors.value_up, heads, tokens, scratch);
-    let attended = scratch.attended.rows(tokens, heads * value);
-    for (index, values) in scratch.head_outputs[..heads * tokens * value].chunks_exact(value).enumerate() {
-        let (head, token) = (index / tokens, index % tokens);
-        attended[(token * heads + head) * value..][..value].copy_from_slice(values);
+/// Attends over a ring of latents, chunk by chunk.
+fn attend_ring(spec: &AttentionSpec, rank: usize, nope: usize, step: &mut Step<'_>, layer: &mut RingLayer) {
+    let (heads, rope) = (spec.heads as usize, spec.rope_dim as usize);
+    let (query, all) = (heads * (nope + rope), step.tokens);
+    for (first, tokens) in segments(step.position, all) {
+        let cpu = step.cpu;
+        let position = step.position + first;
+        begin(step, position, layer);
+        for (index, row) in step.scratch.first.chunks_exact(rank + rope).skip(first).take(tokens).enumerate() {
+            layer.store(position + index, [&row[..rank], &row[rank..]]);
+        }
+        let moved = |head: &mut [f32], turns: &[Turn]| rotate(&mut head[nope..], turns, 1.0);
+        move_queries(step, layer.shift(position / CHUNK), first * query..(first + tokens) * query, nope + rope, moved);
+
+        let Scratch { query: queries, query_moved, head_outputs, head_inputs, staged, .. } = &mut *step.scratch;
+        let (queries, query_moved, latent_queries) = (&**queries, &**query_moved, &**head_outputs);
+        let results = head_inputs.rows(heads * all, rank);
+        let segment = Segment {
+            cpu,
+            layer,
+            position,
+            tokens,
+            group: heads,
+            scale: spec.score_scale,
+            sinks: None,
+            query: |token, head, moved| {
+                let turned = if moved { query_moved } else { queries };
+                let turned = &turned[(first + token) * query + head * (nope + rope) + nope..][..rope];
+                [&latent_queries[(head * all + first + token) * rank..][..rank], turned]
+            },
+        };
+        segment.attend(staged, |token, head, result| {
+            results[(head * all + first + token) * rank..][..rank].copy_from_slice(result);
+        });
     }
-    project(&cpu, tensors.output, &mut scratch.attended, tokens, &mut scratch.staging, None, &mut scratch.block);
 }
 
 /// The query, in one projection or in two with a normalization between.
@@ -95,14 +151,8 @@ fn project_query(tensors: &LatentTensors, step: &mut Step<'_>) {
     project(&cpu, tensors.query, query_low, tokens, staging, None, query);
 }
 
-/// Latents and rotated keys of the step's tokens, into the cache.
-fn store_latents<E: KvElement>(
-    spec: &AttentionSpec,
-    tensors: &LatentTensors,
-    rank: usize,
-    step: &mut Step<'_>,
-    kv: &mut LayerKv<E>,
-) {
+/// Latents and rotated keys of the step's tokens, `[tokens, rank + rope_dim]`, in the scratch's `first`.
+fn make_latents(spec: &AttentionSpec, tensors: &LatentTensors, rank: usize, step: &mut Step<'_>) {
     let (cpu, network, tokens) = (step.cpu, step.network, step.tokens);
     let Scratch { normed, first, staging, turns, .. } = &mut *step.scratch;
     project(&cpu, tensors.key_value_down, normed, tokens, staging, None, first);
@@ -111,8 +161,6 @@ fn store_latents<E: KvElement>(
         let (latent, key) = row.split_at_mut(rank);
         normalize_in_place(network.spec.norm_epsilon, cpu.vector(&tensors.key_value_norm), latent);
         rotate(key, token_turns(turns, network, token), spec.rope_scale);
-        kv.first.store(step.position + token, latent);
-        kv.second.store(step.position + token, key);
     }
 }
 

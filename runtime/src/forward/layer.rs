@@ -3,11 +3,10 @@
 use hardtack_format::network::{AttentionTensors, FeedForwardTensors};
 use hardtack_format::spec::FeedForwardKind;
 
-use super::{Step, attention, experts, latent};
-use crate::kv::{KvElement, LayerKv};
+use super::{LayerCache, Step, attention, experts, latent};
 
 /// Runs one layer over the tokens of the step.
-pub fn layer<E: KvElement>(index: usize, step: &mut Step<'_>, kv: &mut LayerKv<E>) {
+pub fn layer(index: usize, step: &mut Step<'_>, kv: LayerCache<'_>) {
     let network = step.network;
     let (spec, tensors) = (&network.spec.layers[index], &network.layers[index]);
 

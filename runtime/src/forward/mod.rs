@@ -5,15 +5,19 @@ mod experts;
 mod gate;
 mod latent;
 mod layer;
+pub(crate) mod ring;
 mod rope;
 
+use half::f16;
 use hardtack_format::encoding::PANEL_ROWS;
 use hardtack_format::{Network, TensorRef};
 use hardtack_kernels::pack::unpack_row;
 
 use crate::backend::cpu::{Cpu, Product, collect};
 use crate::backend::inputs::Inputs;
-use crate::kv::{Kv, KvElement, LayerKv};
+use crate::kv::Kv;
+use crate::kv::exact::LayerKv;
+use crate::kv::ring::RingLayer;
 use crate::scratch::{Scratch, Turn};
 
 /// What a pass works with: the network, where it runs, and the session's buffers.
@@ -35,9 +39,20 @@ pub fn run(step: &mut Step<'_>, kv: &mut Kv, tokens: &[u32]) {
     embed(step, tokens);
     turn(step);
     match kv {
-        Kv::F16(layers) => run_layers(step, layers),
-        Kv::F32(layers) => run_layers(step, layers),
+        Kv::F16(layers) => run_layers(step, layers.iter_mut().map(LayerCache::F16)),
+        Kv::F32(layers) => run_layers(step, layers.iter_mut().map(LayerCache::F32)),
+        Kv::Ring(ring) => run_layers(step, ring.layers.iter_mut().map(LayerCache::Ring)),
     }
+}
+
+/// One layer's keys and values.
+pub enum LayerCache<'a> {
+    /// In half floats.
+    F16(&'a mut LayerKv<f16>),
+    /// In floats.
+    F32(&'a mut LayerKv<f32>),
+    /// In codes.
+    Ring(&'a mut RingLayer),
 }
 
 /// The logits that follow token `index` of the pass, in the scratch.
@@ -83,8 +98,8 @@ fn token_turns<'a>(turns: &'a [Turn], network: &Network, token: usize) -> &'a [T
     &turns[token * frequencies..(token + 1) * frequencies]
 }
 
-fn run_layers<E: KvElement>(step: &mut Step<'_>, layers: &mut [LayerKv<E>]) {
-    for (index, kv) in layers.iter_mut().enumerate() {
+fn run_layers<'a>(step: &mut Step<'_>, layers: impl Iterator<Item = LayerCache<'a>>) {
+    for (index, kv) in layers.enumerate() {
         layer::layer(index, step, kv);
     }
 }

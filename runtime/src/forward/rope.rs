@@ -2,12 +2,21 @@
 
 use crate::scratch::Turn;
 
+/// Positions from here on are turned by angles in double precision: in single precision a million tokens would be off by
+/// a sixteenth of a turn's radian.
+const SINGLE_MAX: usize = 1 << 17;
+
 /// The turns of one position, one for each frequency.
 pub fn turns(position: usize, frequencies: &[f32], out: &mut [Turn]) {
     for (turn, frequency) in out.iter_mut().zip(frequencies) {
-        // The angle is rounded to single precision as the reference implementations do; its sine and cosine are then taken
-        // in double precision, so that they hardly depend on whose library computes them.
-        let (sine, cosine) = f64::from(position as f32 * frequency).sin_cos();
+        // The angle is rounded to single precision as the reference implementations do, as long as that costs nothing; its
+        // sine and cosine are then taken in double precision, so that they hardly depend on whose library computes them.
+        let angle = if position < SINGLE_MAX {
+            f64::from(position as f32 * frequency)
+        } else {
+            position as f64 * f64::from(*frequency)
+        };
+        let (sine, cosine) = angle.sin_cos();
         *turn = [sine as f32, cosine as f32];
     }
 }

@@ -24,8 +24,7 @@ pub struct Scores {
 impl Scorer {
     /// A scorer with an empty session.
     pub fn new(session: Session) -> Self {
-        let held = Vec::with_capacity(session.capacity());
-        Self { session, held }
+        Self { session, held: Vec::new() }
     }
 
     /// Scores continuations, each of at least one token, behind a context of at least one. Where not everything fits, the
@@ -45,18 +44,27 @@ impl Scorer {
         let common = self.held.iter().zip(context).take_while(|(held, wanted)| held == wanted).count();
         // The last token is fed in any case, for its logits.
         let kept = common.min(context.len() - 1);
-        self.session.truncate(kept);
+        let kept = self.session.truncate(kept);
         self.held.truncate(kept);
         let logits = self.session.feed(&context[kept..])?;
         let mut nats: Vec<f64> = continuations.iter().map(|tokens| log_likelihood(logits, tokens[0])).collect();
         self.held.extend_from_slice(&context[kept..]);
         for (nats, tokens) in nats.iter_mut().zip(continuations).filter(|(_, tokens)| tokens.len() > 1) {
             let (fed, asked) = (&tokens[..tokens.len() - 1], &tokens[1..]);
-            self.session.truncate(context.len());
+            self.back_to(context)?;
             self.session.feed_each(fed, |index, logits| *nats += log_likelihood(logits, asked[index]))?;
         }
-        self.session.truncate(context.len());
+        self.back_to(context)?;
         Ok(Scores { nats, truncated })
+    }
+
+    /// Goes back to where just the context had been fed; a ring may have to be fed the end of it again.
+    fn back_to(&mut self, context: &[u32]) -> anyhow::Result<()> {
+        let kept = self.session.truncate(context.len());
+        if kept < context.len() {
+            self.session.feed(&context[kept..])?;
+        }
+        Ok(())
     }
 }
 

@@ -1,0 +1,161 @@
+//! Nested codes, in which a cache keeps keys and values: a matrix in bit planes, the highest bits first, so that the last
+//! planes can be taken away and what is left is the same number at fewer bits.
+//!
+//! A row has a lowest value and a range. A code of `b` bits says in which of `2^b` equal parts of the range a number lies,
+//! and stands for the middle of that part: `lowest + range * (code + 1/2) / 2^b`. Dropping the last bits of a code gives
+//! exactly the code of fewer bits: nothing is lost by having been kept more precisely before.
+//!
+//! Codes stand in tiles of 8 rows by 32 columns, eight vectors of 32 bytes: vector `v` holds rows `v / 2 * 2` and the next
+//! one, columns `v % 2 * 16` to 15 further; byte `i` of it is row `i % 2` of the two, column `i / 2`. A unit holds 32 bytes
+//! of every tile. Two units together hold two bits of each code, the first of vectors 0 to 3, the second of vectors 4 to 7,
+//! vector `v` at bits `v % 4 * 2` of each byte; other units hold one bit of each code, vector `v` at bit `v`. Their order:
+//! two bits (units 0, 1), one (2), one (3), two (4, 5), two (6, 7). Tiles stand `[columns / 32, rows / 8]`.
+
+use half::f16;
+
+/// Rows of a tile.
+pub const TILE_ROWS: usize = 8;
+/// Columns of a tile.
+pub const TILE_COLUMNS: usize = 32;
+/// Bytes of one unit of one tile: a bit for each code.
+pub const TILE_UNIT_BYTES: usize = TILE_ROWS * TILE_COLUMNS / 8;
+/// Most rows whose products are summed as integers.
+pub const GROUP_ROWS: usize = 64;
+/// Most units, and bits, of a code.
+pub const UNITS_MAX: usize = 8;
+/// How many bits a code may have.
+pub const CODE_BITS: [u32; 5] = [2, 3, 4, 6, 8];
+
+/// The largest magnitude of an input's code. Sums of 64 products with codes of 8 bits stay below 2^30.
+pub const INPUT_MAX: f32 = 32767.0;
+const _: () = assert!(GROUP_ROWS as i64 * 32767 * 255 < 1 << 30);
+
+/// Up to 64 rows of codes, where they lie.
+#[derive(Clone, Copy, Debug)]
+pub struct CodeGroup<'a> {
+    /// Bits of a code, one of [`CODE_BITS`].
+    pub bits: u32,
+    /// A multiple of 8, at most 64.
+    pub rows: usize,
+    /// A multiple of 32.
+    pub columns: usize,
+    /// The first `bits` of them, each `[columns / 32, rows / 8]` times 32 bytes.
+    pub units: [&'a [u8]; UNITS_MAX],
+}
+
+impl CodeGroup<'_> {
+    /// Bytes of each unit.
+    pub const fn unit_bytes(rows: usize, columns: usize) -> usize {
+        rows / TILE_ROWS * (columns / TILE_COLUMNS) * TILE_UNIT_BYTES
+    }
+
+    /// Checks that sizes are what they may be and that every unit has its length.
+    pub fn check(&self) {
+        assert!(CODE_BITS.contains(&self.bits), "bits");
+        assert!(self.rows.is_multiple_of(TILE_ROWS) && (1..=GROUP_ROWS).contains(&self.rows), "rows");
+        assert!(self.columns.is_multiple_of(TILE_COLUMNS) && self.columns > 0, "columns");
+        let bytes = Self::unit_bytes(self.rows, self.columns);
+        assert!(self.units[..self.bits as usize].iter().all(|unit| unit.len() == bytes), "units");
+    }
+
+    /// One code.
+    pub fn code(&self, row: usize, column: usize) -> u8 {
+        let tile = column / TILE_COLUMNS * (self.rows / TILE_ROWS) + row / TILE_ROWS;
+        let (vector, byte) = place(row, column);
+        let at = tile * TILE_UNIT_BYTES + byte;
+        let mut code = 0;
+        for_each_plane(self.bits, |first, width| {
+            let (unit, field) = field(first, width, vector);
+            code = code << width | (self.units[unit][at] >> field) & ((1 << width) - 1);
+        });
+        code
+    }
+}
+
+/// Writes one unit of a group: `codes` of 8 bits are `[rows, columns]`, and only the unit's bits of them are kept.
+///
+/// # Panics
+/// If the codes are not `rows` rows, or the unit has not its length.
+pub fn pack_unit(unit: usize, rows: usize, codes: &[u8], out: &mut [u8]) {
+    let columns = codes.len() / rows;
+    let bytes = CodeGroup::unit_bytes(rows, columns);
+    assert!(codes.len() == rows * columns && out.len() == bytes && unit < UNITS_MAX, "one group");
+    // The unit's plane: its first unit, its width, and how far its bits are from the lowest.
+    let (first, width, shift) =
+        [(0, 2, 6), (0, 2, 6), (2, 1, 5), (3, 1, 4), (4, 2, 2), (4, 2, 2), (6, 2, 0), (6, 2, 0)][unit];
+    out.fill(0);
+    for (row, codes) in codes.chunks_exact(columns).enumerate() {
+        for (column, &code) in codes.iter().enumerate() {
+            let tile = column / TILE_COLUMNS * (rows / TILE_ROWS) + row / TILE_ROWS;
+            let (vector, byte) = place(row, column);
+            let (owner, field) = field(first, width, vector);
+            if owner == unit {
+                out[tile * TILE_UNIT_BYTES + byte] |= (code >> shift & ((1 << width) - 1)) << field;
+            }
+        }
+    }
+}
+
+/// Vector and byte of a code in its tile.
+const fn place(row: usize, column: usize) -> (usize, usize) {
+    let vector = row % TILE_ROWS / 2 * 2 + column % TILE_COLUMNS / 16;
+    (vector, column % 16 * 2 + row % 2)
+}
+
+/// Calls `visit(first unit, width)` for every plane of codes of so many bits.
+fn for_each_plane(bits: u32, mut visit: impl FnMut(usize, u32)) {
+    for (first, width) in [(0, 2), (2, 1), (3, 1), (4, 2), (6, 2)] {
+        if first < bits as usize {
+            visit(first, width);
+        }
+    }
+}
+
+/// The unit and the bit at which a vector's part of a plane stands.
+const fn field(first: usize, width: u32, vector: usize) -> (usize, usize) {
+    if width == 1 { (first, vector) } else { (first + vector / 4, vector % 4 * 2) }
+}
+
+/// What a group's rows or columns are multiplied with, as integers: `input = code * scale`.
+#[derive(Clone, Copy, Debug)]
+pub struct Folded {
+    /// Zero behind the last.
+    pub codes: [i16; GROUP_ROWS],
+    /// The largest magnitude as a share of [`INPUT_MAX`].
+    pub scale: f32,
+}
+
+impl Folded {
+    /// All zero.
+    pub const ZERO: Self = Self { codes: [0; GROUP_ROWS], scale: 0.0 };
+}
+
+/// Checks the lengths that [`crate::KernelTable::fold`] is given.
+pub fn check_fold(inputs: &[f32], ranges: &[f16]) {
+    assert!(inputs.len() == ranges.len() && inputs.len() <= GROUP_ROWS, "equal lengths, one group");
+}
+
+#[cfg(test)]
+mod tests {
+    extern crate std;
+    use super::*;
+    use std::vec;
+    use std::vec::Vec;
+
+    #[test]
+    fn dropping_units_drops_the_lowest_bits() {
+        let (rows, columns) = (16, 64);
+        let codes: Vec<u8> = (0..rows * columns).map(|at| (at * 37 % 256) as u8).collect();
+        let mut bytes = vec![vec![0xaa; CodeGroup::unit_bytes(rows, columns)]; UNITS_MAX];
+        bytes.iter_mut().enumerate().for_each(|(unit, bytes)| pack_unit(unit, rows, &codes, bytes));
+        for bits in CODE_BITS {
+            let group = CodeGroup { bits, rows, columns, units: core::array::from_fn(|unit| &bytes[unit][..]) };
+            group.check();
+            for row in 0..rows {
+                for column in 0..columns {
+                    assert_eq!(group.code(row, column), codes[row * columns + column] >> (8 - bits), "{bits} bits");
+                }
+            }
+        }
+    }
+}

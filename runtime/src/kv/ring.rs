@@ -1,0 +1,425 @@
+//! The ring itself: which chunks a layer holds, where their bytes are, and what happens when a chunk begins.
+//!
+//! What a token sees depends on its position alone, not on the pieces in which the tokens came: the tokens of its own chunk
+//! and of the first one in half floats, every other chunk that is left as codes. Everything that changes, sealing, demotion
+//! and eviction, changes when the first token of a chunk arrives. Every layer has its own units and decides by itself, so
+//! that layers may be at different tokens while a prompt is processed.
+
+mod pass;
+
+use std::collections::VecDeque;
+use std::ops::Range;
+
+use half::f16;
+use hardtack_format::spec::AttentionSpec;
+use hardtack_kernels::nested::{CodeGroup, UNITS_MAX, pack_unit};
+
+use super::ladder::Ladder;
+use super::seal::{codes_max, quantize};
+use super::shape::{CHUNK, Matrix, RingShape};
+use super::size::{LayerSize, RingSize};
+use crate::error::Error;
+use crate::memory::zeros;
+
+/// The rings of all layers.
+#[derive(Debug)]
+pub struct Ring {
+    pub layers: Vec<RingLayer>,
+}
+
+impl Ring {
+    /// Allocates everything.
+    ///
+    /// # Errors
+    /// The system has no such room.
+    pub fn new<'a>(size: &RingSize, layers: impl Iterator<Item = &'a AttentionSpec>) -> Result<Self, Error> {
+        Ok(Self { layers: layers.map(|layer| RingLayer::new(size, layer)).collect::<Result<_, _>>()? })
+    }
+
+    /// Brings the ring back to what it was after so many of its tokens, or after fewer. Gives after how many.
+    pub fn truncate(&mut self, held: usize, position: usize) -> usize {
+        if position >= held {
+            return held;
+        }
+        let chunk = position / CHUNK;
+        // What a layer has of that time: every token, only whole chunks, or nothing.
+        let begun = self.layers.iter().all(|layer| layer.begun == chunk);
+        let first = chunk == 0 && self.layers.iter().all(|layer| layer.shape.has_sink());
+        let whole = self.layers.iter().all(|layer| layer.changed <= chunk);
+        let (chunk, position) = match (begun || first, whole) {
+            (true, _) => (chunk, position),
+            (false, true) => (chunk, chunk * CHUNK),
+            (false, false) => (0, 0),
+        };
+        self.layers.iter_mut().for_each(|layer| layer.forget_from(chunk));
+        position
+    }
+
+    /// Codes that sealing a chunk writes at once.
+    pub fn codes_max(layers: &[AttentionSpec]) -> usize {
+        let matrices = layers.iter().flat_map(|layer| RingShape::of(layer).matrices);
+        matrices.map(codes_max).max().unwrap_or(0)
+    }
+}
+
+/// A chunk in codes.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sealed {
+    /// Which chunk of the text.
+    pub chunk: u32,
+    /// Bits of a code.
+    pub bits: u32,
+    /// Where its lowest values and ranges are.
+    entry: u32,
+    /// Where its codes are, the first `bits` of them.
+    units: [u32; UNITS_MAX],
+}
+
+/// A chunk that a token may see.
+#[derive(Clone, Copy, Debug)]
+pub enum Part<'a> {
+    /// In half floats.
+    Halves {
+        /// Which chunk of the text.
+        chunk: usize,
+    },
+    /// In codes.
+    Codes(&'a Sealed),
+}
+
+/// The ring of one layer.
+#[derive(Debug)]
+pub struct RingLayer {
+    shape: RingShape,
+    ladder: Ladder,
+    reach: usize,
+    size: LayerSize,
+    /// `[slots]`, each the two matrices, each `[heads, CHUNK, width]`.
+    halves: Vec<f16>,
+    /// `[units, heads]`, each a unit of the two matrices' codes.
+    units: Vec<u8>,
+    /// `[chunks, heads]`, each the two matrices' lowest values and ranges, `[2, rows]`.
+    scales: Vec<f16>,
+    /// Oldest first; never more precise than those behind it.
+    sealed: VecDeque<Sealed>,
+    free_units: Vec<u32>,
+    free_entries: Vec<u32>,
+    /// The chunk whose tokens arrive.
+    begun: usize,
+    /// The last chunk at whose beginning something was demoted or forgotten.
+    changed: usize,
+}
+
+impl RingLayer {
+    fn new(size: &RingSize, attention: &AttentionSpec) -> Result<Self, Error> {
+        let shape = RingShape::of(attention);
+        let LayerSize { units, chunks } = size.layer(&shape);
+        Ok(Self {
+            shape,
+            ladder: size.ladder,
+            reach: size.reach,
+            size: LayerSize { units, chunks },
+            halves: zeros(shape.half_slots() * shape.chunk_elements())?,
+            units: zeros(units * shape.unit_bytes())?,
+            scales: zeros(chunks * shape.scale_elements())?,
+            sealed: VecDeque::with_capacity(chunks),
+            free_units: (0..units as u32).rev().collect(),
+            free_entries: (0..chunks as u32).rev().collect(),
+            begun: 0,
+            changed: 0,
+        })
+    }
+
+    /// Bytes of everything that the layer owns.
+    #[cfg(test)]
+    pub fn allocated_bytes(&self) -> usize {
+        (self.halves.capacity() + self.scales.capacity()) * size_of::<f16>()
+            + self.units.capacity()
+            + self.sealed.capacity() * size_of::<Sealed>()
+            + (self.free_units.capacity() + self.free_entries.capacity()) * size_of::<u32>()
+    }
+
+    /// What the layer keeps of a chunk.
+    pub const fn shape(&self) -> &RingShape {
+        &self.shape
+    }
+
+    /// How far behind the query the first chunk's keys are moved for tokens of this chunk, so that no distance exceeds the
+    /// reach.
+    pub const fn shift(&self, chunk: usize) -> usize {
+        ((chunk + 1) * CHUNK).saturating_sub(self.reach)
+    }
+
+    /// The chunks that tokens of the open one may see, in the order of the text, the open one last.
+    pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
+        let first = (self.shape.has_sink() && self.begun > 0).then_some(Part::Halves { chunk: 0 });
+        first.into_iter().chain(self.sealed.iter().map(Part::Codes)).chain([Part::Halves { chunk: self.begun }])
+    }
+
+    /// `[CHUNK, width]`: a head's keys (`matrix` 0) or values (1) of a chunk in half floats.
+    pub fn halves(&self, chunk: usize, matrix: usize, head: usize) -> &[f16] {
+        &self.halves[self.half_span(chunk, matrix, head)]
+    }
+
+    fn half_span(&self, chunk: usize, matrix: usize, head: usize) -> Range<usize> {
+        let slot = if chunk == 0 { 0 } else { self.shape.half_slots() - 1 };
+        let [first, second] = self.shape.matrices.map(|matrix| matrix.width * CHUNK);
+        let before = slot * self.shape.chunk_elements() + if matrix == 0 { 0 } else { self.shape.heads * first };
+        let elements = if matrix == 0 { first } else { second };
+        before + head * elements..before + (head + 1) * elements
+    }
+
+    /// A group of a sealed chunk's codes from row `first` on, with the rows' lowest values and ranges.
+    pub fn codes(
+        &self,
+        sealed: &Sealed,
+        matrix: usize,
+        head: usize,
+        (first, rows): (usize, usize),
+    ) -> (CodeGroup<'_>, &[f16], &[f16]) {
+        let shape = self.shape.matrices[matrix];
+        let mut units: [&[u8]; UNITS_MAX] = [&[]; UNITS_MAX];
+        for (unit, &number) in units.iter_mut().zip(&sealed.units[..sealed.bits as usize]) {
+            *unit = &self.units[self.unit_span(number, matrix, head, first, rows)];
+        }
+        let [lowest, ranges] = self.scale_spans(sealed.entry, matrix, head, first, rows);
+        let group = CodeGroup { bits: sealed.bits, rows, columns: shape.columns(), units };
+        (group, &self.scales[lowest], &self.scales[ranges])
+    }
+
+    fn unit_span(&self, number: u32, matrix: usize, head: usize, first: usize, rows: usize) -> Range<usize> {
+        let [keys, values] = self.shape.matrices.map(Matrix::unit_bytes);
+        let head_start = number as usize * self.shape.unit_bytes() + head * (keys + values);
+        let columns = self.shape.matrices[matrix].columns();
+        let start = head_start + if matrix == 0 { 0 } else { keys } + CodeGroup::unit_bytes(first, columns);
+        start..start + CodeGroup::unit_bytes(rows, columns)
+    }
+
+    fn scale_spans(&self, entry: u32, matrix: usize, head: usize, first: usize, rows: usize) -> [Range<usize>; 2] {
+        let [keys, values] = self.shape.matrices.map(Matrix::rows);
+        let head_start = entry as usize * self.shape.scale_elements() + head * (keys + values) * 2;
+        let start = head_start + if matrix == 0 { 0 } else { keys * 2 };
+        let all = self.shape.matrices[matrix].rows();
+        [start + first..start + first + rows, start + all + first..start + all + first + rows]
+    }
+
+    /// Keeps one token of the open chunk: `values` are `[heads, width]` of both matrices.
+    pub fn store(&mut self, position: usize, values: [&[f32]; 2]) {
+        assert_eq!(position / CHUNK, self.begun, "a token of the open chunk");
+        let at = position % CHUNK;
+        for (matrix, values) in values.into_iter().enumerate() {
+            let width = self.shape.matrices[matrix].width;
+            for (head, values) in values.chunks_exact(width).enumerate() {
+                let start = self.half_span(self.begun, matrix, head).start + at * width;
+                for (half, &value) in self.halves[start..start + width].iter_mut().zip(values) {
+                    *half = f16::from_f32(value);
+                }
+            }
+        }
+    }
+
+    /// Begins a chunk, if it has not begun: what left the window is forgotten and the chunk before is sealed. `codes` is a
+    /// buffer of [`Ring::codes_max`].
+    pub fn begin(&mut self, chunk: usize, codes: &mut [u8]) {
+        if chunk == self.begun {
+            return;
+        }
+        assert_eq!(chunk, self.begun + 1, "chunks begin one after another");
+        let oldest_kept = match self.shape.window {
+            // The first chunk stands before all others, within the reach.
+            0 => (chunk + 2).saturating_sub(self.reach / CHUNK),
+            window => (chunk * CHUNK + 1).saturating_sub(window) / CHUNK,
+        };
+        while self.sealed.front().is_some_and(|oldest| (oldest.chunk as usize) < oldest_kept) {
+            self.forget_oldest(chunk);
+        }
+        if self.begun > 0 || !self.shape.has_sink() {
+            self.seal(chunk, codes);
+        }
+        self.begun = chunk;
+    }
+
+    /// Seals the open chunk when `next` begins.
+    fn seal(&mut self, next: usize, codes: &mut [u8]) {
+        let bits = self.ladder.first();
+        while self.free_units.len() < bits as usize || self.free_entries.is_empty() {
+            self.make_room(next);
+        }
+        let mut sealed = Sealed { chunk: self.begun as u32, bits, ..Sealed::default() };
+        sealed.entry = self.free_entries.pop().expect("room was made");
+        for unit in &mut sealed.units[..bits as usize] {
+            *unit = self.free_units.pop().expect("room was made");
+        }
+        for matrix in 0..self.shape.matrices.len() {
+            for head in 0..self.shape.heads {
+                self.seal_matrix(&sealed, matrix, head, codes);
+            }
+        }
+        self.sealed.push_back(sealed);
+    }
+
+    fn seal_matrix(&mut self, sealed: &Sealed, matrix: usize, head: usize, codes: &mut [u8]) {
+        let shape = self.shape.matrices[matrix];
+        let halves = self.half_span(self.begun, matrix, head);
+        for (first, rows) in shape.groups() {
+            let codes = &mut codes[..rows * shape.columns()];
+            let spans = self.scale_spans(sealed.entry, matrix, head, first, rows);
+            let [lowest, ranges] = self.scales.get_disjoint_mut(spans).expect("they do not overlap");
+            quantize(shape, &self.halves[halves.clone()], first, lowest, ranges, codes);
+            for (unit, &number) in sealed.units[..sealed.bits as usize].iter().enumerate() {
+                let span = self.unit_span(number, matrix, head, first, rows);
+                pack_unit(unit, rows, codes, &mut self.units[span]);
+            }
+        }
+    }
+
+    /// Takes a step towards room for another chunk: a demotion, or the end of the oldest chunk.
+    fn make_room(&mut self, next: usize) {
+        let first = self.ladder.first();
+        let used = |bits: u32| {
+            let held = self.sealed.iter().filter(|sealed| sealed.bits == bits).count() + usize::from(bits == first);
+            held * bits as usize
+        };
+        let over = self.ladder.over_share(self.size.units, used);
+        let oldest = over.and_then(|bits| self.sealed.iter_mut().find(|sealed| sealed.bits == bits));
+        match oldest.and_then(|oldest| Some((self.ladder.below(oldest.bits)?, oldest))) {
+            // A chunk without units to give back does not help where entries are short.
+            Some((below, oldest)) if !self.free_entries.is_empty() => {
+                self.free_units.extend_from_slice(&oldest.units[below as usize..oldest.bits as usize]);
+                oldest.bits = below;
+                self.changed = next;
+            }
+            _ => self.forget_oldest(next),
+        }
+    }
+
+    fn forget_oldest(&mut self, next: usize) {
+        let oldest = self.sealed.pop_front().expect("what takes room is there");
+        self.free_units.extend_from_slice(&oldest.units[..oldest.bits as usize]);
+        self.free_entries.push(oldest.entry);
+        self.changed = next;
+    }
+
+    /// Forgets this chunk and all behind it. It counts as begun.
+    fn forget_from(&mut self, chunk: usize) {
+        while let Some(newest) = self.sealed.pop_back_if(|newest| newest.chunk as usize >= chunk) {
+            self.free_units.extend_from_slice(&newest.units[..newest.bits as usize]);
+            self.free_entries.push(newest.entry);
+        }
+        if chunk == 0 {
+            self.changed = 0;
+        }
+        self.begun = chunk;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hardtack_format::spec::{AttentionKind, HeadNorm};
+
+    use super::*;
+    use crate::kv::RingOptions;
+
+    const HEAD: usize = 32;
+
+    fn ring(steps: &[u32], chunks_of_first: u64, context: usize, window: u32) -> RingLayer {
+        let kind = AttentionKind::Grouped { kv_heads: 1, head_dim: HEAD as u32, norm: HeadNorm::None };
+        let layer = AttentionSpec { heads: 1, score_scale: 1.0, window, rope_dim: 32, rope_scale: 1.0, kind };
+        let ladder = Ladder::new(steps).unwrap();
+        let layers = [layer];
+        let least = RingSize::least_bytes(ladder, &layers, context);
+        let chunk = (RingShape::of(&layer).unit_bytes() * steps[0] as usize) as u64;
+        let bytes = least + (chunks_of_first - 1) * chunk * 3 / 2;
+        let size = RingSize::of(&RingOptions { bytes, ladder }, &layers, context).unwrap();
+        RingLayer::new(&size, &layer).unwrap()
+    }
+
+    /// Fills chunks `0..count`, each number after its place.
+    fn fill(layer: &mut RingLayer, count: usize) {
+        let mut codes = vec![0; 64 * 64];
+        for position in 0..count * CHUNK {
+            layer.begin(position / CHUNK, &mut codes);
+            let values: Vec<f32> = (0..HEAD).map(|at| ((position * 31 + at * 17) % 97) as f32 - 48.0).collect();
+            layer.store(position, [&values, &values]);
+        }
+    }
+
+    fn held(layer: &RingLayer) -> Vec<(u32, u32)> {
+        layer.sealed.iter().map(|sealed| (sealed.chunk, sealed.bits)).collect()
+    }
+
+    #[test]
+    fn bits_are_lost_before_chunks_and_the_first_chunk_stays() {
+        let mut layer = ring(&[8, 4, 2], 4, 4096, 0);
+        fill(&mut layer, 40);
+        let held = held(&layer);
+        assert_eq!(held.last().unwrap().0, 38, "all but the open chunk are sealed");
+        assert!(held.windows(2).all(|pair| pair[0].0 + 1 == pair[1].0), "no gaps: {held:?}");
+        assert!(held.windows(2).all(|pair| pair[0].1 <= pair[1].1), "never more precise with age: {held:?}");
+        for bits in [8, 4, 2] {
+            assert!(held.iter().any(|&(_, own)| own == bits), "{bits} bits: {held:?}");
+        }
+        let used: u32 = held.iter().map(|&(_, bits)| bits).sum();
+        assert_eq!(used as usize + layer.free_units.len(), layer.size.units);
+        assert!(matches!(layer.parts().next(), Some(Part::Halves { chunk: 0 })));
+        // Plain forgetting holds fewer.
+        let mut plain = ring(&[8], 4, 4096, 0);
+        fill(&mut plain, 40);
+        assert!(plain.sealed.len() < held.len());
+    }
+
+    #[test]
+    fn a_demoted_chunk_is_what_sealing_at_fewer_bits_gives() {
+        let (mut demoted, mut direct) = (ring(&[8, 2], 2, 4096, 0), ring(&[2], 8, 4096, 0));
+        fill(&mut demoted, 9);
+        fill(&mut direct, 9);
+        let mut compared = 0;
+        for old in demoted.sealed.iter().filter(|sealed| sealed.bits == 2) {
+            let Some(new) = direct.sealed.iter().find(|sealed| sealed.chunk == old.chunk) else { continue };
+            for matrix in 0..2 {
+                for group in demoted.shape.matrices[matrix].groups() {
+                    let ((a, low_a, range_a), (b, low_b, range_b)) =
+                        (demoted.codes(old, matrix, 0, group), direct.codes(new, matrix, 0, group));
+                    assert_eq!((&a.units[..2], low_a, range_a), (&b.units[..2], low_b, range_b));
+                    compared += 1;
+                }
+            }
+        }
+        assert!(compared >= 4, "{compared}");
+    }
+
+    #[test]
+    fn codes_stand_for_numbers_within_half_a_part_of_the_range() {
+        for bits in [8, 6, 4, 3, 2] {
+            let mut layer = ring(&[bits], 4, 4096, 0);
+            fill(&mut layer, 3);
+            let sealed = layer.sealed[0];
+            for (matrix, shape) in layer.shape.matrices.into_iter().enumerate() {
+                let (codes, lowest, ranges) = layer.codes(&sealed, matrix, 0, shape.groups().next().unwrap());
+                for token in 0..CHUNK {
+                    for channel in 0..HEAD {
+                        let (row, column) = if matrix == 0 { (channel, token) } else { (token, channel) };
+                        let range = ranges[row].to_f32();
+                        let part = (f32::from(codes.code(row, column)) + 0.5) / (1 << bits) as f32;
+                        let truth = (((CHUNK + token) * 31 + channel * 17) % 97) as f32 - 48.0;
+                        let off = (lowest[row].to_f32() + range * part - truth).abs();
+                        assert!(off <= range / (1 << bits) as f32 * 0.5 + 1e-3, "{bits} bits: {off} of {range}");
+                    }
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn windows_and_reach_end_what_is_held() {
+        let mut window = ring(&[8], 99, 4096, 100);
+        fill(&mut window, 20);
+        // Token 19 * 64 sees 99 tokens before it: from 1117, which is in chunk 17.
+        assert_eq!(held(&window).iter().map(|&(chunk, _)| chunk).collect::<Vec<_>>(), [17, 18]);
+        let mut reach = ring(&[8], 99, 512, 0);
+        fill(&mut reach, 20);
+        // Eight chunks: the first and the open one among them.
+        assert_eq!(held(&reach).iter().map(|&(chunk, _)| chunk).collect::<Vec<_>>(), [13, 14, 15, 16, 17, 18]);
+        assert_eq!((reach.shift(7), reach.shift(8), reach.shift(19)), (0, 64, 12 * 64));
+    }
+}

@@ -1,0 +1,118 @@
+//! What a layer keeps for a chunk of tokens, and how it stands there as codes.
+
+use hardtack_format::spec::{AttentionKind, AttentionSpec};
+use hardtack_kernels::nested::{CodeGroup, GROUP_ROWS, TILE_COLUMNS, TILE_ROWS};
+
+/// Tokens of a chunk.
+pub const CHUNK: usize = 64;
+const _: () = assert!(CHUNK == GROUP_ROWS && CHUNK.is_multiple_of(TILE_COLUMNS));
+
+/// Heads that are cached, and the widths of their two rows.
+pub fn cached_shape(attention: &AttentionSpec) -> (usize, usize, usize) {
+    let (first, second) = attention.cached();
+    let heads = match attention.kind {
+        AttentionKind::Grouped { kv_heads, .. } => kv_heads,
+        AttentionKind::Latent { .. } => 1,
+    };
+    (heads as usize, (first / heads) as usize, (second / heads) as usize)
+}
+
+/// What shares a lowest value and a range.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scaled {
+    /// One channel of all tokens of a chunk: keys, latents and rotated keys. Codes are `[channels, tokens]`.
+    Channel,
+    /// All channels of one token: values. Codes are `[tokens, channels]`.
+    Token,
+}
+
+/// One head's keys or values of a chunk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Matrix {
+    /// Numbers of a token.
+    pub width: usize,
+    /// What has a scale.
+    pub scaled: Scaled,
+}
+
+impl Matrix {
+    /// Rows of codes, each with its scale; those behind the last channel are zero.
+    pub const fn rows(self) -> usize {
+        match self.scaled {
+            Scaled::Channel => self.width.next_multiple_of(TILE_ROWS),
+            Scaled::Token => CHUNK,
+        }
+    }
+
+    /// Columns of codes; those behind the last channel are zero.
+    pub const fn columns(self) -> usize {
+        match self.scaled {
+            Scaled::Channel => CHUNK,
+            Scaled::Token => self.width.next_multiple_of(TILE_COLUMNS),
+        }
+    }
+
+    /// Bytes of one bit of every code.
+    pub const fn unit_bytes(self) -> usize {
+        CodeGroup::unit_bytes(self.rows(), self.columns())
+    }
+
+    /// First row and rows of every group that is summed at once.
+    pub fn groups(self) -> impl Iterator<Item = (usize, usize)> {
+        let rows = self.rows();
+        (0..rows).step_by(GROUP_ROWS).map(move |first| (first, (rows - first).min(GROUP_ROWS)))
+    }
+}
+
+/// What one layer keeps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingShape {
+    /// Heads that are cached.
+    pub heads: usize,
+    /// Of each head: keys and values, or latents and rotated keys.
+    pub matrices: [Matrix; 2],
+    /// How many positions back a token sees, itself included; 0 for all.
+    pub window: usize,
+}
+
+impl RingShape {
+    /// The shape of a layer.
+    pub fn of(attention: &AttentionSpec) -> Self {
+        let (heads, first, second) = cached_shape(attention);
+        let second_scaled = match attention.kind {
+            AttentionKind::Grouped { .. } => Scaled::Token,
+            AttentionKind::Latent { .. } => Scaled::Channel,
+        };
+        let matrices =
+            [Matrix { width: first, scaled: Scaled::Channel }, Matrix { width: second, scaled: second_scaled }];
+        Self { heads, matrices, window: attention.window as usize }
+    }
+
+    /// Whether the first chunk is kept for good. A layer with a window soon sees no more of it.
+    pub const fn has_sink(&self) -> bool {
+        self.window == 0
+    }
+
+    /// Chunks of half floats: the open one, and the first.
+    pub const fn half_slots(&self) -> usize {
+        1 + self.has_sink() as usize
+    }
+
+    /// Half floats of a chunk.
+    pub const fn chunk_elements(&self) -> usize {
+        let [first, second] = self.matrices;
+        self.heads * (first.width + second.width) * CHUNK
+    }
+
+    /// Bytes of one bit of every code of a chunk.
+    pub const fn unit_bytes(&self) -> usize {
+        let [first, second] = self.matrices;
+        self.heads * (first.unit_bytes() + second.unit_bytes())
+    }
+
+    /// Half floats of a chunk's lowest values and ranges.
+    pub const fn scale_elements(&self) -> usize {
+        let [first, second] = self.matrices;
+        self.heads * (first.rows() + second.rows()) * 2
+    }
+}
