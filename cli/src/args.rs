@@ -6,8 +6,8 @@ mod eval;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use hardtack::Ladder;
 use hardtack::format::Encoding;
+use hardtack::{Ladder, RingBits};
 
 use crate::size::parse_bytes;
 
@@ -93,9 +93,11 @@ pub struct KvArguments {
     /// what the context takes
     #[arg(long, value_parser = parse_bytes, conflicts_with = "kv_type", value_name = "BYTES")]
     pub kv: Option<u64>,
-    /// Bits of the ring's keys and values from new to old, such as 4, or 8,4,2 to lose bits before anything is forgotten
-    #[arg(long, value_parser = parse_ladder, conflicts_with = "kv_type", value_name = "8|6|4|3|2,...")]
-    pub kv_bits: Option<Ladder>,
+    /// Bits of the ring's keys and values from new to old, such as 4, or 8,4,2 to lose bits before anything is forgotten, or
+    /// 6/4,4/2 for keys and values apart; or `learned` for what the model's own policy chooses chunk by chunk, `learned:4` for
+    /// at most 4 bits on average. Without it a model's own policy is taken, or 4,2 where there is none
+    #[arg(long, value_parser = parse_ring_bits, conflicts_with = "kv_type", value_name = "BITS")]
+    pub kv_bits: Option<RingBits>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -215,8 +217,20 @@ fn parse_encoding(text: &str) -> Result<Encoding, String> {
     Encoding::from_name(text).ok_or_else(|| "expected 1, 2, 3, 4, 5, 6, 8, f16, bf16 or f32".to_owned())
 }
 
-fn parse_ladder(text: &str) -> Result<Ladder, String> {
-    let steps: Result<Vec<u32>, _> = text.split(',').map(str::parse).collect();
-    let ladder = steps.ok().and_then(|steps| Ladder::new(&steps).ok());
-    ladder.ok_or_else(|| "expected falling numbers out of 8, 6, 4, 3 and 2".to_owned())
+fn parse_ring_bits(text: &str) -> Result<RingBits, String> {
+    let expected = || "expected falling numbers out of 8, 6, 4, 3 and 2, or learned, or learned:BITS".to_owned();
+    match text.strip_prefix("learned") {
+        Some("") => return Ok(RingBits::Learned(None)),
+        Some(rest) => {
+            let bits = rest.strip_prefix(':').and_then(|bits| bits.parse().ok());
+            return bits.map(|bits| RingBits::Learned(Some(bits))).ok_or_else(expected);
+        }
+        None => {}
+    }
+    let step = |step: &str| {
+        let (keys, values) = step.split_once('/').unwrap_or((step, step));
+        Some([keys.parse().ok()?, values.parse().ok()?])
+    };
+    let steps: Option<Vec<[u32; 2]>> = text.split(',').map(step).collect();
+    steps.and_then(|steps| Ladder::new(&steps).ok()).map(RingBits::Ladder).ok_or_else(expected)
 }

@@ -59,9 +59,7 @@ pub fn session_options(arguments: &SessionArguments) -> SessionOptions {
 pub fn kv(arguments: &KvArguments) -> KvPrecision {
     match (arguments.kv, arguments.kv_bits) {
         (None, None) => exact_kv(arguments.kv_type),
-        (bytes, ladder) => {
-            KvPrecision::Ring(RingOptions { bytes: bytes.unwrap_or(0), ladder: ladder.unwrap_or_default() })
-        }
+        (bytes, bits) => KvPrecision::Ring(RingOptions { bytes: bytes.unwrap_or(0), bits: bits.unwrap_or_default() }),
     }
 }
 

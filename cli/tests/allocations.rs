@@ -8,7 +8,9 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use common::{FAMILIES, bake_at, fixtures};
 use hardtack::format::Encoding;
-use hardtack::{Ended, Engine, KvPrecision, Ladder, Options, RingOptions, Sampler, SamplerOptions, SessionOptions};
+use hardtack::{
+    Ended, Engine, KvPrecision, Ladder, Options, RingBits, RingOptions, Sampler, SamplerOptions, SessionOptions,
+};
 
 /// Counts every call to the system's allocator, of any thread, while it is told to.
 struct Counting;
@@ -60,7 +62,9 @@ const _: () = assert!(TOKENS > 10 * 8 * 2);
 
 /// A ring of eight bits, then two, in which 200 tokens do not fit.
 fn small_ring(engine: &Engine) -> KvPrecision {
-    let ring = |bytes| KvPrecision::Ring(RingOptions { bytes, ladder: Ladder::new(&[8, 2]).unwrap() });
+    let ring = |bytes| {
+        KvPrecision::Ring(RingOptions { bytes, bits: RingBits::Ladder(Ladder::new(&[[8, 8], [4, 2]]).unwrap()) })
+    };
     let options = |bytes| SessionOptions { context: 256, kv: ring(bytes), ..SessionOptions::default() };
     let least = (1..).map(|step| step << 12).find(|&bytes| engine.plan(&options(bytes)).is_ok());
     ring(least.unwrap())

@@ -57,6 +57,7 @@ impl Bake {
             texts: &self.texts,
             sampling: self.sampling,
             tune: self.tune,
+            kv_tokens: 0,
             boundary_bytes_max: 1 << 30,
             stop,
         };

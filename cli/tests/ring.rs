@@ -8,7 +8,7 @@ use std::path::Path;
 
 use common::{FAMILIES, bake_at, fixtures};
 use hardtack::format::Encoding;
-use hardtack::{Engine, KvPrecision, Ladder, Options, RingOptions, Session, SessionOptions};
+use hardtack::{Engine, KvPrecision, Ladder, Options, RingBits, RingOptions, Session, SessionOptions};
 
 /// Tokens of a text: several times what the smallest rings hold, and more than `CONTEXT`, so that sinks are moved.
 const TOKENS: usize = 400;
@@ -26,7 +26,8 @@ fn text(engine: &Engine) -> Vec<u32> {
 }
 
 fn ring(steps: &[u32], bytes: u64) -> KvPrecision {
-    KvPrecision::Ring(RingOptions { bytes, ladder: Ladder::new(steps).unwrap() })
+    let levels: Vec<_> = steps.iter().map(|&bits| [bits; 2]).collect();
+    KvPrecision::Ring(RingOptions { bytes, bits: RingBits::Ladder(Ladder::new(&levels).unwrap()) })
 }
 
 fn session(engine: &Engine, kv: KvPrecision, batch: usize) -> Session {
@@ -245,7 +246,7 @@ fn settings_out_of_range_are_refused() {
     let blob = scratch.path().join("model.tack");
     bake_at(&fixtures.join("llama"), &blob, Encoding::F32);
     let engine = open(&blob, None, 1);
-    for steps in [&[][..], &[5], &[4, 4], &[2, 4], &[16]] {
+    for steps in [&[][..], &[[5, 4]], &[[4, 4], [4, 4]], &[[2, 2], [4, 4]], &[[4, 3], [3, 4]], &[[16, 16]]] {
         assert!(Ladder::new(steps).unwrap_err().to_string().starts_with("kv bits: expected"), "{steps:?}");
     }
     let options = |context, bytes| SessionOptions { context, batch: 64, kv: ring(&[4], bytes) };

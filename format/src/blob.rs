@@ -6,6 +6,7 @@
 use crate::cursor::expect_equal;
 use crate::encoding::Encoding;
 use crate::error::FormatError;
+use crate::kv_policy::KvPolicy;
 use crate::limits::*;
 use crate::records::{Header, SectionRecord, TensorRecord, section_offset};
 use crate::role::{Role, SectionKey, SectionKind};
@@ -66,6 +67,17 @@ impl<'a> Blob<'a> {
         let record = self.section(key).ok_or(FormatError::Section { section: key, problem: "missing" })?;
         self.verify_section(&record)?;
         ModelSpec::from_bytes(self.section_bytes(&record), record.offset)
+    }
+
+    /// Reads the KV policy of a network, if there is one, after checking its hash.
+    ///
+    /// # Errors
+    /// Damaged, or with a field outside its limits.
+    pub fn kv_policy(&self, spec: &ModelSpec) -> Result<Option<KvPolicy>, FormatError> {
+        let Some(record) = self.section(SectionKey::only(SectionKind::KvPolicy)) else { return Ok(None) };
+        self.verify_section(&record)?;
+        let layers = spec.layers.iter().map(|layer| &layer.attention);
+        KvPolicy::from_bytes(self.section_bytes(&record), record.offset, layers).map(Some)
     }
 
     /// All sections in file order.

@@ -53,3 +53,7 @@ const _: () = assert!(CHOSEN_MAX <= EXPERTS_MAX);
 const _: () = assert!(
     SECTIONS_MAX as u64 * SECTION_RECORD_BYTES as u64 + TENSORS_MAX as u64 * TENSOR_RECORD_BYTES as u64 <= 256 << 20
 );
+/// Most prices of a KV policy.
+pub const KV_PRICES_MAX: u32 = 8;
+/// Most units of a kv_router.
+pub const KV_ROUTER_WIDTH_MAX: u32 = 16;

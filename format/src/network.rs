@@ -5,6 +5,7 @@ use alloc::vec::Vec;
 use crate::blob::{Blob, TensorRef};
 use crate::encoding::Encoding;
 use crate::error::FormatError;
+use crate::kv_policy::KvPolicy;
 use crate::role::{Role, SectionKey, SectionKind};
 use crate::spec::*;
 
@@ -23,6 +24,8 @@ pub struct Network {
     pub rope_frequencies: Option<TensorRef>,
     /// The layers, first to last.
     pub layers: Vec<LayerTensors>,
+    /// What bits of cached keys and values cost, if the blob says.
+    pub kv_policy: Option<KvPolicy>,
 }
 
 /// Weights of one layer.
@@ -156,7 +159,8 @@ impl Network {
             layers.push(bind_layer(blob, index as u32, layer, spec.hidden)?);
         }
         check_sections_used(blob, &spec)?;
-        Ok(Self { spec, embedding, head, final_norm, rope_frequencies, layers })
+        let kv_policy = blob.kv_policy(&spec)?;
+        Ok(Self { spec, embedding, head, final_norm, rope_frequencies, layers, kv_policy })
     }
 }
 

@@ -16,6 +16,8 @@ pub enum SectionKind {
     Template = 4,
     /// What was baked from what, and how: JSON for people.
     Provenance = 5,
+    /// What bits of cached keys and values cost: [`crate::KvPolicy`].
+    KvPolicy = 6,
     /// Weights outside the layers.
     Globals = 16,
     /// Weights of one layer that every token reads.
@@ -33,6 +35,7 @@ impl SectionKind {
             3 => Self::Vocabulary,
             4 => Self::Template,
             5 => Self::Provenance,
+            6 => Self::KvPolicy,
             16 => Self::Globals,
             17 => Self::Layer,
             18 => Self::Expert,
@@ -53,6 +56,7 @@ impl SectionKind {
             Self::Vocabulary => "vocabulary",
             Self::Template => "template",
             Self::Provenance => "provenance",
+            Self::KvPolicy => "kv_policy",
             Self::Globals => "globals",
             Self::Layer => "layer",
             Self::Expert => "expert",

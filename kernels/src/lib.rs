@@ -7,6 +7,8 @@ extern crate alloc;
 
 pub mod activations;
 pub mod check;
+pub mod hadamard;
+pub mod kv_router;
 pub mod math;
 pub mod nested;
 pub mod pack;

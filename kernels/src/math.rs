@@ -40,6 +40,12 @@ pub fn round(x: f32) -> f32 {
     (x + ROUNDER) - ROUNDER
 }
 
+/// The square root, correctly rounded on every processor. `core` has none yet, and vectors do.
+#[inline(always)]
+pub fn sqrt(x: f32) -> f32 {
+    wide::f32x4::splat(x).sqrt().to_array()[0]
+}
+
 /// `1 / (1 + e^-x)`
 pub fn sigmoid(x: f32) -> f32 {
     1.0 / (1.0 + exp(-x))

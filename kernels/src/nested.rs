@@ -72,6 +72,26 @@ impl CodeGroup<'_> {
     }
 }
 
+/// Quantizes a row to codes of 8 bits, and gives its lowest value and its range. A code says in which of 256 equal parts of
+/// the range a number lies, so that fewer bits of it are what quantizing to fewer bits would have given.
+///
+/// What comes of numbers that are no numbers is not defined, but it is no panic.
+pub fn quantize_row(values: impl Iterator<Item = f32> + Clone, codes: &mut [u8]) -> [f16; 2] {
+    let bounds = |(least, most): (f32, f32), value: f32| (least.min(value), most.max(value));
+    let (least, most) = values.clone().fold((f32::INFINITY, f32::NEG_INFINITY), bounds);
+    let range = f16::from_f32(most - least).min(f16::MAX);
+    let parts = if range > f16::ZERO { 256.0 / range.to_f32() } else { 0.0 };
+    for (value, code) in values.zip(codes) {
+        *code = ((value - least) * parts).clamp(0.0, 255.0) as u8;
+    }
+    [f16::from_f32(least), range]
+}
+
+/// What a code of so many bits stands for in a row.
+pub fn value([lowest, range]: [f16; 2], bits: u32, code: u8) -> f32 {
+    lowest.to_f32() + range.to_f32() * (f32::from(code) + 0.5) / (1u32 << bits) as f32
+}
+
 /// Writes one unit of a group: `codes` of 8 bits are `[rows, columns]`, and only the unit's bits of them are kept.
 ///
 /// # Panics

@@ -63,7 +63,7 @@ impl Engine {
         let (mut network, fixed) = bind(&file, options.verify).map_err(invalid)?;
         // The smallest session there can be: a model that leaves no room for it is refused before it is read.
         let least = SessionOptions { context: 1, batch: 1, ..SessionOptions::default() };
-        plan(&network.spec, fixed, &least, options.memory_max)?;
+        plan(&network, fixed, &least, options.memory_max)?;
         if options.load == Load::Resident {
             file = BlobFile::read(path).map_err(unreadable)?;
             // What was read may be another file by now.
@@ -127,7 +127,7 @@ impl Engine {
     /// # Errors
     /// An option outside its range, or more memory than allowed.
     pub fn plan(&self, options: &SessionOptions) -> Result<Plan, Error> {
-        plan(&self.network().spec, self.shared.fixed, options, self.shared.memory_max)
+        plan(self.network(), self.shared.fixed, options, self.shared.memory_max)
     }
 
     /// Starts a session: all its memory is allocated here.

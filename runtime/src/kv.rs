@@ -8,16 +8,18 @@ pub mod shape;
 pub mod size;
 
 use half::f16;
+use hardtack_format::KvPolicy;
 use hardtack_format::spec::AttentionSpec;
 
 use self::exact::LayerKv;
 use self::ladder::Ladder;
-use self::ring::Ring;
+use self::ring::{Ring, RingLayer};
+use self::shape::PARTS_MAX;
 use self::size::RingSize;
 use crate::error::Error;
 
 /// How keys and values are kept.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub enum KvPrecision {
     /// Half floats, of as many tokens as the context has.
     #[default]
@@ -29,12 +31,25 @@ pub enum KvPrecision {
 }
 
 /// What a ring is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct RingOptions {
     /// Bytes it may take; 0 for what the context's tokens take at the most precise bits.
     pub bytes: u64,
-    /// Bits of a code, from when it is new to when it is old.
-    pub ladder: Ladder,
+    /// Bits of a code.
+    pub bits: RingBits,
+}
+
+/// Who says how many bits a chunk has.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum RingBits {
+    /// The model's own policy if it has one, else four bits and then two.
+    #[default]
+    Auto,
+    /// The caller, for all chunks alike, from when they are new to when they are old.
+    Ladder(Ladder),
+    /// The model's own policy, chunk by chunk: at most so many bits of a code on average, or as many as let the whole
+    /// context fit; and fewer, at its dearer prices, when room is short.
+    Learned(Option<f32>),
 }
 
 /// The caches of all layers.
@@ -49,7 +64,7 @@ pub enum Kv {
 }
 
 /// How much a cache holds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum KvSize {
     /// Half floats of so many tokens.
     F16(usize),
@@ -63,12 +78,17 @@ impl KvSize {
     /// Decides the size of a cache for `context` tokens.
     ///
     /// # Errors
-    /// A ring that cannot be as small or as large as asked for.
-    pub fn of(precision: KvPrecision, layers: &[AttentionSpec], context: usize) -> Result<Self, Error> {
+    /// A ring that cannot be as small or as large as asked for, or learned bits of a model that has none.
+    pub fn of(
+        precision: KvPrecision,
+        policy: Option<&KvPolicy>,
+        layers: &[AttentionSpec],
+        context: usize,
+    ) -> Result<Self, Error> {
         Ok(match precision {
             KvPrecision::F16 => Self::F16(context),
             KvPrecision::F32 => Self::F32(context),
-            KvPrecision::Ring(options) => Self::Ring(RingSize::of(&options, layers, context)?),
+            KvPrecision::Ring(options) => Self::Ring(RingSize::of(&options, policy, layers, context)?),
         })
     }
 
@@ -101,6 +121,18 @@ impl Kv {
             }
             KvSize::Ring(size) => Self::Ring(Ring::new(&size, layers)?),
         })
+    }
+
+    /// What a ring's sealed chunks hold: layer, chunk, and bits of its keys and its values. Nothing for an exact cache.
+    pub fn levels(&self) -> impl Iterator<Item = (usize, usize, [u32; PARTS_MAX])> {
+        let layers = match self {
+            Self::F16(_) | Self::F32(_) => &[][..],
+            Self::Ring(ring) => &ring.layers,
+        };
+        let chunks = |(index, layer): (usize, &'_ RingLayer)| {
+            layer.sealed().map(move |sealed| (index, sealed.chunk as usize, sealed.level().0)).collect::<Vec<_>>()
+        };
+        layers.iter().enumerate().flat_map(chunks)
     }
 
     /// Forgets everything behind the first `position` of `held` tokens, or more where a ring cannot be brought back to

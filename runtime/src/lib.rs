@@ -40,7 +40,7 @@ pub use error::Error;
 pub use hardtack_format as format;
 pub use kv::ladder::Ladder;
 pub use kv::size::RingSize;
-pub use kv::{KvPrecision, KvSize, RingOptions};
+pub use kv::{KvPrecision, KvSize, RingBits, RingOptions};
 pub use os::Load;
 pub use plan::{Plan, SessionOptions};
 pub use sample::{Sampler, SamplerOptions};

@@ -2,7 +2,7 @@
 
 use hardtack_format::network::{BlockTensors, FeedForwardTensors, LayerTensors};
 use hardtack_format::spec::AttentionSpec;
-use hardtack_format::{Blob, ModelSpec, Network, SectionKind};
+use hardtack_format::{Blob, Network, SectionKind};
 
 use crate::error::Error;
 use crate::kv::{KvPrecision, KvSize, RingOptions};
@@ -23,7 +23,7 @@ const TEXT_FACTOR: u64 = 34;
 const PROCESS_BYTES: u64 = 12 << 20;
 
 /// What a session is asked for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SessionOptions {
     /// Tokens that it can keep; 0 for the trained context, at most [`CONTEXT_DEFAULT`]. A ring goes on for ever and keeps
     /// none further apart than this; 0 is the whole trained context then.
@@ -65,10 +65,12 @@ impl Fixed {
             })
             .sum();
         let tensors = network.layers.len() * size_of::<LayerTensors>() + blocks * size_of::<BlockTensors>();
+        // The routers' numbers stand in memory once more.
+        let policy = section(SectionKind::KvPolicy);
         Self {
             weights_bytes: blob.header().file_bytes,
             text_bytes: if cfg!(feature = "text") { text } else { 0 },
-            process_bytes: PROCESS_BYTES + tensors as u64 + Sampler::bytes(network.spec.vocabulary),
+            process_bytes: PROCESS_BYTES + tensors as u64 + policy + Sampler::bytes(network.spec.vocabulary),
         }
     }
 
@@ -79,7 +81,7 @@ impl Fixed {
 }
 
 /// Every byte of a session: what is planned here is what is allocated.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Plan {
     /// Tokens that fit, or over which a ring reaches.
     pub context: usize,
@@ -105,7 +107,8 @@ impl Plan {
 ///
 /// # Errors
 /// An option outside its range, or a total over the limit; the message says what would fit.
-pub fn plan(spec: &ModelSpec, fixed: Fixed, options: &SessionOptions, memory_max: Option<u64>) -> Result<Plan, Error> {
+pub fn plan(network: &Network, fixed: Fixed, options: &SessionOptions, memory_max: Option<u64>) -> Result<Plan, Error> {
+    let spec = &network.spec;
     let trained = spec.context_max as usize;
     let ring = matches!(options.kv, KvPrecision::Ring(_));
     let context = match options.context {
@@ -119,7 +122,7 @@ pub fn plan(spec: &ModelSpec, fixed: Fixed, options: &SessionOptions, memory_max
     let with = |context: usize, options: &SessionOptions| -> Result<Plan, Error> {
         let exact = ScratchSizes::of(spec, options.batch.min(context));
         let scratch = if ring { exact.with_ring(&layers) } else { exact };
-        let kv = KvSize::of(options.kv, &layers, context)?;
+        let kv = KvSize::of(options.kv, network.kv_policy.as_ref(), &layers, context)?;
         Ok(Plan { context, kv, fixed, kv_bytes: kv.bytes(&layers), scratch_bytes: scratch.bytes(), scratch })
     };
     let plan = with(context, options)?;

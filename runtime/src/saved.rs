@@ -1,7 +1,7 @@
 //! A session in a file: its tokens and what the cache made of them, bound to the model and to how the cache is kept.
 //!
 //! Little-endian. Magic (8 bytes), root hash of the blob (32), kind of cache (u64: 0 half floats, 1 floats, 2 ring), for a
-//! ring reach, units, number of steps and the bits of each (u64), tokens (u64), each token (u32), bytes of a note of the caller's (u64), the note, then each layer: what
+//! ring reach, units, number of steps and two numbers for each (u64), tokens (u64), each token (u32), bytes of a note of the caller's (u64), the note, then each layer: what
 //! [`Pipe`] is given by an exact cache or a ring, in their order; at the end BLAKE3 of everything before it (32). The file
 //! is not trusted: every number has its bounds, nothing is allocated for a number alone, and the hash is checked before
 //! the session may go on.
@@ -14,7 +14,7 @@ use std::path::Path;
 use crate::error::Error;
 use crate::kv::{Kv, KvSize};
 
-const MAGIC: [u8; 8] = *b"HTSAVED\x01";
+const MAGIC: [u8; 8] = *b"HTSAVED\x02";
 /// Tokens that are read at once.
 const TOKENS_AT_ONCE: usize = 4096;
 /// Most bytes of a note.
@@ -124,12 +124,8 @@ fn pass<P: Pipe>(pipe: &mut P, content: Content<'_>, session: &mut Restored) -> 
         KvSize::F16(_) => vec![("kind of cache", 0)],
         KvSize::F32(_) => vec![("kind of cache", 1)],
         KvSize::Ring(size) => {
-            let steps = size.ladder.steps();
             let head = [("kind of cache", 2), ("reach", size.reach as u64), ("units", size.units() as u64)];
-            let steps = [("steps", steps.len() as u64)]
-                .into_iter()
-                .chain(steps.iter().map(|&bits| ("bits of a step", bits.into())));
-            head.into_iter().chain(steps).collect()
+            head.into_iter().chain(size.ladder.numbers()).collect()
         }
     };
     for (what, value) in numbers {

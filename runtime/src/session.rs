@@ -60,6 +60,11 @@ impl Session {
         self.kv_bytes
     }
 
+    /// Bits of what a ring holds in codes: layer, chunk of 64 tokens, bits of its keys and of its values.
+    pub fn kv_levels(&self) -> impl Iterator<Item = (usize, usize, [u32; 2])> {
+        self.kv.levels()
+    }
+
     /// Tokens of the text so far, those that a ring has forgotten included.
     pub fn position(&self) -> usize {
         self.position

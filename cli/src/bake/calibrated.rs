@@ -37,6 +37,7 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
         texts: &own.texts,
         sampling: Sampling { window: own.calib_window, tokens: own.calib_tokens, held_out_tokens: own.judge_tokens },
         tune: (own.tune > 0).then(|| TuneSettings { epochs: own.tune, ..TuneSettings::default() }),
+        kv_tokens: own.kv_tokens,
         boundary_bytes_max: own.calib_memory,
         stop: interrupt::flag(),
     };
@@ -74,6 +75,7 @@ fn stage_name(stage: Stage) -> &'static str {
         Stage::Quantize => "quantizing",
         Stage::Tune => "tuning gates",
         Stage::Judge => "judging",
+        Stage::Kv => "learning KV bits",
         Stage::Write => "writing",
     }
 }
@@ -132,5 +134,14 @@ fn report(path: &str, baked: &CalibratedBake) -> String {
         }
         lines.push(line(own, &own.domain));
     }
+    lines.push(match &allocated.kv {
+        None => "no policy for the bits of keys and values: texts, context or --kv-tokens are too short".to_owned(),
+        Some(kv) => format!(
+            "keys and values: {} bits on average; kv_routers in {} of {} layers",
+            kv.averages.iter().map(|bits| format!("{bits:.2}")).collect::<Vec<_>>().join(", "),
+            kv.kept.len(),
+            kv.routers.len()
+        ),
+    });
     lines.join("\n") + "\n"
 }

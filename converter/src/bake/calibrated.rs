@@ -14,8 +14,8 @@ use super::assignment::{Assignment, Part};
 use super::draft::Draft;
 use super::error::BakeError;
 use super::partial_file::{PartialFile, beside, folder_of};
-use super::provenance::{self, Allocated, CalibrationText, HeldOut, STARVED_TOKENS, SourceFile};
-use super::{Baked, Progress, text_sections, write};
+use super::provenance::{self, Allocated, CalibrationText, HeldOut, STARVED_TOKENS, SourceFile, rounded};
+use super::{Baked, Progress, kv, text_sections, write};
 use crate::allocate::AllocateError;
 use crate::calibrate::{
     self, CalibrateError, Domain, Gate, Judge, Judged, Model, Sampler, Sampling, Settings, Tables, TuneSettings,
@@ -40,6 +40,8 @@ pub struct CalibrateOptions<'a> {
     pub sampling: Sampling,
     /// How gates are tuned; nothing to leave them alone.
     pub tune: Option<TuneSettings>,
+    /// Tokens of each text that the KV policy is made on; 0 for none.
+    pub kv_tokens: usize,
     /// Inputs of layers stay in memory up to this many bytes; beyond, they go to a temporary file beside the output.
     pub boundary_bytes_max: u64,
     /// Set from elsewhere to stop. What was finished is kept beside the output, and the same bake goes on from there.
@@ -57,6 +59,8 @@ pub enum Stage {
     Tune,
     /// The result is judged on text held out; counted in windows.
     Judge,
+    /// The KV policy is made; counted in windows.
+    Kv,
     /// The blob is written; counted in bytes.
     Write,
 }
@@ -151,7 +155,18 @@ pub fn bake_calibrated(
         put_gate(&mut store, layer, gate)?;
     }
 
-    let draft = about.draft(&assignment, &allocated)?;
+    let store = Arc::new(store);
+    let mut kv_policy = None;
+    if options.kv_tokens > 0 {
+        let (last, sampler) = (model.with(store.clone()), Sampler::new(&text)?);
+        let mut on = |done, total| progress(Stage::Kv, done, total);
+        if let Some(kv) = kv::section(&last, &sampler, options.texts, options.kv_tokens, &settings, &mut on)? {
+            allocated.kv = Some(kv.about);
+            kv_policy = Some(kv.bytes);
+        }
+    }
+    let store = Arc::try_unwrap(store).expect("nothing else holds it");
+    let draft = about.draft(&assignment, &allocated, kv_policy.as_deref())?;
     write::write(checkpoint, &draft, Some(&store), output_file, options.stop, &mut |own: Progress<'_>| {
         progress(Stage::Write, own.done_bytes, own.total_bytes);
     })?;
@@ -200,10 +215,15 @@ struct About<'a> {
 }
 
 impl<'a> About<'a> {
-    fn draft(&self, assignment: &Assignment, allocated: &Allocated) -> Result<Draft<'a>, BakeError> {
+    fn draft(
+        &self,
+        assignment: &Assignment,
+        allocated: &Allocated,
+        kv_policy: Option<&[u8]>,
+    ) -> Result<Draft<'a>, BakeError> {
         let section =
             provenance::section(self.recipe.family, assignment, self.sources, self.calibration, Some(allocated));
-        Draft::with(self.recipe, self.text, &section, assignment.clone())
+        Draft::with(self.recipe, self.text, &section, kv_policy, assignment.clone())
     }
 }
 
@@ -222,8 +242,9 @@ fn within_target(
     let uniform = Assignment::uniform(&about.recipe.spec, Encoding::Q4, options.head);
     let blank = Allocation { assignment: uniform.clone(), cost: 0.0, bound: 0.0 };
     let file_bytes = |assignment: &Assignment, allocated: &Allocated| -> Result<u64, BakeError> {
-        let room = ABOUT_BYTES * (1 + options.texts.len() as u64);
-        Ok(about.draft(assignment, allocated)?.layout.file_bytes() + room)
+        let kv = if options.kv_tokens > 0 { kv::room(&about.recipe.spec) } else { 0 };
+        let room = ABOUT_BYTES * (1 + options.texts.len() as u64) + kv;
+        Ok(about.draft(assignment, allocated, None)?.layout.file_bytes() + room)
     };
     let blank = describe(blank, tables, options);
     let fixed = file_bytes(&uniform, &blank)?.saturating_sub(assigned_bytes(about.recipe, &uniform));
@@ -250,11 +271,6 @@ fn within_target(
     }
 }
 
-/// Figures that a blob says about itself, short enough to come back to the bit from any reader of JSON.
-fn rounded(figure: f64) -> f64 {
-    (figure * 1e9).round() / 1e9
-}
-
 fn describe(allocation: Allocation, tables: &Tables, options: &CalibrateOptions<'_>) -> Allocated {
     let tokens_of = |layer: usize, expert: usize| {
         tables.domains.iter().map(|domain| domain.layers[layer].experts[expert].tokens).sum()
@@ -275,6 +291,7 @@ fn describe(allocation: Allocation, tables: &Tables, options: &CalibrateOptions<
             .collect(),
         gates: "as they were".to_owned(),
         held_out: Vec::new(),
+        kv: None,
     }
 }
 

@@ -41,7 +41,7 @@ impl<'a> Draft<'a> {
         let at = |encoding| {
             let assignment = Assignment::uniform(&recipe.spec, encoding, options.head);
             let about = provenance::section(recipe.family, &assignment, sources, options.calibration, None);
-            Self::with(recipe, text, &about, assignment)
+            Self::with(recipe, text, &about, None, assignment)
         };
         match options.precision {
             Precision::Uniform(encoding) => at(encoding),
@@ -73,6 +73,7 @@ impl<'a> Draft<'a> {
         recipe: &'a Recipe,
         text: &TextSections,
         provenance: &[u8],
+        kv_policy: Option<&[u8]>,
         assignment: Assignment,
     ) -> Result<Self, BakeError> {
         let plain = |kind, bytes: &[u8]| (SectionKey::only(kind), Content::Bytes(bytes.to_vec()));
@@ -81,6 +82,7 @@ impl<'a> Draft<'a> {
         contents.extend(text.vocabulary.as_deref().map(|bytes| plain(SectionKind::Vocabulary, bytes)));
         contents.extend(text.template.as_deref().map(|text| plain(SectionKind::Template, text.as_bytes())));
         contents.push(plain(SectionKind::Provenance, provenance));
+        contents.extend(kv_policy.map(|bytes| plain(SectionKind::KvPolicy, bytes)));
 
         let tensors = |key, tensors: &'a [TensorSource]| (key, Content::Tensors(tensors));
         contents.push(tensors(SectionKey::only(SectionKind::Globals), &recipe.globals));

@@ -7,6 +7,8 @@ mod assignment;
 mod calibrated;
 mod draft;
 mod error;
+#[cfg(feature = "calibrate")]
+mod kv;
 mod partial_file;
 mod precision;
 pub(crate) mod provenance;
@@ -32,7 +34,7 @@ use partial_file::PartialFile;
 #[cfg(feature = "calibrate")]
 pub(crate) use partial_file::beside;
 pub use precision::Precision;
-pub use provenance::{Allocated, CalibrationText, HeldOut, STARVED_TOKENS};
+pub use provenance::{Allocated, CalibrationText, HeldOut, KvAbout, STARVED_TOKENS};
 
 /// How a checkpoint is baked.
 #[derive(Debug)]

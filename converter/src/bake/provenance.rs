@@ -72,6 +72,29 @@ pub struct Allocated {
     pub gates: String,
     /// Text held out of each calibration text, before and after.
     pub held_out: Vec<HeldOut>,
+    /// How the KV policy was made, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kv: Option<KvAbout>,
+}
+
+/// What a blob says about its KV policy.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct KvAbout {
+    /// Tokens of a window.
+    pub window: usize,
+    /// Tokens of each text that costs were taken on; half as many more judged the routers.
+    pub tokens: usize,
+    /// Bits of a code on average at each price.
+    pub averages: Vec<f64>,
+    /// What each layer's kv_router pays on text held out, as a share of what constant bits pay.
+    pub routers: Vec<f64>,
+    /// Layers whose router stays, since it pays less.
+    pub kept: Vec<usize>,
+}
+
+/// Figures that a blob says about itself, short enough to come back to the bit from any reader of JSON.
+pub fn rounded(figure: f64) -> f64 {
+    (figure * 1e9).round() / 1e9
 }
 
 /// The baked model beside the checkpoint on one text, means over the predicted tokens in nats.

@@ -1,9 +1,11 @@
 //! What a network's weights are worth on given text: a differentiable forward pass, and from it the tables that bits are
 //! allocated by.
 
+mod adam;
 mod compress;
 mod error;
 pub mod graph;
+pub mod kv;
 mod model;
 mod sample;
 mod statistics;
@@ -16,8 +18,8 @@ pub use model::{Gate, Model};
 pub use sample::{Sample, Sampler, Sampling};
 pub use statistics::{
     Accumulate, Consumer, GateGradient, Judge, Judged, NoConsumer, Phase, Place, Progress, Settings, Tile,
-    TuneSettings, block_costs, calibrate, calibrate_once, default_options, gate_gradients, peak_bytes, squared_change,
-    state_path, tune_gates,
+    TuneSettings, block_costs, calibrate, calibrate_once, default_options, gate_gradients, kv_chunks, peak_bytes,
+    squared_change, state_path, tune_gates,
 };
 pub use tables::Tables;
 pub use text::Domain;

@@ -219,10 +219,10 @@ pub const ATTACKS: [Attack; 62] = [
     },
     Attack {
         name: "unknown_section_kind",
-        change: |v| v.put_u16(v.section(TOKENIZER), 6),
+        change: |v| v.put_u16(v.section(TOKENIZER), 7),
         seal: Seal::Root,
         variant: "Unknown",
-        message: "section kind at offset 200: unknown value 6",
+        message: "section kind at offset 200: unknown value 7",
     },
     Attack {
         name: "section_layer_over_limit",

@@ -59,7 +59,9 @@ fn limits_are_the_constants() {
         VOCABULARY_MAX,
         CONTEXT_MAX,
         HEADS_MAX,
-        HEAD_DIM_MAX
+        HEAD_DIM_MAX,
+        KV_PRICES_MAX,
+        KV_ROUTER_WIDTH_MAX
     );
     let written: Vec<_> = table("| name | value | of |").iter().map(|row| (row[0], number(row[1]))).collect();
     assert_eq!(written, constants);

@@ -3,13 +3,13 @@
 use hardtack_format::TensorRef;
 use hardtack_format::network::GroupedTensors;
 use hardtack_format::spec::{AttentionKind, AttentionSpec, HeadNorm};
+use hardtack_kernels::hadamard::hadamard;
 
 use super::ring::{Segment, begin, move_queries, segments};
 use super::rope::rotate;
-use super::{LayerCache, Step, project, token_turns};
+use super::{LayerCache, RingCache, Step, project, token_turns};
 use crate::backend::cpu::{Product, collect};
 use crate::kv::exact::{KvElement, LayerKv};
-use crate::kv::ring::RingLayer;
 use crate::kv::shape::CHUNK;
 use crate::scratch::{Scratch, Turn};
 
@@ -96,27 +96,29 @@ fn attend_ring(
     (kv_heads, head_dim): (u32, u32),
     sinks: Option<&[f32]>,
     step: &mut Step<'_>,
-    layer: &mut RingLayer,
+    mut layer: RingCache<'_>,
 ) {
     let (heads, kv_heads, head_dim) = (spec.heads as usize, kv_heads as usize, head_dim as usize);
     let (query, width) = (heads * head_dim, kv_heads * head_dim);
     for (first, tokens) in segments(step.position, step.tokens) {
         let cpu = step.cpu;
         let position = step.position + first;
-        begin(step, position, layer);
+        begin(step, position, &mut layer);
+        let ring = &mut *layer.ring;
         for token in first..first + tokens {
-            let values = [&step.scratch.first, &step.scratch.second].map(|values| &values[token * width..][..width]);
-            layer.store(step.position + token, values);
+            let Scratch { first, second, .. } = &mut *step.scratch;
+            let values = [first, second].map(|values| &mut values[token * width..][..width]);
+            ring.store(step.position + token, values);
         }
         let moved = |head: &mut [f32], turns: &[Turn]| rotate(&mut head[..spec.rope_dim as usize], turns, 1.0);
-        move_queries(step, layer.shift(position / CHUNK), first * query..(first + tokens) * query, head_dim, moved);
+        move_queries(step, ring.shift(position / CHUNK), first * query..(first + tokens) * query, head_dim, moved);
 
         let Scratch { query: queries, query_moved, attended, staged, .. } = &mut *step.scratch;
         let (queries, query_moved) = (&**queries, &**query_moved);
         let attended = &mut attended.rows(step.tokens, query)[first * query..];
         let segment = Segment {
             cpu,
-            layer,
+            layer: ring,
             position,
             tokens,
             group: heads / kv_heads,
@@ -128,7 +130,10 @@ fn attend_ring(
             },
         };
         segment.attend(staged, |token, head, result| {
-            attended[token * query + head * head_dim..][..head_dim].copy_from_slice(result);
+            let attended = &mut attended[token * query + head * head_dim..][..head_dim];
+            attended.copy_from_slice(result);
+            // Values are kept rotated.
+            hadamard(attended);
         });
     }
 }

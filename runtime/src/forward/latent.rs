@@ -10,10 +10,9 @@ use hardtack_format::spec::{AttentionKind, AttentionSpec};
 use super::attention::{View, attend, normalize_in_place};
 use super::ring::{Segment, begin, move_queries, segments};
 use super::rope::rotate;
-use super::{LayerCache, Step, project, token_turns};
+use super::{LayerCache, RingCache, Step, project, token_turns};
 use crate::backend::cpu::{Cpu, Product, collect};
 use crate::kv::exact::{KvElement, LayerKv};
-use crate::kv::ring::RingLayer;
 use crate::kv::shape::CHUNK;
 use crate::scratch::{Scratch, Turn};
 
@@ -101,25 +100,27 @@ fn attend_exact<E: KvElement>(
 }
 
 /// Attends over a ring of latents, chunk by chunk.
-fn attend_ring(spec: &AttentionSpec, rank: usize, nope: usize, step: &mut Step<'_>, layer: &mut RingLayer) {
+fn attend_ring(spec: &AttentionSpec, rank: usize, nope: usize, step: &mut Step<'_>, mut layer: RingCache<'_>) {
     let (heads, rope) = (spec.heads as usize, spec.rope_dim as usize);
     let (query, all) = (heads * (nope + rope), step.tokens);
     for (first, tokens) in segments(step.position, all) {
         let cpu = step.cpu;
         let position = step.position + first;
-        begin(step, position, layer);
-        for (index, row) in step.scratch.first.chunks_exact(rank + rope).skip(first).take(tokens).enumerate() {
-            layer.store(position + index, [&row[..rank], &row[rank..]]);
+        begin(step, position, &mut layer);
+        let ring = &mut *layer.ring;
+        let rows = step.scratch.first.chunks_exact_mut(rank + rope).skip(first).take(tokens);
+        for (index, row) in rows.enumerate() {
+            ring.store(position + index, row.split_at_mut(rank).into());
         }
         let moved = |head: &mut [f32], turns: &[Turn]| rotate(&mut head[nope..], turns, 1.0);
-        move_queries(step, layer.shift(position / CHUNK), first * query..(first + tokens) * query, nope + rope, moved);
+        move_queries(step, ring.shift(position / CHUNK), first * query..(first + tokens) * query, nope + rope, moved);
 
         let Scratch { query: queries, query_moved, head_outputs, head_inputs, staged, .. } = &mut *step.scratch;
         let (queries, query_moved, latent_queries) = (&**queries, &**query_moved, &**head_outputs);
         let results = head_inputs.rows(heads * all, rank);
         let segment = Segment {
             cpu,
-            layer,
+            layer: ring,
             position,
             tokens,
             group: heads,

@@ -10,6 +10,7 @@ mod rope;
 
 use half::f16;
 use hardtack_format::encoding::PANEL_ROWS;
+use hardtack_format::kv_policy::LayerPolicy;
 use hardtack_format::{Network, TensorRef};
 use hardtack_kernels::pack::unpack_row;
 
@@ -41,7 +42,12 @@ pub fn run(step: &mut Step<'_>, kv: &mut Kv, tokens: &[u32]) {
     match kv {
         Kv::F16(layers) => run_layers(step, layers.iter_mut().map(LayerCache::F16)),
         Kv::F32(layers) => run_layers(step, layers.iter_mut().map(LayerCache::F32)),
-        Kv::Ring(ring) => run_layers(step, ring.layers.iter_mut().map(LayerCache::Ring)),
+        Kv::Ring(ring) => {
+            let policies = step.network.kv_policy.as_ref().map_or(&[][..], |policy| &policy.layers);
+            let policies = policies.iter().map(Some).chain(std::iter::repeat(None));
+            let layers = ring.layers.iter_mut().zip(policies);
+            run_layers(step, layers.map(|(ring, policy)| LayerCache::Ring(RingCache { ring, policy })));
+        }
     }
 }
 
@@ -52,7 +58,15 @@ pub enum LayerCache<'a> {
     /// In floats.
     F32(&'a mut LayerKv<f32>),
     /// In codes.
-    Ring(&'a mut RingLayer),
+    Ring(RingCache<'a>),
+}
+
+/// A ring, and what the model says of its bits.
+pub struct RingCache<'a> {
+    /// The ring.
+    pub ring: &'a mut RingLayer,
+    /// What bits cost.
+    pub policy: Option<&'a LayerPolicy>,
 }
 
 /// The logits that follow token `index` of the pass, in the scratch.

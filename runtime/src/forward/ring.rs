@@ -9,8 +9,8 @@ use half::f16;
 use hardtack_kernels::KernelTable;
 use hardtack_kernels::nested::{Folded, GROUP_ROWS};
 
-use super::Step;
 use super::rope::turns;
+use super::{RingCache, Step};
 use crate::backend::cpu::Cpu;
 use crate::kv::ring::{Part, RingLayer, Sealed};
 use crate::kv::shape::{CHUNK, RingShape, Scaled};
@@ -51,8 +51,8 @@ pub fn segments(position: usize, tokens: usize) -> impl Iterator<Item = (usize, 
 }
 
 /// Begins the chunk of this position in a layer, if it has not begun.
-pub fn begin(step: &mut Step<'_>, position: usize, layer: &mut RingLayer) {
-    layer.begin(position / CHUNK, &mut step.scratch.sealing);
+pub fn begin(step: &mut Step<'_>, position: usize, layer: &mut RingCache<'_>) {
+    layer.ring.begin(position / CHUNK, layer.policy, &mut step.scratch.sealing);
 }
 
 /// Turns queries back, by as much as the first chunk's keys are moved forward, into the scratch's `query_moved`: the keys

@@ -1,61 +1,144 @@
-//! The policy of a ring: bits of a code from when it is new to when it is old.
+//! The policy of a ring: bits of a code from when it is new to when it is old, one number for all chunks or what the model's
+//! own policy chooses for each.
 
-use hardtack_kernels::nested::CODE_BITS;
+use hardtack_format::kv_policy::{BITS, KvPolicy, Price};
+use hardtack_format::limits::KV_PRICES_MAX;
 
+use super::shape::PARTS_MAX;
 use crate::error::Error;
 
-/// The steps by which a chunk loses bits, each of fewer than the one before. Every step has an equal share of the ring's
+/// Bits of a code in each part of a chunk: keys and values, or latents alone.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Level(pub [u32; PARTS_MAX]);
+
+impl Level {
+    /// Most bits in every part.
+    pub const MOST: Self = Self([BITS[BITS.len() - 1]; PARTS_MAX]);
+
+    /// Units of a chunk with so many parts.
+    pub fn units(self, parts: usize) -> usize {
+        self.0[..parts].iter().sum::<u32>() as usize
+    }
+
+    /// Whether this one can be had from another by dropping bits.
+    pub fn within(self, other: Self) -> bool {
+        self.0.iter().zip(other.0).all(|(&own, other)| own <= other)
+    }
+}
+
+/// Most steps.
+pub const STEPS_MAX: usize = KV_PRICES_MAX as usize;
+
+/// One step of a ladder.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Step {
+    /// The same bits for every chunk.
+    Fixed(Level),
+    /// What the model's policy chooses at a price.
+    Learned(Price),
+}
+
+impl Step {
+    /// Most units that a chunk may take.
+    pub fn units_max(self, parts: usize) -> usize {
+        match self {
+            Self::Fixed(level) => level.units(parts),
+            Self::Learned(_) => Level::MOST.units(parts),
+        }
+    }
+
+    /// About how many units a chunk takes, never more than it does on average.
+    fn units_mean(self, parts: usize) -> usize {
+        match self {
+            Self::Fixed(level) => level.units(parts),
+            Self::Learned(price) => ((price.bits * parts as f32) as usize).max(parts * BITS[0] as usize),
+        }
+    }
+}
+
+/// The steps by which a chunk loses bits, none of more than the one before. Every step has an equal share of the ring's
 /// bytes: chunks that are new take the first, and go down a step when the bytes are needed and their step has more than its
 /// share; what is more than the last step's share is forgotten. One step alone forgets the oldest chunk without demoting it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ladder {
-    bits: [u32; CODE_BITS.len()],
-    steps: usize,
+    steps: [Step; STEPS_MAX],
+    count: usize,
 }
 
 impl Default for Ladder {
     /// Four bits, then two.
     fn default() -> Self {
-        Self { bits: [4, 2, 0, 0, 0], steps: 2 }
+        Self::new(&[[4; PARTS_MAX], [2; PARTS_MAX]]).expect("a valid ladder")
     }
 }
 
 impl Ladder {
-    /// A ladder of these steps.
+    /// A ladder of these steps: bits of keys and of values. Of latents, which are both, the first number counts.
     ///
     /// # Errors
-    /// No step, a number of bits that codes cannot have, or one that is not below the one before.
-    pub fn new(steps: &[u32]) -> Result<Self, Error> {
-        let valid = !steps.is_empty()
-            && steps.iter().all(|bits| CODE_BITS.contains(bits))
-            && steps.windows(2).all(|pair| pair[0] > pair[1]);
+    /// No step or more than 8, a number of bits that codes cannot have, or a step that is not below the one before.
+    pub fn new(steps: &[[u32; PARTS_MAX]]) -> Result<Self, Error> {
+        let valid = (1..=STEPS_MAX).contains(&steps.len())
+            && steps.as_flattened().iter().all(|bits| BITS.contains(bits))
+            && steps.windows(2).all(|pair| Level(pair[1]).within(Level(pair[0])) && pair[0] != pair[1]);
         if !valid {
-            let expected = "falling numbers out of 8, 6, 4, 3 and 2".to_owned();
+            let expected = format!("1 to {STEPS_MAX} falling steps, of keys and values, out of 8, 6, 4, 3 and 2");
             return Err(Error::Setting { setting: "kv bits", expected, found: format!("{steps:?}") });
         }
-        let mut bits = [0; CODE_BITS.len()];
-        bits[..steps.len()].copy_from_slice(steps);
-        Ok(Self { bits, steps: steps.len() })
+        Ok(Self::of(steps.iter().map(|&bits| Step::Fixed(Level(bits)))))
     }
 
-    /// Bits of every step.
-    pub fn steps(&self) -> &[u32] {
-        &self.bits[..self.steps]
+    /// The prices of a model's policy, from the first with at most so many bits on average.
+    ///
+    /// # Errors
+    /// The policy has no such price.
+    pub fn learned(policy: &KvPolicy, bits: f32) -> Result<Self, Error> {
+        let Some(first) = policy.prices.iter().position(|price| price.bits <= bits) else {
+            let averages: Vec<_> = policy.prices.iter().map(|price| format!("{:.2}", price.bits)).collect();
+            let expected = format!("at least the fewest of the model's averages, {}", averages.join(", "));
+            return Err(Error::Setting { setting: "kv bits", expected, found: format!("{bits}") });
+        };
+        Ok(Self::of(policy.prices[first..].iter().map(|&price| Step::Learned(price))))
     }
 
-    /// Bits of a chunk that has just been sealed.
-    pub const fn first(&self) -> u32 {
-        self.bits[0]
+    fn of(all: impl Iterator<Item = Step>) -> Self {
+        let (mut steps, mut count) = ([Step::Fixed(Level::default()); STEPS_MAX], 0);
+        for (own, step) in steps.iter_mut().zip(all) {
+            *own = step;
+            count += 1;
+        }
+        Self { steps, count }
     }
 
-    /// Bits one step below these; nothing below the last.
-    pub fn below(&self, bits: u32) -> Option<u32> {
-        self.steps().iter().copied().find(|&step| step < bits)
+    /// All steps.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps[..self.count]
+    }
+
+    /// Most units of a chunk that has just been sealed.
+    pub fn first_units_max(&self, parts: usize) -> usize {
+        self.steps[0].units_max(parts)
+    }
+
+    /// About how many chunks `units` hold, if every step takes its share.
+    pub fn chunks(&self, units: usize, parts: usize) -> usize {
+        let of_step = |step: &Step| (units / self.count).div_ceil(step.units_mean(parts)) + 1;
+        self.steps().iter().map(of_step).sum()
     }
 
     /// Which step to take room from: the first with more than its share of `units`, where `used` has the units of each
     /// step, what shall be sealed next counted with the first.
-    pub fn over_share(&self, units: usize, used: impl Fn(u32) -> usize) -> Option<u32> {
-        self.steps().iter().copied().find(|&bits| used(bits) * self.steps > units)
+    pub fn over_share(&self, units: usize, used: impl Fn(usize) -> usize) -> Option<usize> {
+        (0..self.count).find(|&step| used(step) * self.count > units)
+    }
+    /// What tells one ladder from another, by name.
+    pub fn numbers(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let step = |step: &Step| match step {
+            Step::Fixed(level) => [("bits of keys", level.0[0].into()), ("bits of values", level.0[1].into())],
+            Step::Learned(price) => {
+                [("bits of a price", price.bits.to_bits().into()), ("price of a byte", price.byte.to_bits().into())]
+            }
+        };
+        [("steps", self.count as u64)].into_iter().chain(self.steps().iter().flat_map(step))
     }
 }

@@ -11,12 +11,15 @@ use std::collections::VecDeque;
 use std::ops::Range;
 
 use half::f16;
+use hardtack_format::kv_policy::{Costs, LayerPolicy};
 use hardtack_format::spec::AttentionSpec;
+use hardtack_kernels::hadamard::hadamard;
+use hardtack_kernels::kv_router::{choose, costs};
 use hardtack_kernels::nested::{CodeGroup, UNITS_MAX, pack_unit};
 
-use super::ladder::Ladder;
+use super::ladder::{Ladder, Level, STEPS_MAX, Step};
 use super::seal::{codes_max, quantize};
-use super::shape::{CHUNK, Matrix, RingShape};
+use super::shape::{CHUNK, Matrix, PARTS_MAX, RingShape, Scaled};
 use super::size::{LayerSize, RingSize};
 use crate::error::Error;
 use crate::memory::zeros;
@@ -67,12 +70,26 @@ impl Ring {
 pub struct Sealed {
     /// Which chunk of the text.
     pub chunk: u32,
-    /// Bits of a code.
-    pub bits: u32,
+    /// How far it has come down the ladder.
+    step: u32,
+    /// Bits of its codes at every step.
+    levels: [Level; STEPS_MAX],
     /// Where its lowest values and ranges are.
     entry: u32,
-    /// Where its codes are, the first `bits` of them.
-    units: [u32; UNITS_MAX],
+    /// Where its codes are, the first units of each part.
+    units: [[u32; UNITS_MAX]; PARTS_MAX],
+}
+
+impl Sealed {
+    /// Bits of its codes.
+    pub const fn level(&self) -> Level {
+        self.levels[self.step as usize]
+    }
+
+    /// Numbers of the units of a part.
+    fn units(&self, part: usize) -> &[u32] {
+        &self.units[part][..self.level().0[part] as usize]
+    }
 }
 
 /// A chunk that a token may see.
@@ -96,11 +113,11 @@ pub struct RingLayer {
     size: LayerSize,
     /// `[slots]`, each the two matrices, each `[heads, CHUNK, width]`.
     halves: Vec<f16>,
-    /// `[units, heads]`, each a unit of the two matrices' codes.
+    /// `[units]`, each one bit of all codes of a part of a chunk.
     units: Vec<u8>,
     /// `[chunks, heads]`, each the two matrices' lowest values and ranges, `[2, rows]`.
     scales: Vec<f16>,
-    /// Oldest first; never more precise than those behind it.
+    /// Oldest first; never on a higher step than those behind it.
     sealed: VecDeque<Sealed>,
     free_units: Vec<u32>,
     free_entries: Vec<u32>,
@@ -156,6 +173,11 @@ impl RingLayer {
         first.into_iter().chain(self.sealed.iter().map(Part::Codes)).chain([Part::Halves { chunk: self.begun }])
     }
 
+    /// The chunks in codes, oldest first.
+    pub fn sealed(&self) -> impl Iterator<Item = &Sealed> {
+        self.sealed.iter()
+    }
+
     /// `[CHUNK, width]`: a head's keys (`matrix` 0) or values (1) of a chunk in half floats.
     pub fn halves(&self, chunk: usize, matrix: usize, head: usize) -> &[f16] {
         &self.halves[self.half_span(chunk, matrix, head)]
@@ -179,19 +201,20 @@ impl RingLayer {
     ) -> (CodeGroup<'_>, &[f16], &[f16]) {
         let shape = self.shape.matrices[matrix];
         let mut units: [&[u8]; UNITS_MAX] = [&[]; UNITS_MAX];
-        for (unit, &number) in units.iter_mut().zip(&sealed.units[..sealed.bits as usize]) {
+        let numbers = sealed.units(self.shape.part(matrix));
+        for (unit, &number) in units.iter_mut().zip(numbers) {
             *unit = &self.units[self.unit_span(number, matrix, head, first, rows)];
         }
         let [lowest, ranges] = self.scale_spans(sealed.entry, matrix, head, first, rows);
-        let group = CodeGroup { bits: sealed.bits, rows, columns: shape.columns(), units };
+        let group = CodeGroup { bits: numbers.len() as u32, rows, columns: shape.columns(), units };
         (group, &self.scales[lowest], &self.scales[ranges])
     }
 
     fn unit_span(&self, number: u32, matrix: usize, head: usize, first: usize, rows: usize) -> Range<usize> {
-        let [keys, values] = self.shape.matrices.map(Matrix::unit_bytes);
-        let head_start = number as usize * self.shape.unit_bytes() + head * (keys + values);
         let columns = self.shape.matrices[matrix].columns();
-        let start = head_start + if matrix == 0 { 0 } else { keys } + CodeGroup::unit_bytes(first, columns);
+        let start = number as usize * self.shape.unit_bytes()
+            + self.shape.unit_start(matrix, head)
+            + CodeGroup::unit_bytes(first, columns);
         start..start + CodeGroup::unit_bytes(rows, columns)
     }
 
@@ -203,24 +226,28 @@ impl RingLayer {
         [start + first..start + first + rows, start + all + first..start + all + first + rows]
     }
 
-    /// Keeps one token of the open chunk: `values` are `[heads, width]` of both matrices.
-    pub fn store(&mut self, position: usize, values: [&[f32]; 2]) {
+    /// Keeps one token of the open chunk: `values` are `[heads, width]` of both matrices. Those that have a scale of their own
+    /// are rotated, here and for good: what is gathered of them has to be rotated back.
+    pub fn store(&mut self, position: usize, values: [&mut [f32]; 2]) {
         assert_eq!(position / CHUNK, self.begun, "a token of the open chunk");
         let at = position % CHUNK;
         for (matrix, values) in values.into_iter().enumerate() {
-            let width = self.shape.matrices[matrix].width;
-            for (head, values) in values.chunks_exact(width).enumerate() {
+            let Matrix { width, scaled } = self.shape.matrices[matrix];
+            for (head, values) in values.chunks_exact_mut(width).enumerate() {
+                if scaled == Scaled::Token {
+                    hadamard(values);
+                }
                 let start = self.half_span(self.begun, matrix, head).start + at * width;
-                for (half, &value) in self.halves[start..start + width].iter_mut().zip(values) {
-                    *half = f16::from_f32(value);
+                for (half, value) in self.halves[start..start + width].iter_mut().zip(values) {
+                    *half = f16::from_f32(*value);
                 }
             }
         }
     }
 
-    /// Begins a chunk, if it has not begun: what left the window is forgotten and the chunk before is sealed. `codes` is a
-    /// buffer of [`Ring::codes_max`].
-    pub fn begin(&mut self, chunk: usize, codes: &mut [u8]) {
+    /// Begins a chunk, if it has not begun: what left the window is forgotten and the chunk before is sealed, with the bits
+    /// that the ladder, or at its price the layer's policy, gives it. `codes` is a buffer of [`Ring::codes_max`].
+    pub fn begin(&mut self, chunk: usize, policy: Option<&LayerPolicy>, codes: &mut [u8]) {
         if chunk == self.begun {
             return;
         }
@@ -234,22 +261,19 @@ impl RingLayer {
             self.forget_oldest(chunk);
         }
         if self.begun > 0 || !self.shape.has_sink() {
-            self.seal(chunk, codes);
+            self.seal(chunk, policy, codes);
         }
         self.begun = chunk;
     }
 
     /// Seals the open chunk when `next` begins.
-    fn seal(&mut self, next: usize, codes: &mut [u8]) {
-        let bits = self.ladder.first();
-        while self.free_units.len() < bits as usize || self.free_entries.is_empty() {
-            self.make_room(next);
+    fn seal(&mut self, next: usize, policy: Option<&LayerPolicy>, codes: &mut [u8]) {
+        let mut sealed = Sealed { chunk: self.begun as u32, levels: self.levels(policy), ..Sealed::default() };
+        let wanted = sealed.level().units(self.shape.parts());
+        while self.free_units.len() < wanted || self.free_entries.is_empty() {
+            self.make_room(next, wanted);
         }
-        let mut sealed = Sealed { chunk: self.begun as u32, bits, ..Sealed::default() };
-        sealed.entry = self.free_entries.pop().expect("room was made");
-        for unit in &mut sealed.units[..bits as usize] {
-            *unit = self.free_units.pop().expect("room was made");
-        }
+        self.take_room(&mut sealed);
         for matrix in 0..self.shape.matrices.len() {
             for head in 0..self.shape.heads {
                 self.seal_matrix(&sealed, matrix, head, codes);
@@ -258,35 +282,73 @@ impl RingLayer {
         self.sealed.push_back(sealed);
     }
 
+    /// The open chunk's bits at every step.
+    fn levels(&self, policy: Option<&LayerPolicy>) -> [Level; STEPS_MAX] {
+        let mut told: Option<Costs> = None;
+        let mut levels = [Level::default(); STEPS_MAX];
+        for (level, step) in levels.iter_mut().zip(self.ladder.steps()) {
+            *level = match step {
+                Step::Fixed(level) => *level,
+                Step::Learned(price) => {
+                    let policy = policy.expect("a ladder of prices comes from a policy");
+                    let costs = told.get_or_insert_with(|| {
+                        let width = self.shape.matrices[0].width;
+                        let first = self.half_span(self.begun, 0, 0).start;
+                        let keys = &self.halves[first..first + self.shape.heads * CHUNK * width];
+                        costs(policy, keys, width, self.shape.turned)
+                    });
+                    Level(choose(costs, *price, self.shape.elements()))
+                }
+            };
+        }
+        levels
+    }
+
+    /// Gives a chunk an entry and the units of its level.
+    fn take_room(&mut self, sealed: &mut Sealed) {
+        let level = sealed.level();
+        sealed.entry = self.free_entries.pop().expect("there is room");
+        for (units, bits) in sealed.units.iter_mut().zip(level.0).take(self.shape.parts()) {
+            for unit in &mut units[..bits as usize] {
+                *unit = self.free_units.pop().expect("there is room");
+            }
+        }
+    }
+
     fn seal_matrix(&mut self, sealed: &Sealed, matrix: usize, head: usize, codes: &mut [u8]) {
-        let shape = self.shape.matrices[matrix];
+        let (shape, numbers) = (self.shape.matrices[matrix], sealed.units(self.shape.part(matrix)));
         let halves = self.half_span(self.begun, matrix, head);
         for (first, rows) in shape.groups() {
             let codes = &mut codes[..rows * shape.columns()];
             let spans = self.scale_spans(sealed.entry, matrix, head, first, rows);
             let [lowest, ranges] = self.scales.get_disjoint_mut(spans).expect("they do not overlap");
             quantize(shape, &self.halves[halves.clone()], first, lowest, ranges, codes);
-            for (unit, &number) in sealed.units[..sealed.bits as usize].iter().enumerate() {
+            for (unit, &number) in numbers.iter().enumerate() {
                 let span = self.unit_span(number, matrix, head, first, rows);
                 pack_unit(unit, rows, codes, &mut self.units[span]);
             }
         }
     }
 
-    /// Takes a step towards room for another chunk: a demotion, or the end of the oldest chunk.
-    fn make_room(&mut self, next: usize) {
-        let first = self.ladder.first();
-        let used = |bits: u32| {
-            let held = self.sealed.iter().filter(|sealed| sealed.bits == bits).count() + usize::from(bits == first);
-            held * bits as usize
+    /// Takes a step towards room for another chunk of so many units: a demotion, or the end of the oldest chunk.
+    fn make_room(&mut self, next: usize, wanted: usize) {
+        let parts = self.shape.parts();
+        let used = |step: usize| {
+            let held = self.sealed.iter().filter(|sealed| sealed.step as usize == step);
+            held.map(|sealed| sealed.level().units(parts)).sum::<usize>() + if step == 0 { wanted } else { 0 }
         };
         let over = self.ladder.over_share(self.size.units, used);
-        let oldest = over.and_then(|bits| self.sealed.iter_mut().find(|sealed| sealed.bits == bits));
-        match oldest.and_then(|oldest| Some((self.ladder.below(oldest.bits)?, oldest))) {
+        let below = over.map(|step| step + 1).filter(|&step| step < self.ladder.steps().len());
+        let oldest = below.and_then(|below| self.sealed.iter_mut().find(|sealed| sealed.step as usize + 1 == below));
+        match oldest {
             // A chunk without units to give back does not help where entries are short.
-            Some((below, oldest)) if !self.free_entries.is_empty() => {
-                self.free_units.extend_from_slice(&oldest.units[below as usize..oldest.bits as usize]);
-                oldest.bits = below;
+            Some(oldest) if !self.free_entries.is_empty() => {
+                let before = oldest.level();
+                oldest.step += 1;
+                let after = oldest.level();
+                for ((units, before), after) in oldest.units.iter().zip(before.0).zip(after.0).take(parts) {
+                    self.free_units.extend_from_slice(&units[after as usize..before as usize]);
+                }
                 self.changed = next;
             }
             _ => self.forget_oldest(next),
@@ -295,16 +357,21 @@ impl RingLayer {
 
     fn forget_oldest(&mut self, next: usize) {
         let oldest = self.sealed.pop_front().expect("what takes room is there");
-        self.free_units.extend_from_slice(&oldest.units[..oldest.bits as usize]);
-        self.free_entries.push(oldest.entry);
+        self.give_back(&oldest);
         self.changed = next;
+    }
+
+    fn give_back(&mut self, sealed: &Sealed) {
+        for part in 0..self.shape.parts() {
+            self.free_units.extend_from_slice(sealed.units(part));
+        }
+        self.free_entries.push(sealed.entry);
     }
 
     /// Forgets this chunk and all behind it. It counts as begun.
     fn forget_from(&mut self, chunk: usize) {
         while let Some(newest) = self.sealed.pop_back_if(|newest| newest.chunk as usize >= chunk) {
-            self.free_units.extend_from_slice(&newest.units[..newest.bits as usize]);
-            self.free_entries.push(newest.entry);
+            self.give_back(&newest);
         }
         if chunk == 0 {
             self.changed = 0;
@@ -317,20 +384,22 @@ impl RingLayer {
 mod tests {
     use hardtack_format::spec::{AttentionKind, HeadNorm};
 
+    use hardtack_kernels::nested::value;
+
     use super::*;
-    use crate::kv::RingOptions;
+    use crate::kv::{RingBits, RingOptions};
 
     const HEAD: usize = 32;
 
     fn ring(steps: &[u32], chunks_of_first: u64, context: usize, window: u32) -> RingLayer {
         let kind = AttentionKind::Grouped { kv_heads: 1, head_dim: HEAD as u32, norm: HeadNorm::None };
         let layer = AttentionSpec { heads: 1, score_scale: 1.0, window, rope_dim: 32, rope_scale: 1.0, kind };
-        let ladder = Ladder::new(steps).unwrap();
-        let layers = [layer];
-        let least = RingSize::least_bytes(ladder, &layers, context);
-        let chunk = (RingShape::of(&layer).unit_bytes() * steps[0] as usize) as u64;
-        let bytes = least + (chunks_of_first - 1) * chunk * 3 / 2;
-        let size = RingSize::of(&RingOptions { bytes, ladder }, &layers, context).unwrap();
+        let levels: Vec<_> = steps.iter().map(|&bits| [bits; 2]).collect();
+        let bits = RingBits::Ladder(Ladder::new(&levels).unwrap());
+        let of = |bytes| RingSize::of(&RingOptions { bytes, bits }, None, &[layer], context);
+        let chunk = (RingShape::of(&layer).unit_bytes() * 2 * steps[0] as usize) as u64;
+        let least = (0..).map(|units| units * 16).find(|&bytes| bytes > 0 && of(bytes).is_ok()).unwrap();
+        let size = of(least + (chunks_of_first - 1) * chunk * 3 / 2).unwrap();
         RingLayer::new(&size, &layer).unwrap()
     }
 
@@ -338,14 +407,14 @@ mod tests {
     fn fill(layer: &mut RingLayer, count: usize) {
         let mut codes = vec![0; 64 * 64];
         for position in 0..count * CHUNK {
-            layer.begin(position / CHUNK, &mut codes);
+            layer.begin(position / CHUNK, None, &mut codes);
             let values: Vec<f32> = (0..HEAD).map(|at| ((position * 31 + at * 17) % 97) as f32 - 48.0).collect();
-            layer.store(position, [&values, &values]);
+            layer.store(position, [&mut values.clone(), &mut values.clone()]);
         }
     }
 
     fn held(layer: &RingLayer) -> Vec<(u32, u32)> {
-        layer.sealed.iter().map(|sealed| (sealed.chunk, sealed.bits)).collect()
+        layer.sealed.iter().map(|sealed| (sealed.chunk, sealed.level().0[0])).collect()
     }
 
     #[test]
@@ -359,7 +428,7 @@ mod tests {
         for bits in [8, 4, 2] {
             assert!(held.iter().any(|&(_, own)| own == bits), "{bits} bits: {held:?}");
         }
-        let used: u32 = held.iter().map(|&(_, bits)| bits).sum();
+        let used: u32 = held.iter().map(|&(_, bits)| 2 * bits).sum();
         assert_eq!(used as usize + layer.free_units.len(), layer.size.units);
         assert!(matches!(layer.parts().next(), Some(Part::Halves { chunk: 0 })));
         // Plain forgetting holds fewer.
@@ -374,7 +443,7 @@ mod tests {
         fill(&mut demoted, 9);
         fill(&mut direct, 9);
         let mut compared = 0;
-        for old in demoted.sealed.iter().filter(|sealed| sealed.bits == 2) {
+        for old in demoted.sealed.iter().filter(|sealed| sealed.level() == Level([2, 2])) {
             let Some(new) = direct.sealed.iter().find(|sealed| sealed.chunk == old.chunk) else { continue };
             for matrix in 0..2 {
                 for group in demoted.shape.matrices[matrix].groups() {
@@ -400,10 +469,14 @@ mod tests {
                     for channel in 0..HEAD {
                         let (row, column) = if matrix == 0 { (channel, token) } else { (token, channel) };
                         let range = ranges[row].to_f32();
-                        let part = (f32::from(codes.code(row, column)) + 0.5) / (1 << bits) as f32;
-                        let truth = (((CHUNK + token) * 31 + channel * 17) % 97) as f32 - 48.0;
-                        let off = (lowest[row].to_f32() + range * part - truth).abs();
-                        assert!(off <= range / (1 << bits) as f32 * 0.5 + 1e-3, "{bits} bits: {off} of {range}");
+                        let mut truth: Vec<f32> =
+                            (0..HEAD).map(|at| (((CHUNK + token) * 31 + at * 17) % 97) as f32 - 48.0).collect();
+                        if matrix == 1 {
+                            hadamard(&mut truth);
+                        }
+                        let ours = value([lowest[row], ranges[row]], bits, codes.code(row, column));
+                        let off = (ours - truth[channel]).abs();
+                        assert!(off <= range / (1 << bits) as f32 * 0.5 + 0.05, "{bits} bits: {off} of {range}");
                     }
                 }
             }

@@ -64,6 +64,9 @@ impl Matrix {
     }
 }
 
+/// Most parts of a chunk that have bits of their own.
+pub const PARTS_MAX: usize = hardtack_format::kv_policy::PARTS;
+
 /// What one layer keeps.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RingShape {
@@ -73,6 +76,8 @@ pub struct RingShape {
     pub matrices: [Matrix; 2],
     /// How many positions back a token sees, itself included; 0 for all.
     pub window: usize,
+    /// Elements of the first matrix that come in pairs that RoPE turns.
+    pub turned: usize,
 }
 
 impl RingShape {
@@ -85,7 +90,11 @@ impl RingShape {
         };
         let matrices =
             [Matrix { width: first, scaled: Scaled::Channel }, Matrix { width: second, scaled: second_scaled }];
-        Self { heads, matrices, window: attention.window as usize }
+        let turned = match attention.kind {
+            AttentionKind::Grouped { .. } => attention.rope_dim as usize,
+            AttentionKind::Latent { .. } => 0,
+        };
+        Self { heads, matrices, window: attention.window as usize, turned }
     }
 
     /// Whether the first chunk is kept for good. A layer with a window soon sees no more of it.
@@ -104,10 +113,43 @@ impl RingShape {
         self.heads * (first.width + second.width) * CHUNK
     }
 
-    /// Bytes of one bit of every code of a chunk.
-    pub const fn unit_bytes(&self) -> usize {
-        let [first, second] = self.matrices;
-        self.heads * (first.unit_bytes() + second.unit_bytes())
+    /// Parts with bits of their own: keys and values; or one, where latents are both.
+    pub const fn parts(&self) -> usize {
+        match self.matrices[1].scaled {
+            Scaled::Token => PARTS_MAX,
+            Scaled::Channel => 1,
+        }
+    }
+
+    /// The part that a matrix belongs to.
+    pub const fn part(&self, matrix: usize) -> usize {
+        if self.parts() == 1 { 0 } else { matrix }
+    }
+
+    /// Bytes of a unit: one bit of every code of one part of a chunk, the larger part's if they differ.
+    pub fn unit_bytes(&self) -> usize {
+        (0..self.parts()).map(|part| self.heads * self.part_bytes(part)).max().unwrap_or(0)
+    }
+
+    /// Numbers of a token in every part.
+    pub fn elements(&self) -> [usize; PARTS_MAX] {
+        let [first, second] = self.matrices.map(|matrix| self.heads * matrix.width);
+        if self.parts() == 1 { [first + second, 0] } else { [first, second] }
+    }
+
+    /// Bytes of one head in a unit of a part.
+    fn part_bytes(&self, part: usize) -> usize {
+        (0..self.matrices.len())
+            .filter(|&matrix| self.part(matrix) == part)
+            .map(|at| self.matrices[at].unit_bytes())
+            .sum()
+    }
+
+    /// Where one head's matrix begins in a unit of its part.
+    pub fn unit_start(&self, matrix: usize, head: usize) -> usize {
+        let part = self.part(matrix);
+        let before = (0..matrix).filter(|&earlier| self.part(earlier) == part).map(|at| self.matrices[at].unit_bytes());
+        head * self.part_bytes(part) + before.sum::<usize>()
     }
 
     /// Half floats of a chunk's lowest values and ranges.

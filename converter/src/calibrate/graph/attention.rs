@@ -19,6 +19,15 @@ pub fn attention(spec: &AttentionSpec, weights: &GroupedWeights, x: &Tensor, pas
 /// # Errors
 /// Shapes or types of numbers do not agree.
 pub fn attended(spec: &AttentionSpec, weights: &GroupedWeights, x: &Tensor, pass: &Pass) -> Result<Tensor> {
+    let [query, key, value] = heads(spec, weights, x, pass)?;
+    attend(spec, &query, &key, &value, weights.sinks.as_ref())
+}
+
+/// Queries, keys and values of a normalized stream, `[heads, tokens, head_dim]` each.
+///
+/// # Errors
+/// Shapes or types of numbers do not agree.
+pub fn heads(spec: &AttentionSpec, weights: &GroupedWeights, x: &Tensor, pass: &Pass) -> Result<[Tensor; 3]> {
     let AttentionKind::Grouped { kv_heads, head_dim, norm } = spec.kind else {
         unreachable!("loaded for the same spec")
     };
@@ -29,8 +38,7 @@ pub fn attended(spec: &AttentionSpec, weights: &GroupedWeights, x: &Tensor, pass
 
     let query = turn(spec, &query.heads(norm, x, heads, head_dim, pass)?, pass)?;
     let key = turn(spec, &key.heads(norm, x, kv_heads, head_dim, pass)?, pass)?;
-    let value = value.heads(HeadNorm::None, x, kv_heads, head_dim, pass)?;
-    attend(spec, &query, &key, &value, weights.sinks.as_ref())
+    Ok([query, key, value.heads(HeadNorm::None, x, kv_heads, head_dim, pass)?])
 }
 
 struct Projection<'a> {
@@ -77,11 +85,34 @@ pub fn attend(
     value: &Tensor,
     sinks: Option<&Tensor>,
 ) -> Result<Tensor> {
-    let (heads, tokens, width) = query.dims3()?;
+    let (heads, tokens, _) = query.dims3()?;
     let (kv_heads, _, value_dim) = value.dims3()?;
+    let Softmax { shares, sum, .. } = softmax(spec, query, key, sinks)?;
+    let attended = shares.reshape((kv_heads, heads / kv_heads * tokens, tokens))?.matmul(value)?;
+    let attended = attended.reshape((heads, tokens, value_dim))?.broadcast_div(&sum)?;
+    attended.transpose(0, 1)?.reshape((tokens, heads * value_dim))
+}
+
+/// A softmax before it is divided.
+#[derive(Debug)]
+pub struct Softmax {
+    /// `exp(score - maximum)`, `[heads, tokens, tokens]`.
+    pub shares: Tensor,
+    /// The largest score of every query, `[heads, tokens, 1]`.
+    pub maximum: Tensor,
+    /// What the shares are divided by, `[heads, tokens, 1]`.
+    pub sum: Tensor,
+}
+
+/// How much every query `[heads, tokens, width]` looks at every key `[kv_heads, tokens, width]`.
+///
+/// # Errors
+/// Shapes or types of numbers do not agree.
+pub fn softmax(spec: &AttentionSpec, query: &Tensor, key: &Tensor, sinks: Option<&Tensor>) -> Result<Softmax> {
+    let (heads, tokens, width) = query.dims3()?;
+    let kv_heads = key.dim(0)?;
     // The heads that share a key stand together, so their queries are rows of one matrix.
-    let rows = heads / kv_heads * tokens;
-    let scores = query.reshape((kv_heads, rows, width))?.matmul(&key.t()?)?;
+    let scores = query.reshape((kv_heads, heads / kv_heads * tokens, width))?.matmul(&key.t()?)?;
     let scores = (scores * f64::from(spec.score_scale))?.reshape((heads, tokens, tokens))?;
     let scores = scores.broadcast_add(&mask(tokens, spec.window as usize, query.dtype())?)?;
 
@@ -97,9 +128,7 @@ pub fn attend(
         // The sink takes part in the softmax and has no value.
         sum = (sum + sinks.broadcast_sub(&maximum)?.exp()?)?;
     }
-    let attended = shares.reshape((kv_heads, rows, tokens))?.matmul(value)?;
-    let attended = attended.reshape((heads, tokens, value_dim))?.broadcast_div(&sum)?;
-    attended.transpose(0, 1)?.reshape((tokens, heads * value_dim))
+    Ok(Softmax { shares, maximum, sum })
 }
 
 /// What is added to the scores `[tokens, tokens]`: negative infinity where a token does not look.

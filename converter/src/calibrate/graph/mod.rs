@@ -16,10 +16,11 @@ mod quantized;
 mod rope;
 mod weights;
 
-pub use attention::attended;
+pub use attention::{Softmax, attended, heads, softmax};
 pub use experts::{block, block_inner, block_output, experts, shared_share};
 pub use gate::{Routes, route};
 pub use head::{cross_entropy, embed, logits};
+pub use latent::{Latents, expand, latents};
 pub use layer::{Pass, attention_block, feed_forward_block, layer};
 pub use linear::linear;
 pub use norm::rms_norm;

@@ -20,7 +20,7 @@ use crate::calibrate::tables::{State, Tables};
 pub const TILE_TOKENS: usize = 2048;
 
 /// What the feed-forward half met, for all windows.
-struct Met {
+pub struct Met {
     /// Output of the attention block `[tokens, hidden]`.
     attended: Vec<f32>,
     /// Inputs of the feed-forward block, normalized: `[tokens, hidden]`.
@@ -58,7 +58,7 @@ impl Run<'_> {
 
     /// Runs the layer again up to its output; gives what the feed-forward block met, and the gradient at its residual
     /// stream.
-    fn feed_forward_half(
+    pub fn feed_forward_half(
         &self,
         index: usize,
         weights: &LayerWeights,
@@ -100,7 +100,7 @@ impl Run<'_> {
     }
 
     /// The gradient at the layer's input, from the one between its halves.
-    fn attention_half(
+    pub fn attention_half(
         &mut self,
         index: usize,
         weights: &LayerWeights,

@@ -7,6 +7,7 @@ use candle_core::{Device, Tensor, Var};
 use super::boundaries::Boundaries;
 use super::rows::{Rows, put};
 use super::{DTYPE, Progress, Run, Settings};
+use crate::calibrate::adam::{Learner, root_mean_square};
 use crate::calibrate::error::CalibrateError;
 use crate::calibrate::graph::{FeedForwardWeights, layer};
 use crate::calibrate::model::{Gate, Model};
@@ -102,7 +103,7 @@ fn add(sums: &mut [f32], gradient: Option<&Tensor>) -> Result<(), CalibrateError
 }
 
 /// Tables in which only the loss is kept.
-fn no_options(texts: &[Domain]) -> Tables {
+pub fn no_options(texts: &[Domain]) -> Tables {
     let header = Header {
         source: String::new(),
         options: Vec::new(),
@@ -129,39 +130,6 @@ pub struct TuneSettings {
 impl Default for TuneSettings {
     fn default() -> Self {
         Self { epochs: 1, batch: 4, rate: 0.005, weight_decay: 1e-4 }
-    }
-}
-
-/// Adam's decay of the mean and of the mean square, and what keeps its ratio finite.
-const BETA: [f32; 2] = [0.9, 0.999];
-const EPSILON: f32 = 1e-12;
-
-/// Numbers that learn, with Adam's means of their gradients.
-struct Learner {
-    values: Vec<f32>,
-    mean: Vec<f32>,
-    square: Vec<f32>,
-    rate: f32,
-}
-
-impl Learner {
-    fn new(values: Vec<f32>, share: f32) -> Self {
-        let square_sum = values.iter().map(|value| value * value).sum::<f32>();
-        let rate = share * (square_sum / values.len() as f32).sqrt();
-        Self { mean: vec![0.0; values.len()], square: vec![0.0; values.len()], values, rate }
-    }
-
-    /// One step of AdamW; `step` counts from 1, `share` of the rate is used.
-    fn step(&mut self, gradient: &[f32], step: i32, share: f32, weight_decay: f32) {
-        let corrections = BETA.map(|beta| 1.0 - beta.powi(step));
-        let rate = self.rate * share;
-        for (index, &gradient) in gradient.iter().enumerate() {
-            let (mean, square) = (&mut self.mean[index], &mut self.square[index]);
-            *mean += (1.0 - BETA[0]) * (gradient - *mean);
-            *square += (1.0 - BETA[1]) * (gradient * gradient - *square);
-            let ratio = (*mean / corrections[0]) / ((*square / corrections[1]).sqrt() + EPSILON);
-            self.values[index] -= rate * (ratio + weight_decay * self.values[index]);
-        }
     }
 }
 
@@ -208,7 +176,9 @@ type GateLearners = (Learner, Option<Learner>);
 
 fn learners_of(gate: &Gate, rate: f32) -> Result<GateLearners, CalibrateError> {
     let learner = |tensor: &Tensor| -> Result<Learner, CalibrateError> {
-        Ok(Learner::new(tensor.flatten_all()?.to_vec1::<f32>()?, rate))
+        let values = tensor.flatten_all()?.to_vec1::<f32>()?;
+        let rate = rate * root_mean_square(&values);
+        Ok(Learner::new(values, rate))
     };
     Ok((learner(&gate.weights)?, gate.bias.as_ref().map(learner).transpose()?))
 }
@@ -227,32 +197,4 @@ fn gates_of(model: &Model, learners: &[Option<GateLearners>]) -> Result<Vec<Opti
 fn interleaved(texts: &[Domain]) -> Vec<Vec<u32>> {
     let most = texts.iter().map(|text| text.tokens.len()).max().unwrap_or(0);
     (0..most).flat_map(|index| texts.iter().filter_map(move |text| text.tokens.get(index).cloned())).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::Learner;
-
-    #[test]
-    fn adam_finds_the_bottom_of_a_bowl() {
-        let mut learner = Learner::new(vec![3.0, -2.0], 0.02);
-        for step in 1..=2000 {
-            let gradient = [learner.values[0] - 1.0, 10.0 * (learner.values[1] - 0.5)];
-            learner.step(&gradient, step, 1.0 - step as f32 / 2001.0, 0.0);
-        }
-        assert!(
-            (learner.values[0] - 1.0).abs() < 1e-2 && (learner.values[1] - 0.5).abs() < 1e-2,
-            "{:?}",
-            learner.values
-        );
-    }
-
-    #[test]
-    fn the_first_step_is_as_long_as_the_rate() {
-        let mut learner = Learner::new(vec![2.0, -2.0], 0.01);
-        learner.step(&[1e-6, -3.0], 1, 1.0, 0.0);
-        for (found, expected) in learner.values.iter().zip([1.98, -1.98]) {
-            assert!((found - expected).abs() < 1e-5, "{found}, not {expected}");
-        }
-    }
 }

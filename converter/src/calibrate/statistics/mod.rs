@@ -9,6 +9,7 @@ mod gates;
 mod head;
 mod inputs;
 mod judge;
+mod kv;
 mod memory;
 pub(super) mod rows;
 
@@ -31,6 +32,7 @@ pub(super) use forward::embed;
 pub use gates::{GateGradient, TuneSettings, gate_gradients, tune_gates};
 pub use inputs::{Accumulate, Consumer, NoConsumer, Place};
 pub use judge::{Judge, Judged};
+pub use kv::kv_chunks;
 pub use memory::peak_bytes;
 
 /// The numbers that calibration computes with.

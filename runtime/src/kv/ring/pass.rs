@@ -5,8 +5,11 @@
 use bytemuck::cast_slice_mut;
 use half::slice::HalfFloatSliceExt;
 
+use hardtack_format::kv_policy::BITS;
+
 use super::{Ring, RingLayer, Sealed};
 use crate::error::Error;
+use crate::kv::ladder::{Level, STEPS_MAX, Step};
 use crate::kv::shape::CHUNK;
 use crate::saved::Pipe;
 
@@ -32,21 +35,24 @@ impl RingLayer {
             self.forget_from(0);
         }
         pipe.bytes(cast_slice_mut(self.halves.reinterpret_cast_mut()))?;
-        // A layer that keeps the first chunk never seals it; and no later chunk is less precise.
-        let (mut first, mut least_bits) = (u64::from(self.shape.has_sink()), 0);
+        // A layer that keeps the first chunk never seals it; and no later chunk is on a lower step.
+        let (mut first, mut step_max) = (u64::from(self.shape.has_sink()), self.ladder.steps().len() as u64 - 1);
         for index in 0..count {
             let held = self.sealed.get(index).copied().unwrap_or_default();
             let last = (begun as u64).saturating_sub((count - index) as u64);
             let chunk = pipe.number("chunk", held.chunk.into(), first..=last)?;
-            let most_bits = u64::from(self.ladder.first());
-            let bits = pipe.number("bits", held.bits.into(), least_bits..=most_bits)?;
-            (first, least_bits) = (chunk + 1, bits);
-            let sealed = if P::READS { self.take(pipe, chunk as u32, bits as u32)? } else { held };
+            let step = pipe.number("step", held.step.into(), 0..=step_max)?;
+            (first, step_max) = (chunk + 1, step);
+            let levels = self.pass_levels(pipe, &held.levels)?;
+            let mut sealed = Sealed { chunk: chunk as u32, step: step as u32, levels, ..held };
+            if P::READS {
+                self.take(pipe, &mut sealed)?;
+            }
             let scales = sealed.entry as usize * self.shape.scale_elements();
             let scales = &mut self.scales[scales..scales + self.shape.scale_elements()];
             pipe.bytes(cast_slice_mut(scales.reinterpret_cast_mut()))?;
-            for &unit in &sealed.units[..sealed.bits as usize] {
-                let bytes = self.shape.unit_bytes();
+            let bytes = self.shape.unit_bytes();
+            for &unit in (0..self.shape.parts()).flat_map(|part| sealed.units(part)) {
                 pipe.bytes(&mut self.units[unit as usize * bytes..(unit as usize + 1) * bytes])?;
             }
         }
@@ -54,21 +60,40 @@ impl RingLayer {
         Ok(())
     }
 
+    /// A chunk's bits at every step: those of the ladder, or what a policy may have said.
+    fn pass_levels<P: Pipe>(&self, pipe: &mut P, held: &[Level; STEPS_MAX]) -> Result<[Level; STEPS_MAX], Error> {
+        let mut levels = [Level::default(); STEPS_MAX];
+        let mut above = Level::MOST;
+        for (index, step) in self.ladder.steps().iter().enumerate() {
+            for part in 0..self.shape.parts() {
+                let bounds = match step {
+                    Step::Fixed(level) => level.0[part]..=level.0[part],
+                    Step::Learned(_) => BITS[0]..=above.0[part],
+                };
+                let bounds = u64::from(*bounds.start())..=u64::from(*bounds.end());
+                let bits = pipe.number("bits", held[index].0[part].into(), bounds)? as u32;
+                if !BITS.contains(&bits) {
+                    return Err(pipe.refuse("bits", format!("one of {BITS:?}"), bits.to_string()));
+                }
+                levels[index].0[part] = bits;
+            }
+            if let Step::Fixed(level) = step {
+                levels[index] = *level;
+            }
+            above = levels[index];
+        }
+        Ok(levels)
+    }
+
     /// Room for a chunk that is read.
-    fn take(&mut self, pipe: &impl Pipe, chunk: u32, bits: u32) -> Result<Sealed, Error> {
-        if !self.ladder.steps().contains(&bits) {
-            return Err(pipe.refuse("bits", format!("one of {:?}", self.ladder.steps()), bits.to_string()));
+    fn take(&mut self, pipe: &impl Pipe, sealed: &mut Sealed) -> Result<(), Error> {
+        let wanted = sealed.level().units(self.shape.parts());
+        if self.free_units.len() < wanted || self.free_entries.is_empty() {
+            let room = format!("at most {} units", self.free_units.len());
+            return Err(pipe.refuse("bits", room, wanted.to_string()));
         }
-        if self.free_units.len() < bits as usize || self.free_entries.is_empty() {
-            let room = format!("at most {} bits", self.free_units.len());
-            return Err(pipe.refuse("bits", room, bits.to_string()));
-        }
-        let mut sealed = Sealed { chunk, bits, ..Sealed::default() };
-        sealed.entry = self.free_entries.pop().expect("checked above");
-        for unit in &mut sealed.units[..bits as usize] {
-            *unit = self.free_units.pop().expect("checked above");
-        }
-        self.sealed.push_back(sealed);
-        Ok(sealed)
+        self.take_room(sealed);
+        self.sealed.push_back(*sealed);
+        Ok(())
     }
 }

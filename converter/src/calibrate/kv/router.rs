@@ -1,0 +1,202 @@
+//! A kv_router, trained alone on chunks whose costs are known: what it chooses at each price is to cost the least, its bytes
+//! included (MoQAE, arXiv 2506.07533, with costs per chunk in the place of one loss per text).
+
+use hardtack_format::kv_policy::{BITS, Costs, KvRouter, PARTS, Price};
+use ndarray::{Array2, ArrayView2, Axis};
+
+use super::costs::{Chunk, ROWS};
+use crate::calibrate::adam::Learner;
+
+/// Units of a router.
+pub const WIDTH: usize = 8;
+const STEPS: usize = 300;
+const RATE: f32 = 0.01;
+/// How soft a choice is, at the first step and at the last: a worth that is this share larger is taken 1/e as often.
+const SOFTNESS: [f32; 2] = [0.5, 0.05];
+/// Costs of all parts.
+const OUTPUTS: usize = PARTS * BITS.len();
+
+/// Learns which chunks of a layer cost more or less than `base`, their logarithms' constant. `elements` are a token's numbers
+/// in each part.
+pub fn train(chunks: &[Chunk], base: &Costs, prices: &[Price], elements: [usize; PARTS]) -> KvRouter {
+    let inputs = chunks[0].inputs.len() / ROWS;
+    let rows: Vec<f32> = chunks.iter().flat_map(|chunk| chunk.inputs.iter().copied()).collect();
+    let mut x = Array2::from_shape_vec((chunks.len() * ROWS, inputs), rows).expect("rows of every chunk");
+    // Inputs of one size learn alike; their sizes go into the weights afterwards.
+    let sizes = x.map_axis(Axis(0), |column| {
+        (column.iter().map(|value| value * value).sum::<f32>() / column.len() as f32).sqrt().max(1e-12)
+    });
+    x /= &sizes;
+    let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
+    let scale = 1.0 / (inputs as f32).sqrt();
+    let mut random = |count: usize| (0..count).map(|_| noise.next() * scale).collect::<Vec<f32>>();
+    let mut learners = [
+        Learner::new(random(inputs * WIDTH), RATE),
+        Learner::new(random(inputs * WIDTH), RATE),
+        Learner::new(vec![0.0; OUTPUTS * WIDTH], RATE),
+    ];
+    for step in 0..STEPS {
+        let done = step as f32 / STEPS as f32;
+        let softness = SOFTNESS[0] * (SOFTNESS[1] / SOFTNESS[0]).powf(done);
+        let values = [&learners[0], &learners[1], &learners[2]].map(|learner| learner.values.as_slice());
+        let gradients = gradients(x.view(), values, chunks, base, prices, elements, softness);
+        for (learner, gradient) in learners.iter_mut().zip(gradients) {
+            learner.step(&gradient, step as i32 + 1, 1.0 - done, 1e-3);
+        }
+    }
+    let [gate, up, out] = learners.map(|learner| learner.values);
+    let unscaled = |weights: Vec<f32>| {
+        weights.chunks_exact(WIDTH).zip(&sizes).flat_map(|(row, size)| row.iter().map(move |w| w / size)).collect()
+    };
+    KvRouter { width: WIDTH as u32, gate: unscaled(gate), up: unscaled(up), out }
+}
+
+/// Gradients at W1, W2 and W3 of what soft choices cost on average.
+fn gradients(
+    x: ArrayView2<'_, f32>,
+    [gate, up, out]: [&[f32]; 3],
+    chunks: &[Chunk],
+    base: &Costs,
+    prices: &[Price],
+    elements: [usize; PARTS],
+    softness: f32,
+) -> [Vec<f32>; 3] {
+    let inputs = x.ncols();
+    let matrix = |values, rows| ArrayView2::from_shape((rows, WIDTH), values).expect("its shape");
+    let (gate, up, out) = (matrix(gate, inputs), matrix(up, inputs), matrix(out, OUTPUTS));
+    let (gates, ups) = (x.dot(&gate), x.dot(&up));
+    let silu = gates.mapv(|gate| gate / (1.0 + (-gate).exp()));
+    // `[chunks, WIDTH]`
+    let units = (&silu * &ups).into_shape_with_order((chunks.len(), ROWS, WIDTH)).expect("rows of every chunk");
+    let units = units.mean_axis(Axis(1)).expect("there are rows");
+    let mut told = units.dot(&out.t());
+    for mut row in told.rows_mut() {
+        row.iter_mut().zip(base.as_flattened()).for_each(|(told, base)| *told += base);
+    }
+    let mut slopes = Array2::zeros(told.raw_dim());
+    for ((chunk, told), mut slopes) in chunks.iter().zip(told.rows()).zip(slopes.rows_mut()) {
+        for price in prices {
+            for part in (0..PARTS).filter(|&part| elements[part] > 0) {
+                let outputs = part * BITS.len()..(part + 1) * BITS.len();
+                let told: [f32; BITS.len()] = std::array::from_fn(|bits| told[outputs.start + bits]);
+                let own = slope(&told, &chunk.costs[part], *price, elements[part], softness);
+                for (bits, own) in own.into_iter().enumerate() {
+                    slopes[outputs.start + bits] += own / chunks.len() as f32;
+                }
+            }
+        }
+    }
+    let out_gradient = slopes.t().dot(&units);
+    // `[chunks, WIDTH]` to every row of the chunk.
+    let unit_slopes = slopes.dot(&out) / ROWS as f32;
+    let mut up_slopes = silu;
+    let mut gate_slopes = ups;
+    for (row, (mut up, mut gate)) in up_slopes.rows_mut().into_iter().zip(gate_slopes.rows_mut()).enumerate() {
+        for unit in 0..WIDTH {
+            let (slope, input) = (unit_slopes[(row / ROWS, unit)], gates[(row, unit)]);
+            let sigmoid = 1.0 / (1.0 + (-input).exp());
+            gate[unit] *= slope * sigmoid * (1.0 + input * (1.0 - sigmoid));
+            up[unit] *= slope;
+        }
+    }
+    let flat = |array: Array2<f32>| array.iter().copied().collect::<Vec<f32>>();
+    [flat(x.t().dot(&gate_slopes)), flat(x.t().dot(&up_slopes)), flat(out_gradient)]
+}
+
+/// Slope, at each told logarithm, of what a soft choice by them costs, as a share of the cheapest choice.
+fn slope(
+    told: &[f32; BITS.len()],
+    costs: &[f64; BITS.len()],
+    price: Price,
+    elements: usize,
+    softness: f32,
+) -> [f32; BITS.len()] {
+    let bytes: [f32; BITS.len()] = BITS.map(|bits| price.byte * (elements * bits as usize) as f32 / 8.0);
+    let truth: [f32; BITS.len()] = std::array::from_fn(|bits| costs[bits] as f32 + bytes[bits]);
+    let cheapest = truth.iter().copied().fold(f32::INFINITY, f32::min).max(f32::MIN_POSITIVE);
+    let worths: [f32; BITS.len()] = std::array::from_fn(|bits| told[bits].exp() + bytes[bits]);
+    let least = worths.iter().copied().fold(f32::INFINITY, f32::min);
+    let shares = worths.map(|worth| (least / worth).powf(1.0 / softness));
+    let sum: f32 = shares.iter().sum();
+    let mean: f32 = shares.iter().zip(truth).map(|(share, truth)| share / sum * truth / cheapest).sum();
+    std::array::from_fn(|bits| {
+        let at_logit = shares[bits] / sum * (truth[bits] / cheapest - mean);
+        -at_logit / softness * told[bits].exp() / worths[bits]
+    })
+}
+
+/// The same numbers between -1 and 1 every time (xorshift64*).
+struct Noise(u64);
+
+impl Noise {
+    fn next(&mut self) -> f32 {
+        self.0 ^= self.0 >> 12;
+        self.0 ^= self.0 << 25;
+        self.0 ^= self.0 >> 27;
+        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 40) as f32 / (1u32 << 23) as f32 - 1.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use hardtack_kernels::kv_router::choose;
+
+    use super::*;
+
+    const PRICE: Price = Price { bits: 4.0, byte: 0.01 };
+
+    /// Chunks with long keys cost ten times as much.
+    fn chunks() -> (Vec<Chunk>, Costs) {
+        let chunk = |index: usize| {
+            let long = index % 2 == 1;
+            let cost = |bits: u32| 4f64.powi(2 - bits as i32) * if long { 10.0 } else { 1.0 };
+            let size = if long { 3.0 } else { 1.0 };
+            let inputs = (0..ROWS * 4).map(|at| size * (1.0 + (at * 7 % 5) as f32 * 0.1)).collect();
+            Chunk { costs: [BITS.map(cost); PARTS], inputs }
+        };
+        let mean = BITS.map(|bits| (5.5 * 4f32.powi(2 - bits as i32)).ln());
+        ((0..40).map(chunk).collect(), [mean; PARTS])
+    }
+
+    #[test]
+    fn slopes_are_those_of_what_choices_cost() {
+        let (chunks, base) = chunks();
+        let costs = &chunks[1].costs[0];
+        let value = |told: &[f32; BITS.len()]| {
+            let bytes = BITS.map(|bits| PRICE.byte * (8 * bits) as f32 / 8.0);
+            let worths: Vec<f32> = told.iter().zip(bytes).map(|(told, bytes)| told.exp() + bytes).collect();
+            let shares: Vec<f32> = worths.iter().map(|worth| worth.powf(-1.0 / 0.3)).collect();
+            let truth: Vec<f32> = costs.iter().zip(bytes).map(|(&cost, bytes)| cost as f32 + bytes).collect();
+            let sum: f32 = shares.iter().sum();
+            let cheapest = truth.iter().copied().fold(f32::INFINITY, f32::min);
+            shares.iter().zip(truth).map(|(share, truth)| share / sum * truth / cheapest).sum::<f32>()
+        };
+        let slopes = slope(&base[0], costs, PRICE, 8, 0.3);
+        for bits in 0..BITS.len() {
+            let moved = |by: f32| {
+                let mut told = base[0];
+                told[bits] += by;
+                value(&told)
+            };
+            let expected = (moved(0.01) - moved(-0.01)) / 0.02;
+            assert!((slopes[bits] - expected).abs() < 2e-2 * expected.abs().max(0.02), "{} {expected}", slopes[bits]);
+        }
+    }
+
+    #[test]
+    fn it_learns_which_chunks_cost_more() {
+        let (chunks, base) = chunks();
+        let router = train(&chunks, &base, &[PRICE], [8, 8]);
+        let told = |chunk: &Chunk| {
+            let policy = hardtack_format::kv_policy::LayerPolicy { costs: base, router: Some(router.clone()) };
+            let keys: Vec<half::f16> = chunk.inputs.iter().map(|&value| half::f16::from_f32(value)).collect();
+            choose(&hardtack_kernels::kv_router::costs(&policy, &keys, 4, 0), PRICE, [8, 8])
+        };
+        let best = |chunk: &Chunk| {
+            let costs = chunk.costs.map(|costs| costs.map(|cost| (cost as f32).ln()));
+            choose(&costs, PRICE, [8, 8])
+        };
+        let right = chunks.iter().filter(|chunk| told(chunk) == best(chunk)).count();
+        assert!(best(&chunks[0]) != best(&chunks[1]) && right == chunks.len(), "{right} of {}", chunks.len());
+    }
+}
