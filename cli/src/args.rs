@@ -15,8 +15,8 @@ use crate::size::parse_bytes;
 pub use bake::AllocationArgument;
 pub use bake::BakeArguments;
 pub use eval::{
-    BootstrapArguments, DivergenceArguments, EvalArguments, Evaluation, LogitsArguments, PerplexityArguments,
-    StreamArguments, TasksArguments, WindowArguments,
+    BootstrapArguments, DivergenceArguments, EvalArguments, Evaluation, LogitsArguments, NeedleArguments,
+    PerplexityArguments, StreamArguments, TasksArguments, WindowArguments,
 };
 
 /// Bakes language models into one file under a byte budget, and runs them offline.
@@ -186,6 +186,11 @@ pub struct InspectArguments {
     /// Draw the bits of every expert, and its calibration traffic, into an SVG file
     #[arg(long, value_name = "FILE")]
     pub plot: Option<PathBuf>,
+    /// Draw what a ring makes of this text instead: bits of keys and values by layer and position
+    #[arg(long, value_name = "FILE", requires = "plot")]
+    pub text: Option<PathBuf>,
+    #[command(flatten)]
+    pub kv: KvArguments,
     /// As JSON
     #[arg(long)]
     pub json: bool,

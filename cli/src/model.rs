@@ -59,8 +59,13 @@ pub fn session_options(arguments: &SessionArguments) -> SessionOptions {
 pub fn kv(arguments: &KvArguments) -> KvPrecision {
     match (arguments.kv, arguments.kv_bits) {
         (None, None) => exact_kv(arguments.kv_type),
-        (bytes, bits) => KvPrecision::Ring(RingOptions { bytes: bytes.unwrap_or(0), bits: bits.unwrap_or_default() }),
+        _ => ring(arguments),
     }
+}
+
+/// Keys and values in a ring.
+pub fn ring(arguments: &KvArguments) -> KvPrecision {
+    KvPrecision::Ring(RingOptions { bytes: arguments.kv.unwrap_or(0), bits: arguments.kv_bits.unwrap_or_default() })
 }
 
 /// How keys and values are kept exactly.

@@ -21,6 +21,8 @@ pub enum Evaluation {
     Kld(DivergenceArguments),
     /// Perplexity on one long text without a break, stretch by stretch, beside speed and memory
     Stream(StreamArguments),
+    /// Whether facts that stand far back in a long text are still known at its end
+    Needle(NeedleArguments),
     /// Questions with choices, and GSM8K: accuracy as the field measures it
     Tasks(TasksArguments),
     /// Logits of a list of tokens, into a file
@@ -57,6 +59,34 @@ pub struct StreamArguments {
     /// Judge the last stretch also with an exact cache of so many tokens that is filled anew for every 64 of them
     #[arg(long, value_name = "TOKENS")]
     pub window: Option<usize>,
+    #[command(flatten)]
+    pub session: SessionArguments,
+    #[command(flatten)]
+    pub engine: EngineArguments,
+    /// As JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct NeedleArguments {
+    /// The blob
+    pub blob: PathBuf,
+    /// A UTF-8 text to hide facts in; it begins anew where it ends
+    #[arg(long, value_name = "FILE")]
+    pub text: PathBuf,
+    /// How far back facts stand, in tokens
+    #[arg(long, value_delimiter = ',', default_values_t = [256, 512, 1024, 1536], value_name = "TOKENS,...")]
+    pub depths: Vec<usize>,
+    /// Tokens before the deepest fact, such as fill the ring
+    #[arg(long, default_value_t = 512, value_name = "TOKENS")]
+    pub before: usize,
+    /// Texts, each with a fact at every depth
+    #[arg(long, default_value_t = 20)]
+    pub trials: usize,
+    /// The same seed gives the same facts
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
     #[command(flatten)]
     pub session: SessionArguments,
     #[command(flatten)]

@@ -38,6 +38,9 @@ struct Report {
     windows: usize,
     window_tokens: usize,
     scored_tokens: usize,
+    /// Of keys and values, of those that a ring holds in codes; scales not counted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kv_code_bits: Option<f64>,
     comparison: Comparison,
 }
 
@@ -50,6 +53,7 @@ struct Scores {
     nats: Mean,
     reference_nats: Mean,
     windows: WindowMeans,
+    kv_code_bits: Mean,
 }
 
 /// A mean over the scored tokens of each window.
@@ -77,6 +81,9 @@ pub fn kld(arguments: &DivergenceArguments) -> anyhow::Result<()> {
     let done = windows.for_each(|window| {
         let before = scores.sums();
         compare(&mut sessions, window, windows.skip, vocabulary, &mut scores)?;
+        // Latents have one number of bits, and zero for values that they do not have.
+        let bits = sessions[1].kv_levels().flat_map(|(_, _, bits)| bits).filter(|&bits| bits > 0);
+        bits.for_each(|bits| scores.kv_code_bits.add(bits.into()));
         scores.end_window(before);
         Ok(format!("divergence {:.5}", scores.divergence.mean()))
     })?;
@@ -168,6 +175,7 @@ fn report(arguments: &DivergenceArguments, scores: &mut Scores, windows: usize, 
         windows,
         window_tokens,
         scored_tokens: scores.divergence.count(),
+        kv_code_bits: (scores.kv_code_bits.count() > 0).then(|| scores.kv_code_bits.mean()),
         comparison,
     }
 }
@@ -175,8 +183,9 @@ fn report(arguments: &DivergenceArguments, scores: &mut Scores, windows: usize, 
 impl Report {
     /// For people.
     fn text(&self) -> String {
+        let kv = self.kv_code_bits.map_or(String::new(), |bits| format!("keys and values at {bits:.3} bits a code\n"));
         format!(
-            "divergence {:.5} +- {:.5} nats a token (median {:.5}, 99 % below {:.4}, largest {:.3})\n\
+            "{kv}divergence {:.5} +- {:.5} nats a token (median {:.5}, 99 % below {:.4}, largest {:.3})\n\
              same likeliest token {:.2} +- {:.2} % (99 % of the windows reach {:.2} %)\n\
              perplexity {:.4} over {} tokens in {} windows of {}\n{}",
             self.divergence_mean,

@@ -7,6 +7,7 @@ mod held_out;
 mod likelihood;
 mod logits;
 mod mean;
+mod needle;
 mod perplexity;
 mod progress;
 mod stream;
@@ -22,6 +23,7 @@ pub fn eval(arguments: &EvalArguments) -> anyhow::Result<()> {
         Evaluation::Ppl(arguments) => perplexity::perplexity(arguments),
         Evaluation::Kld(arguments) => divergence::kld(arguments),
         Evaluation::Stream(arguments) => stream::stream(arguments),
+        Evaluation::Needle(arguments) => needle::needle(arguments),
         Evaluation::Tasks(arguments) => tasks::tasks(arguments),
         Evaluation::Logits(arguments) => logits::logits(arguments),
     }

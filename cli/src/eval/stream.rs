@@ -1,6 +1,7 @@
 //! Perplexity of one long text that is fed without a break: how a conversation without end goes on.
 
 use std::fs;
+use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
@@ -55,7 +56,7 @@ struct Window {
 pub fn stream(arguments: &StreamArguments) -> anyhow::Result<()> {
     interrupt::catch()?;
     let engine = model::open(&arguments.blob, &arguments.engine)?;
-    let text = text_tokens(&engine, arguments)?;
+    let text = text_tokens(&engine, &arguments.text)?;
     let stretch = arguments.stretch;
     ensure!(stretch > 0 && arguments.tokens >= stretch, "at least one stretch of one token is needed");
     let token = |position: usize| text[position % text.len()];
@@ -94,10 +95,10 @@ pub fn stream(arguments: &StreamArguments) -> anyhow::Result<()> {
 }
 
 /// The text's tokens, which the model was not calibrated on.
-fn text_tokens(engine: &Engine, arguments: &StreamArguments) -> anyhow::Result<Vec<u32>> {
-    let path = arguments.text.display();
-    let contents = fs::read_to_string(&arguments.text).with_context(|| format!("{path}"))?;
-    ensure_held_out(&arguments.text, contents.as_bytes(), [engine])?;
+pub fn text_tokens(engine: &Engine, text: &Path) -> anyhow::Result<Vec<u32>> {
+    let path = text.display();
+    let contents = fs::read_to_string(text).with_context(|| format!("{path}"))?;
+    ensure_held_out(text, contents.as_bytes(), [engine])?;
     let tokenizer = model::tokenizer(engine)?;
     let mut tokens: Vec<u32> = tokenizer.begin().into_iter().collect();
     tokens.extend(tokenizer.encode(&contents, Special::Plain).with_context(|| format!("{path}"))?);

@@ -1,5 +1,6 @@
 //! `hardtack inspect`: what is in a blob.
 
+mod kv_plot;
 mod plot;
 
 use std::collections::BTreeSet;
@@ -60,7 +61,10 @@ pub fn inspect(arguments: &InspectArguments) -> anyhow::Result<()> {
     let own =
         engine.section(SectionKind::Provenance).and_then(|bytes| serde_json::from_slice::<Provenance>(bytes).ok());
     if let Some(path) = &arguments.plot {
-        plot::plot(&engine, own.as_ref(), path)?;
+        match &arguments.text {
+            Some(text) => kv_plot::plot(&engine, text, &arguments.kv, path)?,
+            None => plot::plot(&engine, own.as_ref(), path)?,
+        }
     }
     if arguments.json {
         show(&format!("{}\n", serde_json::to_string_pretty(&report)?))?;

@@ -11,10 +11,10 @@ use hardtack::format::{Encoding, Role, SectionKey, SectionKind};
 use super::Provenance;
 
 /// Side of a cell and the room for names, in pixels.
-const CELL: usize = 14;
-const MARGIN: usize = 56;
+pub const CELL: usize = 14;
+pub const MARGIN: usize = 56;
 /// Most cells of a row: wider layers get narrower cells.
-const ROW_PIXELS: usize = 640;
+pub const ROW_PIXELS: usize = 640;
 
 /// Bits of one layer's parts; nothing where it has no such part.
 struct Layer {
@@ -28,7 +28,11 @@ pub fn plot(engine: &Engine, provenance: Option<&Provenance>, path: &Path) -> an
     let layers = layers(engine);
     let traffic = provenance.and_then(|own| own.allocation.as_ref()).map(|own| own.expert_tokens.as_slice());
     let text = draw(&layers, traffic.filter(|traffic| traffic.len() == layers.len()));
-    // Whole or not at all, as everything that is written.
+    write_svg(path, &text)
+}
+
+/// Writes a drawing, whole or not at all.
+pub fn write_svg(path: &Path, text: &str) -> anyhow::Result<()> {
     let mut temporary = path.as_os_str().to_owned();
     temporary.push(".partial");
     fs::write(&temporary, text).with_context(|| path.display().to_string())?;
@@ -67,7 +71,7 @@ fn bits(encoding: Encoding) -> Option<u32> {
 }
 
 /// Dark is dear: from a light sand for 1 bit to a deep blue for 8 and more.
-fn bits_colour(bits: u32) -> &'static str {
+pub fn bits_colour(bits: u32) -> &'static str {
     match bits {
         0 | 1 => "#f7ecc9",
         2 => "#f3cf8e",
