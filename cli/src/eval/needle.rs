@@ -105,7 +105,8 @@ pub fn needle(arguments: &NeedleArguments) -> anyhow::Result<()> {
                 "a question and its answer are longer than a chunk of the ring"
             );
         }
-        Ok(None)
+        let right: f64 = found.iter().map(|(answered, _)| answered.sum()).sum();
+        Ok(Some(format!("{right} of {} answered", (trial + 1) * depths.len())))
     })?;
     let depths = depths.iter().zip(&found).map(|(&tokens, (answered, nats))| Depth {
         tokens,
