@@ -10,6 +10,10 @@ mod error;
 mod partial_file;
 mod precision;
 pub(crate) mod provenance;
+#[cfg(feature = "calibrate")]
+mod round;
+#[cfg(feature = "calibrate")]
+mod target;
 mod write;
 
 use std::path::Path;
@@ -22,17 +26,17 @@ use crate::source::{Checkpoint, Form};
 use crate::vocabulary::{TextSections, from_folder, from_gguf};
 
 #[cfg(feature = "calibrate")]
-pub use allocation::{Allocation, Method, Target, allocate};
+pub use allocation::{Allocation, Method, Order, Target, allocate};
 pub use assignment::{Assignment, LayerAssignment, Part};
 #[cfg(feature = "calibrate")]
-pub use calibrated::{CalibrateOptions, CalibratedBake, PartBytes, Stage, bake_calibrated};
+pub use calibrated::{CalibrateOptions, CalibratedBake, PartBytes, Stage, Step, bake_calibrated};
 use draft::Draft;
 pub use error::BakeError;
 use partial_file::PartialFile;
 #[cfg(feature = "calibrate")]
 pub(crate) use partial_file::beside;
 pub use precision::Precision;
-pub use provenance::{Allocated, CalibrationText, HeldOut, STARVED_TOKENS};
+pub use provenance::{Allocated, CalibrationText, EarlierRound, GateBond, HeldOut, STARVED_TOKENS};
 
 /// How a checkpoint is baked.
 #[derive(Debug)]
