@@ -8,10 +8,12 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use common::checkpoint::Checkpoint;
+use common::program::{Argument, run};
 use common::{FAMILIES, crumb};
-use hardtack::format::{Encoding, SectionKind};
+use hardtack::format::limits::{HEADER_BYTES, HEADER_HASHED_BYTES, SECTION_RECORD_BYTES};
+use hardtack::format::{Blob, Encoding, SectionKind};
 use hardtack::{Engine, KvPrecision, Options, SessionOptions};
-use hardtack_converter::bake::{Allocated, Method, Stage, Target};
+use hardtack_converter::bake::{Allocated, Method, Stage, Step, Target};
 use hardtack_converter::calibrate::{Domain, Model, Sampler, Sampling, TuneSettings};
 use hardtack_converter::source::{self, Form};
 use hardtack_converter::vocabulary::from_folder;
@@ -29,7 +31,8 @@ fn texts() -> Vec<(String, PathBuf)> {
 struct Bake {
     input: PathBuf,
     target: Target,
-    method: Method,
+    walk: Vec<Target>,
+    method: Option<Method>,
     tune: Option<TuneSettings>,
     texts: Vec<(String, PathBuf)>,
     sampling: Sampling,
@@ -37,21 +40,30 @@ struct Bake {
 
 impl Bake {
     fn of(input: &Path, target: Target) -> Self {
-        Self { input: input.to_owned(), target, method: Method::Global, tune: None, texts: texts(), sampling: SAMPLING }
+        Self {
+            input: input.to_owned(),
+            target,
+            walk: Vec::new(),
+            method: None,
+            tune: None,
+            texts: texts(),
+            sampling: SAMPLING,
+        }
     }
 
     fn run(&self, output: &Path) -> CalibratedBake {
-        self.try_run(output, &AtomicBool::new(false), &mut |_, _, _| ()).unwrap_or_else(|error| panic!("{error}"))
+        self.try_run(output, &AtomicBool::new(false), &mut |_| ()).unwrap_or_else(|error| panic!("{error}"))
     }
 
     fn try_run(
         &self,
         output: &Path,
         stop: &AtomicBool,
-        progress: &mut dyn FnMut(Stage, u64, u64),
+        progress: &mut dyn FnMut(Step),
     ) -> Result<CalibratedBake, BakeError> {
         let options = CalibrateOptions {
             target: self.target,
+            walk: &self.walk,
             method: self.method,
             head: None,
             texts: &self.texts,
@@ -129,11 +141,11 @@ fn bits_per_expert_are_kept_by_every_method_and_tables_serve_again() {
     let output = scratch.path().join("small.tack");
     let mut costs = Vec::new();
     for (index, method) in [Method::Global, Method::PerLayer, Method::Uniform].into_iter().enumerate() {
-        let bake = Bake { method, ..Bake::of(checkpoint.path(), Target::ExpertBits(2.4)) };
+        let bake = Bake { method: Some(method), ..Bake::of(checkpoint.path(), Target::ExpertBits(2.4)) };
         let calibrated = Cell::new(false);
         let baked = bake
-            .try_run(&output, &AtomicBool::new(false), &mut |stage, _, _| {
-                calibrated.set(calibrated.get() || stage == Stage::Calibrate);
+            .try_run(&output, &AtomicBool::new(false), &mut |step| {
+                calibrated.set(calibrated.get() || step.stage == Stage::Calibrate);
             })
             .unwrap();
         assert_eq!(calibrated.get(), index == 0, "{method:?}");
@@ -160,21 +172,99 @@ fn an_interrupted_bake_goes_on_and_gives_the_same_blob() {
     let bake = Bake { tune, ..Bake::of(checkpoint.path(), Target::ExpertBits(2.0)) };
     bake.run(&whole);
     for (stage, at) in [(Stage::Calibrate, 60), (Stage::Quantize, 10), (Stage::Quantize, 45), (Stage::Tune, 1)] {
-        let stop = AtomicBool::new(false);
-        let seen = Cell::new(0);
-        let error = bake
-            .try_run(&stopped, &stop, &mut |own, done, _| {
-                if own == stage {
-                    seen.set(done);
-                    stop.store(done >= at, Ordering::Relaxed);
-                }
-            })
-            .unwrap_err();
-        assert!(matches!(error, BakeError::Interrupted), "{error}");
-        assert!(seen.get() >= at && !stopped.exists(), "stopped at {}", seen.get());
+        interrupted(&bake, &stopped, 1, stage, at);
     }
     bake.run(&stopped);
     assert!(fs::read(&whole).unwrap() == fs::read(&stopped).unwrap());
+}
+
+/// Stops a bake in a round, where so much of a stage is done.
+fn interrupted(bake: &Bake, output: &Path, round: usize, stage: Stage, at: u64) {
+    let stop = AtomicBool::new(false);
+    let seen = Cell::new(0);
+    let error = bake
+        .try_run(output, &stop, &mut |step| {
+            if (step.round, step.stage) == (round, stage) {
+                seen.set(step.done);
+                stop.store(step.done >= at, Ordering::Relaxed);
+            }
+        })
+        .unwrap_err();
+    assert!(matches!(error, BakeError::Interrupted), "{error}");
+    assert!(seen.get() >= at && !output.exists(), "stopped at {}", seen.get());
+}
+
+#[test]
+fn rounds_go_down_and_go_on_where_they_were() {
+    let Some(checkpoint) = small("qwen3_moe") else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    let path = |name: &str| scratch.path().join(name);
+    let tune = Some(TuneSettings { batch: 4, rate: 0.02, ..TuneSettings::default() });
+    let single = Bake { tune, ..Bake::of(checkpoint.path(), Target::ExpertBits(3.0)) };
+    let first = single.run(&path("first.tack"));
+    let walk = vec![Target::ExpertBits(3.0)];
+    let bake = Bake { tune, walk, ..Bake::of(checkpoint.path(), Target::ExpertBits(2.0)) };
+    let second = bake.run(&path("whole.tack"));
+
+    // The first round is the bake that stops there, and the blob names it.
+    let [round] = &second.allocated.rounds[..] else { panic!("{:?}", second.allocated.rounds) };
+    assert_eq!(round.target, "3 bits per expert");
+    assert_eq!((round.cost, &round.gates), (first.allocated.cost, &first.allocated.gates));
+    assert_eq!(round.held_out, first.allocated.held_out);
+    let engine = Engine::open(path("whole.tack"), &Options { verify: true, ..Options::default() }).unwrap();
+    assert_eq!(allocated(&engine), second.allocated);
+    // No expert gets bits back.
+    let before = expert_bits(&Engine::open(path("first.tack"), &Options::default()).unwrap()).concat();
+    let after = expert_bits(&engine).concat();
+    assert!(after.iter().zip(&before).all(|(after, before)| after <= before), "{before:?}, then {after:?}");
+    assert!(after.iter().zip(&before).any(|(after, before)| after == before), "costs are those of what is left");
+    assert_eq!(second.allocated.expert_bits, Some(2.0));
+    same_verdict(checkpoint.path(), &path("whole.tack"), &second);
+
+    let stopped = path("stopped.tack");
+    for (round, stage, at) in [
+        (1, Stage::Tune, 1),
+        (2, Stage::Calibrate, 1),
+        (2, Stage::Calibrate, 60),
+        (2, Stage::Quantize, 20),
+        (2, Stage::Tune, 1),
+    ] {
+        interrupted(&bake, &stopped, round, stage, at);
+    }
+    let (calibrated, tuned) = (Cell::new(0), Cell::new(Vec::new()));
+    bake.try_run(&stopped, &AtomicBool::new(false), &mut |step| match step.stage {
+        Stage::Calibrate => calibrated.set(calibrated.get() + 1),
+        Stage::Tune => {
+            let mut rounds = tuned.take();
+            rounds.push(step.round);
+            tuned.set(rounds);
+        }
+        _ => {}
+    })
+    .unwrap();
+    assert_eq!(calibrated.get(), 0, "tables of both rounds were there");
+    assert!(tuned.take().iter().all(|round| *round == 2), "gates of the first round were there");
+    assert!(fs::read(path("whole.tack")).unwrap() == fs::read(&stopped).unwrap());
+    let left: Vec<String> = fs::read_dir(scratch.path())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
+        .filter(|name| name.starts_with("stopped.tack."))
+        .collect();
+    assert_eq!(left.len(), 2, "tables of each round and nothing else: {left:?}");
+}
+
+#[test]
+fn rounds_keep_to_budgets_in_bytes() {
+    let Some(checkpoint) = small("qwen3_moe") else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    let output = scratch.path().join("small.tack");
+    let budget = 300_000;
+    let walk = vec![Target::Bytes(400_000), Target::Bytes(350_000)];
+    let baked = Bake { walk, ..Bake::of(checkpoint.path(), Target::Bytes(budget)) }.run(&output);
+    let bytes = baked.baked.file_bytes;
+    assert!(bytes <= budget && bytes > budget - 4096, "{bytes} of {budget}");
+    let bits: Vec<f64> = baked.allocated.rounds.iter().filter_map(|own| own.expert_bits).collect();
+    assert!(bits[0] > bits[1] && Some(bits[1]) > baked.allocated.expert_bits, "{bits:?}");
 }
 
 /// What the graph computes on codes that are read back is what the kernels compute on the codes themselves: for every family,
@@ -254,7 +344,7 @@ fn what_cannot_be_done_is_said_in_one_line() {
     let scratch = tempfile::tempdir().unwrap();
     let output = scratch.path().join("small.tack");
     let error = |bake: Bake| {
-        let error = bake.try_run(&output, &AtomicBool::new(false), &mut |_, _, _| ()).unwrap_err().to_string();
+        let error = bake.try_run(&output, &AtomicBool::new(false), &mut |_| ()).unwrap_err().to_string();
         assert!(!error.contains('\n') && !output.exists(), "{error}");
         error
     };
@@ -281,4 +371,59 @@ fn what_cannot_be_done_is_said_in_one_line() {
     fs::remove_file(&output).unwrap();
     let found = error(at(Target::ExpertBits(0.5)));
     assert!(found.starts_with("allocation: "), "{found}");
+    for (before, target) in [
+        (Target::ExpertBits(2.0), Target::ExpertBits(2.0)),
+        (Target::ExpertBits(1.5), Target::ExpertBits(2.0)),
+        (Target::Bytes(400_000), Target::ExpertBits(2.0)),
+    ] {
+        let found = error(Bake { walk: vec![before], ..at(target) });
+        assert!(found.starts_with("rounds: expected budgets that fall to the target, found 2 bits"), "{found}");
+    }
+}
+
+#[test]
+fn experts_that_are_not_there_get_no_bits() {
+    let Some(checkpoint) = small("llama") else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    let output = scratch.path().join("small.tack");
+    let text = &texts()[0].1;
+    let flags: [&[&str]; 2] = [&["--bits-per-expert", "2.5"], &["--budget", "200KiB", "--allocation", "global"]];
+    for flags in flags {
+        let input = checkpoint.path();
+        let mut arguments: Vec<Argument<'_>> = vec![&"bake", &input, &"-o", &output, &"--calib", text];
+        arguments.extend(flags.iter().map(|flag| flag as Argument<'_>));
+        run(&arguments).refused(&["needs a model with experts", "family llama", "has none"]);
+    }
+    assert!(!output.exists());
+}
+
+/// An expert in the place of another, every hash of the file made right again.
+#[test]
+fn a_gate_is_bound_to_its_experts() {
+    let Some(checkpoint) = small("mixtral") else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    let (good, bad) = (scratch.path().join("good.tack"), scratch.path().join("bad.tack"));
+    let tune = Some(TuneSettings { rate: 0.02, batch: 2, ..TuneSettings::default() });
+    let method = Some(Method::Uniform);
+    Bake { tune, method, ..Bake::of(checkpoint.path(), Target::ExpertBits(3.0)) }.run(&good);
+    let seen = run(&[&"inspect", &good, &"--verify"]).succeeded().out;
+    assert!(seen.contains("all hashes verified, gates bound to their experts"), "{seen}");
+
+    let mut file = fs::read(&good).unwrap();
+    let blob = Blob::open(&file).unwrap();
+    let places: Vec<usize> =
+        (0..blob.sections().len()).map(|index| HEADER_BYTES + index * SECTION_RECORD_BYTES).collect();
+    let experts =
+        blob.sections().zip(places).filter(|(own, _)| own.key.kind == SectionKind::Expert && own.key.layer == 1);
+    let [(one, at), (other, _), ..] = experts.collect::<Vec<_>>()[..] else { panic!("two experts of layer 1") };
+    let index_bytes = blob.header().index_bytes();
+    assert_eq!(one.bytes, other.bytes);
+    file.copy_within(other.offset as usize..(other.offset + other.bytes) as usize, one.offset as usize);
+    file[at + SECTION_RECORD_BYTES - 32..at + SECTION_RECORD_BYTES].copy_from_slice(&other.hash);
+    let sealed = [&file[..HEADER_HASHED_BYTES], &file[HEADER_BYTES..HEADER_BYTES + index_bytes]].concat();
+    file[HEADER_HASHED_BYTES..HEADER_HASHED_BYTES + 32].copy_from_slice(blake3::hash(&sealed).as_bytes());
+    Blob::open(&file).unwrap().verify().expect("a valid blob");
+    fs::write(&bad, &file).unwrap();
+    run(&[&"inspect", &bad]).succeeded();
+    run(&[&"inspect", &bad, &"--verify"]).refused(&["bad.tack", "layer 1", "not those that were baked together"]);
 }

@@ -48,8 +48,20 @@ fn what_is_put_is_read_after_an_interrupt() {
         assert_eq!(&store.rows(key, 0, rows).unwrap(), values);
         assert_eq!(store.rows(key, rows - 3, 2).unwrap(), values[(rows - 3) * columns..(rows - 1) * columns]);
     }
-    store.remove().unwrap();
-    assert!(!path.exists());
+}
+
+#[test]
+fn plain_numbers_are_read_as_they_were_put() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let key = (SectionKey::layer(2), Role::GateBias);
+    let shape = Shape { encoding: Encoding::Plain, stack: 1, rows: 2, columns: 5 };
+    let values = weights(4, 10);
+    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+    Store::open(&path, [7; 32]).unwrap().put(key, shape, &bytes).unwrap();
+    let store = Store::open(&path, [7; 32]).unwrap();
+    assert_eq!(store.rows(key, 0, 2).unwrap(), values);
+    assert_eq!(store.rows(key, 1, 1).unwrap(), values[5..]);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 extern crate alloc;
 
 pub mod blob;
+mod bond;
 mod cursor;
 pub mod encoding;
 pub mod error;
@@ -19,6 +20,7 @@ mod spec_bytes;
 pub mod vocabulary;
 
 pub use blob::{Blob, TensorRef};
+pub use bond::gate_bonds;
 pub use encoding::Encoding;
 pub use error::FormatError;
 pub use kv_policy::KvPolicy;

@@ -39,9 +39,14 @@ pub struct CalibrationArguments {
     /// Instead of --budget: bits of the experts' codes on average, scales not counted (such as 2.5); all else gets 6
     #[arg(long, requires = "texts", conflicts_with = "budget", value_name = "BITS")]
     pub bits_per_expert: Option<f64>,
-    /// How experts share the bits
-    #[arg(long, requires = "texts", value_enum, default_value_t = AllocationArgument::Global)]
-    pub allocation: AllocationArgument,
+    /// How experts share the bits; global without it
+    #[arg(long, requires = "texts", value_enum)]
+    pub allocation: Option<AllocationArgument>,
+    /// Go down to the target in rounds, each with costs of what the one before quantized and tuned: the budgets before the
+    /// target, such as =3,2.5,2 bits or =9MiB,7MiB; without a list 3, 2.5 and 2 bits, or 1.5 and 1.25 times the bytes
+    #[arg(long, requires = "texts", conflicts_with = "allocation", num_args = 0..=1, require_equals = true,
+        default_missing_value = "", value_name = "BUDGETS")]
+    pub progressive: Option<String>,
     /// Tokens of each text to fit on
     #[arg(long, default_value_t = 16_384, value_name = "TOKENS")]
     pub calib_tokens: usize,

@@ -1,7 +1,7 @@
 //! `hardtack bake --calib`: bits chosen by what they cost on the user's texts.
 
 use anyhow::{Context, ensure};
-use hardtack_converter::bake::{HeldOut, Method, Stage, Target};
+use hardtack_converter::bake::{HeldOut, Method, Stage, Step, Target};
 use hardtack_converter::calibrate::{Sampling, TuneSettings};
 use hardtack_converter::{BakeError, CalibrateOptions, CalibratedBake, bake_calibrated};
 use indicatif::{ProgressBar, ProgressStyle};
@@ -9,7 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::args::{AllocationArgument, BakeArguments};
 use crate::interrupt;
 use crate::output::{note, show};
-use crate::size::show_bytes;
+use crate::size::{parse_bytes, show_bytes};
 
 /// Experts that are named when few tokens met them.
 const STARVED_SHOWN: usize = 8;
@@ -26,13 +26,15 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
     for (what, tokens) in [("--calib-tokens", own.calib_tokens), ("--judge-tokens", own.judge_tokens)] {
         ensure!(tokens >= own.calib_window, "{what} {tokens}: one window takes {} tokens", own.calib_window);
     }
+    let walk = own.progressive.as_deref().map_or(Ok(Vec::new()), |list| walk(list, target))?;
     let options = CalibrateOptions {
         target,
-        method: match own.allocation {
+        walk: &walk,
+        method: own.allocation.map(|allocation| match allocation {
             AllocationArgument::Global => Method::Global,
             AllocationArgument::PerLayer => Method::PerLayer,
             AllocationArgument::Uniform => Method::Uniform,
-        },
+        }),
         head: arguments.head_bits,
         texts: &own.texts,
         sampling: Sampling { window: own.calib_window, tokens: own.calib_tokens, held_out_tokens: own.judge_tokens },
@@ -42,15 +44,15 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
         stop: interrupt::flag(),
     };
     let bar = ProgressBar::new(0)
-        .with_style(ProgressStyle::with_template("{msg:14} {bar:30} {pos}/{len} {eta} left").context("progress bar")?);
+        .with_style(ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {eta} left").context("progress bar")?);
     let mut last = None;
-    let result = bake_calibrated(&arguments.input, &arguments.output, &options, &mut |stage, done, total| {
-        if last.replace(stage) != Some(stage) {
+    let result = bake_calibrated(&arguments.input, &arguments.output, &options, &mut |step: Step| {
+        if last.replace((step.round, step.stage)) != Some((step.round, step.stage)) {
             bar.reset_eta();
-            bar.set_message(stage_name(stage));
+            bar.set_message(step_name(&step));
         }
-        bar.set_length(total);
-        bar.set_position(done);
+        bar.set_length(step.total);
+        bar.set_position(step.done);
     });
     bar.finish_and_clear();
     let baked = match result {
@@ -69,15 +71,39 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn stage_name(stage: Stage) -> &'static str {
-    match stage {
+/// Budgets before the target, as they are listed in its own unit, or those of the default.
+fn walk(list: &str, target: Target) -> anyhow::Result<Vec<Target>> {
+    let listed = list.split(',').filter(|own| !own.is_empty());
+    match target {
+        Target::ExpertBits(bits) if list.is_empty() => {
+            Ok([3.0, 2.5, 2.0].into_iter().filter(|own| *own > bits).map(Target::ExpertBits).collect())
+        }
+        Target::Bytes(bytes) if list.is_empty() => {
+            Ok([bytes / 2 * 3, bytes / 4 * 5].into_iter().map(Target::Bytes).collect())
+        }
+        Target::ExpertBits(_) => listed
+            .map(|own| {
+                own.parse()
+                    .map(Target::ExpertBits)
+                    .with_context(|| format!("--progressive: {own:?} is no number of bits"))
+            })
+            .collect(),
+        Target::Bytes(_) => listed
+            .map(|own| parse_bytes(own).map(Target::Bytes).map_err(|error| anyhow::anyhow!("--progressive: {error}")))
+            .collect(),
+    }
+}
+
+fn step_name(step: &Step) -> String {
+    let stage = match step.stage {
         Stage::Calibrate => "taking costs",
         Stage::Quantize => "quantizing",
         Stage::Tune => "tuning gates",
         Stage::Judge => "judging",
         Stage::Kv => "learning KV bits",
         Stage::Write => "writing",
-    }
+    };
+    if step.rounds > 1 { format!("round {} of {}: {stage}", step.round, step.rounds) } else { stage.to_owned() }
 }
 
 fn warn_starved(baked: &CalibratedBake) {
@@ -109,6 +135,16 @@ fn report(path: &str, baked: &CalibratedBake) -> String {
         "allocation {}{bits}: estimated rise {:.4} nats a token, none below {:.4}; gates {}",
         allocated.method, allocated.cost, allocated.bound, allocated.gates
     ));
+    for (round, own) in (1..).zip(&allocated.rounds) {
+        let held_out: Vec<String> =
+            own.held_out.iter().map(|own| format!("{} {:.3}", own.domain, own.baked.exp())).collect();
+        lines.push(format!(
+            "  after round {round}, {}: gates {}; perplexity {}",
+            own.target,
+            own.gates,
+            held_out.join(", ")
+        ));
+    }
     lines.push(format!("{:<44} {:>12} {:>12}", "part", "bytes", "bits/weight"));
     for part in parts {
         let bits = part.bits.map_or("-".to_owned(), |bits| format!("{bits:.2}"));

@@ -1,5 +1,6 @@
 //! `hardtack inspect`: what is in a blob.
 
+mod bonds;
 mod kv_plot;
 mod plot;
 
@@ -21,6 +22,8 @@ struct Report {
     file_bytes: u64,
     root_hash: String,
     verified: bool,
+    /// Whether the blob binds its gates to their experts, and they are those.
+    gates_bound: bool,
     vocabulary: u32,
     hidden: u32,
     layers: usize,
@@ -57,7 +60,8 @@ pub fn inspect(arguments: &InspectArguments) -> anyhow::Result<()> {
     // The engine checks everything that a run would check.
     let options = Options { threads: 1, verify: arguments.verify, ..Options::default() };
     let engine = Engine::open(&arguments.blob, &options)?;
-    let report = report(arguments, &engine)?;
+    let bound = arguments.verify && bonds::verify(&engine)?;
+    let report = report(arguments, &engine, bound)?;
     let own =
         engine.section(SectionKind::Provenance).and_then(|bytes| serde_json::from_slice::<Provenance>(bytes).ok());
     if let Some(path) = &arguments.plot {
@@ -77,7 +81,7 @@ pub fn inspect(arguments: &InspectArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn report(arguments: &InspectArguments, engine: &Engine) -> anyhow::Result<Report> {
+fn report(arguments: &InspectArguments, engine: &Engine, gates_bound: bool) -> anyhow::Result<Report> {
     let blob: Blob<'_> = engine.blob();
     let mut rows: Vec<Row> = Vec::new();
     let mut last: Option<SectionKey> = None;
@@ -127,6 +131,7 @@ fn report(arguments: &InspectArguments, engine: &Engine) -> anyhow::Result<Repor
             text
         }),
         verified: arguments.verify,
+        gates_bound,
         vocabulary: spec.vocabulary,
         hidden: spec.hidden,
         layers: spec.layers.len(),
@@ -187,7 +192,11 @@ fn table(report: &Report) -> String {
         report.layers,
         report.context_max,
         report.root_hash,
-        if report.verified { ", all hashes verified" } else { "" }
+        match (report.verified, report.gates_bound) {
+            (false, _) => "",
+            (true, false) => ", all hashes verified",
+            (true, true) => ", all hashes verified, gates bound to their experts",
+        }
     );
     if let Some(made) = report.provenance.as_ref().and_then(made) {
         text.insert_str(text.len() - 1, &made);

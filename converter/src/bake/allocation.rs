@@ -1,5 +1,7 @@
 //! From costs to encodings: every expert, attention, common block and the embeddings are items of one knapsack.
 
+use std::fmt;
+
 use hardtack_format::spec::ModelSpec;
 use hardtack_format::{Encoding, Role, SectionKey, SectionKind};
 use hardtack_models::{Recipe, TensorSource};
@@ -17,6 +19,15 @@ pub enum Target {
     Bytes(u64),
     /// Most bits of the routed experts' codes, on average over their weights. All else gets 6 bits.
     ExpertBits(f64),
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bytes(bytes) => write!(f, "{bytes} bytes"),
+            Self::ExpertBits(bits) => write!(f, "{bits} bits per expert"),
+        }
+    }
 }
 
 /// How experts share the bits. What is not an expert is always allocated for the whole model.
@@ -39,6 +50,20 @@ impl Method {
             Self::Uniform => "uniform",
         }
     }
+}
+
+/// What is asked of an allocation.
+#[derive(Clone, Copy, Debug)]
+pub struct Order<'a> {
+    /// What it must keep to.
+    pub target: Target,
+    /// How experts share the bits.
+    pub method: Method,
+    /// Encoding of embeddings and head, where it is not left to the allocation.
+    pub head: Option<Encoding>,
+    /// The encodings of the model that costs were taken on, if it was quantized already: no part gets more bits than it has,
+    /// and what it has costs nothing.
+    pub ceiling: Option<&'a Assignment>,
 }
 
 /// One allocation.
@@ -70,18 +95,28 @@ struct Item {
     encodings: Vec<Encoding>,
 }
 
+impl Item {
+    /// Keeps what takes at most the bits of an encoding that the part has already, which costs nothing more. A part of floats
+    /// is no choice.
+    fn lower(&mut self, ceiling: Encoding) {
+        let Some(bits) = ceiling.code_bits() else { return };
+        let kept = self.candidates.iter().filter(|own| own.bits <= bits).count();
+        self.candidates.truncate(kept);
+        self.encodings.truncate(kept);
+        self.candidates.iter_mut().filter(|own| own.bits == bits).for_each(|own| own.cost = 0.0);
+    }
+}
+
 /// Finds the encodings.
 ///
 /// # Errors
 /// The target is too small, or the tables' numbers break the rules of the knapsack.
-pub fn allocate(
-    recipe: &Recipe,
-    tables: &Tables,
-    target: Target,
-    method: Method,
-    head: Option<Encoding>,
-) -> Result<Allocation, AllocateError> {
-    let parts = parts(recipe, tables);
+pub fn allocate(recipe: &Recipe, tables: &Tables, order: &Order<'_>) -> Result<Allocation, AllocateError> {
+    let &Order { target, method, head, ceiling } = order;
+    let mut parts = parts(recipe, tables);
+    if let Some(ceiling) = ceiling {
+        parts.iter_mut().for_each(|item| item.lower(ceiling.part(item.part)));
+    }
     let is_expert = |item: &&Item| matches!(item.part, Part::Expert(..));
     let mut picked = Picked::new(&recipe.spec);
     match target {
@@ -252,16 +287,20 @@ fn layer_of(item: &Item) -> u32 {
     }
 }
 
+/// How large an expert is beside the others: its bytes at the fewest bits, which every expert has.
+fn unit(item: &Item) -> u64 {
+    item.candidates.first().map_or(1, |own| own.bytes)
+}
+
 /// Bits instead of bytes: what a code takes, without scales.
 fn experts_by_bits(experts: &[&Item], average: f64, method: Method, picked: &mut Picked) -> Result<(), AllocateError> {
     let layers: Vec<u32> = experts.iter().map(|item| layer_of(item)).collect();
     let in_bits = |item: &&Item| -> Vec<Candidate> {
-        // All matrices of the experts of a layer are alike, and sizes only matter beside each other.
-        let unit = item.candidates.last().map_or(1, |own| own.bytes);
+        let unit = unit(item);
         item.candidates.iter().map(|own| Candidate { bytes: u64::from(own.bits) * unit, ..*own }).collect()
     };
     let items: Vec<Vec<Candidate>> = experts.iter().map(in_bits).collect();
-    let units: u64 = experts.iter().map(|item| item.candidates.last().map_or(1, |own| own.bytes)).sum();
+    let units: u64 = experts.iter().map(|item| unit(item)).sum();
     let budget = (average * units as f64 + 1e-6) as u64;
     let (picks, bound) = picks(&items, &layers, budget, Some(average), method)?;
     picked.bound += bound;

@@ -72,13 +72,17 @@ impl Assignment {
 
     /// The encoding of a matrix.
     pub fn of(&self, section: SectionKey, role: Role) -> Encoding {
-        match Part::of(section, role) {
-            None => Encoding::F32,
-            Some(Part::Embedding) => self.embedding,
-            Some(Part::Head) => self.head,
-            Some(Part::Attention(layer)) => self.layers[layer].attention,
-            Some(Part::Common(layer)) => self.layers[layer].common,
-            Some(Part::Expert(layer, expert)) => self.layers[layer].experts[expert],
+        Part::of(section, role).map_or(Encoding::F32, |part| self.part(part))
+    }
+
+    /// The encoding of a part.
+    pub fn part(&self, part: Part) -> Encoding {
+        match part {
+            Part::Embedding => self.embedding,
+            Part::Head => self.head,
+            Part::Attention(layer) => self.layers[layer].attention,
+            Part::Common(layer) => self.layers[layer].common,
+            Part::Expert(layer, expert) => self.layers[layer].experts[expert],
         }
     }
 

@@ -1,37 +1,32 @@
 //! A bake whose bits are chosen by calibration: costs on the user's texts, one allocation over the whole model, quantization
-//! with error feedback, gates tuned to what came of it, and a verdict on text held out.
+//! with error feedback, gates tuned to what came of it, and a verdict on text held out; in several rounds of ever smaller
+//! budgets, if asked for.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use candle_core::Tensor;
-use hardtack_format::{Encoding, Role, SectionKey};
+use hardtack_format::Encoding;
 use hardtack_models::Recipe;
 
-use super::allocation::{Allocation, Method, Target, allocate, assigned_bytes, part_bytes};
+use super::allocation::{Method, Target, part_bytes};
 use super::assignment::{Assignment, Part};
-use super::draft::Draft;
 use super::error::BakeError;
-use super::partial_file::{PartialFile, beside, folder_of};
-use super::provenance::{self, Allocated, CalibrationText, HeldOut, STARVED_TOKENS, SourceFile, rounded};
+use super::partial_file::{PartialFile, folder_of};
+use super::provenance::{self, Allocated, CalibrationText, HeldOut, STARVED_TOKENS};
+use super::round::{Rounds, round_path};
+use super::target::About;
 use super::{Baked, Progress, kv, text_sections, write};
-use crate::allocate::AllocateError;
-use crate::calibrate::{
-    self, CalibrateError, Domain, Gate, Judge, Judged, Model, Sampler, Sampling, Settings, Tables, TuneSettings,
-    calibrate_once, compress, default_options, tune_gates,
-};
-use crate::quantize::encode_rows;
-use crate::store::{Shape, Store};
-use crate::vocabulary::TextSections;
+use crate::calibrate::{Domain, Judge, Model, Sampler, Sampling, Settings, TuneSettings, default_options};
 
 /// How a calibrated bake goes.
 #[derive(Debug)]
 pub struct CalibrateOptions<'a> {
     /// What the blob must keep to: bytes of the whole file, or bits of the experts.
     pub target: Target,
-    /// How experts share the bits.
-    pub method: Method,
+    /// Larger budgets that come before the target, a round each, from large to small.
+    pub walk: &'a [Target],
+    /// How experts share the bits: globally if nothing is said, and nothing can be said of a model without experts.
+    pub method: Option<Method>,
     /// Encoding of embeddings and head, where it is not left to the allocation.
     pub head: Option<Encoding>,
     /// Names and files of the texts to calibrate on.
@@ -65,6 +60,21 @@ pub enum Stage {
     Write,
 }
 
+/// How far a calibrated bake is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The round, from 1.
+    pub round: usize,
+    /// How many there are.
+    pub rounds: usize,
+    /// What is being done in it.
+    pub stage: Stage,
+    /// How much of it is done.
+    pub done: u64,
+    /// All of it.
+    pub total: u64,
+}
+
 /// What a calibrated bake made.
 #[derive(Clone, Debug)]
 pub struct CalibratedBake {
@@ -92,96 +102,100 @@ pub struct PartBytes {
     pub bits: Option<f64>,
 }
 
-/// Bytes that a blob's account of its own making may grow by once the verdict is known, for all texts and for each.
-const ABOUT_BYTES: u64 = 256;
-
 /// Bakes the checkpoint at `input` into a blob at `output`, which appears complete or not at all. Beside it stay the tables of
-/// costs (`.tables`), which serve every other budget; what was quantized so far stands there too (`.codes`) until the blob is
-/// written.
+/// costs (`.tables`, of later rounds `.2.tables` and so on): the first serve every other budget. What was quantized and tuned so
+/// far stands there too (`.codes`) until the blob is written.
 ///
 /// # Errors
-/// The checkpoint or a text cannot be used, the target is too small, or `stop` was set.
+/// The checkpoint or a text cannot be used, the target is too small, the rounds do not go down to it, or `stop` was set.
 pub fn bake_calibrated(
     input: &Path,
     output: &Path,
     options: &CalibrateOptions<'_>,
-    progress: &mut dyn FnMut(Stage, u64, u64),
+    progress: &mut dyn FnMut(Step),
 ) -> Result<CalibratedBake, BakeError> {
     let model = Model::open(input)?;
+    check(input, model.recipe(), options)?;
     let checkpoint = model.checkpoint();
     let text = text_sections(checkpoint, model.spec().vocabulary)?;
     let output_file = PartialFile::create(output)?;
-    let (fit, held_out, calibration) = texts(&Sampler::new(&text)?, options)?;
-    let (tables_path, codes_path) = (beside(output, "tables"), beside(output, "codes"));
+    let sampler = Sampler::new(&text)?;
+    let (fit, held_out, calibration) = texts(&sampler, options)?;
     let settings = Settings {
         options: default_options(),
         seed: 0,
         domain_tokens_min: options.sampling.window,
         boundary_bytes_max: options.boundary_bytes_max,
         scratch: folder_of(output),
-        output: Some(&tables_path),
+        output: None,
         stop: options.stop,
     };
-    let tables = calibrate_once(&model, &fit, &settings, &mut |own| progress(Stage::Calibrate, own.done, own.total))?;
-
     let sources = provenance::hash_files(&provenance::files(checkpoint), options.stop, &mut |_| ())?;
-    let about = About { recipe: model.recipe(), text: &text, sources: &sources, calibration: &calibration };
-    let (assignment, mut allocated) = within_target(&about, &tables, options)?;
-
-    let mut store = Store::open(&codes_path, fingerprint(&tables, &assignment))?;
-    compress(&model, &fit, &assignment, &mut store, options.stop, &mut |done, total| {
-        progress(Stage::Quantize, done, total);
+    let kv_room = if options.kv_tokens > 0 { kv::room(model.spec()) } else { 0 };
+    let about = About { recipe: model.recipe(), text: &text, sources: &sources, calibration: &calibration, kv_room };
+    let rounds = options.walk.len() + 1;
+    let at = |round, stage, done, total| Step { round, rounds, stage, done, total };
+    let judge = Judge::new(&model, &held_out, &settings, &mut |own| {
+        progress(at(1, Stage::Judge, own.done, own.total));
     })?;
-    let shared = Arc::new(store);
-    let quantized = model.with(shared.clone());
-    let judging = &mut |own: calibrate::Progress| progress(Stage::Judge, own.done, own.total);
-    let judge = Judge::new(&model, &held_out, &settings, judging)?;
-    allocated.held_out = verdict(&judge, &quantized, progress)?;
-    let mut untuned = None;
-    let mut tuned = Vec::new();
-    if let Some(tune) = options.tune.filter(|_| allocated.expert_bits.is_some()) {
-        let gates =
-            tune_gates(&quantized, &fit, &tune, &settings, &mut |done, total, _| progress(Stage::Tune, done, total))?;
-        let after = verdict(&judge, &quantized.with_gates(gates.clone()), progress)?;
-        if mean(&after) < mean(&allocated.held_out) {
-            untuned = Some(std::mem::replace(&mut allocated.held_out, after));
-            "tuned".clone_into(&mut allocated.gates);
-            tuned = gates;
-        }
-    }
-    drop(quantized);
-    let mut store = Arc::try_unwrap(shared).expect("nothing else holds it");
-    for (layer, gate) in (0..).zip(tuned) {
-        put_gate(&mut store, layer, gate)?;
-    }
 
-    let store = Arc::new(store);
+    let work = Rounds { exact: &model, fit: &fit, judge: &judge, about: &about, settings: &settings, options, output };
+    let mut last = None;
+    for (round, &target) in (1..).zip(options.walk) {
+        last = Some(work.run(round, target, last, progress)?);
+    }
+    let mut last = work.run(rounds, options.target, last, progress)?;
+
     let mut kv_policy = None;
     if options.kv_tokens > 0 {
-        let (last, sampler) = (model.with(store.clone()), Sampler::new(&text)?);
-        let mut on = |done, total| progress(Stage::Kv, done, total);
-        if let Some(kv) = kv::section(&last, &sampler, options.texts, options.kv_tokens, &settings, &mut on)? {
-            allocated.kv = Some(kv.about);
+        let final_model = model.with(last.store.clone());
+        let mut on = |done, total| progress(at(rounds, Stage::Kv, done, total));
+        if let Some(kv) = kv::section(&final_model, &sampler, options.texts, options.kv_tokens, &settings, &mut on)? {
+            last.allocated.kv = Some(kv.about);
             kv_policy = Some(kv.bytes);
         }
     }
-    let store = Arc::try_unwrap(store).expect("nothing else holds it");
-    let draft = about.draft(&assignment, &allocated, kv_policy.as_deref())?;
-    write::write(checkpoint, &draft, Some(&store), output_file, options.stop, &mut |own: Progress<'_>| {
-        progress(Stage::Write, own.done_bytes, own.total_bytes);
+    let draft = about.draft(&last.assignment, &last.allocated, kv_policy.as_deref())?;
+    write::write(checkpoint, &draft, Some(&last.store), output_file, options.stop, &mut |own: Progress<'_>| {
+        progress(at(rounds, Stage::Write, own.done_bytes, own.total_bytes));
     })?;
-    // The blob is written; a scratch file that stays behind only costs its bytes.
-    let _ = store.remove();
+    for round in 1..=rounds {
+        // The blob is written; a scratch file that stays behind only costs its bytes.
+        let _ = std::fs::remove_file(round_path(output, round, "codes"));
+    }
     let baked = Baked {
         family: model.recipe().family,
-        layers: assignment.layers_name(),
-        head: assignment.head,
+        layers: last.assignment.layers_name(),
+        head: last.assignment.head,
         file_bytes: draft.layout.file_bytes(),
         warnings: text.warnings.clone(),
     };
-    let starved = tables.starved(STARVED_TOKENS).iter().map(|own| (own.layer, own.expert, own.tokens)).collect();
-    let parts = parts(model.recipe(), &assignment, draft.layout.file_bytes());
-    Ok(CalibratedBake { baked, allocated, parts, starved, untuned })
+    let starved = last.tables.starved(STARVED_TOKENS).iter().map(|own| (own.layer, own.expert, own.tokens)).collect();
+    let parts = parts(model.recipe(), &last.assignment, draft.layout.file_bytes());
+    Ok(CalibratedBake { baked, allocated: last.allocated, parts, starved, untuned: last.untuned })
+}
+
+/// Refuses what no calibration could do.
+fn check(input: &Path, recipe: &Recipe, options: &CalibrateOptions<'_>) -> Result<(), BakeError> {
+    let asked = match (options.target, options.method) {
+        (Target::ExpertBits(_), _) => Some(options.target.to_string()),
+        (Target::Bytes(_), method) => method.map(|method| format!("allocation {}", method.name())),
+    };
+    if let Some(asked) = asked.filter(|_| recipe.layers.iter().all(|layer| layer.experts.is_empty())) {
+        return Err(BakeError::NoExperts { input: input.to_owned(), asked, family: recipe.family });
+    }
+    let targets: Vec<Target> = options.walk.iter().copied().chain([options.target]).collect();
+    for pair in targets.windows(2) {
+        let falls = match (pair[0], pair[1]) {
+            (Target::Bytes(before), Target::Bytes(next)) => next < before,
+            (Target::ExpertBits(before), Target::ExpertBits(next)) => next < before,
+            _ => false,
+        };
+        if !falls {
+            return Err(BakeError::Rounds { before: pair[0].to_string(), found: pair[1].to_string() });
+        }
+    }
+    Ok(())
 }
 
 type Texts = (Vec<Domain>, Vec<Domain>, Vec<CalibrationText>);
@@ -195,145 +209,6 @@ fn texts(sampler: &Sampler, options: &CalibrateOptions<'_>) -> Result<Texts, Bak
         texts.push(sample.text);
     }
     Ok((fit, held_out, texts))
-}
-
-/// What codes in a scratch file depend on.
-fn fingerprint(tables: &Tables, assignment: &Assignment) -> [u8; 32] {
-    let header = serde_json::to_vec(&tables.header).expect("plain strings and numbers always serialize");
-    let mut hasher = blake3::Hasher::new();
-    hasher.update(&header);
-    hasher.update(format!("{assignment:?}").as_bytes());
-    *hasher.finalize().as_bytes()
-}
-
-/// What a blob is made of besides its weights.
-struct About<'a> {
-    recipe: &'a Recipe,
-    text: &'a TextSections,
-    sources: &'a [SourceFile],
-    calibration: &'a [CalibrationText],
-}
-
-impl<'a> About<'a> {
-    fn draft(
-        &self,
-        assignment: &Assignment,
-        allocated: &Allocated,
-        kv_policy: Option<&[u8]>,
-    ) -> Result<Draft<'a>, BakeError> {
-        let section =
-            provenance::section(self.recipe.family, assignment, self.sources, self.calibration, Some(allocated));
-        Draft::with(self.recipe, self.text, &section, kv_policy, assignment.clone())
-    }
-}
-
-/// The allocation whose blob keeps to the target.
-fn within_target(
-    about: &About<'_>,
-    tables: &Tables,
-    options: &CalibrateOptions<'_>,
-) -> Result<(Assignment, Allocated), BakeError> {
-    let allocation = |target| allocate(about.recipe, tables, target, options.method, options.head);
-    let Target::Bytes(budget) = options.target else {
-        let own = allocation(options.target)?;
-        return Ok((own.assignment.clone(), describe(own, tables, options)));
-    };
-    // Everything that has no choice: header and index, tokenizer, vectors, gates, padding.
-    let uniform = Assignment::uniform(&about.recipe.spec, Encoding::Q4, options.head);
-    let blank = Allocation { assignment: uniform.clone(), cost: 0.0, bound: 0.0 };
-    let file_bytes = |assignment: &Assignment, allocated: &Allocated| -> Result<u64, BakeError> {
-        let kv = if options.kv_tokens > 0 { kv::room(&about.recipe.spec) } else { 0 };
-        let room = ABOUT_BYTES * (1 + options.texts.len() as u64) + kv;
-        Ok(about.draft(assignment, allocated, None)?.layout.file_bytes() + room)
-    };
-    let blank = describe(blank, tables, options);
-    let fixed = file_bytes(&uniform, &blank)?.saturating_sub(assigned_bytes(about.recipe, &uniform));
-    let mut left = budget.saturating_sub(fixed);
-    loop {
-        let own = match allocation(Target::Bytes(left)) {
-            Err(AllocateError::Budget { smallest, .. }) => {
-                let own = allocation(Target::Bytes(smallest))?;
-                let smallest = file_bytes(&own.assignment, &describe(own.clone(), tables, options))?;
-                return Err(BakeError::Floor { budget, smallest });
-            }
-            own => own?,
-        };
-        let allocated = describe(own.clone(), tables, options);
-        let bytes = file_bytes(&own.assignment, &allocated)?;
-        if bytes <= budget {
-            return Ok((own.assignment, allocated));
-        }
-        // Padding depends on the sizes of sections: a little less, and again.
-        left = match left.checked_sub(bytes - budget) {
-            Some(less) => less,
-            None => return Err(BakeError::Floor { budget, smallest: bytes }),
-        };
-    }
-}
-
-fn describe(allocation: Allocation, tables: &Tables, options: &CalibrateOptions<'_>) -> Allocated {
-    let tokens_of = |layer: usize, expert: usize| {
-        tables.domains.iter().map(|domain| domain.layers[layer].experts[expert].tokens).sum()
-    };
-    let layers = tables.header.layers.iter().enumerate();
-    Allocated {
-        method: options.method.name().to_owned(),
-        target: match options.target {
-            Target::Bytes(bytes) => format!("{bytes} bytes"),
-            Target::ExpertBits(bits) => format!("{bits} bits per expert"),
-        },
-        expert_bits: allocation.assignment.expert_bits(),
-        cost: rounded(allocation.cost),
-        bound: rounded(allocation.bound),
-        tokens: tables.header.domains.iter().map(|own| own.tokens).collect(),
-        expert_tokens: layers
-            .map(|(layer, own)| (0..own.experts as usize).map(|expert| tokens_of(layer, expert)).collect())
-            .collect(),
-        gates: "as they were".to_owned(),
-        held_out: Vec::new(),
-        kv: None,
-    }
-}
-
-/// How a changed model does on the texts that were held out.
-fn verdict(
-    judge: &Judge<'_>,
-    changed: &Model,
-    progress: &mut dyn FnMut(Stage, u64, u64),
-) -> Result<Vec<HeldOut>, BakeError> {
-    let judged = judge.judge(changed, &mut |own| progress(Stage::Judge, own.done, own.total))?;
-    let held_out = |own: Judged| HeldOut {
-        domain: own.domain,
-        tokens: own.tokens,
-        exact: rounded(own.exact),
-        baked: rounded(own.changed),
-        divergence: rounded(own.divergence),
-    };
-    Ok(judged.into_iter().map(held_out).collect())
-}
-
-/// Mean loss over the texts.
-fn mean(held_out: &[HeldOut]) -> f64 {
-    held_out.iter().map(|own| own.baked).sum::<f64>() / held_out.len().max(1) as f64
-}
-
-fn put_gate(store: &mut Store, layer: u32, gate: Option<Gate>) -> Result<(), BakeError> {
-    let Some(Gate { weights, bias }) = gate else { return Ok(()) };
-    let values = |tensor: &Tensor| -> Result<Vec<f32>, BakeError> {
-        let values = tensor.flatten_all().and_then(|flat| flat.to_vec1::<f32>());
-        Ok(values.map_err(CalibrateError::from)?)
-    };
-    let section = SectionKey::layer(layer);
-    let (rows, columns) = weights.dims2().map_err(CalibrateError::from)?;
-    let shape = Shape { encoding: Encoding::F32, stack: 1, rows: rows as u32, columns: columns as u32 };
-    let bytes = encode_rows(Encoding::F32, &values(&weights)?, columns).map_err(CalibrateError::from)?;
-    store.put((section, Role::Gate), shape, &bytes)?;
-    if let Some(bias) = bias {
-        let shape = Shape { encoding: Encoding::Plain, stack: 1, rows: 1, columns: rows as u32 };
-        let bytes: Vec<u8> = values(&bias)?.iter().flat_map(|value| value.to_le_bytes()).collect();
-        store.put((section, Role::GateBias), shape, &bytes)?;
-    }
-    Ok(())
 }
 
 /// What takes the bytes of a blob.

@@ -7,7 +7,7 @@ use super::BakeOptions;
 use super::assignment::Assignment;
 use super::error::BakeError;
 use super::precision::{CANDIDATES, Precision};
-use super::provenance::{self, SourceFile};
+use super::provenance::{Provenance, SourceFile};
 use crate::vocabulary::TextSections;
 
 /// What a section is made of.
@@ -15,6 +15,8 @@ use crate::vocabulary::TextSections;
 pub enum Content<'a> {
     /// Bytes that are known.
     Bytes(Vec<u8>),
+    /// So many bytes of what the blob says about its own making, hashes not yet known.
+    About(u64),
     /// Tensors to be read and encoded.
     Tensors(&'a [TensorSource]),
 }
@@ -24,6 +26,8 @@ pub enum Content<'a> {
 pub struct Draft<'a> {
     /// The encodings.
     pub assignment: Assignment,
+    /// What the blob says about its own making.
+    pub about: Provenance,
     /// Contents in the order of the layout's sections.
     pub contents: Vec<(SectionKey, Content<'a>)>,
     /// Where everything will stand.
@@ -40,8 +44,8 @@ impl<'a> Draft<'a> {
     ) -> Result<Self, BakeError> {
         let at = |encoding| {
             let assignment = Assignment::uniform(&recipe.spec, encoding, options.head);
-            let about = provenance::section(recipe.family, &assignment, sources, options.calibration, None);
-            Self::with(recipe, text, &about, None, assignment)
+            let about = Provenance::new(recipe, &assignment, sources, options.calibration, None);
+            Self::with(recipe, text, about, None, assignment)
         };
         match options.precision {
             Precision::Uniform(encoding) => at(encoding),
@@ -72,7 +76,7 @@ impl<'a> Draft<'a> {
     pub fn with(
         recipe: &'a Recipe,
         text: &TextSections,
-        provenance: &[u8],
+        about: Provenance,
         kv_policy: Option<&[u8]>,
         assignment: Assignment,
     ) -> Result<Self, BakeError> {
@@ -81,7 +85,7 @@ impl<'a> Draft<'a> {
         contents.extend(text.tokenizer.as_deref().map(|bytes| plain(SectionKind::Tokenizer, bytes)));
         contents.extend(text.vocabulary.as_deref().map(|bytes| plain(SectionKind::Vocabulary, bytes)));
         contents.extend(text.template.as_deref().map(|text| plain(SectionKind::Template, text.as_bytes())));
-        contents.push(plain(SectionKind::Provenance, provenance));
+        contents.push((SectionKey::only(SectionKind::Provenance), Content::About(about.to_bytes().len() as u64)));
         contents.extend(kv_policy.map(|bytes| plain(SectionKind::KvPolicy, bytes)));
 
         let tensors = |key, tensors: &'a [TensorSource]| (key, Content::Tensors(tensors));
@@ -95,13 +99,14 @@ impl<'a> Draft<'a> {
             }
         }
         let plans: Vec<SectionPlan> = contents.iter().map(|(key, content)| plan(*key, content, &assignment)).collect();
-        Ok(Self { assignment, layout: Layout::new(&plans)?, contents })
+        Ok(Self { assignment, about, layout: Layout::new(&plans)?, contents })
     }
 }
 
 fn plan(key: SectionKey, content: &Content<'_>, assignment: &Assignment) -> SectionPlan {
     match content {
         Content::Bytes(bytes) => SectionPlan::Plain { key, bytes: bytes.len() as u64 },
+        Content::About(bytes) => SectionPlan::Plain { key, bytes: *bytes },
         Content::Tensors(sources) => {
             let tensors = sources.iter().map(|source| {
                 let encoding = if source.is_vector() { Encoding::Plain } else { assignment.of(key, source.role) };

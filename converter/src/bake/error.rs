@@ -75,6 +75,24 @@ pub enum BakeError {
         /// What would do.
         smallest: u64,
     },
+    /// There are no experts to share bits among.
+    #[error("{}: {asked} was asked for, which needs a model with experts; this one, of family {family}, has none", input.display())]
+    NoExperts {
+        /// The checkpoint.
+        input: PathBuf,
+        /// What was asked for.
+        asked: String,
+        /// Its family.
+        family: &'static str,
+    },
+    /// The rounds of a bake do not go down.
+    #[error("rounds: expected budgets that fall to the target, found {found} after {before}")]
+    Rounds {
+        /// A budget.
+        before: String,
+        /// The next.
+        found: String,
+    },
     /// No allocation fits the target.
     #[error("allocation: {0}")]
     Allocate(#[from] AllocateError),

@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use hardtack_format::spec::ModelSpec;
 
 use super::error::BakeError;
-use super::provenance::{KvAbout, rounded};
+use super::provenance::KvAbout;
+use super::target::rounded;
 use crate::calibrate::kv::{bytes_max, policy};
 use crate::calibrate::{CalibrateError, Model, Progress, Sampler, Sampling, Settings, kv_chunks};
 

@@ -12,6 +12,10 @@ mod kv;
 mod partial_file;
 mod precision;
 pub(crate) mod provenance;
+#[cfg(feature = "calibrate")]
+mod round;
+#[cfg(feature = "calibrate")]
+mod target;
 mod write;
 
 use std::path::Path;
@@ -24,17 +28,17 @@ use crate::source::{Checkpoint, Form};
 use crate::vocabulary::{TextSections, from_folder, from_gguf};
 
 #[cfg(feature = "calibrate")]
-pub use allocation::{Allocation, Method, Target, allocate};
+pub use allocation::{Allocation, Method, Order, Target, allocate};
 pub use assignment::{Assignment, LayerAssignment, Part};
 #[cfg(feature = "calibrate")]
-pub use calibrated::{CalibrateOptions, CalibratedBake, PartBytes, Stage, bake_calibrated};
+pub use calibrated::{CalibrateOptions, CalibratedBake, PartBytes, Stage, Step, bake_calibrated};
 use draft::Draft;
 pub use error::BakeError;
 use partial_file::PartialFile;
 #[cfg(feature = "calibrate")]
 pub(crate) use partial_file::beside;
 pub use precision::Precision;
-pub use provenance::{Allocated, CalibrationText, HeldOut, KvAbout, STARVED_TOKENS};
+pub use provenance::{Allocated, CalibrationText, EarlierRound, GateBond, HeldOut, KvAbout, STARVED_TOKENS};
 
 /// How a checkpoint is baked.
 #[derive(Debug)]

@@ -6,6 +6,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use hardtack_models::{LayerRecipe, Recipe};
 use serde::{Deserialize, Serialize};
 
 use super::assignment::Assignment;
@@ -36,16 +37,28 @@ pub struct CalibrationText {
     pub blake3: String,
 }
 
-#[derive(Serialize)]
-struct Provenance<'a> {
+/// What binds the gate of a layer to its experts: `hardtack_format::gate_bonds` in hexadecimal digits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GateBond {
+    /// The layer.
+    pub layer: u32,
+    /// The hash.
+    pub blake3: String,
+}
+
+/// The section.
+#[derive(Clone, Debug, Serialize)]
+pub struct Provenance {
     baked_by: &'static str,
-    family: &'a str,
-    layers: &'a str,
-    head: &'a str,
-    sources: &'a [SourceFile],
-    calibration: &'a [CalibrationText],
+    family: &'static str,
+    layers: &'static str,
+    head: &'static str,
+    sources: Vec<SourceFile>,
+    calibration: Vec<CalibrationText>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    allocation: Option<&'a Allocated>,
+    allocation: Option<Allocated>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    gate_bonds: Vec<GateBond>,
 }
 
 /// An expert that met fewer calibration tokens has costs that mean little: it borrows from its layer, and is named.
@@ -60,7 +73,7 @@ pub struct Allocated {
     pub target: String,
     /// Mean bits of the routed experts' codes; nothing without experts.
     pub expert_bits: Option<f64>,
-    /// Estimated rise of the loss, in nats a token.
+    /// Estimated rise of the loss over the model that costs were taken on, in nats a token.
     pub cost: f64,
     /// No allocation within the target is estimated to do better.
     pub bound: f64,
@@ -68,10 +81,13 @@ pub struct Allocated {
     pub tokens: Vec<u64>,
     /// Calibration tokens that each expert of each layer met.
     pub expert_tokens: Vec<Vec<u64>>,
-    /// `tuned`, or `as they were`: tuning is kept only where it helps on text held out.
+    /// `tuned`, or `as they were` before the round: tuning is kept only where it helps on text held out.
     pub gates: String,
     /// Text held out of each calibration text, before and after.
     pub held_out: Vec<HeldOut>,
+    /// The rounds before this one: each one's costs were taken on what the one before it left.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub rounds: Vec<EarlierRound>,
     /// How the KV policy was made, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kv: Option<KvAbout>,
@@ -92,9 +108,29 @@ pub struct KvAbout {
     pub kept: Vec<usize>,
 }
 
-/// Figures that a blob says about itself, short enough to come back to the bit from any reader of JSON.
-pub fn rounded(figure: f64) -> f64 {
-    (figure * 1e9).round() / 1e9
+/// A round of a bake that walked down to its target.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct EarlierRound {
+    /// What it kept to.
+    pub target: String,
+    /// Mean bits of the routed experts' codes; nothing without experts.
+    pub expert_bits: Option<f64>,
+    /// Estimated rise of the loss over the model that its costs were taken on, in nats a token.
+    pub cost: f64,
+    /// What became of its gates.
+    pub gates: String,
+    /// What it left, on text held out.
+    pub held_out: Vec<HeldOut>,
+}
+
+impl Allocated {
+    /// The rounds that a round after this one comes after.
+    #[cfg(feature = "calibrate")]
+    pub fn walked(self) -> Vec<EarlierRound> {
+        let Self { target, expert_bits, cost, gates, held_out, mut rounds, .. } = self;
+        rounds.push(EarlierRound { target, expert_bits, cost, gates, held_out });
+        rounds
+    }
 }
 
 /// The baked model beside the checkpoint on one text, means over the predicted tokens in nats.
@@ -174,22 +210,43 @@ fn name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// The section's bytes.
-pub fn section(
-    family: &str,
-    assignment: &Assignment,
-    sources: &[SourceFile],
-    calibration: &[CalibrationText],
-    allocation: Option<&Allocated>,
-) -> Vec<u8> {
-    let provenance = Provenance {
-        baked_by: concat!("hardtack ", env!("CARGO_PKG_VERSION")),
-        family,
-        layers: assignment.layers_name(),
-        head: assignment.head.name(),
-        sources,
-        calibration,
-        allocation,
-    };
-    serde_json::to_vec_pretty(&provenance).expect("plain strings and numbers always serialize")
+impl Provenance {
+    /// Of a bake whose gates are not bound yet.
+    pub fn new(
+        recipe: &Recipe,
+        assignment: &Assignment,
+        sources: &[SourceFile],
+        calibration: &[CalibrationText],
+        allocation: Option<&Allocated>,
+    ) -> Self {
+        let is_mixture = |(_, layer): &(u32, &LayerRecipe)| !layer.experts.is_empty();
+        let mixtures = (0..).zip(&recipe.layers).filter(is_mixture);
+        Self {
+            baked_by: concat!("hardtack ", env!("CARGO_PKG_VERSION")),
+            family: recipe.family,
+            layers: assignment.layers_name(),
+            head: assignment.head.name(),
+            sources: sources.to_vec(),
+            calibration: calibration.to_vec(),
+            allocation: allocation.cloned(),
+            gate_bonds: mixtures.map(|(layer, _)| GateBond::new(layer, [0; 32])).collect(),
+        }
+    }
+
+    /// Binds gates to their experts. The section's length stays what it was.
+    pub fn bind(&mut self, bonds: Vec<(u32, [u8; 32])>) {
+        self.gate_bonds = bonds.into_iter().map(|(layer, hash)| GateBond::new(layer, hash)).collect();
+    }
+
+    /// The section's bytes.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        serde_json::to_vec_pretty(self).expect("plain strings and numbers always serialize")
+    }
+}
+
+impl GateBond {
+    /// The bond of a layer.
+    pub fn new(layer: u32, hash: [u8; 32]) -> Self {
+        Self { layer, blake3: blake3::Hash::from_bytes(hash).to_hex().to_string() }
+    }
 }

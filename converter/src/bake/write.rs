@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hardtack_format::encoding::PANEL_ROWS;
-use hardtack_format::{Encoding, TensorRef};
+use hardtack_format::{Encoding, TensorRef, gate_bonds};
 use hardtack_models::{LoadError, TensorSource};
 
 use super::Progress;
@@ -26,11 +26,17 @@ pub fn write(
     stop: &AtomicBool,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<(), BakeError> {
-    let mut hashes = Vec::with_capacity(draft.contents.len());
-    for ((key, content), record) in draft.contents.iter().zip(draft.layout.sections()) {
+    let records = draft.layout.sections();
+    let mut hashes = vec![[0; 32]; records.len()];
+    let mut about = None;
+    for (index, ((key, content), record)) in draft.contents.iter().zip(records).enumerate() {
         file.start_section(record.offset)?;
         match content {
             Content::Bytes(bytes) => file.put(bytes)?,
+            Content::About(_) => {
+                about = Some(index);
+                continue;
+            }
             Content::Tensors(sources) => {
                 let part = key.to_string();
                 for (source, (_, tensor)) in sources.iter().zip(draft.layout.tensors(record)) {
@@ -49,7 +55,16 @@ pub fn write(
             }
         }
         assert_eq!(file.at(), record.offset + record.bytes, "section {key} as laid out");
-        hashes.push(file.section_hash());
+        hashes[index] = file.section_hash();
+    }
+    // Gates are bound to experts once both have their hashes.
+    if let Some(index) = about {
+        let mut about = draft.about.clone();
+        about.bind(gate_bonds(draft.contents.iter().map(|(key, _)| *key).zip(hashes.iter().copied())));
+        file.start_section(records[index].offset)?;
+        file.put(&about.to_bytes())?;
+        assert_eq!(file.at(), records[index].offset + records[index].bytes, "provenance as laid out");
+        hashes[index] = file.section_hash();
     }
     file.finish(&draft.layout.head(&hashes))
 }

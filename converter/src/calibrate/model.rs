@@ -90,7 +90,16 @@ impl Model {
         &self.recipe.spec
     }
 
-    /// BLAKE3, in hexadecimal digits, of the hashes of all files of the checkpoint's weights and configuration.
+    /// All gates, one place for each layer.
+    ///
+    /// # Errors
+    /// They cannot be read.
+    pub fn gates(&self) -> Result<Vec<Option<Gate>>, CalibrateError> {
+        (0..self.spec().layers.len()).map(|index| self.gate(index, DType::F32)).collect()
+    }
+
+    /// BLAKE3, in hexadecimal digits, of the hashes of all files of the checkpoint's weights and configuration, and of what
+    /// stands in for some of them.
     ///
     /// # Errors
     /// A file cannot be read, or `stop` was set.
@@ -100,6 +109,18 @@ impl Model {
         files.iter().for_each(|file| {
             hasher.update(file.blake3.as_bytes());
         });
+        if let Some(store) = &self.replaced {
+            hasher.update(&store.fingerprint());
+        }
+        if self.replaced.is_some() || self.gates.is_some() {
+            for gate in self.gates()?.into_iter().flatten() {
+                for tensor in [Some(gate.weights), gate.bias].into_iter().flatten() {
+                    tensor.flatten_all()?.to_vec1::<f32>()?.iter().for_each(|value| {
+                        hasher.update(&value.to_le_bytes());
+                    });
+                }
+            }
+        }
         Ok(hasher.finalize().to_hex().to_string())
     }
 

@@ -7,7 +7,7 @@ mod error;
 mod record;
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -39,6 +39,7 @@ pub struct Shape {
 pub struct Store {
     file: File,
     path: PathBuf,
+    fingerprint: [u8; 32],
     end: u64,
     tensors: BTreeMap<Key, (Shape, u64)>,
 }
@@ -53,7 +54,7 @@ impl Store {
         let failed = |source| StoreError::Access { path: path.to_owned(), source };
         let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(failed)?;
         let length = file.metadata().map_err(failed)?.len();
-        let mut store = Self { file, path: path.to_owned(), end: 0, tensors: BTreeMap::new() };
+        let mut store = Self { file, path: path.to_owned(), fingerprint, end: 0, tensors: BTreeMap::new() };
         let mut head = [0; HEAD_BYTES];
         if length > 0 {
             let found = (&store.file).read(&mut head[..MAGIC.len()]).map_err(failed)?;
@@ -145,6 +146,11 @@ impl Store {
         Ok(())
     }
 
+    /// What its tensors were made from.
+    pub fn fingerprint(&self) -> [u8; 32] {
+        self.fingerprint
+    }
+
     /// How a tensor is kept; nothing if it is not here.
     pub fn shape(&self, key: Key) -> Option<Shape> {
         self.tensors.get(&key).map(|(shape, _)| *shape)
@@ -168,6 +174,11 @@ impl Store {
     pub fn rows(&self, key: Key, first: usize, count: usize) -> Result<Vec<f32>, StoreError> {
         let (shape, at) = self.tensors[&key];
         let (rows, columns) = (shape.rows as usize, shape.columns as usize);
+        if shape.encoding == Encoding::Plain {
+            let mut bytes = vec![0; count * columns * 4];
+            self.read_at(at + (first * columns * 4) as u64, &mut bytes)?;
+            return Ok(bytes.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect());
+        }
         let panel_bytes = shape.encoding.panel_bytes(shape.columns) as usize;
         let mut panel = vec![0; panel_bytes];
         let mut values = vec![0.0; count * columns];
@@ -189,14 +200,6 @@ impl Store {
     /// The file cannot be written.
     pub fn sync(&self) -> Result<(), StoreError> {
         self.file.sync_data().map_err(|source| self.failed(source))
-    }
-
-    /// Removes the file.
-    ///
-    /// # Errors
-    /// The system refuses.
-    pub fn remove(self) -> Result<(), StoreError> {
-        fs::remove_file(&self.path).map_err(|source| self.failed(source))
     }
 
     fn read_at(&self, at: u64, bytes: &mut [u8]) -> Result<(), StoreError> {

@@ -1,0 +1,113 @@
+//! The allocation whose blob keeps to a target: bytes of the whole file are known exactly before a weight is read.
+
+use hardtack_format::Encoding;
+use hardtack_models::Recipe;
+
+use super::allocation::{Allocation, Order, Target, allocate, assigned_bytes};
+use super::assignment::Assignment;
+use super::draft::Draft;
+use super::error::BakeError;
+use super::provenance::{Allocated, CalibrationText, EarlierRound, Provenance, SourceFile};
+use crate::allocate::AllocateError;
+use crate::calibrate::Tables;
+use crate::vocabulary::TextSections;
+
+/// Bytes that a blob's account of its own making may grow by once the verdict is known, for all texts and for each.
+const ABOUT_BYTES: u64 = 256;
+
+/// What a blob is made of besides its weights.
+pub struct About<'a> {
+    pub recipe: &'a Recipe,
+    pub text: &'a TextSections,
+    pub sources: &'a [SourceFile],
+    pub calibration: &'a [CalibrationText],
+    /// Bytes that are kept free for a KV policy and what is said about it.
+    pub kv_room: u64,
+}
+
+impl<'a> About<'a> {
+    /// The blob of an assignment.
+    pub fn draft(
+        &self,
+        assignment: &Assignment,
+        allocated: &Allocated,
+        kv_policy: Option<&[u8]>,
+    ) -> Result<Draft<'a>, BakeError> {
+        let own = Provenance::new(self.recipe, assignment, self.sources, self.calibration, Some(allocated));
+        Draft::with(self.recipe, self.text, own, kv_policy, assignment.clone())
+    }
+
+    /// Its length, with room for a verdict.
+    fn file_bytes(&self, assignment: &Assignment, allocated: &Allocated) -> Result<u64, BakeError> {
+        let room = ABOUT_BYTES * (1 + self.calibration.len() as u64) + self.kv_room;
+        Ok(self.draft(assignment, allocated, None)?.layout.file_bytes() + room)
+    }
+
+    /// The allocation whose blob keeps to the order's target, after some rounds.
+    pub fn within_target(
+        &self,
+        tables: &Tables,
+        order: &Order<'_>,
+        rounds: &[EarlierRound],
+    ) -> Result<(Assignment, Allocated), BakeError> {
+        let allocation = |target| allocate(self.recipe, tables, &Order { target, ..*order });
+        let describe = |allocation: &Allocation| describe(allocation, tables, order, rounds);
+        let Target::Bytes(budget) = order.target else {
+            let own = allocation(order.target)?;
+            let allocated = describe(&own);
+            return Ok((own.assignment, allocated));
+        };
+        // Everything that has no choice: header and index, tokenizer, vectors, gates, padding.
+        let uniform = Assignment::uniform(&self.recipe.spec, Encoding::Q4, order.head);
+        let blank = describe(&Allocation { assignment: uniform.clone(), cost: 0.0, bound: 0.0 });
+        let fixed = self.file_bytes(&uniform, &blank)?.saturating_sub(assigned_bytes(self.recipe, &uniform));
+        let mut left = budget.saturating_sub(fixed);
+        loop {
+            let own = match allocation(Target::Bytes(left)) {
+                Err(AllocateError::Budget { smallest, .. }) => {
+                    let own = allocation(Target::Bytes(smallest))?;
+                    let smallest = self.file_bytes(&own.assignment, &describe(&own))?;
+                    return Err(BakeError::Floor { budget, smallest });
+                }
+                own => own?,
+            };
+            let allocated = describe(&own);
+            let bytes = self.file_bytes(&own.assignment, &allocated)?;
+            if bytes <= budget {
+                return Ok((own.assignment, allocated));
+            }
+            // Padding depends on the sizes of sections: a little less, and again.
+            left = match left.checked_sub(bytes - budget) {
+                Some(less) => less,
+                None => return Err(BakeError::Floor { budget, smallest: bytes }),
+            };
+        }
+    }
+}
+
+fn describe(allocation: &Allocation, tables: &Tables, order: &Order<'_>, rounds: &[EarlierRound]) -> Allocated {
+    let tokens_of = |layer: usize, expert: usize| {
+        tables.domains.iter().map(|domain| domain.layers[layer].experts[expert].tokens).sum()
+    };
+    let layers = tables.header.layers.iter().enumerate();
+    Allocated {
+        method: order.method.name().to_owned(),
+        target: order.target.to_string(),
+        expert_bits: allocation.assignment.expert_bits(),
+        cost: rounded(allocation.cost),
+        bound: rounded(allocation.bound),
+        tokens: tables.header.domains.iter().map(|own| own.tokens).collect(),
+        expert_tokens: layers
+            .map(|(layer, own)| (0..own.experts as usize).map(|expert| tokens_of(layer, expert)).collect())
+            .collect(),
+        gates: "as they were".to_owned(),
+        held_out: Vec::new(),
+        rounds: rounds.to_vec(),
+        kv: None,
+    }
+}
+
+/// Figures that a blob says about itself, short enough to come back to the bit from any reader of JSON.
+pub fn rounded(figure: f64) -> f64 {
+    (figure * 1e9).round() / 1e9
+}
