@@ -60,7 +60,7 @@ pub struct CalibrationArguments {
     #[arg(long, default_value_t = 1, value_name = "PASSES")]
     pub tune: usize,
     /// Tokens of each text to learn on which bits cached keys and values need; 0 for a blob without such a policy
-    #[arg(long, default_value_t = 8_192, value_name = "TOKENS")]
+    #[arg(long, default_value_t = 4_096, value_name = "TOKENS")]
     pub kv_tokens: usize,
     /// Memory for what layers are fed; beyond, it goes to a temporary file beside the blob
     #[arg(long, default_value = "1GiB", value_parser = parse_bytes, value_name = "BYTES")]

@@ -10,9 +10,9 @@ use super::target::rounded;
 use crate::calibrate::kv::{bytes_max, policy};
 use crate::calibrate::{CalibrateError, Model, Progress, Sampler, Sampling, Settings, kv_chunks};
 
-/// Windows that are tried, longest first: a chunk's cost is what later tokens lose, so they should be as long as the model's
-/// context and the texts allow.
-const WINDOWS: [usize; 4] = [2048, 1024, 512, 256];
+/// Windows that are tried, longest first: a chunk's cost is what later tokens lose, so they should be as long as time, the
+/// context and the texts allow (attention in the graph takes the square of it).
+const WINDOWS: [usize; 3] = [1024, 512, 256];
 
 /// A section and what is said about it.
 pub struct KvSection {
