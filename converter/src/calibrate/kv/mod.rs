@@ -6,7 +6,7 @@ mod rounding;
 mod router;
 
 use hardtack_format::KvPolicy;
-use hardtack_format::kv_policy::{BITS, Costs, LayerPolicy, PARTS, Price, router_inputs};
+use hardtack_format::kv_policy::{BITS, Costs, KvRouter, LayerPolicy, PARTS, Price, router_inputs};
 use hardtack_format::spec::{AttentionKind, AttentionSpec, ModelSpec};
 use hardtack_kernels::kv_router::{choose, tell};
 
@@ -40,10 +40,11 @@ pub fn policy(spec: &ModelSpec, fit: &[Vec<Chunk>], held_out: &[Vec<Chunk>]) -> 
     let prices = prices(&layers, fit, &elements);
     let mut learned = Vec::new();
     for (index, layer) in layers.iter_mut().enumerate() {
-        let router = router::train(&fit[index], &layer.costs, &prices, elements[index]);
-        let with = LayerPolicy { router: Some(router), ..layer.clone() };
-        let cost = |policy: &LayerPolicy| paid(policy, &held_out[index], &prices, elements[index]);
-        let share = cost(&with) / cost(layer);
+        let cost = |policy: &LayerPolicy, chunks: &[Chunk]| paid(policy, chunks, &prices, elements[index]);
+        let with = |router: &KvRouter| LayerPolicy { router: Some(router.clone()), ..layer.clone() };
+        let judge = |router: &KvRouter, chunks: &[Chunk]| cost(&with(router), chunks);
+        let with = with(&router::train(&fit[index], &layer.costs, &prices, elements[index], judge));
+        let share = cost(&with, &held_out[index]) / cost(layer, &held_out[index]);
         let kept = share < 1.0 - GAIN_MIN;
         learned.push(Learned { share, kept });
         if kept {
