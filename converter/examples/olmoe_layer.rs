@@ -1,5 +1,5 @@
 //! Writes a checkpoint of OLMoE-1B-7B's shape with as many layers as are asked for (it has 16) and random weights in bfloat16,
-//! for measuring what a calibrated bake takes.
+//! for measuring what a calibrated bake takes; and says what the program counts for all of them.
 //!
 //! ```text
 //! cargo run --release --workspace --example olmoe_layer -- FOLDER TOKENIZER [LAYERS]
@@ -16,12 +16,17 @@ use std::path::Path;
 
 use calibrate_support::Numbers;
 use half::bf16;
+use hardtack_converter::calibrate::{Model, default_options, peak_bytes};
 use safetensors::tensor::{Dtype, TensorView};
 
 const HIDDEN: usize = 2048;
 const INNER: usize = 1024;
 const EXPERTS: usize = 64;
 const VOCABULARY: usize = 50304;
+/// The real model's, and what a bake calibrates on if nothing else is said.
+const LAYERS: usize = 16;
+const TOKENS: usize = 16_384;
+const WINDOW: usize = 512;
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -48,7 +53,13 @@ fn main() -> Result<(), Box<dyn Error>> {
     let views = tensors.iter().map(|(name, shape, bytes)| {
         (name, TensorView::new(Dtype::BF16, shape.clone(), bytes).expect("bytes of their own shape"))
     });
-    Ok(safetensors::serialize_to_file(views, None, &folder.join("model.safetensors"))?)
+    safetensors::serialize_to_file(views, None, &folder.join("model.safetensors"))?;
+
+    let mut spec = Model::open(folder)?.spec().clone();
+    spec.layers = vec![spec.layers[0]; LAYERS];
+    let bytes = peak_bytes(&spec, TOKENS, WINDOW, default_options().len(), 1 << 30);
+    println!("taking costs of all {LAYERS} layers on {TOKENS} tokens is counted to need {} MiB", bytes >> 20);
+    Ok(())
 }
 
 fn config(layers: usize) -> serde_json::Value {
