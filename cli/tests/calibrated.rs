@@ -318,6 +318,10 @@ fn same_verdict(input: &Path, output: &Path, baked: &CalibratedBake) {
         assert_eq!(tokens, said.tokens);
         let found = loss / tokens as f64;
         let (most, family) = (0.002 * said.baked, baked.baked.family);
+        println!(
+            "{family}, {name}, {tokens} tokens: {:.6} nats a token in the graph, {found:.6} in the runtime",
+            said.baked
+        );
         assert!((found - said.baked).abs() < most, "{family}, {name}: {found}, and {} said", said.baked);
     }
 }

@@ -43,7 +43,7 @@ pub struct CalibrationArguments {
     #[arg(long, requires = "texts", value_enum)]
     pub allocation: Option<AllocationArgument>,
     /// Go down to the target in rounds, each with costs of what the one before quantized and tuned: the budgets before the
-    /// target, such as =3,2.5,2 bits or =9MiB,7MiB; without a list 3, 2.5 and 2 bits, or 1.5 and 1.25 times the bytes
+    /// target, such as =3,2.5,2 bits or =9MiB,7MiB; without a list those of 3, 2.5 and 2 bits that are above it, or 1.5 and 1.25 times the bytes
     #[arg(long, requires = "texts", conflicts_with = "allocation", num_args = 0..=1, require_equals = true,
         default_missing_value = "", value_name = "BUDGETS")]
     pub progressive: Option<String>,

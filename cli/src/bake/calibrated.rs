@@ -27,6 +27,9 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
         ensure!(tokens >= own.calib_window, "{what} {tokens}: one window takes {} tokens", own.calib_window);
     }
     let walk = own.progressive.as_deref().map_or(Ok(Vec::new()), |list| walk(list, target))?;
+    if own.progressive.is_some() && walk.is_empty() {
+        note(format_args!("--progressive: no budget of its list is above {target}; it is one round"));
+    }
     let options = CalibrateOptions {
         target,
         walk: &walk,
@@ -79,7 +82,7 @@ fn walk(list: &str, target: Target) -> anyhow::Result<Vec<Target>> {
             Ok([3.0, 2.5, 2.0].into_iter().filter(|own| *own > bits).map(Target::ExpertBits).collect())
         }
         Target::Bytes(bytes) if list.is_empty() => {
-            Ok([bytes / 2 * 3, bytes / 4 * 5].into_iter().map(Target::Bytes).collect())
+            Ok([(bytes / 2).saturating_mul(3), (bytes / 4).saturating_mul(5)].map(Target::Bytes).to_vec())
         }
         Target::ExpertBits(_) => listed
             .map(|own| {
@@ -180,4 +183,24 @@ fn report(path: &str, baked: &CalibratedBake) -> String {
         ),
     });
     lines.join("\n") + "\n"
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rounds_are_listed_in_the_targets_unit() {
+        let bits = |list, target| walk(list, Target::ExpertBits(target)).unwrap();
+        assert_eq!(bits("", 1.5), [3.0, 2.5, 2.0].map(Target::ExpertBits));
+        assert_eq!(bits("", 2.5), [Target::ExpertBits(3.0)]);
+        assert_eq!(bits("", 3.0), []);
+        assert_eq!(bits("4,2.75", 2.5), [4.0, 2.75].map(Target::ExpertBits));
+        let bytes = |list| walk(list, Target::Bytes(4 << 20));
+        assert_eq!(bytes("").unwrap(), [6 << 20, 5 << 20].map(Target::Bytes));
+        assert_eq!(bytes("8MiB,6MiB").unwrap(), [8 << 20, 6 << 20].map(Target::Bytes));
+        for (list, target) in [("3,many", Target::ExpertBits(2.0)), ("8MiB,6 loaves", Target::Bytes(4 << 20))] {
+            assert!(walk(list, target).unwrap_err().to_string().starts_with("--progressive: "), "{list}");
+        }
+    }
 }

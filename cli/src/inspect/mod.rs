@@ -166,6 +166,9 @@ fn verdict(own: &Allocated) -> String {
     if !starved.is_empty() {
         let _ = writeln!(text, "experts that met few calibration tokens: {}", starved.join(" "));
     }
+    for (round, own) in (1..).zip(&own.rounds) {
+        let _ = writeln!(text, "round {round} before it for {}; gates {}", clean(&own.target), clean(&own.gates));
+    }
     for own in &own.held_out {
         let _ = writeln!(
             text,
