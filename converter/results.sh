@@ -14,7 +14,7 @@ shift 4
 methods=${METHODS:-uniform per-layer global tuned progressive}
 first=${methods%% *}
 judge="--ctx 512 --windows ${WINDOWS:-32} --threads 1 --json"
-calibrated="${TOKENS:+--calib-tokens $TOKENS} --judge-tokens 2048"
+calibrated="${TOKENS:+--calib-tokens $TOKENS} --judge-tokens 2048 --kv-tokens 0"
 for text in $calibration; do calibrated="$calibrated --calib $text"; done
 mkdir -p "$folder"
 

@@ -130,7 +130,7 @@ fn affordable(policy: &KvPolicy, bytes: u64, layers: &[AttentionSpec], reach: us
         bytes == 0 || ladder.is_ok_and(|ladder| RingSize { ladder, reach, units }.bytes(layers) <= bytes)
     };
     let averages = || policy.prices.iter().map(|price| price.bits);
-    averages().find(|&bits| fits(bits)).or(averages().last()).unwrap_or_default()
+    averages().find(|&bits| fits(bits)).or(averages().next_back()).unwrap_or_default()
 }
 
 #[cfg(test)]
