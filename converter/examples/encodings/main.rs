@@ -1,0 +1,134 @@
+//! Loss against bytes of ways to keep matrices: all matrices of a model's experts rounded so, and how far its predictions move
+//! on text held out. Prints the tables of ENCODINGS.md.
+//!
+//! `encodings [--windows N] [--layers] [MODEL [TEXT...]]`
+
+#[path = "../../tests/encodings_support/mod.rs"]
+mod encodings_support;
+mod experts;
+mod schemes;
+mod verdict;
+
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+
+use hardtack_converter::calibrate::{Domain, Judge, Model, Sampler, Sampling, Settings};
+use hardtack_converter::vocabulary::from_folder;
+
+use encodings_support::Scheme;
+use experts::{Matrix, Scope, matrices, replaced};
+use schemes::{Family, name};
+use verdict::{Verdict, apart};
+
+type Failure = Box<dyn std::error::Error>;
+
+/// Tokens of a window.
+const WINDOW: usize = 512;
+
+struct Arguments {
+    scope: Scope,
+    /// Windows of each text.
+    windows: usize,
+    model: PathBuf,
+    texts: Vec<PathBuf>,
+}
+
+fn main() -> Result<(), Failure> {
+    let arguments = arguments()?;
+    let model = Model::open(&arguments.model)?;
+    let windows = apart(&held_out(&arguments, &model)?);
+    let scratch = std::env::temp_dir();
+    let stop = AtomicBool::new(false);
+    let settings = Settings {
+        options: Vec::new(),
+        seed: 0,
+        domain_tokens_min: 2,
+        boundary_bytes_max: 1 << 30,
+        scratch: &scratch,
+        output: None,
+        stop: &stop,
+    };
+    let judge = Judge::new(&model, &windows, &settings, &mut |_| ())?;
+    let matrices = matrices(&model, arguments.scope)?;
+    let of = |scheme: &Scheme| -> Result<Verdict, Failure> {
+        let (changed, error) = replaced(&model, &matrices, &scratch, |own| scheme.round(&own.weights, own.columns))?;
+        let judged = judge.judge(&changed, &mut |_| ())?;
+        let found = Verdict::new(bits(scheme, &matrices), error, &judged);
+        eprintln!("{}: {}", name(scheme), row(scheme, &found, None));
+        Ok(found)
+    };
+    println!("{} windows of {WINDOW} tokens, {} matrices\n", windows.len(), matrices.len());
+    let forms = schemes::shipped();
+    let shipped: Vec<Verdict> = forms.iter().map(&of).collect::<Result<_, _>>()?;
+    table("Shipped", forms.iter().zip(&shipped), &shipped);
+    for family in Family::ALL {
+        let own: Vec<Scheme> = schemes::others().iter().filter(|own| own.0 == family).map(|own| own.1).collect();
+        let verdicts: Vec<Verdict> = own.iter().map(&of).collect::<Result<_, _>>()?;
+        table(family.title(), own.iter().zip(&verdicts), &shipped);
+    }
+    Ok(())
+}
+
+fn arguments() -> Result<Arguments, Failure> {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
+    let (mut scope, mut windows, mut paths) = (Scope::Experts, 8, Vec::new());
+    let mut words = std::env::args().skip(1);
+    while let Some(word) = words.next() {
+        match word.as_str() {
+            "--layers" => scope = Scope::Layers,
+            "--windows" => windows = words.next().ok_or("--windows wants a number")?.parse()?,
+            _ => paths.push(PathBuf::from(word)),
+        }
+    }
+    let model = if paths.is_empty() { repository.join("models/crumb") } else { paths.remove(0) };
+    if paths.is_empty() {
+        let texts = repository.join("models/crumb/texts");
+        paths = ["wikipedia-en.txt", "novels-en.txt"].map(|name| texts.join(name)).to_vec();
+    }
+    Ok(Arguments { scope, windows, model, texts: paths })
+}
+
+/// Windows from the last fifth of each text.
+fn held_out(arguments: &Arguments, model: &Model) -> Result<Vec<Domain>, Failure> {
+    let config = serde_json::from_slice(&std::fs::read(arguments.model.join("config.json"))?)?;
+    let sampler = Sampler::new(&from_folder(&arguments.model, &config, model.spec().vocabulary)?)?;
+    let sampling = Sampling { window: WINDOW, tokens: 0, held_out_tokens: arguments.windows * WINDOW };
+    let mut domains = Vec::new();
+    for path in &arguments.texts {
+        let name = path.file_stem().ok_or("a text is a file")?.to_string_lossy();
+        domains.push(sampler.sample(&name, path, sampling)?.held_out);
+    }
+    Ok(domains)
+}
+
+/// Bits a weight over all matrices.
+fn bits(scheme: &Scheme, matrices: &[Matrix]) -> f64 {
+    let weights: usize = matrices.iter().map(|own| own.weights.len()).sum();
+    let of = |own: &Matrix| scheme.bits_per_weight(own.rows, own.columns) * own.weights.len() as f64;
+    matrices.iter().map(of).sum::<f64>() / weights as f64
+}
+
+fn table<'a>(title: &str, found: impl Iterator<Item = (&'a Scheme, &'a Verdict)>, shipped: &[Verdict]) {
+    println!("{title}\n\n| | bits a weight | squared error | divergence, nats | perplexity ratio | at equal bytes |");
+    println!("|---|---|---|---|---|---|");
+    for (scheme, verdict) in found {
+        println!("{}", row(scheme, verdict, Some(shipped)));
+    }
+    println!();
+}
+
+fn row(scheme: &Scheme, found: &Verdict, shipped: Option<&[Verdict]>) -> String {
+    let (divergence, perplexity) = (found.divergence(), found.perplexity());
+    let share = shipped.and_then(|shipped| found.share_of(shipped));
+    let share = share.map_or(String::new(), |own| format!("{:.3} ± {:.3}", own.value, own.error));
+    format!(
+        "| {} | {:.3} | {:.5} | {:.5} ± {:.5} | {:.4} ± {:.4} | {share} |",
+        name(scheme),
+        found.bits,
+        found.error,
+        divergence.value,
+        divergence.error,
+        perplexity.value,
+        perplexity.error,
+    )
+}
