@@ -84,5 +84,8 @@ fn bytes_are_counted_whole() {
     ] {
         assert_eq!(scheme.bits_per_weight(128, 256), expected, "{scheme:?}");
     }
-    assert_eq!(Scheme { scales: Scales::Row(6), ..shipped }.bits_per_weight(256, 128), 4.0 + 12.0 / 64.0 + 32.0 / 128.0);
+    assert_eq!(
+        Scheme { scales: Scales::Row(6), ..shipped }.bits_per_weight(256, 128),
+        4.0 + 12.0 / 64.0 + 32.0 / 128.0
+    );
 }

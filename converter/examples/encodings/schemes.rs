@@ -45,16 +45,15 @@ pub fn others() -> Vec<(Family, Scheme)> {
                 add(Family::Codebook, Scheme { codes, offset, ..own });
             }
         }
-        for scales in [Scales::Row(6), Scales::Tile(6), Scales::Tile(4)] {
-            for group in [32, 64] {
+        for group in [32, 64] {
+            for scales in [Scales::Row(6), Scales::Tile(6), Scales::Tile(4)] {
                 add(Family::TwoLevel, Scheme { scales, group, ..own });
             }
         }
         for block in [64, 128] {
-            for offset in [Offset::Minimum, Offset::None] {
-                add(Family::Rotation, Scheme { rotation: Some(block), offset, ..own });
-            }
+            add(Family::Rotation, Scheme { rotation: Some(block), ..own });
         }
+        add(Family::Rotation, Scheme { rotation: Some(64), offset: Offset::None, ..own });
     }
     all.sort_by_key(|(family, _)| *family as u32);
     all

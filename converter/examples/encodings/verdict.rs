@@ -1,6 +1,6 @@
 //! What a changed model loses on each window, and the figures of it with standard errors over windows.
 
-use hardtack_converter::calibrate::{Judged, Domain};
+use hardtack_converter::calibrate::{Domain, Judged};
 
 /// Rounds of the bootstrap.
 const ROUNDS: usize = 1000;

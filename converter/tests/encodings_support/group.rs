@@ -19,32 +19,56 @@ pub struct Range {
     pub minimum: f32,
 }
 
-/// Entries in ascending order, and the borders between them.
+/// Entries in ascending order, and what finds the nearest of them.
 #[derive(Clone, Debug)]
 pub struct Book {
     entries: Vec<f32>,
-    borders: Vec<f32>,
+    steps: Steps,
+}
+
+#[derive(Clone, Debug)]
+enum Steps {
+    /// All equal: the inverse of one.
+    Equal(f32),
+    /// The borders between entries.
+    Between(Vec<f32>),
 }
 
 impl Book {
+    /// Equal steps from the first entry on.
+    pub fn uniform(first: f32, step: f32, count: u32) -> Self {
+        let entries = (0..count).map(|code| first + step * code as f32).collect();
+        Self { entries, steps: Steps::Equal(step.recip()) }
+    }
+
+    /// Any entries.
     pub fn new(entries: Vec<f32>) -> Self {
         assert!(entries.is_sorted() && entries.len() >= 2, "ascending entries");
         let borders = entries.windows(2).map(|pair| 0.5 * (pair[0] + pair[1])).collect();
-        Self { entries, borders }
+        Self { entries, steps: Steps::Between(borders) }
     }
 
     pub fn entries(&self) -> &[f32] {
         &self.entries
     }
 
-    /// The code whose level is nearest.
-    pub fn nearest(&self, weight: f32, range: Range) -> usize {
-        let inverse = if range.scale == 0.0 { 0.0 } else { range.scale.recip() };
-        let place = (weight - range.minimum) * inverse;
-        if self.borders.len() < 16 {
-            return self.borders.iter().map(|&border| usize::from(place >= border)).sum();
+    /// The code whose entry is nearest.
+    fn nearest(&self, place: f32) -> usize {
+        match &self.steps {
+            Steps::Equal(inverse) => {
+                let last = (self.entries.len() - 1) as f32;
+                ((place - self.entries[0]) * inverse + 0.5).clamp(0.0, last) as usize
+            }
+            Steps::Between(borders) => borders.partition_point(|&border| place >= border),
         }
-        self.borders.partition_point(|&border| place >= border)
+    }
+
+    /// The code of each weight.
+    pub fn codes(&self, weights: &[f32], range: Range, mut each: impl FnMut(usize, f32)) {
+        let inverse = if range.scale == 0.0 { 0.0 } else { range.scale.recip() };
+        for &weight in weights {
+            each(self.nearest((weight - range.minimum) * inverse), weight);
+        }
     }
 
     /// The level of a code.
@@ -52,15 +76,38 @@ impl Book {
         range.scale * self.entries[code] + range.minimum
     }
 
-    /// The nearest level.
-    pub fn round(&self, weight: f32, range: Range) -> f32 {
-        self.level(self.nearest(weight, range), range)
+    /// Every weight at its nearest level.
+    pub fn round(&self, weights: &mut [f32], range: Range) {
+        let inverse = if range.scale == 0.0 { 0.0 } else { range.scale.recip() };
+        for weight in weights {
+            *weight = self.level(self.nearest((*weight - range.minimum) * inverse), range);
+        }
     }
 
-    /// Squared error of a group.
-    pub fn error(&self, weights: &[f32], range: Range) -> f32 {
-        weights.iter().map(|&weight| (weight - self.round(weight, range)).powi(2)).sum()
+    /// Sums over a group with the codes of a range.
+    pub fn sums(&self, weights: &[f32], range: Range) -> Sums {
+        let mut sums = Sums::default();
+        self.codes(weights, range, |code, weight| {
+            let entry = self.entries[code];
+            let error = weight - (range.scale * entry + range.minimum);
+            sums.error += error * error;
+            sums.entries += entry;
+            sums.squares += entry * entry;
+            sums.weights += weight;
+            sums.products += entry * weight;
+        });
+        sums
     }
+}
+
+/// What a least squares fit needs to know of a group, and its squared error.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Sums {
+    pub error: f32,
+    pub entries: f32,
+    pub squares: f32,
+    pub weights: f32,
+    pub products: f32,
 }
 
 /// The shares of the full range that are tried, those of the converter's quantizer.
@@ -79,9 +126,9 @@ pub fn search(weights: &[f32], book: &Book, offset: Offset) -> Range {
     let mut best = (f32::INFINITY, Range::default());
     for start in starts(weights, book, offset) {
         let first = halves(start);
-        let fitted = halves(fit(weights, book, first, offset).unwrap_or(start));
-        for range in [first, fitted] {
-            let error = book.error(weights, range);
+        let sums = book.sums(weights, first);
+        let fitted = halves(fit(&sums, weights.len(), offset).unwrap_or(start));
+        for (error, range) in [(sums.error, first), (book.sums(weights, fitted).error, fitted)] {
             if error < best.0 {
                 best = (error, range);
             }
@@ -105,29 +152,23 @@ fn starts(weights: &[f32], book: &Book, offset: Offset) -> Vec<Range> {
         }
         Offset::None => {
             let scale = low.abs().max(high.abs()) / first.abs().max(last.abs());
-            // A book need not be symmetric: which of its ends meets the larger weights is tried.
-            shares.flat_map(|share| [share * scale, -share * scale]).map(|scale| Range { scale, minimum: 0.0 }).collect()
+            // Of a book that is not symmetric either end may meet the larger weights.
+            let ways: &[f32] = if first == -last { &[1.0] } else { &[1.0, -1.0] };
+            let of = |(share, way): (&f32, &f32)| Range { scale: way * share * scale, minimum: 0.0 };
+            shares.flat_map(|share| ways.iter().map(move |way| (share, way))).map(of).collect()
         }
     }
 }
 
-/// The range with the least squared error for the codes that another one gives; nothing where all codes are equal.
-fn fit(weights: &[f32], book: &Book, range: Range, offset: Offset) -> Option<Range> {
-    let (mut entry_sum, mut square_sum, mut weight_sum, mut product_sum) = (0.0f32, 0.0, 0.0, 0.0);
-    for &weight in weights {
-        let entry = book.entries[book.nearest(weight, range)];
-        entry_sum += entry;
-        square_sum += entry * entry;
-        weight_sum += weight;
-        product_sum += entry * weight;
-    }
-    let count = weights.len() as f32;
+/// The range with the least squared error for the codes that were summed up; nothing where all codes are equal.
+fn fit(sums: &Sums, count: usize, offset: Offset) -> Option<Range> {
+    let (count, square) = (count as f32, sums.squares);
     match offset {
-        Offset::None => (square_sum > 0.0).then(|| Range { scale: product_sum / square_sum, minimum: 0.0 }),
+        Offset::None => (square > 0.0).then(|| Range { scale: sums.products / square, minimum: 0.0 }),
         Offset::Minimum => {
-            let determinant = count * square_sum - entry_sum * entry_sum;
-            let scale = (count * product_sum - entry_sum * weight_sum) / determinant;
-            (determinant > 0.0).then(|| Range { scale, minimum: (weight_sum - scale * entry_sum) / count })
+            let determinant = count * square - sums.entries * sums.entries;
+            let scale = (count * sums.products - sums.entries * sums.weights) / determinant;
+            (determinant > 0.0).then(|| Range { scale, minimum: (sums.weights - scale * sums.entries) / count })
         }
     }
 }

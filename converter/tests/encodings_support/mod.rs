@@ -52,7 +52,9 @@ const ROW_COLUMNS: usize = 256;
 /// The largest magnitude of an entry: with the sign 7 bits, so that two products with int8 fit in 16.
 const ENTRY_MAX: f32 = 63.0;
 /// Rounds in which groups and entries are fitted to each other.
-const FITTING_ROUNDS: usize = 5;
+const FITTING_ROUNDS: usize = 4;
+/// Of so many groups one is fitted on: thousands of weights for each entry are enough.
+const FITTING_STEP: usize = 5;
 
 impl Scheme {
     /// What the blob has at so many bits.
@@ -64,15 +66,15 @@ impl Scheme {
     /// Bits a weight, scales and tables included, for matrices that groups divide.
     pub fn bits_per_weight(&self, rows: usize, columns: usize) -> f64 {
         let numbers = if self.offset == Offset::Minimum { 2.0 } else { 1.0 };
-        let of_scales = |bits: u32, shared: usize| {
-            numbers * (f64::from(bits) / self.group as f64 + 16.0 / shared as f64)
-        };
+        let of_scales =
+            |bits: u32, shared: usize| numbers * (f64::from(bits) / self.group as f64 + 16.0 / shared as f64);
         let scales = match self.scales {
             Scales::Halves => numbers * 16.0 / self.group as f64,
             Scales::Row(bits) => of_scales(bits, ROW_COLUMNS.min(columns)),
             Scales::Tile(bits) => of_scales(bits, PANEL_ROWS * GROUP_COLUMNS),
         };
-        let table = if self.codes == Codes::Fitted { f64::from(8u32 << self.bits) / (rows * columns) as f64 } else { 0.0 };
+        let table =
+            if self.codes == Codes::Fitted { f64::from(8u32 << self.bits) / (rows * columns) as f64 } else { 0.0 };
         f64::from(self.bits) + scales + table
     }
 
@@ -82,7 +84,7 @@ impl Scheme {
         self.turn(&mut kept, columns);
         let (book, ranges) = self.ranges(&kept, columns);
         kept.par_chunks_mut(self.group).zip(&ranges).for_each(|(group, range)| {
-            group.iter_mut().for_each(|weight| *weight = book.round(*weight, *range));
+            book.round(group, *range);
         });
         self.turn(&mut kept, columns);
         kept
@@ -142,15 +144,20 @@ impl Scheme {
     fn fit_book(&self, weights: &[f32]) -> Book {
         let mut book = uniform(self.bits, Offset::None);
         for _ in 0..FITTING_ROUNDS {
-            let ranges = self.search_all(weights, &book);
-            let mut sums = vec![(0.0f64, 0.0f64); book.entries().len()];
-            for (group, &range) in weights.chunks(self.group).zip(&ranges) {
-                for &weight in group {
-                    let (products, squares) = &mut sums[book.nearest(weight, range)];
-                    *products += f64::from(range.scale * (weight - range.minimum));
-                    *squares += f64::from(range.scale).powi(2);
-                }
-            }
+            let of_group = |group: &[f32]| {
+                let (mut sums, range) =
+                    (vec![(0.0f64, 0.0f64); book.entries().len()], search(group, &book, self.offset));
+                book.codes(group, range, |code, weight| {
+                    sums[code].0 += f64::from(range.scale * (weight - range.minimum));
+                    sums[code].1 += f64::from(range.scale).powi(2);
+                });
+                sums
+            };
+            let every = weights.chunks(self.group).step_by(FITTING_STEP);
+            let sums = every
+                .map(of_group)
+                .reduce(|all, own| all.iter().zip(own).map(|(all, own)| (all.0 + own.0, all.1 + own.1)).collect());
+            let sums = sums.expect("a matrix has groups");
             let moved = sums.iter().zip(book.entries());
             let entry = |((products, squares), &old): (&(f64, f64), &f32)| {
                 if *squares > 0.0 { (products / squares) as f32 } else { old }
@@ -166,12 +173,11 @@ impl Scheme {
 
 /// Codes themselves where there is a minimum, else odd numbers on either side of zero.
 fn uniform(bits: u32, offset: Offset) -> Book {
-    let levels = 1u32 << bits;
-    let entry = |code: u32| match offset {
-        Offset::Minimum => code as f32,
-        Offset::None => (2 * code + 1) as f32 - levels as f32,
-    };
-    Book::new((0..levels).map(entry).collect())
+    let count = 1u32 << bits;
+    match offset {
+        Offset::Minimum => Book::uniform(0.0, 1.0, count),
+        Offset::None => Book::uniform(1.0 - count as f32, 2.0, count),
+    }
 }
 
 /// Normal quantiles, exact zero among them, the largest magnitude 1.
@@ -180,8 +186,8 @@ const fn normal(bits: u32) -> &'static [f32] {
         2 => &[-1.0, 0.0, 0.4358, 1.0],
         3 => &[-1.0, -0.5350, -0.2469, 0.0, 0.1833, 0.3820, 0.6230, 1.0],
         4 => &[
-            -1.0, -0.6962, -0.5251, -0.3949, -0.2844, -0.1848, -0.0911, 0.0, 0.0796, 0.1609, 0.2461, 0.3379, 0.4407, 0.5626,
-            0.7230, 1.0,
+            -1.0, -0.6962, -0.5251, -0.3949, -0.2844, -0.1848, -0.0911, 0.0, 0.0796, 0.1609, 0.2461, 0.3379, 0.4407,
+            0.5626, 0.7230, 1.0,
         ],
         _ => panic!("tables of 4, 8 and 16 entries"),
     }

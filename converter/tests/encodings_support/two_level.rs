@@ -21,7 +21,7 @@ pub fn share_ranges(groups: &[&[f32]], book: &Book, bits: u32, ranges: &mut [Ran
         for scale in neighbours(range.scale.abs(), scale, most) {
             let wanted = mean_rest(weights, book, Range { scale, minimum: range.minimum });
             for minimum in neighbours(wanted, minimum, most) {
-                let error = book.error(weights, Range { scale, minimum });
+                let error = book.sums(weights, Range { scale, minimum }).error;
                 if error < best.0 {
                     best = (error, Range { scale, minimum });
                 }
@@ -39,6 +39,6 @@ fn neighbours(wanted: f32, unit: f32, most: f32) -> [f32; 2] {
 
 /// The best minimum for the codes that a range gives.
 fn mean_rest(weights: &[f32], book: &Book, range: Range) -> f32 {
-    let rest = |&weight: &f32| weight - (book.round(weight, range) - range.minimum);
-    weights.iter().map(rest).sum::<f32>() / weights.len() as f32
+    let sums = book.sums(weights, range);
+    (sums.weights - range.scale * sums.entries) / weights.len() as f32
 }
