@@ -62,7 +62,7 @@ fn two_levels_cost_little_and_rotation_nothing_on_normal_weights() {
         let shipped = error_of(Scheme::shipped(bits));
         for (scales, most) in [(Scales::Row(6), 1.04), (Scales::Tile(6), 1.04), (Scales::Tile(4), 1.3)] {
             let found = error_of(Scheme { scales, ..Scheme::shipped(bits) }) / shipped;
-            assert!((0.999..most).contains(&found), "{bits} bits, {scales:?}: {found} of the shipped form's error");
+            assert!((0.97..most).contains(&found), "{bits} bits, {scales:?}: {found} of the shipped form's error");
         }
         for block in [64, 128] {
             let found = error_of(Scheme { rotation: Some(block), ..Scheme::shipped(bits) }) / shipped;

@@ -17,13 +17,13 @@ use hardtack_converter::vocabulary::from_folder;
 
 use encodings_support::Scheme;
 use experts::{Matrix, Scope, matrices, replaced};
-use schemes::{Family, name};
-use verdict::{Verdict, apart};
+use schemes::name;
+use verdict::{Figure, Verdict, apart};
 
 type Failure = Box<dyn std::error::Error>;
 
 /// Tokens of a window.
-const WINDOW: usize = 512;
+const WINDOW: usize = 256;
 
 struct Arguments {
     scope: Scope,
@@ -52,19 +52,20 @@ fn main() -> Result<(), Failure> {
     let matrices = matrices(&model, arguments.scope)?;
     let of = |scheme: &Scheme| -> Result<Verdict, Failure> {
         let (changed, error) = replaced(&model, &matrices, &scratch, |own| scheme.round(&own.weights, own.columns))?;
-        let judged = judge.judge(&changed, &mut |_| ())?;
-        let found = Verdict::new(bits(scheme, &matrices), error, &judged);
-        eprintln!("{}: {}", name(scheme), row(scheme, &found, None));
-        Ok(found)
+        Ok(Verdict::new(bits(scheme, &matrices), error, &judge.judge(&changed, &mut |_| ())?))
     };
     println!("{} windows of {WINDOW} tokens, {} matrices\n", windows.len(), matrices.len());
-    let forms = schemes::shipped();
-    let shipped: Vec<Verdict> = forms.iter().map(&of).collect::<Result<_, _>>()?;
-    table("Shipped", forms.iter().zip(&shipped), &shipped);
-    for family in Family::ALL {
-        let own: Vec<Scheme> = schemes::others().iter().filter(|own| own.0 == family).map(|own| own.1).collect();
-        let verdicts: Vec<Verdict> = own.iter().map(&of).collect::<Result<_, _>>()?;
-        table(family.title(), own.iter().zip(&verdicts), &shipped);
+    println!("| | bits a weight | squared error | divergence, nats | perplexity ratio | divergence at equal bytes |");
+    println!("|---|---|---|---|---|---|");
+    let mut shipped = Vec::new();
+    for scheme in schemes::shipped() {
+        let found = of(&scheme)?;
+        println!("{}", row(&scheme, &found, None));
+        shipped.push(found);
+    }
+    for scheme in schemes::others() {
+        let found = of(&scheme)?;
+        println!("{}", row(&scheme, &found, found.share_of(&shipped)));
     }
     Ok(())
 }
@@ -108,18 +109,8 @@ fn bits(scheme: &Scheme, matrices: &[Matrix]) -> f64 {
     matrices.iter().map(of).sum::<f64>() / weights as f64
 }
 
-fn table<'a>(title: &str, found: impl Iterator<Item = (&'a Scheme, &'a Verdict)>, shipped: &[Verdict]) {
-    println!("{title}\n\n| | bits a weight | squared error | divergence, nats | perplexity ratio | at equal bytes |");
-    println!("|---|---|---|---|---|---|");
-    for (scheme, verdict) in found {
-        println!("{}", row(scheme, verdict, Some(shipped)));
-    }
-    println!();
-}
-
-fn row(scheme: &Scheme, found: &Verdict, shipped: Option<&[Verdict]>) -> String {
+fn row(scheme: &Scheme, found: &Verdict, share: Option<Figure>) -> String {
     let (divergence, perplexity) = (found.divergence(), found.perplexity());
-    let share = shipped.and_then(|shipped| found.share_of(shipped));
     let share = share.map_or(String::new(), |own| format!("{:.3} ± {:.3}", own.value, own.error));
     format!(
         "| {} | {:.3} | {:.5} | {:.5} ± {:.5} | {:.4} ± {:.4} | {share} |",
