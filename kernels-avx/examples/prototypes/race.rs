@@ -6,7 +6,7 @@ use std::time::Instant;
 use hardtack_format::encoding::{Encoding, GROUP_COLUMNS, PANEL_ROWS};
 use hardtack_kernels::{Activations, ActivationsMut, KernelTable, PanelRows, hadamard::hadamard, scalar};
 
-use crate::{codebook, rotation, two_level};
+use crate::{codebook, panel_q4, rotation, two_level};
 
 /// Columns of the panels.
 const COLUMNS: usize = 2048;
@@ -86,21 +86,39 @@ fn runners<'a>(table: &'a KernelTable, inputs: &'a Inputs, halves: &'a [f32]) ->
         all.push(Runner { name: format!("codebook, {bits} bits"), panel_bytes, shipped, run: Box::new(run) });
     }
     if table.name == "avx2" {
-        // SAFETY: the table is only there where the processor has the features.
-        let one = move |panel: &[u8], out: &mut PanelRows| unsafe {
-            two_level::panel::<1, { two_level::tile_bytes(1) }>(panel, &activations, &inputs.sums, out);
+        // The shipped codes through the source that the prototypes are built of: what compiling it here changes.
+        let run = move |panel: &[u8], out: &mut PanelRows| {
+            panel_q4::panel_q4(panel, &activations, 0, std::slice::from_mut(out));
         };
-        // SAFETY: as above.
-        let two = move |panel: &[u8], out: &mut PanelRows| unsafe {
-            two_level::panel::<2, { two_level::tile_bytes(2) }>(panel, &activations, halves, out);
-        };
-        let bytes = |groups| GROUPS * two_level::tile_bytes(groups);
-        let (name, shipped) = ("two levels, 4 bits, groups of 64".to_owned(), 3);
-        all.push(Runner { name, panel_bytes: bytes(1), shipped, run: Box::new(one) });
-        let name = "two levels, 4 bits, groups of 32".to_owned();
-        all.push(Runner { name, panel_bytes: bytes(2), shipped, run: Box::new(two) });
+        let panel_bytes = all[Q4].panel_bytes;
+        all.push(Runner { name: "q4, compiled here".to_owned(), panel_bytes, shipped: Q4, run: Box::new(run) });
+        all.extend(two_levels(activations, &inputs.sums, halves));
     }
     all
+}
+
+/// Where the shipped 4-bit kernel stands among the runners.
+const Q4: usize = 3;
+
+fn two_levels<'a>(activations: Activations<'a>, sums: &'a [f32], halves: &'a [f32]) -> [Runner<'a>; 4] {
+    use two_level::{CODED, HALVES, panel, tile_bytes};
+    type Panel = unsafe fn(&[u8], &Activations<'_>, &[f32], &mut PanelRows);
+    let kernels: [(&str, usize, &'a [f32], Panel); 4] = [
+        ("half floats, groups of 64", tile_bytes(HALVES, 1), sums, panel::<HALVES, 1, { tile_bytes(HALVES, 1) }>),
+        ("half floats, groups of 32", tile_bytes(HALVES, 2), halves, panel::<HALVES, 2, { tile_bytes(HALVES, 2) }>),
+        ("6 bits under a tile, groups of 64", tile_bytes(CODED, 1), sums, panel::<CODED, 1, { tile_bytes(CODED, 1) }>),
+        (
+            "6 bits under a tile, groups of 32",
+            tile_bytes(CODED, 2),
+            halves,
+            panel::<CODED, 2, { tile_bytes(CODED, 2) }>,
+        ),
+    ];
+    kernels.map(|(name, tile_bytes, sums, kernel)| {
+        // SAFETY: the table of this tier is only there where the processor has the features.
+        let run = move |panel: &[u8], out: &mut PanelRows| unsafe { kernel(panel, &activations, sums, out) };
+        Runner { name: format!("4 bits, {name}"), panel_bytes: GROUPS * tile_bytes, shipped: Q4, run: Box::new(run) }
+    })
 }
 
 /// A table whose entries are the codes must give what the shipped kernel gives.
