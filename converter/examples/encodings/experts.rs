@@ -63,15 +63,14 @@ fn matrix(key: Key, tensor: &Tensor) -> Result<Matrix, Failure> {
     Ok(Matrix { key, rows, columns, weights: tensor.flatten_all()?.to_vec1()? })
 }
 
-/// The model with what `kept` leaves of each matrix, and the squared error relative to the weights'.
+/// The model with what `kept` leaves of each matrix, written at `path`, and the squared error relative to the weights'.
 pub fn replaced(
     model: &Model,
     matrices: &[Matrix],
-    scratch: &Path,
+    path: &Path,
     kept: impl Fn(&Matrix) -> Vec<f32>,
 ) -> Result<(Model, f64), Failure> {
-    let path = scratch.join("encodings.store");
-    let mut store = Store::open(&path, [0; 32])?;
+    let mut store = Store::open(path, [0; 32])?;
     let (mut error, mut whole) = (0.0, 0.0);
     for own in matrices {
         let kept = kept(own);
@@ -82,6 +81,6 @@ pub fn replaced(
         store.put(own.key, shape, &encode_rows(Encoding::F32, &kept, own.columns)?)?;
     }
     // The open file outlives its name where the system lets it; elsewhere the next one overwrites it.
-    let _ = std::fs::remove_file(&path);
+    let _ = std::fs::remove_file(path);
     Ok((model.with(Arc::new(store)), error / whole))
 }

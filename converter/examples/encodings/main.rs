@@ -1,7 +1,8 @@
 //! Loss against bytes of ways to keep matrices: all matrices of a model's experts rounded so, and how far its predictions move
 //! on text held out. Prints the tables of ENCODINGS.md.
 //!
-//! `encodings [--windows N] [--layers] [MODEL [TEXT...]]`
+//! `RAYON_NUM_THREADS=1 encodings [--windows N] [--layers] [MODEL [TEXT...]]`: processors share out the encodings, not the
+//! matrix products, whose threads would wait for each other.
 
 #[path = "../../tests/encodings_support/mod.rs"]
 mod encodings_support;
@@ -10,7 +11,7 @@ mod schemes;
 mod verdict;
 
 use std::path::{Path, PathBuf};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use hardtack_converter::calibrate::{Domain, Judge, Model, Sampler, Sampling, Settings};
 use hardtack_converter::vocabulary::from_folder;
@@ -50,24 +51,49 @@ fn main() -> Result<(), Failure> {
     };
     let judge = Judge::new(&model, &windows, &settings, &mut |_| ())?;
     let matrices = matrices(&model, arguments.scope)?;
-    let of = |scheme: &Scheme| -> Result<Verdict, Failure> {
-        let (changed, error) = replaced(&model, &matrices, &scratch, |own| scheme.round(&own.weights, own.columns))?;
+    let of = |scheme: &Scheme, worker: usize| -> Result<Verdict, Failure> {
+        let path = scratch.join(format!("encodings-{}-{worker}.store", std::process::id()));
+        let (changed, error) = replaced(&model, &matrices, &path, |own| scheme.round(&own.weights, own.columns))?;
         Ok(Verdict::new(bits(scheme, &matrices), error, &judge.judge(&changed, &mut |_| ())?))
     };
     println!("{} windows of {WINDOW} tokens, {} matrices\n", windows.len(), matrices.len());
     println!("| | bits a weight | squared error | divergence, nats | perplexity ratio | divergence at equal bytes |");
     println!("|---|---|---|---|---|---|");
-    let mut shipped = Vec::new();
-    for scheme in schemes::shipped() {
-        let found = of(&scheme)?;
-        println!("{}", row(&scheme, &found, None));
-        shipped.push(found);
-    }
-    for scheme in schemes::others() {
-        let found = of(&scheme)?;
-        println!("{}", row(&scheme, &found, found.share_of(&shipped)));
-    }
+    let mut shipped = share_out(&schemes::shipped(), &of, &|scheme, found| println!("{}", row(scheme, found, None)))?;
+    shipped.sort_by(|a, b| a.bits.total_cmp(&b.bits));
+    let tell = |scheme: &Scheme, found: &Verdict| println!("{}", row(scheme, found, found.share_of(&shipped)));
+    share_out(&schemes::others(), &of, &tell)?;
     Ok(())
+}
+
+type Measure<'a> = dyn Fn(&Scheme, usize) -> Result<Verdict, Failure> + Sync + 'a;
+
+/// Measures all of them, as many at once as there are processors, and tells of each as soon as it is done.
+fn share_out(
+    schemes: &[Scheme],
+    of: &Measure<'_>,
+    tell: &(dyn Fn(&Scheme, &Verdict) + Sync),
+) -> Result<Vec<Verdict>, Failure> {
+    let workers = std::thread::available_parallelism()?.get();
+    let next = AtomicUsize::new(0);
+    let work = |worker: usize| -> Result<Vec<Verdict>, String> {
+        let mut done = Vec::new();
+        while let Some(scheme) = schemes.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let found = of(scheme, worker).map_err(|error| error.to_string())?;
+            tell(scheme, &found);
+            done.push(found);
+        }
+        Ok(done)
+    };
+    let work = &work;
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..workers).map(|worker| scope.spawn(move || work(worker))).collect();
+        let mut all = Vec::new();
+        for thread in threads {
+            all.extend(thread.join().expect("a worker ends")?);
+        }
+        Ok(all)
+    })
 }
 
 fn arguments() -> Result<Arguments, Failure> {

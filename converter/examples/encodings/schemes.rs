@@ -7,29 +7,38 @@ pub fn shipped() -> Vec<Scheme> {
     [1, 2, 3, 4, 5, 6, 8].map(Scheme::shipped).to_vec()
 }
 
-/// All others, those of 4 bits first.
+/// All others, the more telling ones first.
 pub fn others() -> Vec<Scheme> {
-    [4, 3, 2].map(Scheme::shipped).into_iter().flat_map(beside).collect()
+    let beside: [fn(Scheme) -> Vec<Scheme>; 2] = [first_beside, then_beside];
+    beside.into_iter().flat_map(|beside| [4, 3, 2].map(Scheme::shipped).into_iter().flat_map(beside)).collect()
 }
 
-/// What stands beside one of the shipped forms.
-fn beside(own: Scheme) -> Vec<Scheme> {
-    let mut all = vec![
+fn first_beside(own: Scheme) -> Vec<Scheme> {
+    vec![
         Scheme { group: 32, ..own },
         Scheme { group: 128, ..own },
-        Scheme { group: 32, offset: Offset::None, ..own },
         Scheme { offset: Offset::None, ..own },
-    ];
-    for codes in [Codes::Normal, Codes::Fitted] {
-        all.extend([Offset::Minimum, Offset::None].map(|offset| Scheme { codes, offset, ..own }));
-    }
-    for scales in [Scales::Row(6), Scales::Tile(6), Scales::Tile(4)] {
-        all.push(Scheme { scales, group: 32, ..own });
-    }
-    all.push(Scheme { scales: Scales::Tile(6), ..own });
-    all.extend([64, 128].map(|block| Scheme { rotation: Some(block), ..own }));
-    all.push(Scheme { rotation: Some(64), offset: Offset::None, ..own });
-    all
+        Scheme { codes: Codes::Normal, offset: Offset::None, ..own },
+        Scheme { codes: Codes::Fitted, ..own },
+        Scheme { codes: Codes::Fitted, offset: Offset::None, ..own },
+        Scheme { scales: Scales::Row(6), group: 32, ..own },
+        Scheme { scales: Scales::Tile(6), group: 32, ..own },
+        Scheme { scales: Scales::Tile(6), ..own },
+        Scheme { scales: Scales::Tile(4), ..own },
+        Scheme { rotation: Some(64), ..own },
+    ]
+}
+
+fn then_beside(own: Scheme) -> Vec<Scheme> {
+    vec![
+        Scheme { rotation: Some(128), ..own },
+        Scheme { rotation: Some(64), offset: Offset::None, ..own },
+        Scheme { group: 32, offset: Offset::None, ..own },
+        Scheme { group: 128, offset: Offset::None, ..own },
+        Scheme { codes: Codes::Normal, ..own },
+        Scheme { scales: Scales::Row(6), ..own },
+        Scheme { scales: Scales::Tile(4), group: 32, ..own },
+    ]
 }
 
 /// What it is called in the tables.

@@ -52,22 +52,24 @@ impl Book {
         &self.entries
     }
 
-    /// The code whose entry is nearest.
-    fn nearest(&self, place: f32) -> usize {
-        match &self.steps {
-            Steps::Equal(inverse) => {
-                let last = (self.entries.len() - 1) as f32;
-                ((place - self.entries[0]) * inverse + 0.5).clamp(0.0, last) as usize
-            }
-            Steps::Between(borders) => borders.partition_point(|&border| place >= border),
-        }
-    }
-
-    /// The code of each weight.
+    /// Calls `each` with the code of each weight, the one whose level is nearest, and the weight.
+    #[inline(always)]
     pub fn codes(&self, weights: &[f32], range: Range, mut each: impl FnMut(usize, f32)) {
         let inverse = if range.scale == 0.0 { 0.0 } else { range.scale.recip() };
-        for &weight in weights {
-            each(self.nearest((weight - range.minimum) * inverse), weight);
+        match &self.steps {
+            Steps::Equal(step) => {
+                let (first, last) = (self.entries[0], (self.entries.len() - 1) as f32);
+                for &weight in weights {
+                    let place = (weight - range.minimum) * inverse;
+                    each(((place - first) * step + 0.5).clamp(0.0, last) as usize, weight);
+                }
+            }
+            Steps::Between(borders) => {
+                for &weight in weights {
+                    let place = (weight - range.minimum) * inverse;
+                    each(borders.partition_point(|&border| place >= border), weight);
+                }
+            }
         }
     }
 
@@ -77,11 +79,10 @@ impl Book {
     }
 
     /// Every weight at its nearest level.
-    pub fn round(&self, weights: &mut [f32], range: Range) {
-        let inverse = if range.scale == 0.0 { 0.0 } else { range.scale.recip() };
-        for weight in weights {
-            *weight = self.level(self.nearest((*weight - range.minimum) * inverse), range);
-        }
+    pub fn round(&self, weights: &[f32], range: Range) -> Vec<f32> {
+        let mut kept = Vec::with_capacity(weights.len());
+        self.codes(weights, range, |code, _| kept.push(self.level(code, range)));
+        kept
     }
 
     /// Sums over a group with the codes of a range.

@@ -84,7 +84,8 @@ impl Scheme {
         self.turn(&mut kept, columns);
         let (book, ranges) = self.ranges(&kept, columns);
         kept.par_chunks_mut(self.group).zip(&ranges).for_each(|(group, range)| {
-            book.round(group, *range);
+            let rounded = book.round(group, *range);
+            group.copy_from_slice(&rounded);
         });
         self.turn(&mut kept, columns);
         kept
