@@ -3,9 +3,9 @@
 mod encodings_support;
 mod gptq_support;
 
-use encodings_support::{Codes, Offset, Scales, Scheme};
+use encodings_support::{Codes, Offset, Scales, Scheme, carry};
 use gptq_support::Normal;
-use hardtack_converter::quantize::round_trip;
+use hardtack_converter::quantize::{DAMPING, Feedback, Hessian, quantize, round_trip};
 use hardtack_format::Encoding;
 
 const COLUMNS: usize = 256;
@@ -88,4 +88,30 @@ fn bytes_are_counted_whole() {
         Scheme { scales: Scales::Row(6), ..shipped }.bits_per_weight(256, 128),
         4.0 + 12.0 / 64.0 + 32.0 / 128.0
     );
+}
+
+#[test]
+fn feedback_helps_where_inputs_resemble_each_other_as_the_converters_does() {
+    let weights = weights();
+    let inputs = Normal::new(5).correlated(2000, COLUMNS, 0.9);
+    let seen = |inputs: &[f32]| {
+        let mut hessian = Hessian::new(COLUMNS);
+        hessian.add(inputs, None).expect("finite inputs");
+        hessian
+    };
+    let hessian = seen(&inputs);
+    let error = |kept: Vec<f32>| hessian.error(&weights.iter().zip(kept).map(|(a, b)| a - b).collect::<Vec<f32>>());
+    for rotation in [None, Some(64)] {
+        let scheme = Scheme { rotation, ..Scheme::shipped(3) };
+        let mut turned = inputs.clone();
+        scheme.turn(&mut turned, COLUMNS);
+        let plain = error(scheme.round(&weights, COLUMNS));
+        let found = error(scheme.round_with_feedback(&weights, COLUMNS, &carry(&seen(&turned)))) / plain;
+        let feedback = Feedback::new(&hessian, None, DAMPING).expect("a finite Hessian");
+        let converters = error(quantize(&weights, 3, &feedback).expect("finite weights").weights()) / plain;
+        assert!(
+            found < 0.8 && found / converters < 1.3,
+            "{rotation:?}: {found} of plain, the converter's {converters}"
+        );
+    }
 }

@@ -2,6 +2,7 @@
 //! example `encodings`, held to known cases by the test `encodings`.
 #![allow(dead_code, reason = "test and example each use their part")]
 
+mod feedback;
 mod group;
 mod two_level;
 
@@ -9,6 +10,8 @@ use hardtack_format::encoding::{GROUP_COLUMNS, PANEL_ROWS};
 use hardtack_kernels::hadamard::hadamard;
 use rayon::prelude::*;
 
+pub use feedback::carry;
+use feedback::round_in_turn;
 pub use group::{Book, Offset, Range, search};
 use two_level::share_ranges;
 
@@ -86,6 +89,19 @@ impl Scheme {
         kept.par_chunks_mut(self.group).zip(&ranges).for_each(|(group, range)| {
             let rounded = book.round(group, *range);
             group.copy_from_slice(&rounded);
+        });
+        self.turn(&mut kept, columns);
+        kept
+    }
+
+    /// The same with errors fed back; the [`carry`] is of inputs that are turned as this scheme turns them.
+    pub fn round_with_feedback(&self, weights: &[f32], columns: usize, carry: &[f32]) -> Vec<f32> {
+        let mut kept = weights.to_vec();
+        self.turn(&mut kept, columns);
+        let (book, ranges) = self.ranges(&kept, columns);
+        let row_groups = columns / self.group;
+        kept.par_chunks_mut(columns).zip(ranges.par_chunks(row_groups)).for_each(|(row, ranges)| {
+            round_in_turn(row, carry, |column, target| book.round(&[target], ranges[column / self.group])[0]);
         });
         self.turn(&mut kept, columns);
         kept

@@ -19,12 +19,14 @@ const CACHE_BYTES: usize = 512 << 10;
 /// Turns of each: enough for a median on a machine with other work.
 const TURNS: usize = 301;
 
+type Run<'a> = dyn Fn(&[u8], &mut PanelRows) + 'a;
+
 /// One kernel, its bytes for a panel, and whom it is measured against.
 struct Runner<'a> {
     name: String,
     panel_bytes: usize,
     shipped: usize,
-    run: Box<dyn Fn(&[u8], &mut PanelRows) + 'a>,
+    run: Box<Run<'a>>,
 }
 
 /// All tables.
@@ -122,7 +124,7 @@ fn two_levels<'a>(activations: Activations<'a>, sums: &'a [f32], halves: &'a [f3
 }
 
 /// A table whose entries are the codes must give what the shipped kernel gives.
-fn agree(shipped: &dyn Fn(&[u8], &mut PanelRows), other: &dyn Fn(&[u8], &mut PanelRows), panel_bytes: usize) {
+fn agree(shipped: &Run<'_>, other: &Run<'_>, panel_bytes: usize) {
     let mut panel: Vec<u8> = (0..panel_bytes).map(|at| (at * 37 % 251) as u8).collect();
     for tile in panel.chunks_exact_mut(panel_bytes / GROUPS) {
         tile[..PANEL_ROWS * 4].fill(0x31);
@@ -184,20 +186,20 @@ fn rotations(table: &KernelTable) {
         let mut out = [[0.0; PANEL_ROWS]; 1];
         let mut times: [Vec<f64>; 5] = Default::default();
         for _ in 0..TURNS {
-            let product = nanoseconds(&mut || {
+            let product = nanoseconds(if rows < 1024 { CALLS } else { 1 }, &mut || {
                 for panel in weights.chunks_exact(panel_bytes) {
                     table.panel(Encoding::Q4)(panel, &inputs.view(), 0, &mut out);
                     black_box(&mut out);
                 }
             });
-            let quantize = nanoseconds(&mut || inputs.quantize(table));
+            let quantize = nanoseconds(CALLS, &mut || inputs.quantize(table));
             values.copy_from_slice(&inputs.floats);
             // SAFETY: the table is only there where the processor has the features.
-            let by_64 = nanoseconds(&mut || unsafe { rotation::turn::<8>(black_box(&mut values)) });
+            let by_64 = nanoseconds(CALLS, &mut || unsafe { rotation::turn::<8>(black_box(&mut values)) });
             values.copy_from_slice(&inputs.floats);
             // SAFETY: as above.
-            let by_128 = nanoseconds(&mut || unsafe { rotation::turn::<16>(black_box(&mut values)) });
-            let plain = nanoseconds(&mut || black_box(&mut values).chunks_exact_mut(64).for_each(hadamard));
+            let by_128 = nanoseconds(CALLS, &mut || unsafe { rotation::turn::<16>(black_box(&mut values)) });
+            let plain = nanoseconds(CALLS, &mut || black_box(&mut values).chunks_exact_mut(64).for_each(hadamard));
             for (times, own) in times.iter_mut().zip([product, quantize, by_64, by_128, plain]) {
                 times.push(own);
             }
@@ -210,14 +212,15 @@ fn rotations(table: &KernelTable) {
     }
 }
 
-/// Of one call among so many that the clock does not count.
-const CALLS: usize = 20;
-
-fn nanoseconds(run: &mut dyn FnMut()) -> f64 {
+/// Of one call among several.
+fn nanoseconds(calls: usize, run: &mut dyn FnMut()) -> f64 {
     let start = Instant::now();
-    (0..CALLS).for_each(|_| run());
-    start.elapsed().as_secs_f64() * 1e9 / CALLS as f64
+    (0..calls).for_each(|_| run());
+    start.elapsed().as_secs_f64() * 1e9 / calls as f64
 }
+
+/// Calls that take a while of which the clock is no part, but end before other work takes the processor.
+const CALLS: usize = 20;
 
 /// One token.
 struct Inputs {
