@@ -3,7 +3,7 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use hardtack_format::encoding::{Encoding, GROUP_COLUMNS, PANEL_ROWS};
+use hardtack_format::encoding::{Encoding, GROUP_COLUMNS, PANEL_ROWS, TILE_BIT_BYTES, TILE_HEAD_BYTES};
 use hardtack_kernels::{Activations, ActivationsMut, KernelTable, PanelRows, hadamard::hadamard, scalar};
 
 use crate::{codebook, panel_q4, rotation, two_level};
@@ -116,11 +116,39 @@ fn two_levels<'a>(activations: Activations<'a>, sums: &'a [f32], halves: &'a [f3
             panel::<CODED, 2, { tile_bytes(CODED, 2) }>,
         ),
     ];
-    kernels.map(|(name, tile_bytes, sums, kernel)| {
+    let runners = kernels.map(|(name, tile_bytes, sums, kernel)| {
         // SAFETY: the table of this tier is only there where the processor has the features.
         let run = move |panel: &[u8], out: &mut PanelRows| unsafe { kernel(panel, &activations, sums, out) };
         Runner { name: format!("4 bits, {name}"), panel_bytes: GROUPS * tile_bytes, shipped: Q4, run: Box::new(run) }
-    })
+    });
+    let expected = of_ones(&runners[0]);
+    for found in runners[1..].iter().map(of_ones) {
+        let near =
+            expected.iter().zip(found).all(|(expected, found)| (expected - found).abs() <= 1e-4 * expected.abs());
+        assert!(near, "the same weights: {expected:?}, {found:?}");
+    }
+    runners
+}
+
+/// What a panel gives whose scales and minima are all one number, however they are kept.
+fn of_ones(runner: &Runner<'_>) -> PanelRows {
+    let tile_bytes = runner.panel_bytes / GROUPS;
+    let mut panel = vec![0; runner.panel_bytes];
+    for tile in panel.chunks_exact_mut(tile_bytes) {
+        let (head, plane) = tile.split_at_mut(tile_bytes - 4 * TILE_BIT_BYTES);
+        head.fill(0x31);
+        if head.len() < TILE_HEAD_BYTES {
+            // Behind the tile's own: scales and minima of 1.
+            for group in head[4..].as_chunks_mut::<24>().0 {
+                group.fill(0);
+                group[..PANEL_ROWS].fill(0x41);
+            }
+        }
+        plane.iter_mut().enumerate().for_each(|(at, byte)| *byte = (at * 37 % 251) as u8);
+    }
+    let mut out = [0.0; PANEL_ROWS];
+    (runner.run)(&panel, &mut out);
+    out
 }
 
 /// A table whose entries are the codes must give what the shipped kernel gives.
