@@ -80,8 +80,13 @@ const IMPORTS: [(&str, &[&str]); 10] = [
 ];
 
 /// Folders whose files may contain `unsafe`.
-const UNSAFE_ROOMS: [&str; 4] =
-    ["kernels-avx/src/", "kernels-cuda/src/driver/", "kernels-neon/src/", "runtime/src/os/"];
+const UNSAFE_ROOMS: [&str; 5] = [
+    "kernels-avx/examples/prototypes/",
+    "kernels-avx/src/",
+    "kernels-cuda/src/driver/",
+    "kernels-neon/src/",
+    "runtime/src/os/",
+];
 
 /// Folders that are not the project's own writing.
 const SKIPPED: [&str; 4] = ["target", ".git", "cache", "data"];
