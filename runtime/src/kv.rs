@@ -92,7 +92,7 @@ impl KvSize {
         })
     }
 
-    /// Bytes that [`Kv::new`] allocates.
+    /// Bytes that such a cache allocates.
     pub fn bytes(self, layers: &[AttentionSpec]) -> u64 {
         let token_elements = || -> u64 {
             layers.iter().map(|layer| layer.cached()).map(|(first, second)| u64::from(first) + u64::from(second)).sum()

@@ -19,7 +19,7 @@ pub struct RingSize {
     /// The policy.
     pub ladder: Ladder,
     /// Tokens over which the ring reaches at most, first chunk and open chunk included: the distances that the model was
-    /// trained for. A multiple of [`CHUNK`].
+    /// trained for. A multiple of a chunk.
     pub reach: usize,
     /// Units of codes of every layer, fewer where its window needs fewer.
     units: usize,
