@@ -5,7 +5,7 @@ from the unquantized model on the same windows.
         --gguf crumb-f32.gguf --reference bf16.tack --calib models/crumb/texts --text wikitext-2.txt --text hellaswag.txt \\
         --work work
 
-Needs the PyPI package `gguf`. What is in --work already is not measured again; results.jsonl there holds every figure.
+Needs the PyPI package `gguf`, and llama.cpp without repacking where its AMX kernels fail (as is asked for here). What is in --work already is not measured again; results.jsonl there holds every figure.
 """
 
 import argparse
@@ -20,11 +20,53 @@ from pathlib import Path
 import gguf
 
 CTX, SKIP, WINDOWS = 512, 256, 32
-# llama.cpp's own recipes, by the type that names them.
-RECIPES = ["IQ2_S", "Q2_K", "IQ3_S", "Q3_K_M", "IQ4_XS", "Q4_K_M"]
 # What ours are baked with, beside the budget and the texts.
 OPTIONS = ["--tune", "0", "--kv-tokens", "0", "--judge-tokens", "2048"]
+DOWN = "ffn_down_exps"
+# name: llama.cpp's type, its arguments; the name's own type alone is llama.cpp's default recipe
+RECIPES = {kind: (kind, []) for kind in ["Q2_K", "IQ2_S", "Q3_K_M", "IQ3_S", "Q4_K_M", "IQ4_XS"]}
 
+
+def variant(name, kind, down, embedding=None, attention=None, extra=()):
+    arguments = ["--tensor-type", f"{DOWN}={down}"]
+    if embedding:
+        arguments += ["--token-embedding-type", embedding]
+    if attention:
+        arguments += ["--tensor-type", f"attn_(q|k|v|output)={attention}"]
+    RECIPES[name] = (kind, [*arguments, *extra])
+
+
+# Other choices, for llama.cpp's best chance: the fall-back tensors, embeddings and attention named one by one.
+for gate_up, down, attention, embedding in [
+    ("IQ2_XXS", "iq4_nl", "q5_k", "q5_k"),
+    ("IQ2_XXS", "iq4_nl", "q4_k", "q4_k"),
+    ("IQ2_XS", "iq4_nl", "q4_k", "q4_k"),
+    ("IQ2_S", "iq4_nl", "q4_k", "q4_k"),
+    ("IQ2_S", "mxfp4", "q4_k", "q4_k"),
+    ("IQ2_S", "q4_0", "q4_k", "q4_k"),
+    ("IQ3_S", "q2_0", "q4_k", "q4_k"),
+    ("IQ3_XXS", "iq4_nl", "q4_k", "q4_k"),
+    ("IQ3_XXS", "iq4_nl", "q5_k", "q5_k"),
+    ("IQ3_S", "iq4_nl", "q4_k", "q4_k"),
+    ("IQ3_S", "iq4_nl", "q5_k", "q5_k"),
+    ("IQ3_S", "iq4_nl", "q6_k", "q6_k"),
+    ("IQ4_XS", "iq4_nl", "q4_k", "q4_k"),
+    ("IQ4_XS", "iq4_nl", "q4_k", "q5_k"),
+    ("IQ4_XS", "iq4_nl", "q5_k", "q5_k"),
+    ("Q4_K_S", "q5_1", "q6_k", "q6_k"),
+    ("Q5_K_S", "iq4_nl", "q5_k", "q6_k"),
+    ("Q4_K_S", "q5_0", "q6_k", "q6_k"),
+    ("IQ2_XXS", "mxfp4", "q5_k", "q4_k"),
+    ("IQ2_XXS", "iq4_nl", "q6_k", "q5_k"),
+    ("IQ2_S", "iq4_nl", "q8_0", "q5_k"),
+    ("IQ3_XXS", "iq4_nl", "q6_k", "q4_k"),
+    ("IQ3_XXS", "iq4_nl", "q8_0", "q6_k"),
+    ("IQ3_S", "iq4_nl", "q8_0", "q6_k"),
+    ("IQ4_XS", "q5_0", "q8_0", "q6_k"),
+]:
+    name = "-".join([gate_up, down, attention, embedding])
+    kind = gate_up.lower().replace("_s", "", 1) if gate_up.endswith("_K_S") else gate_up.lower()
+    variant(name, gate_up, down, embedding, attention, ["--tensor-type", f"ffn_(gate|up)_exps={kind}"])
 
 
 def run(command, log, env=None):
@@ -116,9 +158,10 @@ class Bench:
         return {"LD_PRELOAD": str(library.resolve())}
 
     def theirs(self, name):
+        kind, arguments = RECIPES[name]
         path = self.work / f"{name}.gguf"
         if not path.exists():
-            run([self.a.llama / "llama-quantize", "--imatrix", self.imatrix(), self.a.gguf, path, name, 2],
+            run([self.a.llama / "llama-quantize", "--imatrix", self.imatrix(), *arguments, self.a.gguf, path, kind, 2],
                 self.work / f"{name}.quantize.log")
         size = self.once(f"size {name}", lambda: summary(path))
         for text in self.a.text:
@@ -181,7 +224,7 @@ def main():
     args = parser.parse_args()
     args.llama, args.hardtack = args.llama.resolve(), args.hardtack.resolve()
     bench = Bench(args)
-    names = args.only or RECIPES
+    names = args.only or list(RECIPES)
     if args.side != "ours":
         for name in names:
             bench.theirs(name)
