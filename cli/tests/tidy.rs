@@ -30,7 +30,6 @@ const IMPORTS: [(&str, &[&str]); 10] = [
             "minijinja-contrib",
             "rand_core",
             "rand_pcg",
-            "rayon",
             "thiserror",
             "tokenizers",
         ],
@@ -68,7 +67,6 @@ const IMPORTS: [(&str, &[&str]); 10] = [
             "indicatif",
             "rand_core",
             "rand_pcg",
-            "rayon",
             "regex",
             "rustyline",
             "safetensors",
@@ -80,11 +78,12 @@ const IMPORTS: [(&str, &[&str]); 10] = [
 ];
 
 /// Folders whose files may contain `unsafe`.
-const UNSAFE_ROOMS: [&str; 5] = [
+const UNSAFE_ROOMS: [&str; 6] = [
     "kernels-avx/examples/prototypes/",
     "kernels-avx/src/",
     "kernels-cuda/src/driver/",
     "kernels-neon/src/",
+    "runtime/src/backend/pool.rs",
     "runtime/src/os/",
 ];
 

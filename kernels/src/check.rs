@@ -5,6 +5,7 @@
 //! depend on how many tokens are computed together, to the bit, in every encoding.
 
 mod data;
+mod halves;
 mod nested;
 
 use alloc::vec;
@@ -45,6 +46,7 @@ pub fn check(table: &KernelTable) {
     }
     // The largest is 127, so the inverse scale is 1 and halves are ties.
     check_quantize(table, &[-127.0, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 126.5, 63.49999, 5e-39, -0.0], Data::Ordinary);
+    halves::check_halves(table);
     nested::check_nested(table);
     for length in LENGTHS {
         for data in Data::ALL {
@@ -94,6 +96,7 @@ pub fn wrong_lengths(table: &KernelTable, mut must_panic: impl FnMut(&str, &dyn 
     must_panic("add_scaled", &|| (table.add_scaled)(&mut [0.0; 9], 1.0, &ten));
     must_panic("add_scaled_f16", &|| (table.add_scaled_f16)(&mut [0.0; 9], 1.0, &halves));
     must_panic("silu_multiply", &|| (table.silu_multiply)(&mut [0.0; 9], &ten));
+    halves::wrong_lengths(table, &mut must_panic);
     nested::wrong_lengths(table, &mut must_panic);
     must_panic("clamped_swiglu", &|| (table.clamped_swiglu)(&mut [0.0; 9], &ten, 1.0, 1.0));
 }

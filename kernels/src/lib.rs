@@ -8,6 +8,7 @@ extern crate alloc;
 pub mod activations;
 pub mod check;
 pub mod hadamard;
+pub mod halves;
 pub mod kv_router;
 pub mod math;
 pub mod nested;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use hardtack_format::{Blob, FormatError, Network, SectionKind};
 use hardtack_kernels::KernelTable;
-use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use crate::backend::cpu::Cpu;
+use crate::backend::pool::Pool;
 use crate::backend::tiers;
 use crate::error::Error;
 use crate::os::{BlobFile, Load};
@@ -46,8 +46,7 @@ struct Shared {
     fixed: Fixed,
     memory_max: Option<u64>,
     kernels: &'static KernelTable,
-    threads: usize,
-    pool: Option<ThreadPool>,
+    pool: Pool,
 }
 
 impl Engine {
@@ -83,7 +82,6 @@ impl Engine {
                 fixed,
                 memory_max: options.memory_max,
                 kernels,
-                threads,
                 pool,
             }),
         })
@@ -101,7 +99,7 @@ impl Engine {
 
     /// Threads in use.
     pub fn threads(&self) -> usize {
-        self.shared.threads
+        self.shared.pool.threads()
     }
 
     /// Where the blob is.
@@ -115,6 +113,11 @@ impl Engine {
     /// If the file was changed by someone else after it was opened.
     pub fn blob(&self) -> Blob<'_> {
         Blob::open(&self.shared.file).expect("the file was valid when it was opened")
+    }
+
+    /// All bytes of the blob, where they lie.
+    pub fn bytes(&self) -> &[u8] {
+        &self.shared.file
     }
 
     /// The bytes of a section of which the blob has one, such as the tokenizer.
@@ -138,16 +141,8 @@ impl Engine {
         Session::new(self.clone(), &self.plan(options)?)
     }
 
-    /// Runs `work` on the engine's threads. A loop of many steps inside one call hands over to them once only.
-    pub fn install<R: Send>(&self, work: impl FnOnce() -> R + Send) -> R {
-        match &self.shared.pool {
-            Some(pool) => pool.install(work),
-            None => work(),
-        }
-    }
-
     pub(crate) fn cpu(&self) -> Cpu<'_> {
-        Cpu { kernels: self.shared.kernels, file: &self.shared.file, threads: self.shared.threads }
+        Cpu { kernels: self.shared.kernels, file: &self.shared.file, pool: &self.shared.pool }
     }
 }
 
@@ -161,14 +156,10 @@ fn bind(file: &[u8], verify: bool) -> Result<(Network, Fixed), FormatError> {
     Ok((network, fixed))
 }
 
-fn start_threads(threads: usize) -> Result<Option<ThreadPool>, Error> {
+fn start_threads(threads: usize) -> Result<Pool, Error> {
     if threads > THREADS_MAX {
         let expected = format!("1 to {THREADS_MAX}");
         return Err(Error::Setting { setting: "threads", expected, found: threads.to_string() });
     }
-    if threads == 1 {
-        return Ok(None);
-    }
-    let pool = ThreadPoolBuilder::new().num_threads(threads).thread_name(|index| format!("hardtack-{index}")).build();
-    pool.map(Some).map_err(|error| Error::Threads { threads, reason: error.to_string() })
+    Pool::new(threads)
 }

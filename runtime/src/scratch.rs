@@ -7,7 +7,9 @@ use hardtack_kernels::PanelRows;
 use crate::backend::cpu::Product;
 use crate::backend::inputs::{Inputs, InputsSize};
 use crate::error::Error;
-use crate::forward::ring::{QUERIES, blocks, staged_width};
+use crate::forward::exact::value_width;
+use crate::forward::ring::{QUERIES, staged_width};
+use crate::forward::segment::{QUERIES_MAX, staged};
 use crate::kv::ring::Ring;
 use crate::kv::shape::{CHUNK, RingShape};
 use crate::memory::zeros;
@@ -87,8 +89,8 @@ impl ScratchSizes {
         let tokens = self.batch.min(CHUNK);
         for layer in layers {
             let shape = RingShape::of(layer);
-            let blocks = blocks(shape.heads, tokens, layer.heads as usize / shape.heads);
-            self.staged = self.staged.max(blocks * QUERIES * staged_width(&shape));
+            let group = layer.heads as usize / shape.heads;
+            self.staged = self.staged.max(staged(shape.heads, tokens, group, QUERIES, staged_width(&shape)));
         }
         self
     }
@@ -100,6 +102,9 @@ impl ScratchSizes {
         let (first, second) = attention.cached();
         let (first, second) = (first as usize, second as usize);
         self.query = self.query.max(batch * query);
+        let shape = RingShape::of(attention);
+        let group = heads / shape.heads;
+        self.staged = self.staged.max(staged(shape.heads, batch, group, QUERIES_MAX, value_width(&shape)));
         match attention.kind {
             AttentionKind::Grouped { .. } => {
                 self.add_products(3, batch * (panels(query) + panels(first) + panels(second)));
@@ -225,7 +230,7 @@ pub struct Scratch {
     pub turn_back: Vec<Turn>,
     /// `[batch, query]`: queries turned back (ring).
     pub query_moved: Vec<f32>,
-    /// Results of attention by blocks of queries (ring).
+    /// Results of attention by blocks of queries.
     pub staged: Vec<f32>,
     /// Codes of a chunk that is sealed (ring).
     pub sealing: Vec<u8>,

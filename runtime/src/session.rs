@@ -128,13 +128,9 @@ impl Session {
     ///
     /// # Errors
     /// A token the model does not have, or no more room, or no tokens and no logits either; nothing is added then.
-    ///
-    /// Called from outside [`Engine::install`], each call hands over to the engine's threads, which allocates now and then: a
-    /// loop of one's own belongs inside `install`.
     pub fn feed(&mut self, tokens: &[u32]) -> Result<&[f32], Error> {
         self.check(tokens)?;
-        let engine = self.engine.clone();
-        engine.install(|| self.feed_here(tokens));
+        self.feed_here(tokens);
         Ok(&self.scratch.logits)
     }
 
@@ -142,16 +138,13 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::feed`].
-    pub fn feed_each(&mut self, tokens: &[u32], mut visit: impl FnMut(usize, &[f32]) + Send) -> Result<(), Error> {
+    pub fn feed_each(&mut self, tokens: &[u32], mut visit: impl FnMut(usize, &[f32])) -> Result<(), Error> {
         self.check(tokens)?;
-        let engine = self.engine.clone();
-        engine.install(|| {
-            let mut done = 0;
-            for piece in tokens.chunks(self.batch) {
-                self.pass(piece, piece.len(), |index, logits| visit(done + index, logits));
-                done += piece.len();
-            }
-        });
+        let mut done = 0;
+        for piece in tokens.chunks(self.batch) {
+            self.pass(piece, piece.len(), |index, logits| visit(done + index, logits));
+            done += piece.len();
+        }
         Ok(())
     }
 
@@ -164,24 +157,21 @@ impl Session {
         &mut self,
         prompt: &[u32],
         sampler: &mut Sampler,
-        mut accept: impl FnMut(u32) -> ControlFlow<()> + Send,
+        mut accept: impl FnMut(u32) -> ControlFlow<()>,
     ) -> Result<Ended, Error> {
         self.check(prompt)?;
-        let engine = self.engine.clone();
-        engine.install(|| {
-            self.feed_here(prompt);
-            loop {
-                let token = sampler.sample(&self.scratch.logits);
-                if accept(token).is_break() {
-                    return Ok(Ended::Stopped);
-                }
-                if self.position == self.capacity {
-                    return Ok(Ended::ContextFull);
-                }
-                sampler.accept(token);
-                self.feed_here(&[token]);
+        self.feed_here(prompt);
+        loop {
+            let token = sampler.sample(&self.scratch.logits);
+            if accept(token).is_break() {
+                return Ok(Ended::Stopped);
             }
-        })
+            if self.position == self.capacity {
+                return Ok(Ended::ContextFull);
+            }
+            sampler.accept(token);
+            self.feed_here(&[token]);
+        }
     }
 
     fn feed_here(&mut self, tokens: &[u32]) {

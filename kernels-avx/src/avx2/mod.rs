@@ -7,6 +7,7 @@ mod codes;
 mod elementwise;
 mod exp;
 mod floats;
+mod halves;
 mod memory;
 mod nested;
 mod panel_bf16;
@@ -46,6 +47,8 @@ pub(crate) static TABLE: KernelTable = KernelTable {
     dot_f16: sums::dot_f16,
     add_scaled: elementwise::add_scaled,
     add_scaled_f16: elementwise::add_scaled_f16,
+    score_halves: halves::score_halves,
+    gather_halves: halves::gather_halves,
     fold: nested::fold,
     code_rows: nested::code_rows,
     code_columns: portable::TABLE.code_columns,

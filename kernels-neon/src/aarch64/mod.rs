@@ -9,6 +9,7 @@ mod codes_neon;
 
 mod exponentials;
 mod floats;
+mod halves;
 mod lanes;
 mod nested;
 mod panel_bf16;
@@ -65,6 +66,8 @@ const fn neon_table() -> KernelTable {
         dot_f16: vectors::dot_f16,
         add_scaled: vectors::add_scaled,
         add_scaled_f16: vectors::add_scaled_f16,
+        score_halves: halves::score_halves,
+        gather_halves: halves::gather_halves,
         fold: nested::fold,
         code_rows: nested::code_rows,
         code_columns: portable::TABLE.code_columns,

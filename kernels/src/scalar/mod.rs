@@ -29,6 +29,8 @@ pub static TABLE: KernelTable = KernelTable {
     dot_f16: vectors::dot_f16,
     add_scaled: vectors::add_scaled,
     add_scaled_f16: vectors::add_scaled_f16,
+    score_halves: vectors::score_halves,
+    gather_halves: vectors::gather_halves,
     fold: nested::fold,
     code_rows: nested::code_rows,
     code_columns: nested::code_columns,

@@ -3,10 +3,17 @@
 use hardtack_format::TensorRef;
 use hardtack_format::encoding::PANEL_ROWS;
 use hardtack_kernels::{Activations, KernelTable, PanelRows};
-use rayon::prelude::*;
 
-/// Work below this many bytes of weights is not worth another thread.
-const SPLIT_BYTES: u64 = 32 * 1024;
+use super::pool::Pool;
+
+/// Most pieces of one section of work.
+const PIECES_MAX: usize = 256;
+/// Pieces for each thread: so many that one which is held up leaves little to wait for.
+const PIECES_EACH: usize = 8;
+/// Work below this cost, in bytes that memory could deliver meanwhile, is not worth another thread: about 2 µs.
+const PIECE_COST: u64 = 16 * 1024;
+/// What multiplying a panel's column with one more token costs: 16 products, which take as long as these bytes from memory.
+const TOKEN_COST: u64 = 2;
 /// Tokens that one kernel call may take: what it gives stays in the first-level cache.
 const TOKENS_PER_CALL: usize = 16;
 
@@ -34,6 +41,12 @@ impl Product {
         (self.tensor.rows as usize).div_ceil(PANEL_ROWS)
     }
 
+    /// What a panel of it costs, in bytes that memory could deliver meanwhile.
+    const fn panel_cost(&self) -> u64 {
+        let columns = self.tensor.columns;
+        self.tensor.encoding.panel_bytes(columns) + TOKEN_COST * columns as u64 * self.tokens as u64
+    }
+
     /// Panel results that it gives, one for each panel and token.
     pub const fn results(&self) -> usize {
         self.panels() * self.tokens as usize
@@ -47,8 +60,8 @@ pub struct Cpu<'a> {
     pub kernels: &'static KernelTable,
     /// The blob's bytes.
     pub file: &'a [u8],
-    /// Threads that work is split for.
-    pub threads: usize,
+    /// The threads.
+    pub pool: &'a Pool,
 }
 
 impl<'a> Cpu<'a> {
@@ -59,13 +72,25 @@ impl<'a> Cpu<'a> {
         bytemuck::cast_slice(&self.file[start..start + tensor.bytes as usize])
     }
 
-    /// Calls `work(index, chunk)` for every chunk of `width` elements, the chunks shared out over the threads.
-    pub fn for_each_chunk(&self, out: &mut [f32], width: usize, work: impl Fn(usize, &mut [f32]) + Sync) {
-        if self.threads == 1 {
-            out.chunks_exact_mut(width).enumerate().for_each(|(index, chunk)| work(index, chunk));
-        } else {
-            out.par_chunks_exact_mut(width).enumerate().for_each(|(index, chunk)| work(index, chunk));
+    /// Calls `work(index, chunk)` for every chunk of `width` elements, the chunks shared out over the threads. `cost` is about
+    /// what a chunk costs, in bytes that memory could deliver meanwhile.
+    pub fn for_each_chunk<T: Send>(
+        &self,
+        out: &mut [T],
+        width: usize,
+        cost: usize,
+        work: impl Fn(usize, &mut [T]) + Sync,
+    ) {
+        let chunks = out.len() / width;
+        let mut ends = Ends::new();
+        let pieces = self.pieces((chunks * cost) as u64).min(chunks.max(1));
+        for piece in 1..=pieces {
+            ends.push(chunks * piece / pieces * width);
         }
+        self.pool.split(&mut out[..chunks * width], ends.as_slice(), |piece, part| {
+            let first = ends.start(piece) / width;
+            part.chunks_exact_mut(width).enumerate().for_each(|(index, chunk)| work(first + index, chunk));
+        });
     }
 
     /// Computes all products. Results stand in `staging` product after product, each `[panels, tokens]`.
@@ -75,37 +100,35 @@ impl<'a> Cpu<'a> {
     pub fn multiply(&self, products: &[Product], activations: &Activations<'_>, staging: &mut [PanelRows]) {
         let results: usize = products.iter().map(Product::results).sum();
         assert_eq!(staging.len(), results, "staging");
-        let bytes: u64 = products.iter().map(|product| product.tensor.bytes / u64::from(product.tensor.stack)).sum();
-        let pieces = if self.threads == 1 { 1 } else { (bytes / SPLIT_BYTES).clamp(1, self.threads as u64 * 4) };
-        let panels = products.iter().map(Product::panels).sum();
-        let span = Span { products, skipped: 0, panels };
-        self.split(span, activations, staging, pieces as usize);
+        let total: u64 = products.iter().map(|product| product.panels() as u64 * product.panel_cost()).sum();
+        let ends = cut(products, total, self.pieces(total));
+        // Neither where it is cut nor the number of threads changes any result.
+        self.pool
+            .split(staging, ends.as_slice(), |piece, part| self.run(products, ends.start(piece), activations, part));
     }
 
-    /// Halves the work until it is one piece: neither the split nor the number of threads changes any result.
-    fn split(&self, span: Span<'_>, activations: &Activations<'_>, staging: &mut [PanelRows], pieces: usize) {
-        if pieces <= 1 || span.panels <= 1 {
-            return self.run(span, activations, staging);
+    /// How many pieces work of this cost is worth.
+    fn pieces(&self, cost: u64) -> usize {
+        match self.pool.threads() {
+            1 => 1,
+            threads => (cost / PIECE_COST).clamp(1, (threads * PIECES_EACH).min(PIECES_MAX) as u64) as usize,
         }
-        let (first, second, results) = span.halves();
-        let (first_staging, second_staging) = staging.split_at_mut(results);
-        rayon::join(
-            || self.split(first, activations, first_staging, pieces / 2),
-            || self.split(second, activations, second_staging, pieces - pieces / 2),
-        );
     }
 
-    fn run(&self, span: Span<'_>, activations: &Activations<'_>, mut staging: &mut [PanelRows]) {
-        let (mut skip, mut left) = (span.skipped, span.panels);
-        for product in span.products {
-            let panels = (product.panels() - skip).min(left);
-            if panels > 0 {
-                let (own, rest) = staging.split_at_mut(panels * product.tokens as usize);
-                self.run_product(product, skip, activations, own);
+    /// Fills `staging` with the products' results from `first` on.
+    fn run(&self, products: &[Product], first: usize, activations: &Activations<'_>, mut staging: &mut [PanelRows]) {
+        let mut skip = first;
+        for product in products {
+            let results = product.results();
+            if skip < results {
+                let (own, rest) = staging.split_at_mut(staging.len().min(results - skip));
+                self.run_product(product, skip / product.tokens as usize, activations, own);
                 staging = rest;
             }
-            left -= panels;
-            skip = 0;
+            if staging.is_empty() {
+                break;
+            }
+            skip = skip.saturating_sub(results);
         }
     }
 
@@ -123,33 +146,51 @@ impl<'a> Cpu<'a> {
     }
 }
 
-/// Consecutive panels of a list of products.
-#[derive(Clone, Copy)]
-struct Span<'a> {
-    products: &'a [Product],
-    /// Panels of the first product that belong to another span.
-    skipped: usize,
-    panels: usize,
+/// Where work is cut into pieces: one past the last element of each.
+struct Ends {
+    count: usize,
+    ends: [usize; PIECES_MAX],
 }
 
-impl<'a> Span<'a> {
-    /// Two spans of half the panels, and how many results belong to the first.
-    fn halves(self) -> (Self, Self, usize) {
-        let half = self.panels / 2;
-        let (mut left, mut results, mut skipped) = (half, 0, self.skipped);
-        for (index, product) in self.products.iter().enumerate() {
-            let own = product.panels() - skipped;
-            if own > left {
-                let second =
-                    Self { products: &self.products[index..], skipped: skipped + left, panels: self.panels - half };
-                return (Self { panels: half, ..self }, second, results + left * product.tokens as usize);
-            }
-            left -= own;
-            results += own * product.tokens as usize;
-            skipped = 0;
-        }
-        unreachable!("half of the panels is fewer than all of them")
+impl Ends {
+    const fn new() -> Self {
+        Self { count: 0, ends: [0; PIECES_MAX] }
     }
+
+    fn push(&mut self, end: usize) {
+        self.ends[self.count] = end;
+        self.count += 1;
+    }
+
+    fn as_slice(&self) -> &[usize] {
+        &self.ends[..self.count]
+    }
+
+    const fn start(&self, piece: usize) -> usize {
+        if piece == 0 { 0 } else { self.ends[piece - 1] }
+    }
+}
+
+/// Cuts the results of products, which cost `total`, into pieces of whole panels and about equal cost.
+fn cut(products: &[Product], total: u64, pieces: usize) -> Ends {
+    let mut ends = Ends::new();
+    let (mut results, mut cost) = (0, 0);
+    for product in products {
+        let (panels, panel_cost) = (product.panels() as u64, product.panel_cost());
+        while ends.count + 1 < pieces {
+            let wanted = (total * (ends.count as u64 + 1) / pieces as u64 - cost).div_ceil(panel_cost);
+            if wanted > panels {
+                break;
+            }
+            ends.push(results + wanted as usize * product.tokens as usize);
+        }
+        results += product.results();
+        cost += panels * panel_cost;
+    }
+    while ends.count < pieces {
+        ends.push(results);
+    }
+    ends
 }
 
 /// Copies one product's results to rows `[tokens, rows]`, adding a bias to each.

@@ -5,16 +5,15 @@ use hardtack_format::network::GroupedTensors;
 use hardtack_format::spec::{AttentionKind, AttentionSpec, HeadNorm};
 use hardtack_kernels::hadamard::hadamard;
 
-use super::ring::{Segment, begin, move_queries, segments};
+use super::exact::Exact;
+use super::ring::{begin, move_queries, segments};
 use super::rope::rotate;
+use super::segment::Segment;
 use super::{LayerCache, RingCache, Step, project, token_turns};
 use crate::backend::cpu::{Product, collect};
 use crate::kv::exact::{KvElement, LayerKv};
-use crate::kv::shape::CHUNK;
+use crate::kv::shape::{CHUNK, RingShape};
 use crate::scratch::{Scratch, Turn};
-
-/// Positions that are scored at once; their scores live on the stack.
-const BLOCK: usize = 64;
 
 /// Reads the normalized stream, leaves the block's output in the scratch.
 pub fn attention(spec: &AttentionSpec, tensors: &GroupedTensors, step: &mut Step<'_>, kv: LayerCache<'_>) {
@@ -58,35 +57,15 @@ fn attend_exact<E: KvElement>(
         kv.second.store(position + token, &scratch.second[token * width..(token + 1) * width]);
     }
 
-    let (query, kv) = (&scratch.query[..tokens * heads * head_dim], &*kv);
-    let attended = scratch.attended.rows(tokens, heads * head_dim);
-    cpu.for_each_chunk(attended, head_dim, |index, out| {
-        let (token, head) = (index / heads, index % heads);
-        let view = View {
-            query: &query[index * head_dim..(index + 1) * head_dim],
-            end: position + token + 1,
-            window: spec.window as usize,
-            sink: sinks.map(|sinks| sinks[head]),
-        };
-        let kv_head = head / (heads / kv_heads);
-        attend(
-            cpu.kernels,
-            &view,
-            spec.score_scale,
-            out,
-            |scores, query, first| {
-                let keys = kv.first.span(kv_head, first, scores.len());
-                for (score, key) in scores.iter_mut().zip(keys.chunks_exact(head_dim)) {
-                    *score = E::dot(cpu.kernels, query, key);
-                }
-            },
-            |out, weights, first| {
-                let values = kv.second.span(kv_head, first, weights.len());
-                for (&weight, value) in weights.iter().zip(values.chunks_exact(head_dim)) {
-                    E::add_scaled(cpu.kernels, out, weight, value);
-                }
-            },
-        );
+    let width = heads * head_dim;
+    let Scratch { query, attended, staged, .. } = scratch;
+    let attended = attended.rows(tokens, width);
+    let cache = Exact::new(kv, RingShape::of(spec), position, position + tokens);
+    let query = |token, head, _| [&query[token * width + head * head_dim..][..head_dim], &[][..]];
+    let (group, scale) = (heads / kv_heads, spec.score_scale);
+    let segment = Segment { cpu, cache: &cache, position, tokens, group, scale, sinks, query };
+    segment.attend(staged, |token, head, result| {
+        attended[token * width + head * head_dim..][..head_dim].copy_from_slice(result);
     });
 }
 
@@ -118,7 +97,7 @@ fn attend_ring(
         let attended = &mut attended.rows(step.tokens, query)[first * query..];
         let segment = Segment {
             cpu,
-            layer: ring,
+            cache: &*ring,
             position,
             tokens,
             group: heads / kv_heads,
@@ -179,55 +158,6 @@ fn turn_heads(spec: &AttentionSpec, norm: HeadNorm, tensors: &GroupedTensors, he
     };
     turn(&mut scratch.query, tensors.query.rows as usize, tensors.query_norm);
     turn(&mut scratch.first, tensors.key.rows as usize, tensors.key_norm);
-}
-
-/// What one head of one token looks at.
-pub(super) struct View<'a> {
-    /// The query.
-    pub query: &'a [f32],
-    /// One past the last position it sees.
-    pub end: usize,
-    /// How many positions back it sees, itself included; 0 for all.
-    pub window: usize,
-    /// A logit for attending to nothing.
-    pub sink: Option<f32>,
-}
-
-/// Softmax attention in one pass over blocks of positions (arXiv 2205.14135, algorithm 1): a running maximum and sum, the
-/// output rescaled when the maximum grows. Blocks stand at fixed positions, so the pieces a prompt came in change nothing.
-///
-/// `score(scores, query, first)` fills the scores of the positions from `first` on; `gather(out, weights, first)` adds
-/// their values by weight.
-pub(super) fn attend(
-    kernels: &hardtack_kernels::KernelTable,
-    view: &View<'_>,
-    scale: f32,
-    out: &mut [f32],
-    score: impl Fn(&mut [f32], &[f32], usize),
-    gather: impl Fn(&mut [f32], &[f32], usize),
-) {
-    out.fill(0.0);
-    let mut scores = [0.0; BLOCK];
-    // The sink takes part in the softmax and has no value.
-    let (mut maximum, mut sum) = view.sink.map_or((f32::NEG_INFINITY, 0.0), |sink| (sink, 1.0));
-    let mut first = if view.window == 0 { 0 } else { view.end.saturating_sub(view.window) };
-    while first < view.end {
-        let last = ((first / BLOCK + 1) * BLOCK).min(view.end);
-        let scores = &mut scores[..last - first];
-        score(scores, view.query, first);
-        scores.iter_mut().for_each(|score| *score *= scale);
-        let largest = (kernels.maximum)(scores);
-        if largest > maximum {
-            let shrink = hardtack_kernels::math::exp(maximum - largest);
-            out.iter_mut().for_each(|value| *value *= shrink);
-            (maximum, sum) = (largest, sum * shrink);
-        }
-        sum += (kernels.exp_sum)(scores, maximum);
-        gather(out, scores, first);
-        first = last;
-    }
-    let inverse = 1.0 / sum;
-    out.iter_mut().for_each(|value| *value *= inverse);
 }
 
 /// RMS normalization of a vector over itself.

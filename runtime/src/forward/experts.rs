@@ -11,6 +11,9 @@ use crate::backend::cpu::{Cpu, Product, collect};
 use crate::backend::inputs::Inputs;
 use crate::scratch::Scratch;
 
+/// What one activation costs, in bytes that memory could deliver meanwhile.
+const ACTIVATION_COST: usize = 6;
+
 /// One block for every token, its output left in the scratch.
 pub fn dense(activation: Activation, block: &BlockTensors, step: &mut Step<'_>) {
     let (cpu, tokens) = (step.cpu, step.tokens);
@@ -155,9 +158,10 @@ impl Blocks<'_> {
                 staging = rest;
             }
         }
-        for (gated, up) in gated.chunks_exact_mut(inner).zip(self.up.chunks_exact(inner)) {
-            activate(&self.cpu, self.activation, gated, up);
-        }
+        let (cpu, activation, up) = (self.cpu, self.activation, &*self.up);
+        cpu.for_each_chunk(gated, inner, ACTIVATION_COST * inner, |row, gated| {
+            activate(&cpu, activation, gated, &up[row * inner..][..inner]);
+        });
 
         self.products.clear();
         self.products.extend(runs.clone().map(|run| product(run.block.down, run.slot, run.tokens)));

@@ -7,13 +7,15 @@ use hardtack_format::TensorRef;
 use hardtack_format::network::LatentTensors;
 use hardtack_format::spec::{AttentionKind, AttentionSpec};
 
-use super::attention::{View, attend, normalize_in_place};
-use super::ring::{Segment, begin, move_queries, segments};
+use super::attention::normalize_in_place;
+use super::exact::Exact;
+use super::ring::{begin, move_queries, segments};
 use super::rope::rotate;
+use super::segment::Segment;
 use super::{LayerCache, RingCache, Step, project, token_turns};
 use crate::backend::cpu::{Cpu, Product, collect};
 use crate::kv::exact::{KvElement, LayerKv};
-use crate::kv::shape::CHUNK;
+use crate::kv::shape::{CHUNK, RingShape};
 use crate::scratch::{Scratch, Turn};
 
 /// Reads the normalized stream, leaves the block's output in the scratch.
@@ -62,40 +64,29 @@ fn attend_exact<E: KvElement>(
 ) {
     let (heads, rope) = (spec.heads as usize, spec.rope_dim as usize);
     let (cpu, tokens, position) = (step.cpu, step.tokens, step.position);
-    let Scratch { first, query, head_outputs, head_inputs, .. } = &mut *step.scratch;
+    let Scratch { first, query, head_outputs, head_inputs, staged, .. } = &mut *step.scratch;
     for (token, row) in first.chunks_exact(rank + rope).take(tokens).enumerate() {
         kv.first.store(position + token, &row[..rank]);
         kv.second.store(position + token, &row[rank..]);
     }
-    let (query, latent_query, kv) = (&*query, &*head_outputs, &*kv);
-    cpu.for_each_chunk(head_inputs.rows(heads * tokens, rank), rank, |index, out| {
-        let (head, token) = (index / tokens, index % tokens);
-        let view = View {
-            query: &latent_query[index * rank..(index + 1) * rank],
-            end: position + token + 1,
-            window: spec.window as usize,
-            sink: None,
-        };
-        let turned = &query[(token * heads + head) * (nope + rope) + nope..][..rope];
-        attend(
-            cpu.kernels,
-            &view,
-            spec.score_scale,
-            out,
-            |scores, latent_query, first| {
-                let latents = kv.first.span(0, first, scores.len()).chunks_exact(rank);
-                let keys = kv.second.span(0, first, scores.len()).chunks_exact(rope);
-                for ((score, latent), key) in scores.iter_mut().zip(latents).zip(keys) {
-                    *score = E::dot(cpu.kernels, latent_query, latent) + E::dot(cpu.kernels, turned, key);
-                }
-            },
-            |out, weights, first| {
-                let latents = kv.first.span(0, first, weights.len()).chunks_exact(rank);
-                for (&weight, latent) in weights.iter().zip(latents) {
-                    E::add_scaled(cpu.kernels, out, weight, latent);
-                }
-            },
-        );
+    let results = head_inputs.rows(heads * tokens, rank);
+    let (query, latent_query) = (&**query, &**head_outputs);
+    let cache = Exact::new(kv, RingShape::of(spec), position, position + tokens);
+    let segment = Segment {
+        cpu,
+        cache: &cache,
+        position,
+        tokens,
+        group: heads,
+        scale: spec.score_scale,
+        sinks: None,
+        query: |token, head, _| {
+            let turned = &query[(token * heads + head) * (nope + rope) + nope..][..rope];
+            [&latent_query[(head * tokens + token) * rank..][..rank], turned]
+        },
+    };
+    segment.attend(staged, |token, head, result| {
+        results[(head * tokens + token) * rank..][..rank].copy_from_slice(result);
     });
 }
 
@@ -120,7 +111,7 @@ fn attend_ring(spec: &AttentionSpec, rank: usize, nope: usize, step: &mut Step<'
         let results = head_inputs.rows(heads * all, rank);
         let segment = Segment {
             cpu,
-            layer: ring,
+            cache: &*ring,
             position,
             tokens,
             group: heads,

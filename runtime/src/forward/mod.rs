@@ -1,12 +1,14 @@
 //! One pass over some tokens: embedding, the layers, and the head.
 
 mod attention;
+pub(crate) mod exact;
 mod experts;
 mod gate;
 mod latent;
 mod layer;
 pub(crate) mod ring;
 mod rope;
+pub(crate) mod segment;
 
 use half::f16;
 use hardtack_format::encoding::PANEL_ROWS;

@@ -5,6 +5,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use hardtack_format::spec::AttentionSpec;
 use hardtack_kernels::KernelTable;
+use hardtack_kernels::halves::Scores;
 
 use super::shape::cached_shape;
 use crate::error::Error;
@@ -17,10 +18,10 @@ pub trait KvElement: Copy + Default + Send + Sync {
     fn from_f32(value: f32) -> Self;
     /// As bytes of memory.
     fn bytes(elements: &mut [Self]) -> &mut [u8];
-    /// `sum of a * b`
-    fn dot(kernels: &KernelTable, a: &[f32], b: &[Self]) -> f32;
-    /// `out += weight * x`
-    fn add_scaled(kernels: &KernelTable, out: &mut [f32], weight: f32, x: &[Self]);
+    /// [`KernelTable::score_halves`] for such numbers.
+    fn score(kernels: &KernelTable, queries: &[&[f32]], keys: &[Self], scores: &mut [Scores]);
+    /// [`KernelTable::gather_halves`] for such numbers.
+    fn gather(kernels: &KernelTable, weights: &[Scores], values: &[Self], width: usize, out: &mut [f32]);
 }
 
 impl KvElement for f32 {
@@ -30,11 +31,19 @@ impl KvElement for f32 {
     fn bytes(elements: &mut [Self]) -> &mut [u8] {
         cast_slice_mut(elements)
     }
-    fn dot(kernels: &KernelTable, a: &[f32], b: &[Self]) -> f32 {
-        (kernels.dot)(a, b)
+    fn score(kernels: &KernelTable, queries: &[&[f32]], keys: &[Self], scores: &mut [Scores]) {
+        for (query, scores) in queries.iter().zip(scores) {
+            for (score, key) in scores.iter_mut().zip(keys.chunks_exact(query.len())) {
+                *score += (kernels.dot)(query, key);
+            }
+        }
     }
-    fn add_scaled(kernels: &KernelTable, out: &mut [f32], weight: f32, x: &[Self]) {
-        (kernels.add_scaled)(out, weight, x);
+    fn gather(kernels: &KernelTable, weights: &[Scores], values: &[Self], width: usize, out: &mut [f32]) {
+        for (weights, out) in weights.iter().zip(out.chunks_exact_mut(width)) {
+            for (&weight, value) in weights.iter().zip(values.chunks_exact(width)) {
+                (kernels.add_scaled)(out, weight, value);
+            }
+        }
     }
 }
 
@@ -45,11 +54,11 @@ impl KvElement for f16 {
     fn bytes(elements: &mut [Self]) -> &mut [u8] {
         cast_slice_mut(elements.reinterpret_cast_mut())
     }
-    fn dot(kernels: &KernelTable, a: &[f32], b: &[Self]) -> f32 {
-        (kernels.dot_f16)(a, b)
+    fn score(kernels: &KernelTable, queries: &[&[f32]], keys: &[Self], scores: &mut [Scores]) {
+        (kernels.score_halves)(queries, keys, scores);
     }
-    fn add_scaled(kernels: &KernelTable, out: &mut [f32], weight: f32, x: &[Self]) {
-        (kernels.add_scaled_f16)(out, weight, x);
+    fn gather(kernels: &KernelTable, weights: &[Scores], values: &[Self], width: usize, out: &mut [f32]) {
+        (kernels.gather_halves)(weights, values, width, out);
     }
 }
 

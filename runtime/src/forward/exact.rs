@@ -1,0 +1,108 @@
+//! Attention over an exact cache.
+
+use std::ops::Range;
+
+use hardtack_kernels::KernelTable;
+use hardtack_kernels::halves::Scores;
+
+use super::segment::{Cached, QUERIES_MAX, Query};
+use crate::kv::exact::{KvElement, LayerKv};
+use crate::kv::shape::{CHUNK, RingShape, Scaled};
+
+/// What some tokens of a pass see of a layer.
+pub struct Exact<'a, E> {
+    cache: &'a LayerKv<E>,
+    shape: RingShape,
+    /// Tokens that are kept.
+    end: usize,
+    chunks: Range<usize>,
+}
+
+impl<'a, E: KvElement> Exact<'a, E> {
+    /// For tokens from `position` to `end`, the last of which are the newest.
+    pub fn new(cache: &'a LayerKv<E>, shape: RingShape, position: usize, end: usize) -> Self {
+        let first = match shape.window {
+            0 => 0,
+            window => (position + 1).saturating_sub(window),
+        };
+        Self { cache, shape, end, chunks: first / CHUNK..end.div_ceil(CHUNK) }
+    }
+}
+
+/// Numbers of one query's result.
+pub const fn value_width(shape: &RingShape) -> usize {
+    let [keys, values] = shape.matrices;
+    match values.scaled {
+        Scaled::Token => values.width,
+        Scaled::Channel => keys.width,
+    }
+}
+
+impl<E: KvElement> Cached for Exact<'_, E> {
+    type Part<'p>
+        = usize
+    where
+        Self: 'p;
+
+    const QUERIES: usize = QUERIES_MAX;
+
+    fn heads(&self) -> usize {
+        self.shape.heads
+    }
+
+    fn window(&self) -> usize {
+        self.shape.window
+    }
+
+    fn widths(&self) -> (usize, usize) {
+        (value_width(&self.shape), value_width(&self.shape))
+    }
+
+    fn parts(&self) -> impl Iterator<Item = usize> {
+        self.chunks.clone()
+    }
+
+    fn chunk(part: usize) -> usize {
+        part
+    }
+
+    fn moved(&self, _part: usize) -> bool {
+        false
+    }
+
+    fn score(
+        &self,
+        kernels: &KernelTable,
+        chunk: usize,
+        head: usize,
+        seen: usize,
+        queries: &[Query<'_>],
+        scores: &mut [Scores],
+    ) {
+        let seen = seen.min(self.end - chunk * CHUNK);
+        for (matrix, rows) in [&self.cache.first, &self.cache.second].into_iter().enumerate() {
+            let mut asked = [&[][..]; QUERIES_MAX];
+            asked.iter_mut().zip(queries).for_each(|(asked, query)| *asked = query[matrix]);
+            let asked = &asked[..queries.len()];
+            if !asked[0].is_empty() {
+                E::score(kernels, asked, rows.span(head, chunk * CHUNK, seen), scores);
+            }
+        }
+    }
+
+    fn gather(
+        &self,
+        kernels: &KernelTable,
+        chunk: usize,
+        head: usize,
+        seen: usize,
+        weights: &[Scores],
+        out: &mut [f32],
+    ) {
+        let values = match self.shape.matrices[1].scaled {
+            Scaled::Token => &self.cache.second,
+            Scaled::Channel => &self.cache.first,
+        };
+        E::gather(kernels, weights, values.span(head, chunk * CHUNK, seen), value_width(&self.shape), out);
+    }
+}
