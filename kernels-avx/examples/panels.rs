@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use hardtack_format::encoding::{Encoding, GROUP_COLUMNS, PANEL_ROWS};
 use hardtack_kernels::{Activations, ActivationsMut, KernelTable, activations::groups, portable, scalar};
+use hardtack_kernels_avx::{avx2, avx512vnni, avxvnni};
 
 const COLUMNS: usize = 2048;
 const TOKENS_MAX: usize = 16;
@@ -28,10 +29,7 @@ fn main() {
         of_this_kind.peek().is_none() || of_this_kind.any(|wanted| wanted == name)
     };
     let tables: Vec<&KernelTable> =
-        [Some(&scalar::TABLE), Some(&portable::TABLE), hardtack_kernels_avx::avx2(), hardtack_kernels_avx::avxvnni()]
-            .into_iter()
-            .flatten()
-            .collect();
+        [Some(&scalar::TABLE), Some(&portable::TABLE), avx2(), avxvnni(), avx512vnni()].into_iter().flatten().collect();
     let tiers: Vec<&str> = tables.iter().map(|table| table.name).collect();
     let encodings: Vec<&str> = Encoding::MATRICES.iter().map(|encoding| encoding.name()).collect();
 

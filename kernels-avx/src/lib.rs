@@ -1,5 +1,5 @@
 //! The AVX2 tiers of the kernels, for x86-64 processors with AVX2, FMA and F16C (Intel since 2013, AMD since 2017), and for
-//! those that also have AVX-VNNI (Intel since 2021, AMD since 2024).
+//! those that also have AVX-VNNI (Intel since 2021, AMD since 2024) or AVX-512 with VNNI (Intel since 2019, AMD since 2022).
 //!
 //! Each entry of the AVX2 table is a safe function that checks lengths and makes one call into functions that are compiled
 //! for these features. In there only loads and stores are unsafe, and they all sit in `avx2/memory.rs`. The entries that
@@ -9,6 +9,8 @@ use hardtack_kernels::KernelTable;
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
 
 /// The AVX2 tier, where the processor has it.
 #[cfg(target_arch = "x86_64")]
@@ -38,6 +40,22 @@ pub fn avxvnni() -> Option<&'static KernelTable> {
     None
 }
 
+/// The AVX2 tier with integer panels by AVX-512 and its VNNI, where the processor has them (Intel since 2019, AMD since 2022).
+#[cfg(target_arch = "x86_64")]
+pub fn avx512vnni() -> Option<&'static KernelTable> {
+    let detected = avx2().is_some()
+        && std::arch::is_x86_feature_detected!("avx512f")
+        && std::arch::is_x86_feature_detected!("avx512bw")
+        && std::arch::is_x86_feature_detected!("avx512vnni");
+    detected.then_some(&avx512::TABLE)
+}
+
+/// The AVX2 tier with integer panels by AVX-512 and its VNNI: this architecture never has it.
+#[cfg(not(target_arch = "x86_64"))]
+pub fn avx512vnni() -> Option<&'static KernelTable> {
+    None
+}
+
 #[cfg(test)]
 mod tests {
     use std::io::Write;
@@ -54,6 +72,11 @@ mod tests {
     #[test]
     fn avxvnni_holds() {
         holds(super::avxvnni(), "avx2+vnni");
+    }
+
+    #[test]
+    fn avx512vnni_holds() {
+        holds(super::avx512vnni(), "avx512+vnni");
     }
 
     fn holds(table: Option<&KernelTable>, name: &str) {

@@ -8,7 +8,10 @@ use crate::error::Error;
 pub fn available() -> Vec<&'static KernelTable> {
     let mut tiers: Vec<&'static KernelTable> = vec![&scalar::TABLE, &portable::TABLE];
     #[cfg(target_arch = "x86_64")]
-    tiers.extend([hardtack_kernels_avx::avx2(), hardtack_kernels_avx::avxvnni()].into_iter().flatten());
+    {
+        use hardtack_kernels_avx::{avx2, avx512vnni, avxvnni};
+        tiers.extend([avx2(), avxvnni(), avx512vnni()].into_iter().flatten());
+    }
     #[cfg(target_arch = "aarch64")]
     tiers.extend([hardtack_kernels_neon::neon(), hardtack_kernels_neon::dotprod()].into_iter().flatten());
     tiers

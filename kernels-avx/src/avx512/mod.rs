@@ -1,0 +1,207 @@
+//! The table of the AVX-512 tier: the AVX2 tier's but for its integer panels. A vector holds four columns of all 16 rows of a
+//! panel, and one instruction multiplies them with their activations and adds them to the rows' sums.
+//!
+//! The table is private, and `crate::avx512vnni()` gives it out only where the processor has the features.
+
+#![allow(clippy::needless_range_loop, reason = "one number indexes several arrays: tokens, chains")]
+
+mod unpack;
+
+use core::arch::x86_64::{
+    __m512, __m512i, _mm256_loadu_si256, _mm512_add_epi32, _mm512_add_ps, _mm512_cvtepi32_ps, _mm512_cvtph_ps,
+    _mm512_dpbusd_epi32, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
+    _mm512_storeu_ps,
+};
+
+use hardtack_format::encoding::{GROUP_COLUMNS, GROUP_QUADS, TILE_BIT_BYTES, TILE_HEAD_BYTES};
+use hardtack_kernels::{Activations, KernelTable, PanelRows};
+
+// SAFETY: the table is given out only where the processor has the features.
+pub(crate) static TABLE: KernelTable = unsafe { table() };
+
+/// Kernels become plain function pointers only in a function with their features.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
+const fn table() -> KernelTable {
+    let [f32, f16, bf16, ..] = crate::avx2::TABLE.panels;
+    KernelTable { name: "avx512+vnni", panels: [f32, f16, bf16, q1, q2, q3, q4, q5, q6, q8], ..crate::avx2::TABLE }
+}
+
+/// Bytes of a tile of codes of so many bits.
+const fn tile_bytes(bits: usize) -> usize {
+    TILE_HEAD_BYTES + bits * TILE_BIT_BYTES
+}
+
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
+fn q1(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
+    multiply(panel, activations, first_token, out, |tile, vector| unpack::q1(tile, vector));
+}
+
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
+fn q2(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
+    multiply(panel, activations, first_token, out, |tile, vector| unpack::q2(tile, vector));
+}
+
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
+fn q3(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
+    multiply(panel, activations, first_token, out, |tile, vector| unpack::q3(tile, vector));
+}
+
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
+fn q4(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
+    multiply(panel, activations, first_token, out, |tile, vector| unpack::q4(tile, vector));
+}
+
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
+fn q5(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
+    multiply(panel, activations, first_token, out, |tile, vector| unpack::q5(tile, vector));
+}
+
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
+fn q6(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
+    multiply(panel, activations, first_token, out, |tile, vector| unpack::q6(tile, vector));
+}
+
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
+fn q8(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
+    multiply(panel, activations, first_token, out, |tile, vector| unpack::q8(tile, vector));
+}
+
+/// Multiplies a panel with the tokens, eight at a time while there are as many: unpacking codes costs about as much as
+/// multiplying them with one or two. `unpack(tile, vector)` gives the codes in the fields of one vector: field `i` has quad
+/// `vector + i * 16 / FIELDS` of each row.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn multiply<const TILE_BYTES: usize, const FIELDS: usize>(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+    unpack: impl Fn(&[u8; TILE_BYTES], usize) -> [__m512i; FIELDS],
+) {
+    let (tiles, rest) = panel.as_chunks();
+    assert!(tiles.len() == activations.groups() && rest.is_empty(), "one panel");
+    let mut token = first_token;
+    let (eights, out) = out.as_chunks_mut();
+    for out in eights {
+        tokens::<TILE_BYTES, FIELDS, 8, 1>(tiles, activations, token, out, &unpack);
+        token += 8;
+    }
+    let (fours, out) = out.as_chunks_mut();
+    for out in fours {
+        tokens::<TILE_BYTES, FIELDS, 4, 2>(tiles, activations, token, out, &unpack);
+        token += 4;
+    }
+    let (twos, ones) = out.as_chunks_mut();
+    for out in twos {
+        tokens::<TILE_BYTES, FIELDS, 2, 4>(tiles, activations, token, out, &unpack);
+        token += 2;
+    }
+    for out in ones.as_chunks_mut().0 {
+        tokens::<TILE_BYTES, FIELDS, 1, 4>(tiles, activations, token, out, &unpack);
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn tokens<const TILE_BYTES: usize, const FIELDS: usize, const TOKENS: usize, const CHAINS: usize>(
+    tiles: &[[u8; TILE_BYTES]],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows; TOKENS],
+    unpack: &impl Fn(&[u8; TILE_BYTES], usize) -> [__m512i; FIELDS],
+) {
+    let groups = tiles.len();
+    let mut codes: [&[[i8; GROUP_COLUMNS]]; TOKENS] = [&[]; TOKENS];
+    let mut input_scales: [&[f32]; TOKENS] = [&[]; TOKENS];
+    let mut input_sums: [&[f32]; TOKENS] = [&[]; TOKENS];
+    for token in 0..TOKENS {
+        let (token_codes, scales, sums) = activations.token_codes(first_token + token);
+        // Cut to the one length, so that the loop below needs no checks.
+        codes[token] = &token_codes.as_chunks().0[..groups];
+        input_scales[token] = &scales[..groups];
+        input_sums[token] = &sums[..groups];
+    }
+    let mut rows = [_mm512_setzero_ps(); TOKENS];
+    for group in 0..groups {
+        let tile = &tiles[group];
+        let mut inputs = [&codes[0][group]; TOKENS];
+        for token in 1..TOKENS {
+            inputs[token] = &codes[token][group];
+        }
+        let sums = sums::<TILE_BYTES, FIELDS, TOKENS, CHAINS>(tile, inputs, unpack);
+        let (scale, minimum) = (load_halves(tile, 0), load_halves(tile, 32));
+        for token in 0..TOKENS {
+            // In the order of operations that `PanelFn` fixes, and never fused.
+            let code_sum = _mm512_cvtepi32_ps(sums[token]);
+            let scaled = _mm512_mul_ps(_mm512_mul_ps(code_sum, _mm512_set1_ps(input_scales[token][group])), scale);
+            let offset = _mm512_mul_ps(_mm512_set1_ps(input_sums[token][group]), minimum);
+            rows[token] = _mm512_add_ps(rows[token], _mm512_add_ps(scaled, offset));
+        }
+    }
+    for token in 0..TOKENS {
+        // SAFETY: the array is the 64 bytes that are written, at any address.
+        unsafe { _mm512_storeu_ps(out[token].as_mut_ptr(), rows[token]) };
+    }
+}
+
+/// The code sums of one tile, in so many chains of additions for each token that they hide their latency.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn sums<const TILE_BYTES: usize, const FIELDS: usize, const TOKENS: usize, const CHAINS: usize>(
+    tile: &[u8; TILE_BYTES],
+    inputs: [&[i8; GROUP_COLUMNS]; TOKENS],
+    unpack: &impl Fn(&[u8; TILE_BYTES], usize) -> [__m512i; FIELDS],
+) -> [__m512i; TOKENS] {
+    const { assert!(FIELDS == 8 || FIELDS == 4 || FIELDS == 2 || FIELDS == 1, "vectors by two, four or eight") };
+    let mut chains = [[_mm512_setzero_si512(); TOKENS]; CHAINS];
+    let mut add = |vector: usize| {
+        let codes = unpack(tile, vector);
+        for field in 0..FIELDS {
+            let sums = &mut chains[(vector * FIELDS + field) % CHAINS];
+            for token in 0..TOKENS {
+                let quad = broadcast_quad(inputs[token], vector + field * (GROUP_QUADS / FIELDS));
+                sums[token] = _mm512_dpbusd_epi32(sums[token], codes[field], quad);
+            }
+        }
+    };
+    // Written out, as the optimizer keeps so long a loop, and `unpack` shifts by a constant only for a constant vector.
+    for first in (0..GROUP_QUADS / FIELDS).step_by(8) {
+        add(first);
+        add(first + 1);
+        if FIELDS < 8 {
+            add(first + 2);
+            add(first + 3);
+        }
+        if FIELDS < 4 {
+            add(first + 4);
+            add(first + 5);
+            add(first + 6);
+            add(first + 7);
+        }
+    }
+    let mut sums = chains[0];
+    for chain in &chains[1..] {
+        for token in 0..TOKENS {
+            sums[token] = _mm512_add_epi32(sums[token], chain[token]);
+        }
+    }
+    sums
+}
+
+/// Four int8 activations of one group, in all 16 lanes.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn broadcast_quad(inputs: &[i8; GROUP_COLUMNS], quad: usize) -> __m512i {
+    let at = quad * 4;
+    let bytes = [inputs[at], inputs[at + 1], inputs[at + 2], inputs[at + 3]];
+    _mm512_set1_epi32(i32::from_le_bytes(bytes.map(i8::cast_unsigned)))
+}
+
+/// 16 half floats of a tile's head.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn load_halves<const BYTES: usize>(tile: &[u8; BYTES], at: usize) -> __m512 {
+    let bytes: &[u8; 32] = tile[at..].first_chunk().expect("within the head");
+    // SAFETY: the array is the 32 bytes that are read, at any address.
+    _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) })
+}
