@@ -17,6 +17,7 @@ import sys
 def ours(options, blob, threads):
     command = [options.hardtack, "bench", blob, "--json", "--runs", "1", "-t", str(threads), "--load", options.load]
     command += ["--prompt", str(options.prompt), "--decode", str(options.decode), "--batch", str(options.batch)]
+    command += ["--kernels", options.kernels] if options.kernels else []
     report = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     names = ["prompt_tokens_per_second", "decode_tokens_per_second", "bandwidth_share"]
     return [report[name] for name in names]
@@ -40,6 +41,7 @@ def main():
     parser.add_argument("--llama", required=True, help="llama-bench")
     parser.add_argument("--llama-flag", action="append", default=[], help="handed on to llama-bench, once for each word")
     parser.add_argument("--load", default="resident")
+    parser.add_argument("--kernels", help="tier of ours; without it, the fastest")
     parser.add_argument("--threads", type=int, action="append")
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--prompt", type=int, default=128)

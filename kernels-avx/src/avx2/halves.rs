@@ -67,8 +67,10 @@ fn score<'a, const QUERIES: usize, const KEYS: usize>(
         let mut sums = reduce(dots(&vectors, &keys.map(|key| key.as_chunks().0)));
         for query in 0..QUERIES {
             for at in 0..KEYS.min(count - first) {
-                let tail = keys[at].as_chunks::<8>().1;
-                sums[query * KEYS + at] += (scalar::TABLE.dot_f16)(tails[query], tail);
+                if !tails[query].is_empty() {
+                    let tail = keys[at].as_chunks::<8>().1;
+                    sums[query * KEYS + at] += (scalar::TABLE.dot_f16)(tails[query], tail);
+                }
                 scores[query][first + at] += sums[query * KEYS + at];
             }
         }
@@ -133,6 +135,9 @@ fn gather<'a, const QUERIES: usize, const VECTORS: usize>(
     }
     for vector in blocks * VECTORS..vectors {
         gather_columns::<QUERIES, 1>(weights, count, &value, vector, stride, out);
+    }
+    if vectors * 8 == width {
+        return;
     }
     for (query, weights) in weights.iter().enumerate() {
         let out = &mut out[query * stride..][vectors * 8..width];

@@ -198,8 +198,13 @@ pub fn collect(product: &Product, staging: &[PanelRows], bias: Option<&[f32]>, o
     let (rows, tokens) = (product.tensor.rows as usize, product.tokens as usize);
     assert!(staging.len() == product.results() && out.len() == rows * tokens, "one product");
     for (token, out) in out.chunks_exact_mut(rows).enumerate() {
-        for (panel, out) in out.chunks_mut(PANEL_ROWS).enumerate() {
-            out.copy_from_slice(&staging[panel * tokens + token][..out.len()]);
+        // Whole panels in one move each: their length is known here.
+        let (panels, last) = out.as_chunks_mut();
+        for (panel, out) in panels.iter_mut().enumerate() {
+            *out = staging[panel * tokens + token];
+        }
+        if !last.is_empty() {
+            last.copy_from_slice(&staging[panels.len() * tokens + token][..last.len()]);
         }
         if let Some(bias) = bias {
             out.iter_mut().zip(bias).for_each(|(out, bias)| *out += bias);
