@@ -50,29 +50,36 @@ fn tokens<const BYTES: usize, const TOKENS: usize, const HALVES: usize>(
     out: &mut [PanelRows; TOKENS],
     widen: &impl Fn(&[u8; BYTES]) -> __m256,
 ) {
-    let mut inputs: [&[f32]; TOKENS] = [&[]; TOKENS];
+    let (columns, _) = columns.as_chunks::<2>();
+    let (blocks, rest) = columns.as_chunks::<CHAINS>();
+    // Cut to the one length, so that the loop below needs no checks.
+    let mut inputs: [&[[f32; CHAINS]]; TOKENS] = [&[]; TOKENS];
+    let mut inputs_rest: [&[f32]; TOKENS] = [&[]; TOKENS];
     for token in 0..TOKENS {
-        inputs[token] = &activations.token_floats(first_token + token)[..columns.len() / 2];
+        let (own, own_rest) = activations.token_floats(first_token + token)[..columns.len()].as_chunks();
+        inputs[token] = &own[..blocks.len()];
+        inputs_rest[token] = own_rest;
     }
     let mut sums = [[[_mm256_setzero_ps(); CHAINS]; HALVES]; TOKENS];
-    let mut add_column = |column: usize, chain: usize| {
-        let (halves, _) = columns[column * 2..].as_chunks::<2>();
+    for block in 0..blocks.len() {
+        for chain in 0..CHAINS {
+            for half in 0..HALVES {
+                let weights = widen(&blocks[block][chain][first_half + half]);
+                for token in 0..TOKENS {
+                    let input = _mm256_set1_ps(inputs[token][block][chain]);
+                    sums[token][half][chain] = _mm256_fmadd_ps(weights, input, sums[token][half][chain]);
+                }
+            }
+        }
+    }
+    for (chain, column) in rest.iter().enumerate() {
         for half in 0..HALVES {
-            let weights = widen(&halves[0][first_half + half]);
+            let weights = widen(&column[first_half + half]);
             for token in 0..TOKENS {
-                let input = _mm256_set1_ps(inputs[token][column]);
+                let input = _mm256_set1_ps(inputs_rest[token][chain]);
                 sums[token][half][chain] = _mm256_fmadd_ps(weights, input, sums[token][half][chain]);
             }
         }
-    };
-    let whole = columns.len() / 2 / CHAINS * CHAINS;
-    for first in (0..whole).step_by(CHAINS) {
-        for chain in 0..CHAINS {
-            add_column(first + chain, chain);
-        }
-    }
-    for column in whole..columns.len() / 2 {
-        add_column(column, column - whole);
     }
     for token in 0..TOKENS {
         let (rows, _) = out[token].as_chunks_mut();
