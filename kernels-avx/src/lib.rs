@@ -3,7 +3,7 @@
 //!
 //! Each entry of the AVX2 table is a safe function that checks lengths and makes one call into functions that are compiled
 //! for these features. In there only loads and stores are unsafe, and they all sit in `avx2/memory.rs`. The entries that
-//! AVX-VNNI replaces are compiled for its features themselves.
+//! AVX-VNNI and AVX-512 replace are compiled for their features themselves; loads and stores of 512 bits stand where they are used.
 
 use hardtack_kernels::KernelTable;
 

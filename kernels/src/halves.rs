@@ -1,7 +1,5 @@
 //! Keys and values in half floats, met by several queries at once: what attention does where they are kept as they are.
 
-use half::f16;
-
 /// Most keys or values of a call.
 pub const ROWS_MAX: usize = 64;
 
@@ -12,7 +10,7 @@ pub type Scores = [f32; ROWS_MAX];
 ///
 /// # Panics
 /// If lengths do not agree, or there are more than [`ROWS_MAX`].
-pub fn check_scores(queries: &[&[f32]], keys: &[f16], scores: &[Scores]) -> usize {
+pub fn check_scores<T>(queries: &[&[f32]], keys: &[T], scores: &[Scores]) -> usize {
     assert_eq!(queries.len(), scores.len(), "scores of every query");
     let Some(width) = queries.first().map(|query| query.len()) else { return 0 };
     assert!(queries.iter().all(|query| query.len() == width), "queries of equal width");
@@ -23,14 +21,44 @@ pub fn check_scores(queries: &[&[f32]], keys: &[f16], scores: &[Scores]) -> usiz
 ///
 /// # Panics
 /// If lengths do not agree, or there are more than [`ROWS_MAX`] values.
-pub fn check_gather(weights: &[Scores], values: &[f16], width: usize, out: &[f32]) -> (usize, usize) {
+pub fn check_gather<T>(weights: &[Scores], values: &[T], width: usize, out: &[f32]) -> (usize, usize) {
     let stride = out.len().checked_div(weights.len()).unwrap_or(width);
     assert!(stride * weights.len() == out.len() && stride >= width, "an output for every row of weights");
     (rows(values, width), stride)
 }
 
-fn rows(halves: &[f16], width: usize) -> usize {
-    let rows = halves.len() / width.max(1);
-    assert!(rows * width == halves.len() && rows <= ROWS_MAX, "at most {ROWS_MAX} whole rows");
+/// [`KernelTable::score_halves`] one query and one key at a time, for keys of any kind.
+///
+/// [`KernelTable::score_halves`]: crate::KernelTable::score_halves
+pub fn score_each<T>(queries: &[&[f32]], keys: &[T], scores: &mut [Scores], dot: impl Fn(&[f32], &[T]) -> f32) {
+    check_scores(queries, keys, scores);
+    for (query, scores) in queries.iter().zip(scores) {
+        for (score, key) in scores.iter_mut().zip(keys.chunks_exact(query.len().max(1))) {
+            *score += dot(query, key);
+        }
+    }
+}
+
+/// [`KernelTable::gather_halves`] one query and one value at a time, for values of any kind.
+///
+/// [`KernelTable::gather_halves`]: crate::KernelTable::gather_halves
+pub fn gather_each<T>(
+    weights: &[Scores],
+    values: &[T],
+    width: usize,
+    out: &mut [f32],
+    add_scaled: impl Fn(&mut [f32], f32, &[T]),
+) {
+    let (_, stride) = check_gather(weights, values, width, out);
+    for (weights, out) in weights.iter().zip(out.chunks_exact_mut(stride.max(1))) {
+        for (&weight, value) in weights.iter().zip(values.chunks_exact(width.max(1))) {
+            add_scaled(&mut out[..width], weight, value);
+        }
+    }
+}
+
+fn rows<T>(elements: &[T], width: usize) -> usize {
+    let rows = elements.len() / width.max(1);
+    assert!(rows * width == elements.len() && rows <= ROWS_MAX, "at most {ROWS_MAX} whole rows");
     rows
 }

@@ -2,7 +2,7 @@
 //! several queries at once.
 
 use core::arch::x86_64::{
-    __m256, _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_hadd_ps, _mm256_set1_ps,
+    __m256, _mm_add_ps, _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_hadd_ps, _mm256_set1_ps,
     _mm256_setzero_ps,
 };
 use core::array::from_fn;
@@ -11,7 +11,7 @@ use half::f16;
 use hardtack_kernels::halves::{Scores, check_gather, check_scores};
 use hardtack_kernels::scalar;
 
-use super::memory::{load_floats, load_halves, store_floats};
+use super::memory::{load_floats, load_halves, store_floats, store_four_floats};
 
 /// Sums of products that are held at once: as many chains of additions hide their latency.
 const SUMS: usize = 8;
@@ -110,9 +110,7 @@ fn reduce([a, b, c, d, e, f, g, h]: [__m256; SUMS]) -> [f32; SUMS] {
     let second = _mm256_hadd_ps(_mm256_hadd_ps(e, f), _mm256_hadd_ps(g, h));
     let mut sums = [0.0; SUMS];
     for (sums, four) in sums.as_chunks_mut::<4>().0.iter_mut().zip([first, second]) {
-        let four = core::arch::x86_64::_mm_add_ps(_mm256_castps256_ps128(four), _mm256_extractf128_ps::<1>(four));
-        // SAFETY: the array is the 16 bytes that are written, at any address.
-        unsafe { core::arch::x86_64::_mm_storeu_ps(sums.as_mut_ptr(), four) };
+        store_four_floats(sums, _mm_add_ps(_mm256_castps256_ps128(four), _mm256_extractf128_ps::<1>(four)));
     }
     sums
 }

@@ -1,8 +1,8 @@
 //! Loads and stores, each of an array whose type is its length: the only memory access by pointers in this tier.
 
 use core::arch::x86_64::{
-    __m128i, __m256, __m256i, _mm_loadu_si128, _mm_storeu_si128, _mm256_cvtph_ps, _mm256_loadu_ps, _mm256_loadu_si256,
-    _mm256_set1_epi32, _mm256_storeu_ps, _mm256_storeu_si256,
+    __m128, __m128i, __m256, __m256i, _mm_loadu_si128, _mm_storeu_ps, _mm_storeu_si128, _mm256_cvtph_ps,
+    _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_epi32, _mm256_storeu_ps, _mm256_storeu_si256,
 };
 
 use half::f16;
@@ -20,6 +20,13 @@ pub(super) fn load_floats(floats: &[f32; 8]) -> __m256 {
 pub(super) fn store_floats(floats: &mut [f32; 8], value: __m256) {
     // SAFETY: the array is the 32 bytes that are written, at any address.
     unsafe { _mm256_storeu_ps(floats.as_mut_ptr(), value) }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+pub(super) fn store_four_floats(floats: &mut [f32; 4], value: __m128) {
+    // SAFETY: the array is the 16 bytes that are written, at any address.
+    unsafe { _mm_storeu_ps(floats.as_mut_ptr(), value) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

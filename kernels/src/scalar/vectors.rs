@@ -4,7 +4,7 @@ use half::f16;
 use hardtack_format::encoding::GROUP_COLUMNS;
 
 use crate::activations::ActivationsMut;
-use crate::halves::{Scores, check_gather, check_scores};
+use crate::halves::{Scores, gather_each, score_each};
 use crate::math::{ACTIVATION_MIN, exp, round, sigmoid};
 
 pub(crate) fn quantize(out: ActivationsMut<'_>) {
@@ -60,21 +60,11 @@ pub(crate) fn add_scaled_f16(out: &mut [f32], weight: f32, x: &[f16]) {
 }
 
 pub(crate) fn score_halves(queries: &[&[f32]], keys: &[f16], scores: &mut [Scores]) {
-    check_scores(queries, keys, scores);
-    for (query, scores) in queries.iter().zip(scores) {
-        for (score, key) in scores.iter_mut().zip(keys.chunks_exact(query.len().max(1))) {
-            *score += dot_f16(query, key);
-        }
-    }
+    score_each(queries, keys, scores, dot_f16);
 }
 
 pub(crate) fn gather_halves(weights: &[Scores], values: &[f16], width: usize, out: &mut [f32]) {
-    let (_, stride) = check_gather(weights, values, width, out);
-    for (weights, out) in weights.iter().zip(out.chunks_exact_mut(stride.max(1))) {
-        for (&weight, value) in weights.iter().zip(values.chunks_exact(width.max(1))) {
-            add_scaled_f16(&mut out[..width], weight, value);
-        }
-    }
+    gather_each(weights, values, width, out, add_scaled_f16);
 }
 
 pub(crate) fn exp_sum(x: &mut [f32], maximum: f32) -> f32 {

@@ -13,8 +13,6 @@ use crate::kv::shape::{CHUNK, RingShape, Scaled};
 pub struct Exact<'a, E> {
     cache: &'a LayerKv<E>,
     shape: RingShape,
-    /// Tokens that are kept.
-    end: usize,
     chunks: Range<usize>,
 }
 
@@ -25,7 +23,7 @@ impl<'a, E: KvElement> Exact<'a, E> {
             0 => 0,
             window => (position + 1).saturating_sub(window),
         };
-        Self { cache, shape, end, chunks: first / CHUNK..end.div_ceil(CHUNK) }
+        Self { cache, shape, chunks: first / CHUNK..end.div_ceil(CHUNK) }
     }
 }
 
@@ -79,7 +77,6 @@ impl<E: KvElement> Cached for Exact<'_, E> {
         queries: &[Query<'_>],
         scores: &mut [Scores],
     ) {
-        let seen = seen.min(self.end - chunk * CHUNK);
         for (matrix, rows) in [&self.cache.first, &self.cache.second].into_iter().enumerate() {
             let mut asked = [&[][..]; QUERIES_MAX];
             asked.iter_mut().zip(queries).for_each(|(asked, query)| *asked = query[matrix]);

@@ -5,7 +5,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use hardtack_format::spec::AttentionSpec;
 use hardtack_kernels::KernelTable;
-use hardtack_kernels::halves::Scores;
+use hardtack_kernels::halves::{Scores, gather_each, score_each};
 
 use super::shape::cached_shape;
 use crate::error::Error;
@@ -32,18 +32,10 @@ impl KvElement for f32 {
         cast_slice_mut(elements)
     }
     fn score(kernels: &KernelTable, queries: &[&[f32]], keys: &[Self], scores: &mut [Scores]) {
-        for (query, scores) in queries.iter().zip(scores) {
-            for (score, key) in scores.iter_mut().zip(keys.chunks_exact(query.len())) {
-                *score += (kernels.dot)(query, key);
-            }
-        }
+        score_each(queries, keys, scores, kernels.dot);
     }
     fn gather(kernels: &KernelTable, weights: &[Scores], values: &[Self], width: usize, out: &mut [f32]) {
-        for (weights, out) in weights.iter().zip(out.chunks_exact_mut(width)) {
-            for (&weight, value) in weights.iter().zip(values.chunks_exact(width)) {
-                (kernels.add_scaled)(out, weight, value);
-            }
-        }
+        gather_each(weights, values, width, out, kernels.add_scaled);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The only room of the runtime with `unsafe`: what the operating system gives.
+//! What the operating system gives. Besides this room, only `backend/pool.rs` has `unsafe` in the runtime.
 
 mod blob_file;
 
