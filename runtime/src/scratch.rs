@@ -167,7 +167,7 @@ impl ScratchSizes {
             + self.vocabulary;
         let fixed = floats * 4
             + self.choices * size_of::<Choice>()
-            + self.expert_slots * size_of::<u32>()
+            + (self.expert_slots + self.choices) * size_of::<u32>()
             + self.products * size_of::<Product>()
             + self.staging * size_of::<PanelRows>()
             + (self.turns + self.turn_back) * size_of::<Turn>()
@@ -210,6 +210,8 @@ pub struct Scratch {
     pub choices: Vec<Choice>,
     /// `[experts + 1]`: first slot of each expert.
     pub expert_slots: Vec<u32>,
+    /// `[batch * chosen]`: whose inputs stand where, by slot.
+    pub slot_tokens: Vec<u32>,
     /// `[batch * chosen, hidden]`: inputs by expert.
     pub gathered: Inputs,
     /// `[batch * chosen, inner]`
@@ -256,6 +258,7 @@ impl Scratch {
             gate_logits: zeros(sizes.gate_logits)?,
             choices: zeros(sizes.choices)?,
             expert_slots: zeros(sizes.expert_slots)?,
+            slot_tokens: zeros(sizes.choices)?,
             gathered: Inputs::new(sizes.gathered)?,
             up: zeros(sizes.inner)?,
             activated: Inputs::new(sizes.activated)?,

@@ -1,19 +1,28 @@
 //! Matrices times tokens on the CPU: the panels of any number of matrices shared out over the threads.
 
+use std::array::from_fn;
+use std::ops::Range;
+use std::sync::{Mutex, PoisonError};
+
 use hardtack_format::TensorRef;
 use hardtack_format::encoding::PANEL_ROWS;
 use hardtack_kernels::{Activations, KernelTable, PanelRows};
 
 use super::pool::Pool;
+use super::rows::{Cut, Rows};
 
-/// Most pieces of one section of work.
+/// Most pieces of products.
 const PIECES_MAX: usize = 256;
+/// Most pieces of rows.
+const ROW_PIECES_MAX: usize = 64;
 /// Pieces for each thread: so many that one which is held up leaves little to wait for.
 const PIECES_EACH: usize = 8;
 /// Work below this cost, in bytes that memory could deliver meanwhile, is not worth another thread: about 2 µs.
 const PIECE_COST: u64 = 16 * 1024;
 /// What multiplying a panel's column with one more token costs: 16 products, which take as long as these bytes from memory.
 const TOKEN_COST: u64 = 2;
+/// What moving a number from a product's results to its row costs.
+pub const COLLECT_COST: usize = 4;
 /// Tokens that one kernel call may take: what it gives stays in the first-level cache.
 const TOKENS_PER_CALL: usize = 16;
 
@@ -34,6 +43,11 @@ impl Product {
     /// The first matrix of a tensor, with the first `tokens` rows of the inputs.
     pub const fn new(tensor: TensorRef, tokens: usize) -> Self {
         Self { tensor, stack: 0, first_token: 0, tokens: tokens as u32 }
+    }
+
+    /// Whether it reads the inputs' codes, and not their floats.
+    pub const fn reads_codes(&self) -> bool {
+        self.tensor.encoding.code_bits().is_some()
     }
 
     /// Panels of the matrix.
@@ -82,14 +96,30 @@ impl<'a> Cpu<'a> {
         work: impl Fn(usize, &mut [T]) + Sync,
     ) {
         let chunks = out.len() / width;
-        let mut ends = Ends::new();
-        let pieces = self.pieces((chunks * cost) as u64).min(chunks.max(1));
-        for piece in 1..=pieces {
-            ends.push(chunks * piece / pieces * width);
+        self.for_rows(chunks, cost, Rows::new(out, width), |part, mut chunks| {
+            part.zip(chunks.iter_mut()).for_each(|(index, chunk)| work(index, chunk));
+        });
+    }
+
+    /// Cuts the first `count` of the rows into parts and calls `work(range, part)` for each of them, shared out over the
+    /// threads. `cost` is about what a row costs, in bytes that memory could deliver meanwhile.
+    pub fn for_rows<P: Cut>(&self, count: usize, cost: usize, rows: P, work: impl Fn(Range<usize>, P) + Sync) {
+        let pieces = self.pieces((count * cost) as u64).min(ROW_PIECES_MAX).min(count);
+        if pieces <= 1 {
+            return work(0..count, rows.cut(count).0);
         }
-        self.pool.split(&mut out[..chunks * width], ends.as_slice(), |piece, part| {
-            let first = ends.start(piece) / width;
-            part.chunks_exact_mut(width).enumerate().for_each(|(index, chunk)| work(first + index, chunk));
+        let range = |piece: usize| count * piece / pieces..count * (piece + 1) / pieces;
+        let mut rest = Some(rows);
+        let parts: [Mutex<Option<P>>; ROW_PIECES_MAX] = from_fn(|piece| {
+            let own = rest.take().filter(|_| piece < pieces).map(|rows| rows.cut(range(piece).len()));
+            Mutex::new(own.map(|(own, others)| {
+                rest = Some(others);
+                own
+            }))
+        });
+        self.pool.run(pieces, &|piece| {
+            let part = parts[piece].lock().unwrap_or_else(PoisonError::into_inner).take();
+            work(range(piece), part.expect("every piece is run once"));
         });
     }
 
@@ -105,6 +135,15 @@ impl<'a> Cpu<'a> {
         // Neither where it is cut nor the number of threads changes any result.
         self.pool
             .split(staging, ends.as_slice(), |piece, part| self.run(products, ends.start(piece), activations, part));
+    }
+
+    /// Copies one product's results to rows `[tokens, rows]`, adding a bias to each.
+    pub fn collect(&self, product: &Product, staging: &[PanelRows], bias: Option<&[f32]>, out: &mut [f32]) {
+        let (rows, tokens) = (product.tensor.rows as usize, product.tokens as usize);
+        assert!(staging.len() == product.results() && out.len() == rows * tokens, "one product");
+        self.for_each_chunk(out, rows, COLLECT_COST * rows, |token, out| {
+            collect_row(staging, (token, tokens), bias, out)
+        });
     }
 
     /// How many pieces work of this cost is worth.
@@ -193,21 +232,17 @@ fn cut(products: &[Product], total: u64, pieces: usize) -> Ends {
     ends
 }
 
-/// Copies one product's results to rows `[tokens, rows]`, adding a bias to each.
-pub fn collect(product: &Product, staging: &[PanelRows], bias: Option<&[f32]>, out: &mut [f32]) {
-    let (rows, tokens) = (product.tensor.rows as usize, product.tokens as usize);
-    assert!(staging.len() == product.results() && out.len() == rows * tokens, "one product");
-    for (token, out) in out.chunks_exact_mut(rows).enumerate() {
-        // Whole panels in one move each: their length is known here.
-        let (panels, last) = out.as_chunks_mut();
-        for (panel, out) in panels.iter_mut().enumerate() {
-            *out = staging[panel * tokens + token];
-        }
-        if !last.is_empty() {
-            last.copy_from_slice(&staging[panels.len() * tokens + token][..last.len()]);
-        }
-        if let Some(bias) = bias {
-            out.iter_mut().zip(bias).for_each(|(out, bias)| *out += bias);
-        }
+/// Copies the results of one of a product's tokens to a row, adding a bias.
+pub fn collect_row(staging: &[PanelRows], (token, tokens): (usize, usize), bias: Option<&[f32]>, out: &mut [f32]) {
+    // Whole panels in one move each: their length is known here.
+    let (panels, last) = out.as_chunks_mut();
+    for (panel, out) in panels.iter_mut().enumerate() {
+        *out = staging[panel * tokens + token];
+    }
+    if !last.is_empty() {
+        last.copy_from_slice(&staging[panels.len() * tokens + token][..last.len()]);
+    }
+    if let Some(bias) = bias {
+        out.iter_mut().zip(bias).for_each(|(out, bias)| *out += bias);
     }
 }

@@ -4,4 +4,5 @@ pub mod cpu;
 pub mod inputs;
 #[allow(unsafe_code, reason = "threads work on what their caller borrowed")]
 pub mod pool;
+pub mod rows;
 pub mod tiers;

@@ -9,8 +9,8 @@ use super::exact::Exact;
 use super::ring::{begin, move_queries, segments};
 use super::rope::rotate;
 use super::segment::Segment;
-use super::{LayerCache, RingCache, Step, project, token_turns};
-use crate::backend::cpu::{Product, collect};
+use super::{LayerCache, ROW_COST, RingCache, Step, project, token_turns};
+use crate::backend::cpu::Product;
 use crate::kv::exact::{KvElement, LayerKv};
 use crate::kv::shape::{CHUNK, RingShape};
 use crate::scratch::{Scratch, Turn};
@@ -121,7 +121,7 @@ fn attend_ring(
 fn project_heads(tensors: &GroupedTensors, step: &mut Step<'_>) {
     let (cpu, tokens, scratch) = (step.cpu, step.tokens, &mut *step.scratch);
     let products = [tensors.query, tensors.key, tensors.value].map(|tensor| Product::new(tensor, tokens));
-    scratch.normed.prepare(cpu.kernels, tokens, &products);
+    scratch.normed.prepare(&cpu, tokens, &products);
     let results = products.iter().map(Product::results).sum();
     cpu.multiply(&products, &scratch.normed.activations(), &mut scratch.staging[..results]);
 
@@ -131,7 +131,7 @@ fn project_heads(tensors: &GroupedTensors, step: &mut Step<'_>) {
     for ((product, out), bias) in products.iter().zip(outputs).zip(biases) {
         let (own, rest) = staging.split_at(product.results());
         let elements = tokens * product.tensor.rows as usize;
-        collect(product, own, bias.map(|bias| cpu.vector(&bias)), &mut out[..elements]);
+        cpu.collect(product, own, bias.map(|bias| cpu.vector(&bias)), &mut out[..elements]);
         staging = rest;
     }
 }
@@ -141,20 +141,21 @@ fn turn_heads(spec: &AttentionSpec, norm: HeadNorm, tensors: &GroupedTensors, he
     let (cpu, network, scratch) = (step.cpu, step.network, &mut *step.scratch);
     let all_turns = &*scratch.turns;
     let rope_dim = spec.rope_dim as usize;
+    let (tokens, epsilon) = (step.tokens, network.spec.norm_epsilon);
     let turn = |vectors: &mut [f32], rows: usize, gain: Option<TensorRef>| {
-        for (token, vector) in vectors.chunks_exact_mut(rows).take(step.tokens).enumerate() {
+        cpu.for_each_chunk(&mut vectors[..tokens * rows], rows, 2 * ROW_COST * rows, |token, vector| {
             if let Some(gain) = gain {
                 let gain = cpu.vector(&gain);
                 let width = if norm == HeadNorm::PerHead { head_dim } else { rows };
                 for part in vector.chunks_exact_mut(width) {
-                    normalize_in_place(step.network.spec.norm_epsilon, gain, part);
+                    normalize_in_place(epsilon, gain, part);
                 }
             }
             let turns = token_turns(all_turns, network, token);
             for head in vector.chunks_exact_mut(head_dim) {
                 rotate(&mut head[..rope_dim], turns, spec.rope_scale);
             }
-        }
+        });
     };
     turn(&mut scratch.query, tensors.query.rows as usize, tensors.query_norm);
     turn(&mut scratch.first, tensors.key.rows as usize, tensors.key_norm);

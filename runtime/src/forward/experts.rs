@@ -1,5 +1,9 @@
 //! The feed-forward block: dense, or the chosen experts of each token, tokens grouped by expert.
 
+use std::ops::Range;
+
+use hardtack_format::TensorRef;
+use hardtack_format::encoding::PANEL_ROWS;
 use hardtack_format::network::{BlockTensors, ExpertsTensors};
 use hardtack_format::spec::{Activation, ExpertsSpec};
 use hardtack_kernels::PanelRows;
@@ -7,19 +11,24 @@ use hardtack_kernels::math::sigmoid;
 
 use super::gate::{assign_slots, choose};
 use super::{Step, project};
-use crate::backend::cpu::{Cpu, Product, collect};
+use crate::backend::cpu::{COLLECT_COST, Cpu, Product, collect_row};
 use crate::backend::inputs::Inputs;
+use crate::backend::rows::Rows;
 use crate::scratch::Scratch;
 
-/// What one activation costs, in bytes that memory could deliver meanwhile.
-const ACTIVATION_COST: usize = 6;
+/// What one activation costs, the moves of its inputs and its quantization included, in bytes that memory could deliver meanwhile.
+const ACTIVATION_COST: usize = 8;
+/// What adding up one number of one expert costs.
+const SUM_COST: usize = 2;
+/// What looking at one expert costs for each that is chosen.
+const CHOICE_COST: usize = 8;
 
 /// One block for every token, its output left in the scratch.
 pub fn dense(activation: Activation, block: &BlockTensors, step: &mut Step<'_>) {
     let (cpu, tokens) = (step.cpu, step.tokens);
     let Scratch { normed, up, activated, products, staging, block: out, .. } = &mut *step.scratch;
-    let every_token = std::iter::once(Run { block, input: 0, slot: 0, tokens });
-    Blocks { cpu, activation, up, activated, products, staging }.run(every_token, normed, tokens, tokens, out);
+    let mut blocks = Blocks { cpu, activation, up, activated, products, staging };
+    blocks.run_all(block, normed, tokens, out);
 }
 
 /// A mixture of experts, its output left in the scratch.
@@ -28,15 +37,15 @@ pub fn experts(spec: &ExpertsSpec, activation: Activation, tensors: &ExpertsTens
     run_experts(spec, activation, tensors, step);
 
     let (cpu, tokens, hidden) = (step.cpu, step.tokens, step.network.spec.hidden as usize);
+    let chosen = spec.chosen as usize;
     let Scratch { block, choices, expert_outputs, .. } = &mut *step.scratch;
-    let block = &mut block[..tokens * hidden];
-    block.fill(0.0);
-    for (row, choices) in block.chunks_exact_mut(hidden).zip(choices.chunks_exact(spec.chosen as usize)) {
-        for choice in choices {
+    cpu.for_each_chunk(&mut block[..tokens * hidden], hidden, SUM_COST * chosen * hidden, |token, row| {
+        row.fill(0.0);
+        for choice in &choices[token * chosen..(token + 1) * chosen] {
             let output = &expert_outputs[choice.slot as usize * hidden..][..hidden];
             (cpu.kernels.add_scaled)(row, choice.weight, output);
         }
-    }
+    });
     if let Some(shared) = &tensors.shared {
         add_shared(activation, shared, tensors, step);
     }
@@ -44,23 +53,23 @@ pub fn experts(spec: &ExpertsSpec, activation: Activation, tensors: &ExpertsTens
 
 /// The gate's choices for every token, and the rows of each expert.
 fn choose_experts(spec: &ExpertsSpec, tensors: &ExpertsTensors, step: &mut Step<'_>) {
-    let (cpu, tokens, chosen) = (step.cpu, step.tokens, spec.chosen as usize);
-    let Scratch { normed, staging, gate_logits, choices, expert_slots, .. } = &mut *step.scratch;
+    let (cpu, tokens, count, chosen) = (step.cpu, step.tokens, spec.count as usize, spec.chosen as usize);
+    let Scratch { normed, staging, gate_logits, choices, expert_slots, slot_tokens, .. } = &mut *step.scratch;
     project(&cpu, tensors.gate, normed, tokens, staging, tensors.gate_bias, gate_logits);
     let choices = &mut choices[..tokens * chosen];
-    for (logits, choices) in gate_logits.chunks_exact_mut(spec.count as usize).zip(choices.chunks_exact_mut(chosen)) {
-        choose(spec, logits, choices);
-    }
-    assign_slots(choices, &mut expert_slots[..spec.count as usize + 1]);
+    let rows = (Rows::new(&mut gate_logits[..tokens * count], count), Rows::new(choices, chosen));
+    cpu.for_rows(tokens, CHOICE_COST * count * chosen, rows, |_, (mut logits, mut choices)| {
+        logits.iter_mut().zip(choices.iter_mut()).for_each(|(logits, choices)| choose(spec, logits, choices));
+    });
+    assign_slots(choices, chosen, &mut expert_slots[..count + 1], &mut slot_tokens[..tokens * chosen]);
 }
 
 /// Runs the chosen experts on the rows of their tokens; outputs stand by slot.
 fn run_experts(spec: &ExpertsSpec, activation: Activation, tensors: &ExpertsTensors, step: &mut Step<'_>) {
-    let (cpu, tokens, chosen) = (step.cpu, step.tokens, spec.chosen as usize);
-    let hidden = step.network.spec.hidden as usize;
-    let Scratch { normed, up, activated, products, staging, gathered, choices, expert_slots, expert_outputs, .. } =
-        &mut *step.scratch;
-    let rows = tokens * chosen;
+    let (cpu, tokens, rows) = (step.cpu, step.tokens, step.tokens * spec.chosen as usize);
+    let Scratch {
+        normed, up, activated, products, staging, gathered, expert_slots, slot_tokens, expert_outputs, ..
+    } = &mut *step.scratch;
     let runs = expert_slots.windows(2).zip(&tensors.experts).filter(|(slots, _)| slots[0] < slots[1]);
     let runs = runs.map(|(slots, block)| {
         let (slot, end) = (slots[0] as usize, slots[1] as usize);
@@ -68,36 +77,26 @@ fn run_experts(spec: &ExpertsSpec, activation: Activation, tensors: &ExpertsTens
         Run { block, input: if tokens == 1 { 0 } else { slot }, slot, tokens: end - slot }
     });
     let mut blocks = Blocks { cpu, activation, up, activated, products, staging };
+    blocks.list(runs.clone());
+    normed.prepare(&cpu, tokens, blocks.products);
     if tokens == 1 {
-        return blocks.run(runs, normed, 1, rows, expert_outputs);
+        return blocks.run(runs, normed, rows, expert_outputs);
     }
-    let by_expert = gathered.rows(rows, hidden);
-    for (index, choice) in choices[..rows].iter().enumerate() {
-        by_expert[choice.slot as usize * hidden..][..hidden].copy_from_slice(normed.row(index / chosen));
-    }
-    blocks.run(runs, gathered, rows, rows, expert_outputs);
+    gathered.gather(&cpu, normed, &slot_tokens[..rows], blocks.products);
+    blocks.run(runs, gathered, rows, expert_outputs);
 }
 
 /// Adds the shared expert, behind its sigmoid gate if it has one (Qwen2-MoE).
 fn add_shared(activation: Activation, shared: &BlockTensors, tensors: &ExpertsTensors, step: &mut Step<'_>) {
     let (cpu, tokens, hidden) = (step.cpu, step.tokens, step.network.spec.hidden as usize);
     let Scratch { normed, up, activated, products, staging, block, expert_outputs, .. } = &mut *step.scratch;
-    let every_token = std::iter::once(Run { block: shared, input: 0, slot: 0, tokens });
-    Blocks { cpu, activation, up, activated, products, staging }.run(
-        every_token,
-        normed,
-        tokens,
-        tokens,
-        expert_outputs,
-    );
-    for token in 0..tokens {
-        let weight = match &tensors.shared_gate {
-            None => 1.0,
-            Some(gate) => sigmoid((cpu.kernels.dot)(normed.row(token), cpu.vector(gate))),
-        };
-        let span = token * hidden..(token + 1) * hidden;
-        (cpu.kernels.add_scaled)(&mut block[span.clone()], weight, &expert_outputs[span]);
-    }
+    let mut blocks = Blocks { cpu, activation, up, activated, products, staging };
+    blocks.run_all(shared, normed, tokens, expert_outputs);
+    let gate = tensors.shared_gate.map(|gate| cpu.vector(&gate));
+    cpu.for_each_chunk(&mut block[..tokens * hidden], hidden, 2 * SUM_COST * hidden, |token, row| {
+        let weight = gate.map_or(1.0, |gate| sigmoid((cpu.kernels.dot)(normed.row(token), gate)));
+        (cpu.kernels.add_scaled)(row, weight, &expert_outputs[token * hidden..][..hidden]);
+    });
 }
 
 /// One block over consecutive rows.
@@ -111,6 +110,13 @@ struct Run<'a> {
     tokens: usize,
 }
 
+impl Run<'_> {
+    /// A matrix times as many rows of its inputs, from `first_token` on.
+    const fn product(&self, tensor: TensorRef, first_token: usize) -> Product {
+        Product { tensor, stack: 0, first_token: first_token as u32, tokens: self.tokens as u32 }
+    }
+}
+
 /// Gated blocks of equal shape, all of them at once.
 struct Blocks<'a> {
     cpu: Cpu<'a>,
@@ -122,60 +128,97 @@ struct Blocks<'a> {
 }
 
 impl Blocks<'_> {
+    /// One block for the first `tokens` rows of the inputs.
+    fn run_all(&mut self, block: &BlockTensors, inputs: &mut Inputs, tokens: usize, out: &mut [f32]) {
+        let every_token = std::iter::once(Run { block, input: 0, slot: 0, tokens });
+        self.list(every_token.clone());
+        inputs.prepare(&self.cpu, tokens, self.products);
+        self.run(every_token, inputs, tokens, out);
+    }
+
+    /// Lists the products with the inputs: each run's gate and up projections.
+    fn list<'b>(&mut self, runs: impl Iterator<Item = Run<'b>>) {
+        self.products.clear();
+        for run in runs {
+            self.products.push(run.product(run.block.gated, run.input));
+            self.products.push(run.product(run.block.up, run.input));
+        }
+    }
+
     /// `out[slot] = down(activation(gated(input), up(input)))` for the rows of every run. Slots are consecutive over the
-    /// runs and `rows` of them in all; `input_rows` rows of the inputs are used.
+    /// runs and `rows` of them in all; the runs are listed and the inputs prepared.
     fn run<'b>(
         &mut self,
-        runs: impl Iterator<Item = Run<'b>> + Clone,
-        inputs: &mut Inputs,
-        input_rows: usize,
+        runs: impl Iterator<Item = Run<'b>> + Clone + Sync,
+        inputs: &Inputs,
         rows: usize,
         out: &mut [f32],
     ) {
-        let product = |tensor, row: usize, tokens: usize| Product {
-            tensor,
-            stack: 0,
-            first_token: row as u32,
-            tokens: tokens as u32,
-        };
-        let Some(inner) = runs.clone().next().map(|run| run.block.gated.rows as usize) else { return };
+        let Some(first) = self.products.first() else { return };
+        let inner = first.tensor.rows as usize;
+        let staging = multiply(&self.cpu, self.products, inputs, self.staging);
         self.products.clear();
-        for run in runs.clone() {
-            self.products.push(product(run.block.gated, run.input, run.tokens));
-            self.products.push(product(run.block.up, run.input, run.tokens));
-        }
-        inputs.prepare(self.cpu.kernels, input_rows, self.products);
-        let results = self.products.iter().map(Product::results).sum();
-        self.cpu.multiply(self.products, &inputs.activations(), &mut self.staging[..results]);
-        let mut staging = &self.staging[..results];
-        let gated = self.activated.rows(rows, inner);
-        for (run, pair) in runs.clone().zip(self.products.chunks_exact(2)) {
-            let span = run.slot * inner..(run.slot + run.tokens) * inner;
-            let biases = [run.block.gated_bias, run.block.up_bias];
-            for ((product, out), bias) in pair.iter().zip([&mut *gated, &mut *self.up]).zip(biases) {
-                let (own, rest) = staging.split_at(product.results());
-                collect(product, own, bias.map(|bias| self.cpu.vector(&bias)), &mut out[span.clone()]);
-                staging = rest;
+        self.products.extend(runs.clone().map(|run| run.product(run.block.down, run.slot)));
+        let quantize = self.products.iter().any(Product::reads_codes);
+
+        let (cpu, activation) = (self.cpu, self.activation);
+        self.activated.rows(rows, inner);
+        let buffers = (self.activated.parts(rows), Rows::new(&mut self.up[..rows * inner], inner));
+        cpu.for_rows(rows, ACTIVATION_COST * inner, buffers, |range, (mut activated, mut up)| {
+            let places = Place::all(runs.clone(), 2 * inner.div_ceil(PANEL_ROWS), range);
+            for (place, (row, up)) in places.zip(activated.iter_mut().zip(up.iter_mut())) {
+                let (gated_results, up_results) = staging[place.results.clone()].split_at(place.results.len() / 2);
+                let block = place.run.block;
+                place.collect(&cpu, gated_results, block.gated_bias.as_ref(), row.floats);
+                place.collect(&cpu, up_results, block.up_bias.as_ref(), up);
+                activate(&cpu, activation, row.floats, up);
             }
-        }
-        let (cpu, activation, up) = (self.cpu, self.activation, &*self.up);
-        cpu.for_each_chunk(gated, inner, ACTIVATION_COST * inner, |row, gated| {
-            activate(&cpu, activation, gated, &up[row * inner..][..inner]);
+            if quantize {
+                activated.quantize(cpu.kernels);
+            }
         });
 
-        self.products.clear();
-        self.products.extend(runs.clone().map(|run| product(run.block.down, run.slot, run.tokens)));
-        self.activated.prepare(self.cpu.kernels, rows, self.products);
-        let results = self.products.iter().map(Product::results).sum();
-        self.cpu.multiply(self.products, &self.activated.activations(), &mut self.staging[..results]);
-        let mut staging = &self.staging[..results];
-        for (run, product) in runs.zip(&*self.products) {
-            let hidden = product.tensor.rows as usize;
-            let (own, rest) = staging.split_at(product.results());
-            let bias = run.block.down_bias.map(|bias| self.cpu.vector(&bias));
-            collect(product, own, bias, &mut out[run.slot * hidden..(run.slot + run.tokens) * hidden]);
-            staging = rest;
-        }
+        let staging = multiply(&cpu, self.products, self.activated, self.staging);
+        let hidden = self.products[0].tensor.rows as usize;
+        let out = Rows::new(&mut out[..rows * hidden], hidden);
+        cpu.for_rows(rows, COLLECT_COST * hidden, out, |range, mut out| {
+            let places = Place::all(runs.clone(), hidden.div_ceil(PANEL_ROWS), range);
+            for (place, out) in places.zip(out.iter_mut()) {
+                place.collect(&cpu, &staging[place.results.clone()], place.run.block.down_bias.as_ref(), out);
+            }
+        });
+    }
+}
+
+/// All products, their results in the first part of `staging`.
+fn multiply<'s>(cpu: &Cpu<'_>, products: &[Product], inputs: &Inputs, staging: &'s mut [PanelRows]) -> &'s [PanelRows] {
+    let results = products.iter().map(Product::results).sum();
+    let staging = &mut staging[..results];
+    cpu.multiply(products, &inputs.activations(), staging);
+    staging
+}
+
+/// Where the results of one row stand.
+struct Place<'a> {
+    run: Run<'a>,
+    /// Which of the run's tokens.
+    token: usize,
+    /// The results of the run's products.
+    results: Range<usize>,
+}
+
+impl<'a> Place<'a> {
+    /// Those of a range of rows, where every token of every run has `panels` results.
+    fn all(runs: impl Iterator<Item = Run<'a>>, panels: usize, rows: Range<usize>) -> impl Iterator<Item = Self> {
+        runs.flat_map(move |run| {
+            let (first, end) = (rows.start.max(run.slot), rows.end.min(run.slot + run.tokens));
+            let results = run.slot * panels..(run.slot + run.tokens) * panels;
+            (first..end).map(move |row| Place { run, token: row - run.slot, results: results.clone() })
+        })
+    }
+
+    fn collect(&self, cpu: &Cpu<'_>, results: &[PanelRows], bias: Option<&TensorRef>, out: &mut [f32]) {
+        collect_row(results, (self.token, self.run.tokens), bias.map(|bias| cpu.vector(bias)), out);
     }
 }
 

@@ -39,8 +39,8 @@ pub fn choose(spec: &ExpertsSpec, logits: &mut [f32], choices: &mut [Choice]) {
 }
 
 /// Gives every choice its row among the inputs sorted by expert. `slots[e]` becomes the first row of expert `e`, and the
-/// element behind the last expert the number of all rows.
-pub fn assign_slots(choices: &mut [Choice], slots: &mut [u32]) {
+/// element behind the last expert the number of all rows; `tokens[row]` the token whose row it is, of which each has `chosen`.
+pub fn assign_slots(choices: &mut [Choice], chosen: usize, slots: &mut [u32], tokens: &mut [u32]) {
     slots.fill(0);
     for choice in choices.iter() {
         slots[choice.expert as usize + 1] += 1;
@@ -49,9 +49,10 @@ pub fn assign_slots(choices: &mut [Choice], slots: &mut [u32]) {
         slots[expert] += slots[expert - 1];
     }
     // Handing out a row moves the start of the expert; afterwards every start stands where the next one began.
-    for choice in choices.iter_mut() {
+    for (index, choice) in choices.iter_mut().enumerate() {
         let next = &mut slots[choice.expert as usize];
         choice.slot = *next;
+        tokens[*next as usize] = (index / chosen) as u32;
         *next += 1;
     }
     slots.rotate_right(1);
@@ -93,9 +94,10 @@ mod tests {
     #[test]
     fn slots_are_sorted_by_expert_and_then_by_token() {
         let mut choices = [3, 1, 1, 0, 3, 1].map(|expert| Choice { expert, weight: 1.0, slot: 9 });
-        let mut slots = [0; 5];
-        assign_slots(&mut choices, &mut slots);
+        let (mut slots, mut tokens) = ([0; 5], [0; 6]);
+        assign_slots(&mut choices, 2, &mut slots, &mut tokens);
         assert_eq!(slots, [0, 1, 4, 4, 6]);
+        assert_eq!(tokens, [1, 0, 1, 2, 0, 2]);
         assert_eq!(choices.map(|choice| choice.slot), [4, 1, 2, 0, 5, 3]);
     }
 }

@@ -13,7 +13,7 @@ use super::ring::{begin, move_queries, segments};
 use super::rope::rotate;
 use super::segment::Segment;
 use super::{LayerCache, RingCache, Step, project, token_turns};
-use crate::backend::cpu::{Cpu, Product, collect};
+use crate::backend::cpu::{Cpu, Product};
 use crate::kv::exact::{KvElement, LayerKv};
 use crate::kv::shape::{CHUNK, RingShape};
 use crate::scratch::{Scratch, Turn};
@@ -166,7 +166,7 @@ fn per_head(cpu: &Cpu<'_>, tensor: TensorRef, heads: usize, tokens: usize, scrat
         first_token: head * tokens as u32,
         tokens: tokens as u32,
     }));
-    head_inputs.prepare(cpu.kernels, heads * tokens, products);
+    head_inputs.prepare(cpu, heads * tokens, products);
     let results = products.iter().map(Product::results).sum();
     cpu.multiply(products, &head_inputs.activations(), &mut staging[..results]);
     let rows = tensor.rows as usize * tokens;
@@ -174,6 +174,6 @@ fn per_head(cpu: &Cpu<'_>, tensor: TensorRef, heads: usize, tokens: usize, scrat
     for ((product, own), out) in
         products.iter().zip(staging[..results].chunks_exact(each)).zip(head_outputs.chunks_exact_mut(rows))
     {
-        collect(product, own, None, out);
+        cpu.collect(product, own, None, out);
     }
 }

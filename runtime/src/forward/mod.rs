@@ -16,12 +16,15 @@ use hardtack_format::kv_policy::LayerPolicy;
 use hardtack_format::{Network, TensorRef};
 use hardtack_kernels::pack::unpack_row;
 
-use crate::backend::cpu::{Cpu, Product, collect};
+use crate::backend::cpu::{Cpu, Product};
 use crate::backend::inputs::Inputs;
 use crate::kv::Kv;
 use crate::kv::exact::LayerKv;
 use crate::kv::ring::RingLayer;
 use crate::scratch::{Scratch, Turn};
+
+/// What a pass over one number of a row costs, in bytes that memory could deliver meanwhile.
+const ROW_COST: usize = 3;
 
 /// What a pass works with: the network, where it runs, and the session's buffers.
 pub struct Step<'a> {
@@ -125,20 +128,22 @@ impl Step<'_> {
     fn normalize(&mut self, gain: &TensorRef) {
         let hidden = self.network.spec.hidden as usize;
         let gain = self.cpu.vector(gain);
-        let rows = self.scratch.normed.rows(self.tokens, hidden);
-        for (stream, row) in self.scratch.residual.chunks_exact(hidden).zip(rows.chunks_exact_mut(hidden)) {
-            normalize_row(&self.cpu, self.network.spec.norm_epsilon, stream, gain, row);
-        }
+        let (cpu, epsilon) = (self.cpu, self.network.spec.norm_epsilon);
+        let Scratch { residual, normed, .. } = &mut *self.scratch;
+        cpu.for_each_chunk(normed.rows(self.tokens, hidden), hidden, ROW_COST * hidden, |token, row| {
+            normalize_row(&cpu, epsilon, &residual[token * hidden..][..hidden], gain, row);
+        });
     }
 
     /// Adds what a block gave to the residual stream.
     fn add_residual(&mut self) {
         let (hidden, scale) = (self.network.spec.hidden as usize, self.network.spec.residual_scale);
-        let streams = self.scratch.residual.chunks_exact_mut(hidden).take(self.tokens);
+        let (cpu, Scratch { residual, block, .. }) = (self.cpu, &mut *self.scratch);
+        let stream = &mut residual[..self.tokens * hidden];
         // Row by row: what a kernel does at a row's end may not depend on how many rows there are.
-        for (stream, block) in streams.zip(self.scratch.block.chunks_exact(hidden)) {
-            (self.cpu.kernels.add_scaled)(stream, scale, block);
-        }
+        cpu.for_each_chunk(stream, hidden, ROW_COST * hidden, |token, row| {
+            (cpu.kernels.add_scaled)(row, scale, &block[token * hidden..][..hidden]);
+        });
     }
 }
 
@@ -159,8 +164,8 @@ fn project(
     out: &mut [f32],
 ) {
     let product = Product::new(tensor, tokens);
-    inputs.prepare(cpu.kernels, tokens, &[product]);
+    inputs.prepare(cpu, tokens, &[product]);
     let staging = &mut staging[..product.results()];
     cpu.multiply(&[product], &inputs.activations(), staging);
-    collect(&product, staging, bias.map(|bias| cpu.vector(&bias)), &mut out[..tokens * tensor.rows as usize]);
+    cpu.collect(&product, staging, bias.map(|bias| cpu.vector(&bias)), &mut out[..tokens * tensor.rows as usize]);
 }
