@@ -1,5 +1,6 @@
 //! `hardtack bench`: prompt and decode speed beside the bandwidth that this machine reaches in the same run.
 
+use std::fs;
 use std::hint::black_box;
 use std::thread;
 use std::time::Instant;
@@ -32,6 +33,10 @@ struct Report {
     /// fits in one.
     bandwidth_gigabytes_per_second: f64,
     bandwidth_share: f64,
+    /// What the plan says that everything takes, the allowance for the process included.
+    planned_bytes: u64,
+    /// The largest resident set so far, as the system counts it; absent where it does not tell.
+    peak_bytes: Option<u64>,
     /// BLAKE3 of the last logits: equal on every run and for any number of threads.
     logits_blake3: String,
 }
@@ -77,6 +82,8 @@ pub fn bench(arguments: &BenchArguments) -> anyhow::Result<()> {
         decode_gigabytes_per_second: rate,
         bandwidth_gigabytes_per_second: bandwidth,
         bandwidth_share: rate / bandwidth,
+        planned_bytes: engine.plan(&options)?.total_bytes(),
+        peak_bytes: peak_bytes(),
         logits_blake3: hash,
     };
     print(arguments, &report)
@@ -134,6 +141,14 @@ fn token_bytes(engine: &Engine) -> u64 {
     layers.map(|record| record.bytes).sum::<u64>() + experts + network.head.bytes
 }
 
+/// The largest resident set of this process so far.
+fn peak_bytes() -> Option<u64> {
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    let kibibytes: u64 = line.trim().strip_suffix(" kB")?.parse().ok()?;
+    Some(kibibytes * 1024)
+}
+
 fn median(values: &mut [f64]) -> f64 {
     values.sort_by(f64::total_cmp);
     let middle = values.len() / 2;
@@ -148,6 +163,7 @@ fn print(arguments: &BenchArguments, report: &Report) -> anyhow::Result<()> {
         "kernels {}, {} threads, median of {} runs\n\
          prompt  {:>9.1} tok/s  ({} tokens)\n\
          decode  {:>9.1} tok/s  ({} tokens, {} of weights each: {:.1} GB/s, {:.0} % of the {:.1} GB/s at which the blob is read)\n\
+         memory  {} planned{}\n\
          logits  {}\n",
         report.kernels,
         report.threads,
@@ -160,6 +176,8 @@ fn print(arguments: &BenchArguments, report: &Report) -> anyhow::Result<()> {
         report.decode_gigabytes_per_second,
         report.bandwidth_share * 100.0,
         report.bandwidth_gigabytes_per_second,
+        show_bytes(report.planned_bytes),
+        report.peak_bytes.map_or(String::new(), |peak| format!(", {} at the peak", show_bytes(peak))),
         report.logits_blake3
     ))?;
     Ok(())

@@ -25,7 +25,9 @@ pub const ELEMENT_ULPS: u32 = 4;
 
 const COLUMNS: [usize; 14] = [1, 3, 4, 31, 63, 64, 65, 96, 127, 128, 160, 576, 1536, 2048];
 const LENGTHS: [usize; 18] = [0, 1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 100, 128, 1001];
-const TOKENS_MAX: usize = 9;
+/// How many tokens a panel meets at once: every remainder of the loops over eight and fewer, and of one over sixteen.
+const TOKEN_COUNTS: [usize; 11] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 39];
+const TOKENS_MAX: usize = TOKEN_COUNTS[10];
 const FIRST_TOKENS: [usize; 3] = [0, 1, 3];
 /// Tokens that the panels are tried with.
 const TOKENS: usize = TOKENS_MAX + FIRST_TOKENS[2];
@@ -134,8 +136,11 @@ fn check_panel(table: &KernelTable, encoding: Encoding, inputs: &Inputs, data: D
             );
         }
     }
+    if table.streams > 1 {
+        check_streams(table, encoding, bytes, &activations, &single);
+    }
     for first_token in FIRST_TOKENS {
-        for tokens in 1..=TOKENS_MAX {
+        for tokens in TOKEN_COUNTS {
             let mut together: [PanelRows; TOKENS_MAX] = [[f32::NAN; PANEL_ROWS]; TOKENS_MAX];
             table.panel(encoding)(bytes, &activations, first_token, &mut together[..tokens]);
             for token in 0..tokens {
@@ -147,6 +152,41 @@ fn check_panel(table: &KernelTable, encoding: Encoding, inputs: &Inputs, data: D
                     single[first_token + token]
                 );
             }
+        }
+    }
+}
+
+/// Several panels in one call give what they give alone. Every third of them has its groups, or columns, in another order.
+fn check_streams(
+    table: &KernelTable,
+    encoding: Encoding,
+    bytes: &[u8],
+    activations: &Activations<'_>,
+    single: &[PanelRows],
+) {
+    let mut other = bytes.to_vec();
+    other.rotate_left(if encoding.code_bits().is_some() {
+        encoding.tile_bytes()
+    } else {
+        bytes.len() / activations.columns
+    });
+    let mut of_other = [[f32::NAN; PANEL_ROWS]];
+    table.panel(encoding)(&other, activations, 1, &mut of_other);
+    for panels in 2..=2 * table.streams + 1 {
+        let is_other = |panel: usize| panel % 3 == 1;
+        let all: Vec<u8> =
+            (0..panels).flat_map(|panel| if is_other(panel) { &other } else { bytes }).copied().collect();
+        let mut out = vec![[f32::NAN; PANEL_ROWS]; panels];
+        table.panel(encoding)(&all, activations, 1, &mut out);
+        for (panel, rows) in out.iter().enumerate() {
+            let alone = if is_other(panel) { &of_other[0] } else { &single[1] };
+            assert!(
+                same_bits(rows, alone),
+                "{}: {}, {} columns: panel {panel} of {panels} gives {rows:?}, alone {alone:?}",
+                table.name,
+                encoding.name(),
+                activations.columns
+            );
         }
     }
 }

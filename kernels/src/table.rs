@@ -19,6 +19,9 @@ pub type PanelRows = [f32; PANEL_ROWS];
 /// activations, group by group, in this order of operations, which makes all tiers equal to the bit:
 /// `out += (code_sum as f32 * activation_scale) * scale + activation_sum * minimum`. Float panels are multiplied with the
 /// float activations in an order of the tier's choice, the same for every number of tokens.
+///
+/// Where [`KernelTable::streams`] is more than 1, `panel` may also be several consecutive panels for one token: then `out` has
+/// an element for each panel, and is what calls for each of them alone would give.
 pub type PanelFn = fn(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]);
 
 /// One tier of kernels.
@@ -28,6 +31,9 @@ pub struct KernelTable {
     pub name: &'static str,
     /// Panel times activations, by [`Encoding::slot`].
     pub panels: [PanelFn; Encoding::MATRICES.len()],
+    /// Panels that are multiplied with one token side by side where a call has as many: a processor reads memory faster in
+    /// several places at once. 1: calls have one panel.
+    pub streams: usize,
     /// Quantizes one token's activations to int8 by groups of 64: `scale = max|x| / 127`,
     /// `code = round_half_even(x * (127 / max|x|))`, `sum = scale * sum of codes`.
     pub quantize: fn(out: ActivationsMut<'_>),

@@ -63,10 +63,13 @@ impl Engine {
         // The smallest session there can be: a model that leaves no room for it is refused before it is read.
         let least = SessionOptions { context: 1, batch: 1, ..SessionOptions::default() };
         plan(&network, fixed, &least, options.memory_max)?;
-        if options.load == Load::Resident {
-            file = BlobFile::read(path).map_err(unreadable)?;
-            // What was read may be another file by now.
-            (network, _) = bind(&file, options.verify).map_err(invalid)?;
+        match options.load {
+            Load::Mmap => file.read_ahead(),
+            Load::Resident => {
+                file = BlobFile::read(path).map_err(unreadable)?;
+                // What was read may be another file by now.
+                (network, _) = bind(&file, options.verify).map_err(invalid)?;
+            }
         }
         let kernels = tiers::choose(options.kernels.as_deref())?;
         let threads = match options.threads {

@@ -9,12 +9,12 @@ use core::arch::x86_64::{
 use hardtack_format::encoding::{GROUP_COLUMNS, GROUP_QUADS, TILE_BIT_BYTES, TILE_HEAD_BYTES};
 use hardtack_kernels::{Activations, PanelRows};
 
-use super::memory::{broadcast_quad, load_16_bytes, store_floats};
+use super::memory::{STREAMS, ask_ahead, broadcast_quad, load_16_bytes, store_floats};
 
 /// Sums of codes times activations, one token each: rows 0..8 and rows 8..16 of the panel.
 pub(super) type RowSums<const TOKENS: usize> = [[__m256i; 2]; TOKENS];
 /// One group of activations of each token.
-pub(super) type Inputs<'a, const TOKENS: usize> = [&'a [i8; GROUP_COLUMNS]; TOKENS];
+pub(crate) type Inputs<'a, const TOKENS: usize> = [&'a [i8; GROUP_COLUMNS]; TOKENS];
 
 /// Bytes of a tile of codes of so many bits.
 pub(super) const fn tile_bytes(bits: usize) -> usize {
@@ -88,6 +88,10 @@ pub(super) fn panel_sums<const TILE_BYTES: usize>(
     one: impl Fn(&[u8; TILE_BYTES], Inputs<'_, 1>) -> RowSums<1>,
 ) {
     let (tiles, rest) = panel.as_chunks();
+    if tiles.len() > activations.groups() {
+        assert!(tiles.len() == activations.groups() * out.len() && rest.is_empty(), "a panel for each result");
+        return panels(tiles, activations, first_token, out, &one);
+    }
     assert!(tiles.len() == activations.groups() && rest.is_empty(), "one panel");
     let mut token = first_token;
     let (fours, out) = out.as_chunks_mut();
@@ -105,6 +109,42 @@ pub(super) fn panel_sums<const TILE_BYTES: usize>(
     }
 }
 
+/// Multiplies panels with one token, some of them side by side.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn panels<const TILE_BYTES: usize>(
+    tiles: &[[u8; TILE_BYTES]],
+    activations: &Activations<'_>,
+    token: usize,
+    out: &mut [PanelRows],
+    sums: &impl Fn(&[u8; TILE_BYTES], Inputs<'_, 1>) -> RowSums<1>,
+) {
+    let groups = activations.groups();
+    let inputs = TokenCodes::<1>::new(activations, token, groups);
+    let (together, alone) = out.as_chunks_mut::<STREAMS>();
+    let (of_together, of_alone) = tiles.split_at(together.len() * STREAMS * groups);
+    for (out, tiles) in together.iter_mut().zip(of_together.chunks_exact(STREAMS * groups)) {
+        let mut each = [tiles; STREAMS];
+        for panel in 0..STREAMS {
+            each[panel] = &tiles[panel * groups..(panel + 1) * groups];
+        }
+        let mut rows = [[[_mm256_setzero_ps(); 2]]; STREAMS];
+        for group in 0..groups {
+            for panel in 0..STREAMS {
+                let tile = &each[panel][group];
+                ask_ahead(tile);
+                add_scaled_sums(tile, sums(tile, inputs.inputs(group)), &inputs, group, &mut rows[panel]);
+            }
+        }
+        for panel in 0..STREAMS {
+            store_rows(rows[panel][0], &mut out[panel]);
+        }
+    }
+    for (out, tiles) in alone.as_chunks_mut().0.iter_mut().zip(of_alone.chunks_exact(groups)) {
+        tokens(tiles, activations, token, out, sums);
+    }
+}
+
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn tokens<const TILE_BYTES: usize, const TOKENS: usize>(
@@ -115,40 +155,79 @@ fn tokens<const TILE_BYTES: usize, const TOKENS: usize>(
     sums: &impl Fn(&[u8; TILE_BYTES], Inputs<'_, TOKENS>) -> RowSums<TOKENS>,
 ) {
     let groups = tiles.len();
-    let mut codes: [&[[i8; GROUP_COLUMNS]]; TOKENS] = [&[]; TOKENS];
-    let mut input_scales: [&[f32]; TOKENS] = [&[]; TOKENS];
-    let mut input_sums: [&[f32]; TOKENS] = [&[]; TOKENS];
-    for token in 0..TOKENS {
-        let (token_codes, scales, sums) = activations.token_codes(first_token + token);
-        // Cut to the one length, so that the loop below needs no checks.
-        codes[token] = &token_codes.as_chunks().0[..groups];
-        input_scales[token] = &scales[..groups];
-        input_sums[token] = &sums[..groups];
-    }
+    let each = TokenCodes::<TOKENS>::new(activations, first_token, groups);
     let mut rows = [[_mm256_setzero_ps(); 2]; TOKENS];
     for group in 0..groups {
-        let tile = &tiles[group];
-        let mut inputs = [&codes[0][group]; TOKENS];
-        for token in 1..TOKENS {
-            inputs[token] = &codes[token][group];
+        if TOKENS == 1 {
+            ask_ahead(&tiles[group]);
         }
-        let code_sums = sums(tile, inputs);
-        for half in 0..2 {
-            let scale = load_halves_at(tile, half * 16);
-            let minimum = load_halves_at(tile, 32 + half * 16);
-            for token in 0..TOKENS {
-                // In the order of operations that `PanelFn` fixes, and never fused.
-                let code_sum = _mm256_cvtepi32_ps(code_sums[token][half]);
-                let scaled = _mm256_mul_ps(_mm256_mul_ps(code_sum, _mm256_set1_ps(input_scales[token][group])), scale);
-                let offset = _mm256_mul_ps(_mm256_set1_ps(input_sums[token][group]), minimum);
-                rows[token][half] = _mm256_add_ps(rows[token][half], _mm256_add_ps(scaled, offset));
-            }
-        }
+        let code_sums = sums(&tiles[group], each.inputs(group));
+        add_scaled_sums(&tiles[group], code_sums, &each, group, &mut rows);
     }
     for token in 0..TOKENS {
-        let (halves, _) = out[token].as_chunks_mut();
-        store_floats(&mut halves[0], rows[token][0]);
-        store_floats(&mut halves[1], rows[token][1]);
+        store_rows(rows[token], &mut out[token]);
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+pub(super) fn store_rows(rows: [__m256; 2], out: &mut PanelRows) {
+    let (halves, _) = out.as_chunks_mut();
+    store_floats(&mut halves[0], rows[0]);
+    store_floats(&mut halves[1], rows[1]);
+}
+
+/// Activations of some tokens, cut to the same number of groups, so that loops over groups need no checks.
+#[derive(Clone, Copy)]
+pub(crate) struct TokenCodes<'a, const TOKENS: usize> {
+    codes: [&'a [[i8; GROUP_COLUMNS]]; TOKENS],
+    pub(crate) scales: [&'a [f32]; TOKENS],
+    pub(crate) sums: [&'a [f32]; TOKENS],
+}
+
+impl<'a, const TOKENS: usize> TokenCodes<'a, TOKENS> {
+    #[inline(always)]
+    pub(crate) fn new(activations: &Activations<'a>, first_token: usize, groups: usize) -> Self {
+        let mut all = Self { codes: [&[]; TOKENS], scales: [&[]; TOKENS], sums: [&[]; TOKENS] };
+        for token in 0..TOKENS {
+            let (codes, scales, sums) = activations.token_codes(first_token + token);
+            all.codes[token] = &codes.as_chunks().0[..groups];
+            all.scales[token] = &scales[..groups];
+            all.sums[token] = &sums[..groups];
+        }
+        all
+    }
+
+    #[inline(always)]
+    pub(crate) fn inputs(&self, group: usize) -> Inputs<'a, TOKENS> {
+        let mut inputs = [&self.codes[0][group]; TOKENS];
+        for token in 1..TOKENS {
+            inputs[token] = &self.codes[token][group];
+        }
+        inputs
+    }
+}
+
+/// Adds a tile's code sums to the tokens' rows.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+pub(super) fn add_scaled_sums<const TILE_BYTES: usize, const TOKENS: usize>(
+    tile: &[u8; TILE_BYTES],
+    code_sums: RowSums<TOKENS>,
+    tokens: &TokenCodes<'_, TOKENS>,
+    group: usize,
+    rows: &mut [[__m256; 2]; TOKENS],
+) {
+    for half in 0..2 {
+        let scale = load_halves_at(tile, half * 16);
+        let minimum = load_halves_at(tile, 32 + half * 16);
+        for token in 0..TOKENS {
+            // In the order of operations that `PanelFn` fixes, and never fused.
+            let code_sum = _mm256_cvtepi32_ps(code_sums[token][half]);
+            let scaled = _mm256_mul_ps(_mm256_mul_ps(code_sum, _mm256_set1_ps(tokens.scales[token][group])), scale);
+            let offset = _mm256_mul_ps(_mm256_set1_ps(tokens.sums[token][group]), minimum);
+            rows[token][half] = _mm256_add_ps(rows[token][half], _mm256_add_ps(scaled, offset));
+        }
     }
 }
 

@@ -4,7 +4,7 @@ use core::arch::x86_64::{__m256, _mm256_add_ps, _mm256_fmadd_ps, _mm256_set1_ps,
 
 use hardtack_kernels::{Activations, PanelRows};
 
-use super::memory::store_floats;
+use super::memory::{ask_ahead, store_floats};
 
 /// Sums of even and of odd columns: two chains hide the latency of the multiplication, and their order does not depend on
 /// how many tokens are multiplied together.
@@ -25,6 +25,13 @@ pub(super) fn panel_floats<const BYTES: usize>(
 ) {
     // [columns, 2] halves of columns, of eight rows each
     let (halves, rest) = panel.as_chunks();
+    if halves.len() > 2 * activations.columns {
+        assert!(halves.len() == 2 * activations.columns * out.len() && rest.is_empty(), "a panel for each result");
+        for (out, halves) in out.iter_mut().zip(halves.chunks_exact(2 * activations.columns)) {
+            tokens::<BYTES, 1, 2>(halves, 0, activations, first_token, core::array::from_mut(out), &widen);
+        }
+        return;
+    }
     assert!(halves.len() == 2 * activations.columns && rest.is_empty(), "one panel");
     let mut token = first_token;
     let (fours, ones) = out.as_chunks_mut();
@@ -62,6 +69,9 @@ fn tokens<const BYTES: usize, const TOKENS: usize, const HALVES: usize>(
     }
     let mut sums = [[[_mm256_setzero_ps(); CHAINS]; HALVES]; TOKENS];
     for block in 0..blocks.len() {
+        if TOKENS == 1 {
+            ask_ahead(blocks[block].as_flattened().as_flattened());
+        }
         for chain in 0..CHAINS {
             for half in 0..HALVES {
                 let weights = widen(&blocks[block][chain][first_half + half]);

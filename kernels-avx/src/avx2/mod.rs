@@ -3,12 +3,12 @@
 
 #![allow(clippy::needless_range_loop, reason = "one number indexes several arrays: row halves, tokens, chains")]
 
-mod codes;
+pub(crate) mod codes;
 mod elementwise;
 mod exp;
 mod floats;
 mod halves;
-mod memory;
+pub(crate) mod memory;
 mod nested;
 mod panel_bf16;
 mod panel_f16;
@@ -40,6 +40,7 @@ pub(crate) static TABLE: KernelTable = KernelTable {
         panel_q6::panel_q6,
         panel_q8::panel_q8,
     ],
+    streams: memory::STREAMS,
     quantize: quantize::quantize,
     sum_squares: sums::sum_squares,
     scale_gain: elementwise::scale_gain,

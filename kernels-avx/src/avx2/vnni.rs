@@ -4,12 +4,12 @@
 //! The instruction takes codes of up to 8 bits and adds in 32: no narrow sums that could overflow. The table is private,
 //! and `crate::avxvnni()` gives it out only where the processor has the features.
 
-use core::arch::x86_64::{__m256i, _mm256_add_epi32, _mm256_dpbusd_avx_epi32};
+use core::arch::x86_64::{__m256i, _mm256_add_epi32, _mm256_dpbusd_avx_epi32, _mm256_setzero_ps, _mm256_setzero_si256};
 
 use hardtack_format::encoding::{GROUP_QUADS, TILE_HEAD_BYTES};
 use hardtack_kernels::{Activations, KernelTable, PanelRows};
 
-use super::codes::{Inputs, RowSums, no_sums, panel_sums, tile_bytes};
+use super::codes::{Inputs, RowSums, TokenCodes, add_scaled_sums, no_sums, panel_sums, store_rows, tile_bytes};
 use super::memory::{broadcast_quad, load_tile};
 use super::{panel_q1, panel_q2, panel_q3, panel_q4, panel_q5, panel_q6};
 
@@ -60,10 +60,14 @@ fn q8(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut
     });
 }
 
+/// Tokens for which a tile's codes are unpacked once and kept.
+const MANY: usize = 16;
+
 /// Multiplies a panel with the tokens; `unpack` is that of `codes::panel_fields`.
 ///
 /// Four tokens at a time, as in the AVX2 tier: six (and eight, the halves of the rows one after the other) unpack codes less
-/// often, but were slower for all but 8-bit codes, and there no faster.
+/// often, but were slower for all but 8-bit codes, and there no faster. Many tokens share codes that are unpacked into the
+/// first cache.
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 #[inline]
 fn panel_fields<const TILE_BYTES: usize, const FIELDS: usize>(
@@ -73,15 +77,89 @@ fn panel_fields<const TILE_BYTES: usize, const FIELDS: usize>(
     out: &mut [PanelRows],
     unpack: impl Fn(&[u8; TILE_BYTES], usize, usize) -> [__m256i; FIELDS],
 ) {
+    // Codes of 8 bits are what they are.
+    let one_panel = panel.len() == activations.groups() * TILE_BYTES;
+    let unpacked_once = if FIELDS == 1 || !one_panel { 0 } else { out.len() / MANY * MANY };
+    let (many, few) = out.split_at_mut(unpacked_once);
+    let mut token = first_token;
+    for out in many.as_chunks_mut().0 {
+        many_tokens(panel, activations, token, out, &unpack);
+        token += MANY;
+    }
     panel_sums(
         panel,
         activations,
-        first_token,
-        out,
+        token,
+        few,
         |tile, inputs| sum_fields::<TILE_BYTES, FIELDS, 4, 1>(tile, inputs, &unpack),
         |tile, inputs| sum_fields::<TILE_BYTES, FIELDS, 2, 2>(tile, inputs, &unpack),
         |tile, inputs| sum_fields::<TILE_BYTES, FIELDS, 1, 2>(tile, inputs, &unpack),
     );
+}
+
+/// All codes of a tile: of every quad, rows 0..8 and rows 8..16.
+type Unpacked = [[__m256i; 2]; GROUP_QUADS];
+
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+#[inline]
+fn many_tokens<const TILE_BYTES: usize, const FIELDS: usize>(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows; MANY],
+    unpack: &impl Fn(&[u8; TILE_BYTES], usize, usize) -> [__m256i; FIELDS],
+) {
+    let (tiles, rest) = panel.as_chunks();
+    assert!(tiles.len() == activations.groups() && rest.is_empty(), "one panel");
+    let groups = tiles.len();
+    let mut rows = [[_mm256_setzero_ps(); 2]; MANY];
+    let mut unpacked = [[_mm256_setzero_si256(); 2]; GROUP_QUADS];
+    let mut tokens = [TokenCodes::<4>::new(activations, first_token, groups); MANY / 4];
+    for four in 1..MANY / 4 {
+        tokens[four] = TokenCodes::new(activations, first_token + four * 4, groups);
+    }
+    for group in 0..groups {
+        let tile = &tiles[group];
+        unpack_tile(tile, unpack, &mut unpacked);
+        for (tokens, rows) in tokens.iter().zip(rows.as_chunks_mut::<4>().0) {
+            add_scaled_sums(tile, multiply_unpacked(&unpacked, tokens.inputs(group)), tokens, group, rows);
+        }
+    }
+    for (out, rows) in out.iter_mut().zip(rows) {
+        store_rows(rows, out);
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+#[inline]
+fn unpack_tile<const TILE_BYTES: usize, const FIELDS: usize>(
+    tile: &[u8; TILE_BYTES],
+    unpack: &impl Fn(&[u8; TILE_BYTES], usize, usize) -> [__m256i; FIELDS],
+    unpacked: &mut Unpacked,
+) {
+    let mut keep = |vector: usize| {
+        for half in 0..2 {
+            for (field, codes) in unpack(tile, vector, half).into_iter().enumerate() {
+                unpacked[vector + field * (GROUP_QUADS / FIELDS)][half] = codes;
+            }
+        }
+    };
+    written_out::<FIELDS>(&mut keep);
+}
+
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+#[inline]
+fn multiply_unpacked(unpacked: &Unpacked, inputs: Inputs<'_, 4>) -> RowSums<4> {
+    let mut sums = no_sums();
+    for quad in 0..GROUP_QUADS {
+        for token in 0..4 {
+            let input = broadcast_quad(inputs[token], quad);
+            for half in 0..2 {
+                sums[token][half] = _mm256_dpbusd_avx_epi32(sums[token][half], unpacked[quad][half], input);
+            }
+        }
+    }
+    sums
 }
 
 /// The code sums of one tile, in so many chains of additions for each row that they hide their latency.
@@ -92,24 +170,8 @@ fn sum_fields<const TILE_BYTES: usize, const FIELDS: usize, const TOKENS: usize,
     inputs: Inputs<'_, TOKENS>,
     unpack: &impl Fn(&[u8; TILE_BYTES], usize, usize) -> [__m256i; FIELDS],
 ) -> RowSums<TOKENS> {
-    const { assert!(FIELDS == 8 || FIELDS == 4 || FIELDS == 2 || FIELDS == 1, "vectors by two, four or eight") };
     let mut chains = [no_sums(); CHAINS];
-    let mut add = |vector| add_vector(tile, inputs, unpack, vector, &mut chains);
-    // Written out, as the optimizer keeps so long a loop, and `unpack` shifts by a constant only for a constant vector.
-    for first in (0..GROUP_QUADS / FIELDS).step_by(8) {
-        add(first);
-        add(first + 1);
-        if FIELDS < 8 {
-            add(first + 2);
-            add(first + 3);
-        }
-        if FIELDS < 4 {
-            add(first + 4);
-            add(first + 5);
-            add(first + 6);
-            add(first + 7);
-        }
-    }
+    written_out::<FIELDS>(&mut |vector| add_vector(tile, inputs, unpack, vector, &mut chains));
     let mut sums = chains[0];
     for chain in &chains[1..] {
         for token in 0..TOKENS {
@@ -139,6 +201,27 @@ fn add_vector<const TILE_BYTES: usize, const FIELDS: usize, const TOKENS: usize,
             for half in 0..2 {
                 sums[token][half] = _mm256_dpbusd_avx_epi32(sums[token][half], codes[half][field], quad);
             }
+        }
+    }
+}
+
+/// Calls `each` for every vector of a tile. Written out, as the optimizer keeps so long a loop, and codes are shifted by a
+/// constant only for a constant vector.
+#[inline(always)]
+fn written_out<const FIELDS: usize>(each: &mut impl FnMut(usize)) {
+    const { assert!(FIELDS == 8 || FIELDS == 4 || FIELDS == 2 || FIELDS == 1, "vectors by two, four or eight") };
+    for first in (0..GROUP_QUADS / FIELDS).step_by(8) {
+        each(first);
+        each(first + 1);
+        if FIELDS < 8 {
+            each(first + 2);
+            each(first + 3);
+        }
+        if FIELDS < 4 {
+            each(first + 4);
+            each(first + 5);
+            each(first + 6);
+            each(first + 7);
         }
     }
 }

@@ -16,6 +16,9 @@ use core::arch::x86_64::{
 use hardtack_format::encoding::{GROUP_COLUMNS, GROUP_QUADS, TILE_BIT_BYTES, TILE_HEAD_BYTES};
 use hardtack_kernels::{Activations, KernelTable, PanelRows};
 
+use crate::avx2::codes::TokenCodes;
+use crate::avx2::memory::{STREAMS, ask_ahead};
+
 // SAFETY: the table is given out only where the processor has the features.
 pub(crate) static TABLE: KernelTable = unsafe { table() };
 
@@ -79,6 +82,10 @@ fn multiply<const TILE_BYTES: usize, const FIELDS: usize>(
     unpack: impl Fn(&[u8; TILE_BYTES], usize) -> [__m512i; FIELDS],
 ) {
     let (tiles, rest) = panel.as_chunks();
+    if tiles.len() > activations.groups() {
+        assert!(tiles.len() == activations.groups() * out.len() && rest.is_empty(), "a panel for each result");
+        return panels(tiles, activations, first_token, out, &unpack);
+    }
     assert!(tiles.len() == activations.groups() && rest.is_empty(), "one panel");
     let mut token = first_token;
     let (eights, out) = out.as_chunks_mut();
@@ -101,6 +108,43 @@ fn multiply<const TILE_BYTES: usize, const FIELDS: usize>(
     }
 }
 
+/// Multiplies panels with one token, some of them side by side.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn panels<const TILE_BYTES: usize, const FIELDS: usize>(
+    tiles: &[[u8; TILE_BYTES]],
+    activations: &Activations<'_>,
+    token: usize,
+    out: &mut [PanelRows],
+    unpack: &impl Fn(&[u8; TILE_BYTES], usize) -> [__m512i; FIELDS],
+) {
+    let groups = activations.groups();
+    let inputs = TokenCodes::<1>::new(activations, token, groups);
+    let (together, alone) = out.as_chunks_mut::<STREAMS>();
+    let (of_together, of_alone) = tiles.split_at(together.len() * STREAMS * groups);
+    for (out, tiles) in together.iter_mut().zip(of_together.chunks_exact(STREAMS * groups)) {
+        let mut each = [tiles; STREAMS];
+        for panel in 0..STREAMS {
+            each[panel] = &tiles[panel * groups..(panel + 1) * groups];
+        }
+        let mut rows = [[_mm512_setzero_ps()]; STREAMS];
+        for group in 0..groups {
+            for panel in 0..STREAMS {
+                let tile = &each[panel][group];
+                ask_ahead(tile);
+                let sums = sums::<TILE_BYTES, FIELDS, 1, 4>(tile, inputs.inputs(group), unpack);
+                add_scaled_sums(tile, sums, &inputs, group, &mut rows[panel]);
+            }
+        }
+        for panel in 0..STREAMS {
+            store_rows(rows[panel][0], &mut out[panel]);
+        }
+    }
+    for (out, tiles) in alone.as_chunks_mut().0.iter_mut().zip(of_alone.chunks_exact(groups)) {
+        tokens::<TILE_BYTES, FIELDS, 1, 4>(tiles, activations, token, out, unpack);
+    }
+}
+
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
 #[inline]
 fn tokens<const TILE_BYTES: usize, const FIELDS: usize, const TOKENS: usize, const CHAINS: usize>(
@@ -111,37 +155,46 @@ fn tokens<const TILE_BYTES: usize, const FIELDS: usize, const TOKENS: usize, con
     unpack: &impl Fn(&[u8; TILE_BYTES], usize) -> [__m512i; FIELDS],
 ) {
     let groups = tiles.len();
-    let mut codes: [&[[i8; GROUP_COLUMNS]]; TOKENS] = [&[]; TOKENS];
-    let mut input_scales: [&[f32]; TOKENS] = [&[]; TOKENS];
-    let mut input_sums: [&[f32]; TOKENS] = [&[]; TOKENS];
-    for token in 0..TOKENS {
-        let (token_codes, scales, sums) = activations.token_codes(first_token + token);
-        // Cut to the one length, so that the loop below needs no checks.
-        codes[token] = &token_codes.as_chunks().0[..groups];
-        input_scales[token] = &scales[..groups];
-        input_sums[token] = &sums[..groups];
-    }
+    let inputs = TokenCodes::<TOKENS>::new(activations, first_token, groups);
     let mut rows = [_mm512_setzero_ps(); TOKENS];
     for group in 0..groups {
         let tile = &tiles[group];
-        let mut inputs = [&codes[0][group]; TOKENS];
-        for token in 1..TOKENS {
-            inputs[token] = &codes[token][group];
+        if TOKENS == 1 {
+            ask_ahead(tile);
         }
-        let sums = sums::<TILE_BYTES, FIELDS, TOKENS, CHAINS>(tile, inputs, unpack);
-        let (scale, minimum) = (load_halves(tile, 0), load_halves(tile, 32));
-        for token in 0..TOKENS {
-            // In the order of operations that `PanelFn` fixes, and never fused.
-            let code_sum = _mm512_cvtepi32_ps(sums[token]);
-            let scaled = _mm512_mul_ps(_mm512_mul_ps(code_sum, _mm512_set1_ps(input_scales[token][group])), scale);
-            let offset = _mm512_mul_ps(_mm512_set1_ps(input_sums[token][group]), minimum);
-            rows[token] = _mm512_add_ps(rows[token], _mm512_add_ps(scaled, offset));
-        }
+        let sums = sums::<TILE_BYTES, FIELDS, TOKENS, CHAINS>(tile, inputs.inputs(group), unpack);
+        add_scaled_sums(tile, sums, &inputs, group, &mut rows);
     }
     for token in 0..TOKENS {
-        // SAFETY: the array is the 64 bytes that are written, at any address.
-        unsafe { _mm512_storeu_ps(out[token].as_mut_ptr(), rows[token]) };
+        store_rows(rows[token], &mut out[token]);
     }
+}
+
+/// Adds a tile's code sums to the tokens' rows.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn add_scaled_sums<const TILE_BYTES: usize, const TOKENS: usize>(
+    tile: &[u8; TILE_BYTES],
+    sums: [__m512i; TOKENS],
+    inputs: &TokenCodes<'_, TOKENS>,
+    group: usize,
+    rows: &mut [__m512; TOKENS],
+) {
+    let (scale, minimum) = (load_halves(tile, 0), load_halves(tile, 32));
+    for token in 0..TOKENS {
+        // In the order of operations that `PanelFn` fixes, and never fused.
+        let code_sum = _mm512_cvtepi32_ps(sums[token]);
+        let scaled = _mm512_mul_ps(_mm512_mul_ps(code_sum, _mm512_set1_ps(inputs.scales[token][group])), scale);
+        let offset = _mm512_mul_ps(_mm512_set1_ps(inputs.sums[token][group]), minimum);
+        rows[token] = _mm512_add_ps(rows[token], _mm512_add_ps(scaled, offset));
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn store_rows(rows: __m512, out: &mut PanelRows) {
+    // SAFETY: the array is the 64 bytes that are written, at any address.
+    unsafe { _mm512_storeu_ps(out.as_mut_ptr(), rows) };
 }
 
 /// The code sums of one tile, in so many chains of additions for each token that they hide their latency.

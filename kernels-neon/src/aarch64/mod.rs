@@ -59,6 +59,7 @@ const fn neon_table() -> KernelTable {
             panel_q6::neon,
             panel_q8::neon,
         ],
+        streams: 1,
         quantize: quantize::quantize,
         sum_squares: vectors::sum_squares,
         scale_gain: vectors::scale_gain,

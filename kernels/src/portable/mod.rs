@@ -27,6 +27,7 @@ pub static TABLE: KernelTable = KernelTable {
         codes::panel_codes::<6>,
         codes::panel_codes::<8>,
     ],
+    streams: 1,
     quantize: quantize::quantize,
     sum_squares: vectors::sum_squares,
     scale_gain: vectors::scale_gain,

@@ -22,6 +22,7 @@ pub static TABLE: KernelTable = KernelTable {
         codes::panel_q6,
         codes::panel_q8,
     ],
+    streams: 1,
     quantize: vectors::quantize,
     sum_squares: vectors::sum_squares,
     scale_gain: vectors::scale_gain,

@@ -176,6 +176,10 @@ impl<'a> Cpu<'a> {
         let panel_bytes = tensor.encoding.panel_bytes(tensor.columns) as usize;
         let start = tensor.offset as usize + (product.stack as usize * product.panels() + first) * panel_bytes;
         let kernel = self.kernels.panel(tensor.encoding);
+        if product.tokens == 1 && self.kernels.streams > 1 {
+            let panels = &self.file[start..start + staging.len() * panel_bytes];
+            return kernel(panels, activations, product.first_token as usize, staging);
+        }
         let panels = self.file[start..].chunks_exact(panel_bytes);
         for (panel, results) in panels.zip(staging.chunks_exact_mut(product.tokens as usize)) {
             for (block, out) in results.chunks_mut(TOKENS_PER_CALL).enumerate() {

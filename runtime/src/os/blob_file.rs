@@ -47,6 +47,14 @@ impl BlobFile {
         Ok(Self::Mapped(unsafe { Mmap::map(&file)? }))
     }
 
+    /// Tells the system that all of it will be read soon. A system that cannot be told reads pages when they are first used.
+    pub fn read_ahead(&self) {
+        #[cfg(unix)]
+        if let Self::Mapped(map) = self {
+            _ = map.advise(memmap2::Advice::WillNeed);
+        }
+    }
+
     /// Reads a file into memory of our own.
     ///
     /// # Errors
