@@ -158,14 +158,15 @@ impl<'a> Cpu<'a> {
     fn run(&self, products: &[Product], first: usize, activations: &Activations<'_>, mut staging: &mut [PanelRows]) {
         let mut skip = first;
         for product in products {
+            // A piece may have nothing to do.
+            if staging.is_empty() {
+                break;
+            }
             let results = product.results();
             if skip < results {
                 let (own, rest) = staging.split_at_mut(staging.len().min(results - skip));
                 self.run_product(product, skip / product.tokens as usize, activations, own);
                 staging = rest;
-            }
-            if staging.is_empty() {
-                break;
             }
             skip = skip.saturating_sub(results);
         }
