@@ -1,4 +1,4 @@
-//! Walks the tiles of a panel of codes, and turns a tile's sums of codes into numbers: what both tiers share.
+//! Walks the tiles of a panel of codes, and turns a tile's sums of codes into numbers: what all tiers share.
 
 use std::arch::aarch64::*;
 use std::arch::asm;
@@ -7,7 +7,7 @@ use std::array::from_fn;
 use hardtack_format::encoding::{GROUP_COLUMNS, GROUP_QUADS, PANEL_ROWS, TILE_BIT_BYTES, TILE_HEAD_BYTES};
 use hardtack_kernels::{Activations, PanelRows};
 
-use super::lanes::{load, load_half_bytes, store};
+use super::lanes::{load, load_bytes, load_half_bytes, store};
 
 /// Tokens that share the unpacking of a tile.
 pub(super) const TOKENS: usize = 4;
@@ -26,8 +26,45 @@ const _: () = assert!(BLOCKS * BLOCK_ROWS == PANEL_ROWS && HEAD == 4 && BIT == 8
 
 /// A tile, register by register.
 pub(super) type Tile<const REGISTERS: usize> = [[u8; REGISTER_BYTES]; REGISTERS];
-/// The codes of a block of rows: in register `quad` and lane `row`, four columns.
+/// The codes of a block of rows, in an [`Order`].
 pub(super) type BlockCodes = [int8x16_t; GROUP_QUADS];
+
+/// Where the codes of a block of rows stand when they are unpacked.
+#[derive(Clone, Copy)]
+pub(super) enum Order {
+    /// As in the tile: in register `quad` and lane `row`, four columns.
+    Quads,
+    /// In register `2 * i`, columns `8 * i ..` of row 0 and then of row 1; in the next, of rows 2 and 3.
+    ///
+    /// Two neighbouring vectors of a plane are interleaved before their fields are taken apart. Every plane has an even
+    /// number of vectors, so what belongs together stays together, and unpacking need not know.
+    Eights,
+}
+
+/// A block of rows of a tile, about to be unpacked.
+#[derive(Clone, Copy)]
+pub(super) struct Block<'a, const REGISTERS: usize> {
+    pub(super) tile: &'a Tile<REGISTERS>,
+    pub(super) block: usize,
+    pub(super) order: Order,
+}
+
+impl<const REGISTERS: usize> Block<'_, REGISTERS> {
+    /// This vector of the plane that stands behind so many bits of the code.
+    #[inline]
+    #[target_feature(enable = "neon")]
+    pub(super) fn vector(self, bits: usize, vector: usize) -> uint8x16_t {
+        let load = |vector: usize| load_bytes(&self.tile[HEAD + bits * BIT + vector * BLOCKS + self.block]);
+        match self.order {
+            Order::Quads => load(vector),
+            Order::Eights => {
+                let [even, odd] = [vector & !1, vector | 1].map(|vector| vreinterpretq_u32_u8(load(vector)));
+                let eights = if vector.is_multiple_of(2) { vzip1q_u32(even, odd) } else { vzip2q_u32(even, odd) };
+                vreinterpretq_u8_u32(eights)
+            }
+        }
+    }
+}
 
 /// One token's activations of one group of columns.
 #[derive(Clone, Copy)]

@@ -6,10 +6,10 @@ use std::arch::asm;
 use hardtack_format::encoding::PANEL_ROWS;
 use hardtack_kernels::{Activations, PanelRows};
 
-use super::codes::{BLOCKS, BlockCodes, Group, TOKENS, Tile, add_block, each_tile};
+use super::codes::{BLOCKS, Block, BlockCodes, Group, Order, TOKENS, add_block, each_tile};
 use super::lanes::load_codes;
 
-/// A panel times all tokens of `out`. `unpack` gives the codes of a block of rows of a tile, less `OFFSET`.
+/// A panel times all tokens of `out`. `unpack` gives the codes of a block of rows, less `OFFSET`.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 pub(super) fn panel<const REGISTERS: usize, const OFFSET: i32>(
@@ -17,7 +17,7 @@ pub(super) fn panel<const REGISTERS: usize, const OFFSET: i32>(
     activations: &Activations<'_>,
     first_token: usize,
     out: &mut [PanelRows],
-    unpack: impl Fn(&Tile<REGISTERS>, usize) -> BlockCodes,
+    unpack: impl Fn(Block<'_, REGISTERS>) -> BlockCodes,
 ) {
     let (blocks, rest) = out.as_chunks_mut::<TOKENS>();
     let rest_token = first_token + blocks.len() * TOKENS;
@@ -36,14 +36,14 @@ fn tokens<const REGISTERS: usize, const OFFSET: i32, const COUNT: usize>(
     activations: &Activations<'_>,
     first_token: usize,
     out: &mut [PanelRows; COUNT],
-    unpack: impl Fn(&Tile<REGISTERS>, usize) -> BlockCodes,
+    unpack: impl Fn(Block<'_, REGISTERS>) -> BlockCodes,
 ) {
     // Kept apart from `out`, which may lie where activations do as far as the compiler knows.
     let mut sums = [[0.0; PANEL_ROWS]; COUNT];
     each_tile::<REGISTERS, COUNT>(panel, activations, first_token, |tile, group| {
         let starts = starts::<OFFSET, COUNT>(group);
         for block in 0..BLOCKS {
-            let code_sums = multiply(&unpack(tile, block), group, starts);
+            let code_sums = multiply(&unpack(Block { tile, block, order: Order::Quads }), group, starts);
             add_block(tile, block, code_sums, group, &mut sums);
         }
     });

@@ -6,7 +6,7 @@ use std::arch::asm;
 use hardtack_format::encoding::{GROUP_QUADS, PANEL_ROWS};
 use hardtack_kernels::{Activations, PanelRows};
 
-use super::codes::{BLOCKS, BlockCodes, Group, TOKENS, Tile, add_block, each_tile};
+use super::codes::{BLOCKS, Block, BlockCodes, Group, Order, TOKENS, add_block, each_tile};
 use super::lanes::load_codes;
 
 /// How many quads' products fit 16 bits when added up, for codes up to this magnitude.
@@ -22,7 +22,7 @@ pub(super) const fn run(code_max: i32) -> usize {
 
 const _: () = assert!(run(4) == 16 && run(15) == 16 && run(16) == 8 && run(63) == 4 && run(128) == 1);
 
-/// A panel times all tokens of `out`. `unpack` gives the codes of a block of rows of a tile, less `OFFSET`; `RUN` of
+/// A panel times all tokens of `out`. `unpack` gives the codes of a block of rows, less `OFFSET`; `RUN` of
 /// their products, as [`run`] says, fit 16 bits.
 #[inline]
 #[target_feature(enable = "neon")]
@@ -31,7 +31,7 @@ pub(super) fn panel<const REGISTERS: usize, const OFFSET: i32, const RUN: usize>
     activations: &Activations<'_>,
     first_token: usize,
     out: &mut [PanelRows],
-    unpack: impl Fn(&Tile<REGISTERS>, usize) -> BlockCodes,
+    unpack: impl Fn(Block<'_, REGISTERS>) -> BlockCodes,
 ) {
     let (blocks, rest) = out.as_chunks_mut::<TOKENS>();
     let rest_token = first_token + blocks.len() * TOKENS;
@@ -50,14 +50,14 @@ fn tokens<const REGISTERS: usize, const OFFSET: i32, const RUN: usize, const COU
     activations: &Activations<'_>,
     first_token: usize,
     out: &mut [PanelRows; COUNT],
-    unpack: impl Fn(&Tile<REGISTERS>, usize) -> BlockCodes,
+    unpack: impl Fn(Block<'_, REGISTERS>) -> BlockCodes,
 ) {
     // Kept apart from `out`, which may lie where activations do as far as the compiler knows.
     let mut sums = [[0.0; PANEL_ROWS]; COUNT];
     each_tile::<REGISTERS, COUNT>(panel, activations, first_token, |tile, group| {
         let starts = starts::<OFFSET, COUNT>(group);
         for block in 0..BLOCKS {
-            let code_sums = multiply::<RUN, COUNT>(&unpack(tile, block), group, starts);
+            let code_sums = multiply::<RUN, COUNT>(&unpack(Block { tile, block, order: Order::Quads }), group, starts);
             add_block(tile, block, code_sums, group, &mut sums);
         }
     });
