@@ -7,13 +7,11 @@ use std::arch::asm;
 use hardtack_format::encoding::{GROUP_COLUMNS, PANEL_ROWS};
 use hardtack_kernels::{Activations, PanelRows};
 
-use super::codes::{BLOCKS, Block, BlockCodes, Group, Order, REGISTER_BYTES, add_block, each_tile};
-use super::lanes::load_codes;
+use super::codes::{BlockCodes, Group, REGISTER_BYTES, START, Tile, add_block, blocks, each_tile};
+use super::lanes::{load_codes, store_codes};
 
-/// Columns that one instruction takes.
-const COLUMNS: usize = 8;
-/// Runs of columns in a group.
-const EIGHTS: usize = GROUP_COLUMNS / COLUMNS;
+/// Runs of eight columns, which one instruction takes, in a group.
+const EIGHTS: usize = GROUP_COLUMNS / 8;
 
 /// Pairs of tokens' activations of one group: eight columns of both fill a register.
 type Inputs<const PAIRS: usize> = [[[i8; REGISTER_BYTES]; PAIRS]; EIGHTS];
@@ -27,7 +25,7 @@ pub(super) fn panel<const REGISTERS: usize, const OFFSET: i32>(
     activations: &Activations<'_>,
     first_token: usize,
     out: &mut [PanelRows],
-    unpack: impl Fn(Block<'_, REGISTERS>) -> BlockCodes,
+    unpack: impl Fn(&Tile<REGISTERS>, usize) -> BlockCodes,
 ) -> usize {
     let mut token = first_token;
     let (eights, out) = out.as_chunks_mut();
@@ -54,15 +52,15 @@ fn tokens<const REGISTERS: usize, const OFFSET: i32, const COUNT: usize, const P
     activations: &Activations<'_>,
     first_token: usize,
     out: &mut [PanelRows; COUNT],
-    unpack: impl Fn(Block<'_, REGISTERS>) -> BlockCodes,
+    unpack: impl Fn(&Tile<REGISTERS>, usize) -> BlockCodes,
 ) {
     // Kept apart from `out`, which may lie where activations do as far as the compiler knows.
     let mut sums = [[0.0; PANEL_ROWS]; COUNT];
     each_tile::<REGISTERS, COUNT>(panel, activations, first_token, |tile, group| {
         let inputs = inputs::<COUNT, PAIRS>(group);
         let starts = starts::<OFFSET, PAIRS>(&inputs);
-        for block in 0..BLOCKS {
-            let codes = unpack(Block { tile, block, order: Order::Eights });
+        for block in blocks() {
+            let codes = unpack(tile, block);
             let code_sums = multiply::<OFFSET, COUNT, PAIRS>(&codes, &inputs, starts);
             add_block(tile, block, code_sums, group, &mut sums);
         }
@@ -76,22 +74,24 @@ fn tokens<const REGISTERS: usize, const OFFSET: i32, const COUNT: usize, const P
 fn inputs<const COUNT: usize, const PAIRS: usize>(group: &[Group<'_>; COUNT]) -> Inputs<PAIRS> {
     const { assert!(COUNT == 2 * PAIRS, "whole pairs") };
     let mut inputs = [[[0; REGISTER_BYTES]; PAIRS]; EIGHTS];
-    for (pair, tokens) in group.as_chunks::<2>().0.iter().enumerate() {
-        for (half, token) in tokens.iter().enumerate() {
-            for (inputs, eight) in inputs.iter_mut().zip(token.codes.as_flattened().as_chunks::<COLUMNS>().0) {
-                inputs[pair].as_chunks_mut::<COLUMNS>().0[half] = *eight;
-            }
+    for (pair, [first, second]) in group.as_chunks().0.iter().enumerate() {
+        for (at, inputs) in inputs.as_chunks_mut::<2>().0.iter_mut().enumerate() {
+            let first = vreinterpretq_s64_s8(load_codes(&first.codes[at]));
+            let second = vreinterpretq_s64_s8(load_codes(&second.codes[at]));
+            store_codes(&mut inputs[0][pair], vreinterpretq_s8_s64(vzip1q_s64(first, second)));
+            store_codes(&mut inputs[1][pair], vreinterpretq_s8_s64(vzip2q_s64(first, second)));
         }
     }
     inputs
 }
 
-/// What the offset of the codes makes up for, `OFFSET` times the sum of each token's codes, as [`multiply`] adds it up.
+/// What sums start from, as [`multiply`] adds them up: [`START`], and what the offset of the codes makes up for, `OFFSET`
+/// times the sum of each token's codes.
 #[inline]
 #[target_feature(enable = "neon,i8mm")]
 fn starts<const OFFSET: i32, const PAIRS: usize>(inputs: &Inputs<PAIRS>) -> [int32x4_t; PAIRS] {
     const { assert!(OFFSET <= i8::MAX as i32, "an offset is multiplied as codes are") };
-    let mut starts = [vdupq_n_s32(0); PAIRS];
+    let mut starts = [vdupq_n_s32(START); PAIRS];
     if OFFSET != 0 {
         for inputs in inputs {
             for (start, inputs) in starts.iter_mut().zip(inputs) {
@@ -111,14 +111,26 @@ fn multiply<const OFFSET: i32, const COUNT: usize, const PAIRS: usize>(
     starts: [int32x4_t; PAIRS],
 ) -> [int32x4_t; COUNT] {
     // Of two rows and two tokens each: row by row, and in a row token by token.
-    let mut sums = starts.map(|start| [start; 2]);
-    for ([low, high], inputs) in weights.as_chunks().0.iter().zip(inputs) {
-        for (sums, inputs) in sums.iter_mut().zip(inputs) {
-            let inputs = load_codes(inputs);
-            sums[0] = multiply_eights::<OFFSET>(sums[0], *low, inputs);
-            sums[1] = multiply_eights::<OFFSET>(sums[1], *high, inputs);
-        }
+    let mut sums = [[vdupq_n_s32(0); 2]; PAIRS];
+    for (sums, start) in sums.iter_mut().zip(starts) {
+        *sums = [start; 2];
     }
+    let mut add = |at: usize| {
+        for (sums, inputs) in sums.iter_mut().zip(&inputs[at]) {
+            let inputs = load_codes(inputs);
+            sums[0] = multiply_eights::<OFFSET>(sums[0], weights[at * 2], inputs);
+            sums[1] = multiply_eights::<OFFSET>(sums[1], weights[at * 2 + 1], inputs);
+        }
+    };
+    // Written out: the optimizer keeps so long a loop, and the codes in memory for it.
+    add(0);
+    add(1);
+    add(2);
+    add(3);
+    add(4);
+    add(5);
+    add(6);
+    add(7);
     let mut tokens = [vdupq_n_s32(0); COUNT];
     for (tokens, [low, high]) in tokens.as_chunks_mut().0.iter_mut().zip(sums) {
         *tokens = [vuzp1q_s32(low, high), vuzp2q_s32(low, high)];

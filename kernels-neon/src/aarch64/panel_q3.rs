@@ -4,7 +4,7 @@ use std::arch::aarch64::*;
 
 use hardtack_kernels::{Activations, PanelRows};
 
-use super::codes::{BIT, Block, BlockCodes, HEAD, flip};
+use super::codes::{BIT, BlockCodes, HEAD, eights, flip, quads};
 use super::codes_neon::run;
 use super::{codes_dotprod, codes_i8mm, codes_neon};
 
@@ -15,31 +15,35 @@ const OFFSET: i32 = 4;
 
 #[target_feature(enable = "neon")]
 pub(super) fn neon(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    codes_neon::panel::<REGISTERS, OFFSET, { run(OFFSET) }>(panel, activations, first_token, out, |block| {
-        unpack(block)
+    codes_neon::panel::<REGISTERS, OFFSET, { run(OFFSET) }>(panel, activations, first_token, out, |tile, block| {
+        unpack(quads(tile, block))
     });
 }
 
 #[target_feature(enable = "neon,dotprod")]
 pub(super) fn dotprod(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    codes_dotprod::panel::<REGISTERS, OFFSET>(panel, activations, first_token, out, |block| unpack(block));
+    codes_dotprod::panel::<REGISTERS, OFFSET>(panel, activations, first_token, out, |tile, block| {
+        unpack(quads(tile, block))
+    });
 }
 
 #[target_feature(enable = "neon,dotprod,i8mm")]
 pub(super) fn i8mm(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    let done = codes_i8mm::panel::<REGISTERS, OFFSET>(panel, activations, first_token, out, |block| unpack(block));
+    let done = codes_i8mm::panel::<REGISTERS, OFFSET>(panel, activations, first_token, out, |tile, block| {
+        unpack(eights(tile, block))
+    });
     dotprod(panel, activations, first_token + done, &mut out[done..]);
 }
 
 /// The codes of a block of rows of a tile, less [`OFFSET`].
 #[inline]
 #[target_feature(enable = "neon")]
-fn unpack(block: Block<'_, REGISTERS>) -> BlockCodes {
+fn unpack(plane: impl Fn(usize, usize) -> uint8x16_t) -> BlockCodes {
     let mut codes = [vdupq_n_s8(0); _];
     // As a mask: of a code below `OFFSET`, the bits above the low two, which are then its sign.
-    let high = [0, 1].map(|vector| flip(block.vector(2, vector)));
+    let high = [0, 1].map(|vector| flip(plane(2, vector)));
     for vector in 0..4 {
-        let mut low = block.vector(0, vector);
+        let mut low = plane(0, vector);
         for field in 0..4 {
             let quad = vector + 4 * field;
             let sign = vtstq_u8(high[quad % 2], vdupq_n_u8(1 << (quad / 2)));
