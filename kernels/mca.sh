@@ -29,13 +29,16 @@ llvm-objdump-19 -d --no-show-raw-insn --mattr=+all "$counted" | awk -F'\t' '
 # Cycles for 32 weights and one token.
 cycles() {
     qemu-aarch64-static -cpu max -singlestep -d exec,nochain -D "$scratch/trace" "$counted" "$1" "$2" "$3" 1
+    # From the first instruction of the panel's kernel to the last, with all that it calls. A model takes a call for a
+    # hundred cycles, and calls are few.
     awk 'NR == FNR { at = $1; $1 = ""; instruction[at] = $0; next }
-        /hardtack_kernels_neon.*panel_q/ {
+        /hardtack_kernels_neon.*panel_q/ { inside = 1 }
+        inside {
             split($4, place, "/")
             sub(/^0+/, "", place[2])
-            # A model takes a call for a hundred cycles; there are two in all, of `memset` and back.
-            if (instruction[place[2]] !~ /^ (bl|blr|ret)/) print instruction[place[2]]
+            if (instruction[place[2]] !~ /^ (bl|blr|ret)/) pending = pending instruction[place[2]] "\n"
         }
+        /hardtack_kernels_neon/ { printf "%s", pending; pending = "" }
     ' "$scratch/program" "$scratch/trace" >"$scratch/line.s"
     llvm-mca-19 -mtriple=aarch64 -mcpu="$core" -mattr=+dotprod,+i8mm -iterations=1 -all-views=false -summary-view \
         "$scratch/line.s" | awk -v tokens="$3" '/^Total Cycles/ { printf "%.2f", $3 / (16 * 2048 / 32) / tokens }'

@@ -91,7 +91,10 @@ pub(super) fn each_tile<const REGISTERS: usize, const COUNT: usize>(
         (codes, scales, sums)
     });
     for (at, tile) in tiles.iter().enumerate() {
-        let group = tokens.map(|(codes, scales, sums)| Group { codes: &codes[at], scale: scales[at], sum: sums[at] });
+        let mut group = [Group { codes: &tokens[0].0[at], scale: 0.0, sum: 0.0 }; COUNT];
+        for (group, (codes, scales, sums)) in group.iter_mut().zip(&tokens) {
+            *group = Group { codes: &codes[at], scale: scales[at], sum: sums[at] };
+        }
         step(tile, &group);
     }
 }
