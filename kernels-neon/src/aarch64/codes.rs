@@ -157,3 +157,22 @@ pub(super) fn flip(bits: uint8x16_t) -> uint8x16_t {
     }
     flipped
 }
+
+/// `into`, but for the bits of `mask`, which come from `bits`.
+///
+/// In assembly: of the three forms of this instruction LLVM takes the one that writes over the mask, and copies that first.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn insert(mut into: uint8x16_t, bits: uint8x16_t, mask: uint8x16_t) -> uint8x16_t {
+    // SAFETY: this is an instruction of NEON, which touches nothing but the registers named here.
+    unsafe {
+        asm!(
+            "bit {into:v}.16b, {bits:v}.16b, {mask:v}.16b",
+            into = inout(vreg) into,
+            bits = in(vreg) bits,
+            mask = in(vreg) mask,
+            options(pure, nomem, nostack, preserves_flags),
+        );
+    }
+    into
+}

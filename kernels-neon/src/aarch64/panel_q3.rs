@@ -4,7 +4,7 @@ use std::arch::aarch64::*;
 
 use hardtack_kernels::{Activations, PanelRows};
 
-use super::codes::{BIT, BlockCodes, HEAD, eights, flip, quads};
+use super::codes::{BIT, BlockCodes, HEAD, eights, flip, insert, quads};
 use super::codes_neon::run;
 use super::{codes_dotprod, codes_i8mm, codes_neon};
 
@@ -43,13 +43,13 @@ fn unpack(plane: impl Fn(usize, usize) -> uint8x16_t) -> BlockCodes {
     // As a mask: of a code below `OFFSET`, the bits above the low two, which are then its sign.
     let high = [0, 1].map(|vector| flip(plane(2, vector)));
     for vector in 0..4 {
-        let mut low = plane(0, vector);
-        for field in 0..4 {
-            let quad = vector + 4 * field;
-            let sign = vtstq_u8(high[quad % 2], vdupq_n_u8(1 << (quad / 2)));
-            codes[quad] = vreinterpretq_s8_u8(vbslq_u8(vdupq_n_u8(3), low, sign));
-            low = vshrq_n_u8::<2>(low);
-        }
+        let low = plane(0, vector);
+        let three = vdupq_n_u8(3);
+        let sign = |quad: usize| vtstq_u8(high[quad % 2], vdupq_n_u8(1 << (quad / 2)));
+        codes[vector] = vreinterpretq_s8_u8(insert(sign(vector), low, three));
+        codes[vector + 4] = vreinterpretq_s8_u8(insert(sign(vector + 4), vshrq_n_u8::<2>(low), three));
+        codes[vector + 8] = vreinterpretq_s8_u8(insert(sign(vector + 8), vshrq_n_u8::<4>(low), three));
+        codes[vector + 12] = vreinterpretq_s8_u8(vsriq_n_u8::<6>(sign(vector + 12), low));
     }
     codes
 }

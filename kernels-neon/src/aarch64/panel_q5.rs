@@ -4,7 +4,7 @@ use std::arch::aarch64::*;
 
 use hardtack_kernels::{Activations, PanelRows};
 
-use super::codes::{BIT, BlockCodes, HEAD, eights, flip, quads};
+use super::codes::{BIT, BlockCodes, HEAD, eights, flip, insert, quads};
 use super::codes_neon::run;
 use super::{codes_dotprod, codes_i8mm, codes_neon};
 
@@ -44,11 +44,9 @@ fn unpack(plane: impl Fn(usize, usize) -> uint8x16_t) -> BlockCodes {
     let high = [0, 1].map(|vector| flip(plane(4, vector)));
     for vector in 0..8 {
         let low = plane(0, vector);
-        for (field, low) in [low, vshrq_n_u8::<4>(low)].into_iter().enumerate() {
-            let quad = vector + 8 * field;
-            let sign = vtstq_u8(high[quad % 2], vdupq_n_u8(1 << (quad / 2)));
-            codes[quad] = vreinterpretq_s8_u8(vbslq_u8(vdupq_n_u8(15), low, sign));
-        }
+        let sign = |quad: usize| vtstq_u8(high[quad % 2], vdupq_n_u8(1 << (quad / 2)));
+        codes[vector] = vreinterpretq_s8_u8(insert(sign(vector), low, vdupq_n_u8(15)));
+        codes[vector + 8] = vreinterpretq_s8_u8(vsriq_n_u8::<4>(sign(vector + 8), low));
     }
     codes
 }
