@@ -48,7 +48,7 @@ pub struct EngineArguments {
     /// Threads; 0 for as many as the processor has
     #[arg(short, long, default_value_t = 0)]
     pub threads: usize,
-    /// Tier of kernels (scalar, portable, avx2, avx2+vnni, avx512+vnni, neon, neon+dotprod); without it, the fastest
+    /// Tier of kernels (scalar, portable, avx2, avx2+vnni, avx512+vnni, neon, neon+dotprod, neon+i8mm); without it, the fastest
     #[arg(long, value_name = "NAME")]
     pub kernels: Option<String>,
     /// How the weights come into memory

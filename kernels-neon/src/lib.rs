@@ -4,4 +4,4 @@
 mod aarch64;
 
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
-pub use aarch64::{dotprod, neon};
+pub use aarch64::{dotprod, i8mm, neon};

@@ -6,10 +6,10 @@ use std::arch::asm;
 use hardtack_format::encoding::PANEL_ROWS;
 use hardtack_kernels::{Activations, PanelRows};
 
-use super::codes::{BLOCKS, BlockCodes, Group, TOKENS, Tile, add_block, each_tile};
+use super::codes::{BlockCodes, Group, START, Tile, add_block, blocks, each_tile};
 use super::lanes::load_codes;
 
-/// A panel times all tokens of `out`. `unpack` gives the codes of a block of rows of a tile, less `OFFSET`.
+/// A panel times all tokens of `out`. `unpack` gives the codes of a block of rows, less `OFFSET`.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 pub(super) fn panel<const REGISTERS: usize, const OFFSET: i32>(
@@ -19,13 +19,20 @@ pub(super) fn panel<const REGISTERS: usize, const OFFSET: i32>(
     out: &mut [PanelRows],
     unpack: impl Fn(&Tile<REGISTERS>, usize) -> BlockCodes,
 ) {
-    let (blocks, rest) = out.as_chunks_mut::<TOKENS>();
-    let rest_token = first_token + blocks.len() * TOKENS;
-    for (at, block) in blocks.iter_mut().enumerate() {
-        tokens::<REGISTERS, OFFSET, TOKENS>(panel, activations, first_token + at * TOKENS, block, &unpack);
+    let mut token = first_token;
+    let (eights, out) = out.as_chunks_mut();
+    for out in eights {
+        tokens::<REGISTERS, OFFSET, 8>(panel, activations, token, out, &unpack);
+        token += 8;
     }
-    for (at, rows) in rest.as_chunks_mut::<1>().0.iter_mut().enumerate() {
-        tokens::<REGISTERS, OFFSET, 1>(panel, activations, rest_token + at, rows, &unpack);
+    let (fours, out) = out.as_chunks_mut();
+    for out in fours {
+        tokens::<REGISTERS, OFFSET, 4>(panel, activations, token, out, &unpack);
+        token += 4;
+    }
+    for out in out.as_chunks_mut().0 {
+        tokens::<REGISTERS, OFFSET, 1>(panel, activations, token, out, &unpack);
+        token += 1;
     }
 }
 
@@ -42,7 +49,7 @@ fn tokens<const REGISTERS: usize, const OFFSET: i32, const COUNT: usize>(
     let mut sums = [[0.0; PANEL_ROWS]; COUNT];
     each_tile::<REGISTERS, COUNT>(panel, activations, first_token, |tile, group| {
         let starts = starts::<OFFSET, COUNT>(group);
-        for block in 0..BLOCKS {
+        for block in blocks() {
             let code_sums = multiply(&unpack(tile, block), group, starts);
             add_block(tile, block, code_sums, group, &mut sums);
         }
@@ -50,17 +57,19 @@ fn tokens<const REGISTERS: usize, const OFFSET: i32, const COUNT: usize>(
     *out = sums;
 }
 
-/// What the offset of the codes makes up for: `OFFSET` times the sum of each token's codes, in all lanes.
+/// What sums start from, in all lanes: [`START`], and what the offset of the codes makes up for, `OFFSET` times the sum of
+/// each token's codes.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 fn starts<const OFFSET: i32, const COUNT: usize>(group: &[Group<'_>; COUNT]) -> [int32x4_t; COUNT] {
-    let mut starts = [vdupq_n_s32(0); COUNT];
+    let mut starts = [vdupq_n_s32(START); COUNT];
     if OFFSET != 0 {
         for (start, group) in starts.iter_mut().zip(group) {
+            let mut sum = vdupq_n_s32(0);
             for codes in group.codes {
-                *start = dot_lane::<0>(*start, load_codes(codes), vdupq_n_s8(1));
+                sum = dot_lane::<0>(sum, load_codes(codes), vdupq_n_s8(1));
             }
-            *start = vdupq_n_s32(vaddvq_s32(*start) * OFFSET);
+            *start = vdupq_n_s32(vaddvq_s32(sum) * OFFSET + START);
         }
     }
     starts
@@ -74,15 +83,20 @@ fn multiply<const COUNT: usize>(
     group: &[Group<'_>; COUNT],
     mut sums: [int32x4_t; COUNT],
 ) -> [int32x4_t; COUNT] {
-    for (at, [a, b, c, d]) in weights.as_chunks().0.iter().enumerate() {
-        let inputs = group.map(|group| load_codes(&group.codes[at]));
-        for (sum, input) in sums.iter_mut().zip(inputs) {
-            *sum = dot_lane::<0>(*sum, *a, input);
-            *sum = dot_lane::<1>(*sum, *b, input);
-            *sum = dot_lane::<2>(*sum, *c, input);
-            *sum = dot_lane::<3>(*sum, *d, input);
+    let mut add = |at: usize| {
+        for (sum, group) in sums.iter_mut().zip(group) {
+            let input = load_codes(&group.codes[at]);
+            *sum = dot_lane::<0>(*sum, weights[at * 4], input);
+            *sum = dot_lane::<1>(*sum, weights[at * 4 + 1], input);
+            *sum = dot_lane::<2>(*sum, weights[at * 4 + 2], input);
+            *sum = dot_lane::<3>(*sum, weights[at * 4 + 3], input);
         }
-    }
+    };
+    // Written out: the optimizer keeps so long a loop, and the codes in memory for it.
+    add(0);
+    add(1);
+    add(2);
+    add(3);
     sums
 }
 

@@ -6,7 +6,7 @@ use std::arch::asm;
 use hardtack_format::encoding::{GROUP_QUADS, PANEL_ROWS};
 use hardtack_kernels::{Activations, PanelRows};
 
-use super::codes::{BLOCKS, BlockCodes, Group, TOKENS, Tile, add_block, each_tile};
+use super::codes::{BlockCodes, Group, START, TOKENS, Tile, add_block, blocks, each_tile};
 use super::lanes::load_codes;
 
 /// How many quads' products fit 16 bits when added up, for codes up to this magnitude.
@@ -22,7 +22,7 @@ pub(super) const fn run(code_max: i32) -> usize {
 
 const _: () = assert!(run(4) == 16 && run(15) == 16 && run(16) == 8 && run(63) == 4 && run(128) == 1);
 
-/// A panel times all tokens of `out`. `unpack` gives the codes of a block of rows of a tile, less `OFFSET`; `RUN` of
+/// A panel times all tokens of `out`. `unpack` gives the codes of a block of rows, less `OFFSET`; `RUN` of
 /// their products, as [`run`] says, fit 16 bits.
 #[inline]
 #[target_feature(enable = "neon")]
@@ -56,7 +56,7 @@ fn tokens<const REGISTERS: usize, const OFFSET: i32, const RUN: usize, const COU
     let mut sums = [[0.0; PANEL_ROWS]; COUNT];
     each_tile::<REGISTERS, COUNT>(panel, activations, first_token, |tile, group| {
         let starts = starts::<OFFSET, COUNT>(group);
-        for block in 0..BLOCKS {
+        for block in blocks() {
             let code_sums = multiply::<RUN, COUNT>(&unpack(tile, block), group, starts);
             add_block(tile, block, code_sums, group, &mut sums);
         }
@@ -64,17 +64,19 @@ fn tokens<const REGISTERS: usize, const OFFSET: i32, const RUN: usize, const COU
     *out = sums;
 }
 
-/// What the offset of the codes makes up for: `OFFSET` times the sum of each token's codes, in all lanes.
+/// What sums start from, in all lanes: [`START`], and what the offset of the codes makes up for, `OFFSET` times the sum of
+/// each token's codes.
 #[inline]
 #[target_feature(enable = "neon")]
 fn starts<const OFFSET: i32, const COUNT: usize>(group: &[Group<'_>; COUNT]) -> [int32x4_t; COUNT] {
-    let mut starts = [vdupq_n_s32(0); COUNT];
+    let mut starts = [vdupq_n_s32(START); COUNT];
     if OFFSET != 0 {
         for (start, group) in starts.iter_mut().zip(group) {
+            let mut sum = vdupq_n_s32(0);
             for codes in group.codes {
-                *start = vpadalq_s16(*start, vpaddlq_s8(load_codes(codes)));
+                sum = vpadalq_s16(sum, vpaddlq_s8(load_codes(codes)));
             }
-            *start = vdupq_n_s32(vaddvq_s32(*start) * OFFSET);
+            *start = vdupq_n_s32(vaddvq_s32(sum) * OFFSET + START);
         }
     }
     starts

@@ -5,6 +5,7 @@
 
 mod codes;
 mod codes_dotprod;
+mod codes_i8mm;
 mod codes_neon;
 
 mod exponentials;
@@ -41,6 +42,13 @@ pub fn dotprod() -> Option<&'static KernelTable> {
     // SAFETY: the table is given out in the next line, only where both features were found.
     static TABLE: KernelTable = unsafe { dotprod_table() };
     (is_aarch64_feature_detected!("neon") && is_aarch64_feature_detected!("dotprod")).then_some(&TABLE)
+}
+
+/// The tier that multiplies codes with two tokens or more by `smmla`; nothing where the processor has no such instruction.
+pub fn i8mm() -> Option<&'static KernelTable> {
+    // SAFETY: the table is given out below, only where all three features were found.
+    static TABLE: KernelTable = unsafe { i8mm_table() };
+    (dotprod().is_some() && is_aarch64_feature_detected!("i8mm")).then_some(&TABLE)
 }
 
 #[target_feature(enable = "neon")]
@@ -99,6 +107,26 @@ const fn dotprod_table() -> KernelTable {
     }
 }
 
+#[target_feature(enable = "neon,dotprod,i8mm")]
+const fn i8mm_table() -> KernelTable {
+    KernelTable {
+        name: "neon+i8mm",
+        panels: [
+            panel_f32::neon,
+            panel_f16::neon,
+            panel_bf16::neon,
+            panel_q1::i8mm,
+            panel_q2::i8mm,
+            panel_q3::i8mm,
+            panel_q4::i8mm,
+            panel_q5::i8mm,
+            panel_q6::i8mm,
+            panel_q8::i8mm,
+        ],
+        ..dotprod_table()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -131,22 +159,28 @@ mod tests {
         hold(dotprod(), "neon+dotprod");
     }
 
+    #[test]
+    fn i8mm_holds() {
+        hold(i8mm(), "neon+i8mm");
+    }
+
     /// Kernels may subtract an offset from the codes, so zeros are as far out as the largest; and no length of sums in
     /// 16 bits may rely on activations stopping at -127.
     #[test]
     fn extreme_codes_hold() {
-        let (floats, scales, sums) = ([0.0; 4 * 128], [1.0; 8], [0.5; 8]);
-        for table in [neon(), dotprod()].into_iter().flatten() {
+        const TOKENS: usize = 8;
+        let (floats, scales, sums) = ([0.0; TOKENS * 128], [1.0; TOKENS * 2], [0.5; TOKENS * 2]);
+        for table in [neon(), dotprod(), i8mm()].into_iter().flatten() {
             for encoding in Encoding::MATRICES.into_iter().filter(|encoding| encoding.code_bits().is_some()) {
                 for (planes, code) in [(0x00, -128), (0x00, 127), (0xff, -128), (0xff, 127)] {
                     let mut panel = vec![planes; 2 * encoding.tile_bytes()];
                     for tile in panel.chunks_exact_mut(encoding.tile_bytes()) {
                         tile[..TILE_HEAD_BYTES].fill(0x3c); // A half float just above 1.
                     }
-                    let codes = [code; 4 * 128];
+                    let codes = [code; TOKENS * 128];
                     let activations =
                         Activations { columns: 128, floats: &floats, codes: &codes, scales: &scales, sums: &sums };
-                    for tokens in [1, 4] {
+                    for tokens in [1, 2, 4, TOKENS] {
                         let run = |table: &KernelTable| {
                             let mut out = vec![[f32::NAN; PANEL_ROWS]; tokens];
                             table.panel(encoding)(&panel, &activations, 0, &mut out);

@@ -4,10 +4,9 @@ use std::arch::aarch64::*;
 
 use hardtack_kernels::{Activations, PanelRows};
 
-use super::codes::{BIT, BLOCKS, BlockCodes, HEAD, Tile, flip};
+use super::codes::{BIT, BlockCodes, HEAD, eights, flip, insert, quads};
 use super::codes_neon::run;
-use super::lanes::load_bytes;
-use super::{codes_dotprod, codes_neon};
+use super::{codes_dotprod, codes_i8mm, codes_neon};
 
 const REGISTERS: usize = HEAD + 3 * BIT;
 /// What the high bit counts. Codes less this need its inverse copied above the low bits, and so no shift for it: Arm's
@@ -16,31 +15,41 @@ const OFFSET: i32 = 4;
 
 #[target_feature(enable = "neon")]
 pub(super) fn neon(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    let unpack = |tile: &_, block| unpack(tile, block);
-    codes_neon::panel::<REGISTERS, OFFSET, { run(OFFSET) }>(panel, activations, first_token, out, unpack);
+    codes_neon::panel::<REGISTERS, OFFSET, { run(OFFSET) }>(panel, activations, first_token, out, |tile, block| {
+        unpack(quads(tile, block))
+    });
 }
 
 #[target_feature(enable = "neon,dotprod")]
 pub(super) fn dotprod(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    let unpack = |tile: &_, block| unpack(tile, block);
-    codes_dotprod::panel::<REGISTERS, OFFSET>(panel, activations, first_token, out, unpack);
+    codes_dotprod::panel::<REGISTERS, OFFSET>(panel, activations, first_token, out, |tile, block| {
+        unpack(quads(tile, block))
+    });
+}
+
+#[target_feature(enable = "neon,dotprod,i8mm")]
+pub(super) fn i8mm(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
+    let done = codes_i8mm::panel::<REGISTERS, OFFSET>(panel, activations, first_token, out, |tile, block| {
+        unpack(eights(tile, block))
+    });
+    dotprod(panel, activations, first_token + done, &mut out[done..]);
 }
 
 /// The codes of a block of rows of a tile, less [`OFFSET`].
 #[inline]
 #[target_feature(enable = "neon")]
-fn unpack(tile: &Tile<REGISTERS>, block: usize) -> BlockCodes {
+fn unpack(plane: impl Fn(usize, usize) -> uint8x16_t) -> BlockCodes {
     let mut codes = [vdupq_n_s8(0); _];
     // As a mask: of a code below `OFFSET`, the bits above the low two, which are then its sign.
-    let high = [0, 1].map(|vector| flip(load_bytes(&tile[HEAD + 2 * BIT + vector * BLOCKS + block])));
+    let high = [0, 1].map(|vector| flip(plane(2, vector)));
     for vector in 0..4 {
-        let mut low = load_bytes(&tile[HEAD + vector * BLOCKS + block]);
-        for field in 0..4 {
-            let quad = vector + 4 * field;
-            let sign = vtstq_u8(high[quad % 2], vdupq_n_u8(1 << (quad / 2)));
-            codes[quad] = vreinterpretq_s8_u8(vbslq_u8(vdupq_n_u8(3), low, sign));
-            low = vshrq_n_u8::<2>(low);
-        }
+        let low = plane(0, vector);
+        let three = vdupq_n_u8(3);
+        let sign = |quad: usize| vtstq_u8(high[quad % 2], vdupq_n_u8(1 << (quad / 2)));
+        codes[vector] = vreinterpretq_s8_u8(insert(sign(vector), low, three));
+        codes[vector + 4] = vreinterpretq_s8_u8(insert(sign(vector + 4), vshrq_n_u8::<2>(low), three));
+        codes[vector + 8] = vreinterpretq_s8_u8(insert(sign(vector + 8), vshrq_n_u8::<4>(low), three));
+        codes[vector + 12] = vreinterpretq_s8_u8(vsriq_n_u8::<6>(sign(vector + 12), low));
     }
     codes
 }

@@ -13,7 +13,10 @@ pub fn available() -> Vec<&'static KernelTable> {
         tiers.extend([avx2(), avxvnni(), avx512vnni()].into_iter().flatten());
     }
     #[cfg(target_arch = "aarch64")]
-    tiers.extend([hardtack_kernels_neon::neon(), hardtack_kernels_neon::dotprod()].into_iter().flatten());
+    {
+        use hardtack_kernels_neon::{dotprod, i8mm, neon};
+        tiers.extend([neon(), dotprod(), i8mm()].into_iter().flatten());
+    }
     tiers
 }
 

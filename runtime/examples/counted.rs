@@ -1,22 +1,22 @@
 //! One encoding's panels, multiplied a given number of times and nothing else: for counting instructions, the steady figure beside
-//! noisy times. `counted TIER ENCODING TOKENS TIMES`; [`kernels/instructions.sh`] runs it under callgrind.
+//! noisy times. `counted TIER ENCODING TOKENS TIMES`; [`kernels/instructions.sh`] runs it under callgrind,
+//! and [`kernels/mca.sh`] through a model of an Arm core.
 //!
 //! [`kernels/instructions.sh`]: ../../kernels/instructions.sh
+//! [`kernels/mca.sh`]: ../../kernels/mca.sh
 
 use std::hint::black_box;
 
 use hardtack_format::encoding::{Encoding, PANEL_ROWS, TILE_HEAD_BYTES};
-use hardtack_kernels::{Activations, KernelTable, activations::groups, portable, scalar};
-use hardtack_kernels_avx::{avx2, avx512vnni, avxvnni};
+use hardtack_kernels::{Activations, activations::groups};
 
 const COLUMNS: usize = 2048;
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [tier, encoding, tokens, times] = &arguments[..] else { panic!("expected TIER ENCODING TOKENS TIMES") };
-    let tables = [Some(&scalar::TABLE), Some(&portable::TABLE), avx2(), avxvnni(), avx512vnni()];
-    let table: &KernelTable =
-        tables.into_iter().flatten().find(|table| table.name == tier).expect("a tier of this processor");
+    let tables = hardtack::kernel_tiers();
+    let table = tables.into_iter().find(|table| table.name == tier).expect("a tier of this processor");
     let encoding =
         Encoding::MATRICES.into_iter().find(|known| known.name() == encoding).expect("an encoding of matrices");
     let (tokens, times): (usize, usize) = (tokens.parse().expect("a number"), times.parse().expect("a number"));
