@@ -255,7 +255,8 @@ fn limits_and_failures_are_errors_of_one_line() {
 
     // What is not there yet.
     let ring = KvPrecision::Ring(RingOptions { bytes: 0, bits: RingBits::Auto });
-    let line = engine.session(&SessionOptions { context: 256, ..session_options(ring) }).err().expect("refused").to_string();
+    let line =
+        engine.session(&SessionOptions { context: 256, ..session_options(ring) }).err().expect("refused").to_string();
     assert!(line.contains("ring") && line.contains("GPU"), "{line}");
 
     // A failure on the way is an error; so is everything after it.
