@@ -39,13 +39,16 @@ pub enum Command {
     Inspect(InspectArguments),
     /// Judge a model
     Eval(EvalArguments),
-    /// Measure speed beside this machine's bandwidth (which takes 512 MiB of its own)
+    /// Measure speed beside this machine's bandwidth (which takes up to 512 MiB of a GPU of its own)
     Bench(BenchArguments),
 }
 
 #[derive(Debug, Args)]
 pub struct EngineArguments {
-    /// Threads; 0 for as many as the processor has
+    /// What the model runs on
+    #[arg(long, value_enum, default_value_t = DeviceArgument::Cpu)]
+    pub device: DeviceArgument,
+    /// Threads; 0 for as many as the processor has. A GPU's work needs but one
     #[arg(short, long, default_value_t = 0)]
     pub threads: usize,
     /// Tier of kernels (scalar, portable, avx2, avx2+vnni, avx512+vnni, neon, neon+dotprod, neon+i8mm); without it, the fastest
@@ -57,10 +60,20 @@ pub struct EngineArguments {
     /// Check every hash of the blob first, which reads the whole file
     #[arg(long)]
     pub verify: bool,
-    /// Most bytes for weights, tokenizer, keys and values, buffers and the process together: refuses to start if it needs
-    /// more
+    /// Most bytes for weights, tokenizer, keys and values, buffers and the process together, in the machine's memory and a
+    /// GPU's: refuses to start if it needs more
     #[arg(long, value_parser = parse_bytes, value_name = "BYTES")]
     pub memory: Option<u64>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum DeviceArgument {
+    /// The processor
+    Cpu,
+    /// The first NVIDIA GPU
+    Cuda,
+    /// The first NVIDIA GPU if there is one and the model fits it, else the processor
+    Auto,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -2,11 +2,12 @@
 
 use std::fs;
 use std::hint::black_box;
+use std::ops::ControlFlow;
 use std::thread;
 use std::time::Instant;
 
 use anyhow::ensure;
-use hardtack::{Engine, KvPrecision, Session};
+use hardtack::{Engine, KvPrecision, Sampler, SamplerOptions, Session};
 use serde::Serialize;
 
 use crate::args::BenchArguments;
@@ -16,10 +17,15 @@ use crate::size::show_bytes;
 
 /// Most bytes read to measure the bandwidth.
 const BANDWIDTH_BYTES: usize = 1 << 30;
+/// Bytes of a GPU that are copied to measure its bandwidth: more than any cache holds.
+const COPY_BYTES: u64 = 256 << 20;
 
 #[derive(Serialize)]
 struct Report {
+    /// The processor's tier of kernels, or `cuda`.
     kernels: &'static str,
+    /// The GPU, if that is what the model runs on.
+    device: Option<String>,
     threads: usize,
     runs: usize,
     prompt_tokens: usize,
@@ -30,7 +36,7 @@ struct Report {
     token_bytes: u64,
     decode_gigabytes_per_second: f64,
     /// Best of as many readings of the blob itself as runs, so of memory in the same kind of pages; of a cache where the blob
-    /// fits in one.
+    /// fits in one. Of a GPU, best of as many copies inside its memory, what is read and what is written added up.
     bandwidth_gigabytes_per_second: f64,
     bandwidth_share: f64,
     /// What the plan says that everything takes, the allowance for the process included.
@@ -44,12 +50,12 @@ struct Report {
 /// Measures and reports medians.
 pub fn bench(arguments: &BenchArguments) -> anyhow::Result<()> {
     ensure!(arguments.runs > 0 && arguments.prompt > 0, "at least one run and one prompt token are needed");
-    let engine = model::open(&arguments.blob, &arguments.engine)?;
     let mut options = model::session_options(&arguments.session);
     // A ring takes the model's own reach; its bytes do not grow with it where `--kv` gives them.
     if options.context == 0 && !matches!(options.kv, KvPrecision::Ring(_)) {
         options.context = arguments.prompt + arguments.decode;
     }
+    let engine = model::open(&arguments.blob, &arguments.engine, &options)?;
     let mut session = engine.session(&options)?;
     let vocabulary = engine.network().spec.vocabulary;
     // Any ids do for speed: a fixed walk over the vocabulary.
@@ -58,7 +64,7 @@ pub fn bench(arguments: &BenchArguments) -> anyhow::Result<()> {
     let mut hash = String::new();
     // The first run warms caches and threads and does not count.
     for run in 0..=arguments.runs {
-        bandwidth = bandwidth.max(read_speed(&engine));
+        bandwidth = bandwidth.max(memory_speed(&engine)?);
         let (prompt_speed, decode_speed, logits) = measure(&mut session, &prompt, arguments.decode)?;
         ensure!(run == 0 || hash == logits, "run {run}: the logits differ from those of the run before");
         hash = logits;
@@ -70,8 +76,10 @@ pub fn bench(arguments: &BenchArguments) -> anyhow::Result<()> {
     let token_bytes = token_bytes(&engine);
     let decode = median(&mut decode_speeds);
     let rate = decode * token_bytes as f64 / 1e9;
+    let device = engine.device();
     let report = Report {
-        kernels: engine.kernels().name,
+        kernels: if device.is_some() { "cuda" } else { engine.kernels().name },
+        device,
         threads: engine.threads(),
         runs: arguments.runs,
         prompt_tokens: prompt.len(),
@@ -97,11 +105,36 @@ fn measure(session: &mut Session, prompt: &[u32], decode: usize) -> anyhow::Resu
     let prompt_speed = prompt.len() as f64 / start.elapsed().as_secs_f64();
 
     let start = Instant::now();
-    (0..decode).try_for_each(|index| session.feed(&prompt[index % prompt.len()..][..1]).map(|_| ()))?;
+    if session.engine().device().is_some() {
+        decode_likeliest(session, prompt[0], decode)?;
+    } else {
+        (0..decode).try_for_each(|index| session.feed(&prompt[index % prompt.len()..][..1]).map(|_| ()))?;
+    }
     let decode_speed = decode as f64 / start.elapsed().as_secs_f64();
 
     let bytes: Vec<u8> = session.feed(&[])?.iter().flat_map(|logit| logit.to_le_bytes()).collect();
     Ok((prompt_speed, decode_speed, blake3::hash(&bytes).to_hex().to_string()))
+}
+
+/// Decodes as many tokens, from the second on the likeliest: a GPU chooses them itself and gives no logits back.
+fn decode_likeliest(session: &mut Session, first: u32, count: usize) -> anyhow::Result<()> {
+    let mut left = count;
+    if left == 0 {
+        return Ok(());
+    }
+    let vocabulary = session.engine().network().spec.vocabulary as usize;
+    let mut sampler = Sampler::new(SamplerOptions::default(), vocabulary)?;
+    session.generate(&[first], &mut sampler, |_| {
+        left -= 1;
+        if left == 0 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok(())
+}
+
+/// Gigabytes a second of the memory that decoding reads.
+fn memory_speed(engine: &Engine) -> anyhow::Result<f64> {
+    let copied = engine.copy_bandwidth(COPY_BYTES)?;
+    Ok(copied.map_or_else(|| read_speed(engine), |bytes| bytes / 1e9))
 }
 
 /// Gigabytes a second at which the engine's threads read its blob.
@@ -159,14 +192,16 @@ fn print(arguments: &BenchArguments, report: &Report) -> anyhow::Result<()> {
     if arguments.json {
         return Ok(show(&format!("{}\n", serde_json::to_string_pretty(report)?))?);
     }
+    let (place, how) = match &report.device {
+        Some(device) => (format!("device {device}"), "that copies inside its memory reach"),
+        None => (format!("kernels {}, {} threads", report.kernels, report.threads), "at which the blob is read"),
+    };
     show(&format!(
-        "kernels {}, {} threads, median of {} runs\n\
+        "{place}, median of {} runs\n\
          prompt  {:>9.1} tok/s  ({} tokens)\n\
-         decode  {:>9.1} tok/s  ({} tokens, {} of weights each: {:.1} GB/s, {:.0} % of the {:.1} GB/s at which the blob is read)\n\
+         decode  {:>9.1} tok/s  ({} tokens, {} of weights each: {:.1} GB/s, {:.0} % of the {:.1} GB/s {how})\n\
          memory  {} planned{}\n\
          logits  {}\n",
-        report.kernels,
-        report.threads,
         report.runs,
         report.prompt_tokens_per_second,
         report.prompt_tokens,

@@ -19,10 +19,11 @@ const HELP: &str = "/reset  begin anew\n/help   this list\n/quit   leave (also C
 /// Talks until the person leaves.
 pub fn chat(arguments: &ChatArguments) -> anyhow::Result<()> {
     interrupt::catch()?;
-    let engine = model::open(&arguments.blob, &arguments.engine)?;
+    let options = model::session_options(&arguments.cache);
+    let engine = model::open(&arguments.blob, &arguments.engine, &options)?;
     let tokenizer = model::tokenizer(&engine)?;
     let conversation = Conversation::new(&engine, &tokenizer, arguments.system.as_deref())?;
-    let session = engine.session(&model::session_options(&arguments.cache))?;
+    let session = engine.session(&options)?;
     let kept = match session.kv() {
         KvSize::F16(tokens) | KvSize::F32(tokens) => format!("context {tokens} tokens"),
         KvSize::Ring(size) => format!("a ring of {} over up to {} tokens", show_bytes(session.kv_bytes()), size.reach),

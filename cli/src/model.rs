@@ -1,32 +1,64 @@
 //! A model as the commands open it: engine, tokenizer and sampler from the flags.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, ensure};
 use hardtack::format::SectionKind;
 use hardtack::text::Tokenizer;
-use hardtack::{Engine, KvPrecision, Load, Options, RingOptions, Sampler, SamplerOptions, SessionOptions};
+use hardtack::{
+    DeviceChoice, Engine, KvPrecision, Load, Options, RingOptions, Sampler, SamplerOptions, SessionOptions,
+};
 
-use crate::args::{EngineArguments, KvArgument, KvArguments, LoadArgument, SamplingArguments, SessionArguments};
+use crate::args::{
+    DeviceArgument, EngineArguments, KvArgument, KvArguments, LoadArgument, SamplingArguments, SessionArguments,
+};
+use crate::output::note;
 
-/// Opens a blob as the flags say.
-pub fn open(blob: &Path, arguments: &EngineArguments) -> anyhow::Result<Engine> {
+/// Opens a blob as the flags say. A GPU that was not asked for by name is taken only if such a session fits there too.
+pub fn open(blob: &Path, arguments: &EngineArguments, session: &SessionOptions) -> anyhow::Result<Engine> {
+    let device = match arguments.device {
+        DeviceArgument::Cpu => DeviceChoice::Cpu,
+        DeviceArgument::Cuda => DeviceChoice::Cuda,
+        DeviceArgument::Auto => DeviceChoice::Auto(*session),
+    };
     let load = match arguments.load {
         LoadArgument::Mmap => Load::Mmap,
         LoadArgument::Resident => Load::Resident,
     };
     let options = Options {
+        device,
+        kernel_cache: cache_folder(),
         threads: arguments.threads,
         kernels: arguments.kernels.clone(),
         load,
         verify: arguments.verify,
         memory_max: arguments.memory,
     };
-    Ok(Engine::open(blob, &options)?)
+    let engine = Engine::open(blob, &options)?;
+    if let Some(reason) = engine.passed_over() {
+        note(format_args!("[no GPU: {reason}]"));
+    }
+    Ok(engine)
+}
+
+/// Where the user's other programs keep what can be made anew; nowhere if the system does not say.
+fn cache_folder() -> Option<PathBuf> {
+    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let caches = if cfg!(target_os = "windows") {
+        folder("LOCALAPPDATA")
+    } else if cfg!(target_os = "macos") {
+        folder("HOME").map(|home| home.join("Library/Caches"))
+    } else {
+        folder("XDG_CACHE_HOME").or_else(|| folder("HOME").map(|home| home.join(".cache")))
+    };
+    caches.map(|caches| caches.join("hardtack"))
 }
 
 /// One line about what runs where.
 pub fn describe(engine: &Engine) -> String {
+    if let Some(device) = engine.device() {
+        return format!("device {device}");
+    }
     let threads = engine.threads();
     format!("kernels {}, {threads} thread{}", engine.kernels().name, if threads == 1 { "" } else { "s" })
 }

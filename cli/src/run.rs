@@ -12,7 +12,8 @@ use crate::{interrupt, model};
 /// Continues the text that the flags give.
 pub fn run(arguments: &RunArguments) -> anyhow::Result<()> {
     interrupt::catch()?;
-    let engine = model::open(&arguments.blob, &arguments.engine)?;
+    let options = model::session_options(&arguments.session);
+    let engine = model::open(&arguments.blob, &arguments.engine, &options)?;
     let tokenizer = model::tokenizer(&engine)?;
     let (prompt, opening) = if arguments.chat {
         let mut conversation = Conversation::new(&engine, &tokenizer, None)?;
@@ -24,7 +25,7 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<()> {
         (tokens, Opening::Continuation)
     };
     ensure!(!prompt.is_empty(), "the prompt is empty, and this model has no token to begin a text with");
-    let session = engine.session(&model::session_options(&arguments.session))?;
+    let session = engine.session(&options)?;
     let mut speaker = Speaker::new(session, &tokenizer, &arguments.sampling, arguments.session.batch)?;
     // Before the prompt is shown, not after.
     speaker.check(&prompt)?;

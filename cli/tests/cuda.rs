@@ -7,32 +7,22 @@ mod common;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::Ordering;
 
+#[cfg(feature = "cuda")]
+use common::devices::gpu;
+use common::devices::{Watched, emulator};
 use common::reference::{largest_difference, references};
 use common::{FAMILIES, bake_at, fixtures};
 use hardtack::format::Encoding;
 use hardtack::{Engine, KvPrecision, Options, SessionOptions};
-use hardtack_kernels_cuda::device::{Address, HostBytes, Launch};
-use hardtack_kernels_cuda::emulator::Order;
-use hardtack_kernels_cuda::{CudaError, Device, Emulator, KvElement, Model, Session};
+use hardtack_kernels_cuda::device::HostBytes;
+use hardtack_kernels_cuda::{Device, Emulator, KvElement, Model, Session};
 
 /// Largest difference from the reference that a logit may have.
 const TOLERANCE: f32 = 1e-3;
 /// Tokens that can be kept.
 const CONTEXT: usize = 128;
-
-/// A device with or without tensor cores, or nothing, loudly, where no C++ compiler is at hand.
-fn device(tensor_cores: bool) -> Option<Emulator> {
-    match Emulator::start(Path::new(env!("CARGO_TARGET_TMPDIR")), tensor_cores, Order::Forwards) {
-        Ok(device) => Some(device),
-        Err(CudaError::NoCompiler { compiler, .. }) => {
-            common::skipped(Path::new(&compiler), "no network is run by the CUDA kernels");
-            None
-        }
-        Err(error) => panic!("{error}"),
-    }
-}
 
 fn open(blob: &Path) -> Engine {
     Engine::open(blob, &Options { threads: 1, ..Options::default() }).unwrap()
@@ -80,17 +70,10 @@ fn greedy<D: Device>(session: &mut Session<D>, prompt: &[u32], count: usize) -> 
     tokens
 }
 
-/// A GPU, or nothing, loudly.
-#[cfg(feature = "cuda")]
-fn gpu() -> Option<hardtack_kernels_cuda::driver::Driver> {
-    let opened = hardtack_kernels_cuda::driver::Driver::open(0, Some(Path::new(env!("CARGO_TARGET_TMPDIR"))));
-    opened.map_err(|error| common::skipped(Path::new("a GPU"), &error.to_string())).ok()
-}
-
 fn check_family(family: &str) {
     let Some(fixtures) = fixtures() else { return };
     let folder = fixtures.join(family);
-    if let Some(device) = device(true) {
+    if let Some(device) = emulator(true) {
         check(&folder, family, device);
     }
     #[cfg(feature = "cuda")]
@@ -128,7 +111,7 @@ fn codes_are_the_cpus() {
     for (family, encoding, tensor_cores) in
         [("qwen3_moe", Encoding::Q4, true), ("deepseek_v2", Encoding::Q5, false), ("gpt_oss", Encoding::Q3, true)]
     {
-        let Some(device) = device(tensor_cores) else { return };
+        let Some(device) = emulator(tensor_cores) else { return };
         let scratch = tempfile::tempdir().unwrap();
         let blob = scratch.path().join("model.tack");
         bake_at(&fixtures.join(family), &blob, encoding);
@@ -151,7 +134,7 @@ fn codes_are_the_cpus() {
 
 #[test]
 fn what_would_be_read_behind_the_end_panics() {
-    let (Some(fixtures), Some(device)) = (fixtures(), device(true)) else { return };
+    let (Some(fixtures), Some(device)) = (fixtures(), emulator(true)) else { return };
     let scratch = tempfile::tempdir().unwrap();
     let blob = scratch.path().join("model.tack");
     bake_at(&fixtures.join("llama"), &blob, Encoding::Q4);
@@ -170,60 +153,21 @@ fn what_would_be_read_behind_the_end_panics() {
     assert!(session.likeliest().unwrap() < 320);
 }
 
-/// A device that counts what is taken of it.
-struct Counted {
-    device: Emulator,
-    bytes: AtomicU64,
-}
-
-impl Device for Counted {
-    type Recorded = <Emulator as Device>::Recorded;
-
-    fn name(&self) -> String {
-        self.device.name()
-    }
-    fn allocate(&self, what: &'static str, bytes: u64) -> Result<Address, CudaError> {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
-        self.device.allocate(what, bytes)
-    }
-    fn free(&self, address: Address) {
-        self.device.free(address);
-    }
-    fn share(&self, bytes: &HostBytes) -> Result<Option<Address>, CudaError> {
-        self.device.share(bytes)
-    }
-    fn write(&self, to: Address, bytes: &[u8]) -> Result<(), CudaError> {
-        self.device.write(to, bytes)
-    }
-    fn read(&self, from: Address, bytes: &mut [u8]) -> Result<(), CudaError> {
-        self.device.read(from, bytes)
-    }
-    fn run(&self, launches: &[Launch], tokens: u32) -> Result<(), CudaError> {
-        self.device.run(launches, tokens)
-    }
-    fn record(&self, launches: &[Launch], tokens: u32) -> Result<Self::Recorded, CudaError> {
-        self.device.record(launches, tokens)
-    }
-    fn replay(&self, recorded: &Self::Recorded) -> Result<(), CudaError> {
-        self.device.replay(recorded)
-    }
-}
-
 #[test]
 fn a_session_takes_what_its_sizes_say() {
     let Some(fixtures) = fixtures() else { return };
     for family in FAMILIES {
-        let Some(device) = device(true) else { return };
+        let Some(device) = emulator(true) else { return };
         let scratch = tempfile::tempdir().unwrap();
         let blob = scratch.path().join("model.tack");
         bake_at(&fixtures.join(family), &blob, Encoding::Q4);
         let file: HostBytes = Arc::new(std::fs::read(&blob).unwrap());
-        let model = Arc::new(Model::new(Counted { device, bytes: AtomicU64::new(0) }, &file).unwrap());
+        let model = Arc::new(Model::new(Watched::new(device), &file).unwrap());
         for kv in [KvElement::F16, KvElement::F32] {
-            model.device().bytes.store(0, Ordering::Relaxed);
+            model.device().taken.store(0, Ordering::Relaxed);
             let session = Session::new(model.clone(), 300, 9, kv).unwrap();
             let planned = session.sizes().kv_bytes() + session.sizes().scratch_bytes();
-            assert_eq!(model.device().bytes.load(Ordering::Relaxed), planned, "{family}");
+            assert_eq!(model.device().taken.load(Ordering::Relaxed), planned, "{family}");
         }
     }
 }

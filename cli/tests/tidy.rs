@@ -23,6 +23,7 @@ const IMPORTS: [(&str, &[&str]); 10] = [
             "hardtack-format",
             "hardtack-kernels",
             "hardtack-kernels-avx",
+            "hardtack-kernels-cuda",
             "hardtack-kernels-neon",
             "heapless",
             "memmap2",

@@ -1,7 +1,8 @@
 // A device on a host: a process that keeps memory, moves bytes, and runs kernels, as it is told on its standard input.
 //
 // Commands are a byte and little-endian numbers: `a` bytes: allocate, answers the address; `w` address, bytes, data: write;
-// `r` address, bytes: read, answers the data; `l` kernel, grid (3), threads, shared bytes, parameter bytes, parameters: run.
+// `r` address, bytes: read, answers the data; `c` from, to, bytes: copy; `l` kernel, grid (3), threads, shared bytes, parameter
+// bytes, parameters: run.
 #include "kernels.h"
 
 #include <sys/mman.h>
@@ -104,6 +105,12 @@ int main(int count, char **words) {
         u64 bytes = take<u64>();
         fwrite(from, 1, bytes, stdout);
         fflush(stdout);
+        break;
+      }
+      case 'c': {
+        const char *from = (const char *)take<u64>();
+        char *to = (char *)take<u64>();
+        memcpy(to, from, take<u64>());
         break;
       }
       case 'l': launch(); break;

@@ -1,5 +1,6 @@
 //! What a device does: keeps memory, moves bytes, runs kernels.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use crate::error::CudaError;
@@ -67,13 +68,28 @@ impl Launch {
     }
 }
 
+/// A list of launches made ready to be run again and again: what it is, only the device that made it knows.
+pub type Recorded = Box<dyn Any + Send + Sync>;
+
+/// A device's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DeviceMemory {
+    /// Bytes that are free, as the device says; `u64::MAX` where it does not know.
+    pub free: u64,
+    /// Whether it is the host's memory, so that what the host holds need not be there twice.
+    pub of_host: bool,
+}
+
 /// A device. What is enqueued runs in order; reading waits for it.
 pub trait Device: Send + Sync {
-    /// A list of launches made ready to be run again and again.
-    type Recorded: Send + Sync;
-
     /// What it is, for people.
     fn name(&self) -> String;
+
+    /// What memory it has.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn memory(&self) -> Result<DeviceMemory, CudaError>;
 
     /// Takes memory.
     ///
@@ -102,6 +118,12 @@ pub trait Device: Send + Sync {
     /// The device fails, now or in what was enqueued before.
     fn read(&self, from: Address, bytes: &mut [u8]) -> Result<(), CudaError>;
 
+    /// Enqueues a copy of bytes from one place of the device to another; the two do not overlap.
+    ///
+    /// # Errors
+    /// The device fails.
+    fn copy(&self, from: Address, to: Address, bytes: u64) -> Result<(), CudaError>;
+
     /// Enqueues launches for a pass over so many tokens.
     ///
     /// # Errors
@@ -112,11 +134,51 @@ pub trait Device: Send + Sync {
     ///
     /// # Errors
     /// The device fails.
-    fn record(&self, launches: &[Launch], tokens: u32) -> Result<Self::Recorded, CudaError>;
+    fn record(&self, launches: &[Launch], tokens: u32) -> Result<Recorded, CudaError>;
 
     /// Enqueues what was recorded.
     ///
+    /// # Panics
+    /// If another kind of device recorded it.
+    ///
     /// # Errors
     /// The device fails.
-    fn replay(&self, recorded: &Self::Recorded) -> Result<(), CudaError>;
+    fn replay(&self, recorded: &Recorded) -> Result<(), CudaError>;
+}
+
+/// A device that several share, of whatever kind.
+impl<D: Device + ?Sized> Device for Arc<D> {
+    fn name(&self) -> String {
+        (**self).name()
+    }
+    fn memory(&self) -> Result<DeviceMemory, CudaError> {
+        (**self).memory()
+    }
+    fn allocate(&self, what: &'static str, bytes: u64) -> Result<Address, CudaError> {
+        (**self).allocate(what, bytes)
+    }
+    fn free(&self, address: Address) {
+        (**self).free(address);
+    }
+    fn share(&self, bytes: &HostBytes) -> Result<Option<Address>, CudaError> {
+        (**self).share(bytes)
+    }
+    fn write(&self, to: Address, bytes: &[u8]) -> Result<(), CudaError> {
+        (**self).write(to, bytes)
+    }
+    fn read(&self, from: Address, bytes: &mut [u8]) -> Result<(), CudaError> {
+        (**self).read(from, bytes)
+    }
+    fn copy(&self, from: Address, to: Address, bytes: u64) -> Result<(), CudaError> {
+        (**self).copy(from, to, bytes)
+    }
+    fn run(&self, launches: &[Launch], tokens: u32) -> Result<(), CudaError> {
+        (**self).run(launches, tokens)
+    }
+    fn record(&self, launches: &[Launch], tokens: u32) -> Result<Recorded, CudaError> {
+        (**self).record(launches, tokens)
+    }
+    fn replay(&self, recorded: &Recorded) -> Result<(), CudaError> {
+        (**self).replay(recorded)
+    }
 }

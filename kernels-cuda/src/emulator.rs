@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
 
-use crate::device::{Address, Device, HostBytes, Launch};
+use crate::device::{Address, Device, DeviceMemory, HostBytes, Launch, Recorded};
 use crate::error::CudaError;
 use crate::kernel::Kernel;
 use crate::sources;
@@ -74,10 +74,12 @@ impl Emulator {
 }
 
 impl Device for Emulator {
-    type Recorded = (Vec<Launch>, u32);
-
     fn name(&self) -> String {
         "the emulation".to_owned()
+    }
+
+    fn memory(&self) -> Result<DeviceMemory, CudaError> {
+        Ok(DeviceMemory { free: u64::MAX, of_host: false })
     }
 
     fn allocate(&self, what: &'static str, bytes: u64) -> Result<Address, CudaError> {
@@ -118,6 +120,12 @@ impl Device for Emulator {
         sent.and_then(|()| pipes.from.read_exact(bytes)).map_err(|source| self.ended(source))
     }
 
+    fn copy(&self, from: Address, to: Address, bytes: u64) -> Result<(), CudaError> {
+        let pipes = &mut *self.pipes();
+        let command = [&b"c"[..], &from.0.to_le_bytes(), &to.0.to_le_bytes(), &bytes.to_le_bytes()].concat();
+        pipes.to.write_all(&command).map_err(|source| self.ended(source))
+    }
+
     fn run(&self, launches: &[Launch], tokens: u32) -> Result<(), CudaError> {
         let pipes = &mut *self.pipes();
         for launch in launches {
@@ -133,11 +141,12 @@ impl Device for Emulator {
         Ok(())
     }
 
-    fn record(&self, launches: &[Launch], tokens: u32) -> Result<Self::Recorded, CudaError> {
-        Ok((launches.to_vec(), tokens))
+    fn record(&self, launches: &[Launch], tokens: u32) -> Result<Recorded, CudaError> {
+        Ok(Box::new((launches.to_vec(), tokens)))
     }
 
-    fn replay(&self, (launches, tokens): &Self::Recorded) -> Result<(), CudaError> {
+    fn replay(&self, recorded: &Recorded) -> Result<(), CudaError> {
+        let (launches, tokens): &(Vec<Launch>, u32) = recorded.downcast_ref().expect("what an emulation recorded");
         self.run(launches, *tokens)
     }
 }

@@ -21,11 +21,11 @@ mod sizes;
 pub mod sources;
 mod steps;
 
-pub use device::{Address, Device, Launch};
+pub use device::{Address, Device, Launch, Recorded};
 pub use emulator::Emulator;
 pub use error::CudaError;
 pub use kernel::Kernel;
 pub use model::Model;
 pub use params::Params;
-pub use session::Session;
+pub use session::{Kept, Session};
 pub use sizes::{KvElement, SessionSizes};

@@ -12,6 +12,8 @@ use crate::params::Params;
 /// Weights are copied in pieces of about this many bytes: one huge allocation can fail where many smaller ones do not.
 /// A section is never cut.
 pub const PIECE_BYTES: u64 = 64 << 20;
+/// Bytes that a table has for a block: three matrices and three biases.
+const BLOCK_BYTES: u64 = 3 * 16 + 3 * 8;
 
 /// A network on a device.
 #[derive(Debug)]
@@ -20,6 +22,8 @@ pub struct Model<D: Device> {
     pub(crate) network: Network,
     /// RoPE's angular frequencies.
     pub(crate) frequencies: Vec<f32>,
+    /// Whether the device reads the weights where the host has them.
+    shared: bool,
     pieces: Vec<Piece>,
     tables: Vec<Tables>,
     owned: Vec<Address>,
@@ -55,11 +59,21 @@ impl<D: Device> Model<D> {
             let floats = blob.tensor_bytes(tensor).chunks_exact(4);
             frequencies.extend(floats.map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])));
         }
-        let mut model =
-            Self { device, network, frequencies, pieces: Vec::new(), tables: Vec::new(), owned: Vec::new() };
+        let mut model = Self {
+            device,
+            network,
+            frequencies,
+            shared: false,
+            pieces: Vec::new(),
+            tables: Vec::new(),
+            owned: Vec::new(),
+        };
         match model.device.share(file)? {
-            Some(address) => model.pieces.push(Piece { start: 0, end: blob.header().file_bytes, address }),
-            None => model.copy_all(&blob)?,
+            Some(address) => {
+                model.shared = true;
+                model.pieces.push(Piece { start: 0, end: blob.header().file_bytes, address });
+            }
+            None => pieces(&blob).iter().try_for_each(|sections| model.copy(&blob, sections))?,
         }
         model.add_tables()?;
         Ok(model)
@@ -75,28 +89,29 @@ impl<D: Device> Model<D> {
         &self.network
     }
 
-    /// Copies every section with tensors.
-    fn copy_all(&mut self, blob: &Blob<'_>) -> Result<(), CudaError> {
-        let mut waiting: Vec<SectionRecord> = Vec::new();
-        for section in blob.sections().filter(|section| section.tensor_count > 0) {
-            let full = waiting.first().is_some_and(|first| section.offset + section.bytes - first.offset > PIECE_BYTES);
-            if full {
-                self.copy(blob, &waiting)?;
-                waiting.clear();
-            }
-            waiting.push(section);
-        }
-        self.copy(blob, &waiting)
+    /// Whether the device reads the weights where the host has them; else they were copied.
+    pub const fn is_shared(&self) -> bool {
+        self.shared
     }
 
-    /// Bytes of the device that the weights take.
-    pub fn weights_bytes(&self) -> u64 {
-        self.pieces.iter().map(|piece| piece.end - piece.start).sum()
+    /// Bytes that [`Model::new`] allocates on the device: the tables of experts, and the weights unless it reads them where
+    /// the host has them.
+    pub fn bytes(blob: &Blob<'_>, network: &Network, shared: bool) -> u64 {
+        let weights: u64 =
+            pieces(blob).iter().filter_map(|sections| span(sections)).map(|(start, end)| end - start).sum();
+        let blocks: usize = network
+            .layers
+            .iter()
+            .map(|layer| match &layer.feed_forward {
+                FeedForwardTensors::Dense(_) => 1,
+                FeedForwardTensors::Experts(experts) => experts.experts.len() + usize::from(experts.shared.is_some()),
+            })
+            .sum();
+        blocks as u64 * BLOCK_BYTES + if shared { 0 } else { weights }
     }
 
     fn copy(&mut self, blob: &Blob<'_>, sections: &[SectionRecord]) -> Result<(), CudaError> {
-        let (Some(first), Some(last)) = (sections.first(), sections.last()) else { return Ok(()) };
-        let (start, end) = (first.offset, last.offset + last.bytes);
+        let Some((start, end)) = span(sections) else { return Ok(()) };
         let address = self.device.allocate("weights", end - start)?;
         self.owned.push(address);
         self.pieces.push(Piece { start, end, address });
@@ -131,6 +146,7 @@ impl<D: Device> Model<D> {
                 .optional(self.vector(block.down_bias.as_ref()));
         }
         let bytes = table.into_bytes();
+        assert_eq!(bytes.len() as u64, blocks.len() as u64 * BLOCK_BYTES, "the table");
         let address = self.device.allocate("the table of experts", bytes.len() as u64)?;
         self.owned.push(address);
         self.device.write(address, &bytes)?;
@@ -159,6 +175,24 @@ impl<D: Device> Model<D> {
         assert_ne!(tensor.encoding, Encoding::Plain, "a matrix");
         Params::new().address(self.address(tensor)).u32(u32::from(tensor.encoding as u16)).u32(0)
     }
+}
+
+/// The sections with tensors, in pieces that are copied at once.
+fn pieces(blob: &Blob<'_>) -> Vec<Vec<SectionRecord>> {
+    let mut pieces: Vec<Vec<SectionRecord>> = Vec::new();
+    for section in blob.sections().filter(|section| section.tensor_count > 0) {
+        let fits = |first: &SectionRecord| section.offset + section.bytes - first.offset <= PIECE_BYTES;
+        match pieces.last_mut() {
+            Some(piece) if piece.first().is_some_and(fits) => piece.push(section),
+            _ => pieces.push(vec![section]),
+        }
+    }
+    pieces
+}
+
+/// The bytes of the file from the first section to the end of the last.
+fn span(sections: &[SectionRecord]) -> Option<(u64, u64)> {
+    Some((sections.first()?.offset, sections.last().map(|last| last.offset + last.bytes)?))
 }
 
 impl<D: Device> Drop for Model<D> {

@@ -1,8 +1,12 @@
 //! A session on a device: its cache, its buffers, and the lists of launches that a pass is.
 
+mod kept;
+
+pub use kept::Kept;
+
 use std::sync::Arc;
 
-use crate::device::{Address, Device, Launch};
+use crate::device::{Address, Device, Launch, Recorded};
 use crate::error::CudaError;
 use crate::model::Model;
 use crate::sizes::{InputSizes, KvElement, STATE_WORDS, SessionSizes};
@@ -16,7 +20,7 @@ pub struct Session<D: Device> {
     buffers: Buffers,
     sizes: SessionSizes,
     /// A token in, its logits and the likeliest token behind it out.
-    decode: D::Recorded,
+    decode: Recorded,
     /// A prompt's tokens in, the residual stream out.
     prompt: Vec<Launch>,
     /// One row of the stream in, its logits out.
@@ -179,7 +183,7 @@ impl<D: Device> Session<D> {
             Ok(decode) => {
                 let prompt = steps::prompt(&model, &buffers, &sizes);
                 let head = steps::head(&model, &buffers);
-                let staging = Vec::with_capacity(sizes.batch * sizes.frequencies.max(1) * 8 + sizes.vocabulary * 4);
+                let staging = Vec::with_capacity(sizes.staging_bytes());
                 Ok(Self { model, buffers, sizes, decode, prompt, head, staging, chosen: false })
             }
             Err(error) => {

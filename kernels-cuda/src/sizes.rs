@@ -195,6 +195,17 @@ impl SessionSizes {
         (self.cached * self.kv.bytes()) as u64 * self.context as u64
     }
 
+    /// Logits of a token.
+    pub const fn vocabulary(&self) -> usize {
+        self.vocabulary
+    }
+
+    /// Bytes of the host through which numbers go to the device and come back.
+    pub fn staging_bytes(&self) -> usize {
+        let (state, turns) = (STATE_WORDS * 4, self.batch * self.frequencies * 8);
+        state.max(turns).max(self.batch * 4).max(self.vocabulary * 4)
+    }
+
     /// Bytes of the working buffers.
     pub fn scratch_bytes(&self) -> u64 {
         let words = self.batch

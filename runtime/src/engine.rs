@@ -9,7 +9,11 @@ use hardtack_kernels::KernelTable;
 use crate::backend::cpu::Cpu;
 use crate::backend::pool::Pool;
 use crate::backend::tiers;
+#[cfg(feature = "cuda")]
+use crate::cuda;
+use crate::device::DeviceChoice;
 use crate::error::Error;
+use crate::kv::KvPrecision;
 use crate::os::{BlobFile, Load};
 use crate::plan::{Fixed, Plan, SessionOptions, plan};
 use crate::session::Session;
@@ -20,6 +24,10 @@ pub const THREADS_MAX: usize = 1024;
 /// How a model is opened.
 #[derive(Clone, Debug, Default)]
 pub struct Options {
+    /// What the model runs on.
+    pub device: DeviceChoice,
+    /// Folder where kernels that were compiled for a GPU are kept for the next time; without one they are compiled anew.
+    pub kernel_cache: Option<PathBuf>,
     /// Threads; 0 for as many as the processor has.
     pub threads: usize,
     /// Name of a tier of kernels; the fastest if absent.
@@ -28,8 +36,8 @@ pub struct Options {
     pub load: Load,
     /// Whether every hash of the blob is checked first, which reads the whole file.
     pub verify: bool,
-    /// Most bytes that weights, tokenizer, cache, buffers and the process may take together. A model that cannot fit is
-    /// refused before its weights are read, a session before it is made.
+    /// Most bytes that weights, tokenizer, cache, buffers and the process may take together, the host's memory and a device's
+    /// added up. A model that cannot fit is refused before its weights are read, a session before it is made.
     pub memory_max: Option<u64>,
 }
 
@@ -40,67 +48,155 @@ pub struct Engine {
 }
 
 struct Shared {
-    file: BlobFile,
+    file: Arc<BlobFile>,
     path: PathBuf,
-    network: Network,
+    place: Place,
+    passed_over: Option<String>,
     fixed: Fixed,
     memory_max: Option<u64>,
     kernels: &'static KernelTable,
     pool: Pool,
 }
 
+/// Where the network runs.
+enum Place {
+    /// On the processor.
+    Cpu(Network),
+    /// On a device.
+    #[cfg(feature = "cuda")]
+    Cuda(Arc<cuda::DeviceModel>),
+}
+
 impl Engine {
     /// Opens a blob and checks it whole, weights' content excepted.
     ///
     /// # Errors
-    /// The file cannot be read or is not a valid blob, the kernels are not available, or the threads cannot be started.
+    /// The file cannot be read or is not a valid blob, the kernels are not available, the threads cannot be started, or the
+    /// device that was asked for is not there, has no room or fails.
     pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
         let path = path.as_ref();
-        let unreadable = |source| Error::File { path: path.to_owned(), source };
-        let invalid = |source| Error::Blob { path: path.to_owned(), source };
-        let mut file = BlobFile::map(path).map_err(unreadable)?;
-        let (mut network, fixed) = bind(&file, options.verify).map_err(invalid)?;
-        // The smallest session there can be: a model that leaves no room for it is refused before it is read.
-        let least = SessionOptions { context: 1, batch: 1, ..SessionOptions::default() };
-        plan(&network, fixed, &least, options.memory_max)?;
-        match options.load {
-            Load::Mmap => file.read_ahead(),
-            Load::Resident => {
-                file = BlobFile::read(path).map_err(unreadable)?;
-                // What was read may be another file by now.
-                (network, _) = bind(&file, options.verify).map_err(invalid)?;
-            }
+        match options.device {
+            DeviceChoice::Cpu => Self::on_cpu(path, options, None),
+            DeviceChoice::Cuda => Self::on_first_gpu(path, options, &LEAST),
+            DeviceChoice::Auto(session) => match Self::on_first_gpu(path, options, &session) {
+                Ok(engine) => Ok(engine),
+                Err(error @ (Error::File { .. } | Error::Blob { .. })) => Err(error),
+                Err(error) => Self::on_cpu(path, options, Some(error.to_string())),
+            },
         }
-        let kernels = tiers::choose(options.kernels.as_deref())?;
+    }
+
+    /// Opens a blob on a device of the caller's, whatever the options say of devices.
+    ///
+    /// # Errors
+    /// As [`Engine::open`].
+    #[cfg(feature = "cuda")]
+    pub fn open_on(path: impl AsRef<Path>, options: &Options, device: cuda::SharedDevice) -> Result<Self, Error> {
+        Self::on_device(path.as_ref(), options, &LEAST, || Ok(device))
+    }
+
+    #[cfg(feature = "cuda")]
+    fn on_first_gpu(path: &Path, options: &Options, session: &SessionOptions) -> Result<Self, Error> {
+        Self::on_device(path, options, session, || cuda::first_gpu(options.kernel_cache.as_deref()))
+    }
+
+    #[cfg(not(feature = "cuda"))]
+    fn on_first_gpu(_: &Path, _: &Options, _: &SessionOptions) -> Result<Self, Error> {
+        let expected = "cpu: this program was built without the feature `cuda`".to_owned();
+        Err(Error::Setting { setting: "device", expected, found: "cuda".to_owned() })
+    }
+
+    fn on_cpu(path: &Path, options: &Options, passed_over: Option<String>) -> Result<Self, Error> {
+        let mut opened = Opened::new(path, options)?;
+        plan(&opened.network, opened.fixed, &LEAST, options.memory_max)?;
+        opened.read(path, options)?;
         let threads = match options.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         };
-        let pool = start_threads(threads)?;
-        Ok(Self {
-            shared: Arc::new(Shared {
-                file,
-                path: path.to_owned(),
-                network,
-                fixed,
-                memory_max: options.memory_max,
-                kernels,
-                pool,
-            }),
-        })
+        let Opened { file, network, fixed } = opened;
+        Self::new(path, options, (Arc::new(file), fixed), Place::Cpu(network), passed_over, threads)
+    }
+
+    /// Opens a blob on a device if such a session fits there too. The device is opened behind the file, which is refused
+    /// first where it is none.
+    #[cfg(feature = "cuda")]
+    fn on_device(
+        path: &Path,
+        options: &Options,
+        session: &SessionOptions,
+        device: impl FnOnce() -> Result<cuda::SharedDevice, Error>,
+    ) -> Result<Self, Error> {
+        let mut opened = Opened::new(path, options)?;
+        let device = device()?;
+        opened.fixed.device = Some(cuda::weights(&device, &opened.file, &opened.network)?);
+        cuda::check_room(&device, &plan(&opened.network, opened.fixed, session, options.memory_max)?)?;
+        opened.read(path, options)?;
+        let Opened { file, network: _, mut fixed } = opened;
+        let file = Arc::new(file);
+        let (model, weights) = cuda::load(device, file.clone())?;
+        // Memory that the device could not read in place was copied after all.
+        fixed.device = Some(weights);
+        plan(model.network(), fixed, session, options.memory_max)?;
+        Self::new(path, options, (file, fixed), Place::Cuda(model), None, 1)
+    }
+
+    fn new(
+        path: &Path,
+        options: &Options,
+        (file, fixed): (Arc<BlobFile>, Fixed),
+        place: Place,
+        passed_over: Option<String>,
+        threads: usize,
+    ) -> Result<Self, Error> {
+        let (path, memory_max) = (path.to_owned(), options.memory_max);
+        let (kernels, pool) = (tiers::choose(options.kernels.as_deref())?, start_threads(threads)?);
+        Ok(Self { shared: Arc::new(Shared { file, path, place, passed_over, fixed, memory_max, kernels, pool }) })
     }
 
     /// The network: its numbers and its tensors.
     pub fn network(&self) -> &Network {
-        &self.shared.network
+        match &self.shared.place {
+            Place::Cpu(network) => network,
+            #[cfg(feature = "cuda")]
+            Place::Cuda(model) => model.network(),
+        }
     }
 
-    /// The tier of kernels in use.
+    /// The device that the model runs on, for people; none is the processor.
+    pub fn device(&self) -> Option<String> {
+        #[cfg(feature = "cuda")]
+        if let Place::Cuda(model) = &self.shared.place {
+            return Some(hardtack_kernels_cuda::Device::name(model.device()));
+        }
+        None
+    }
+
+    /// Why [`DeviceChoice::Auto`] took the processor, if it did.
+    pub fn passed_over(&self) -> Option<&str> {
+        self.shared.passed_over.as_deref()
+    }
+
+    /// Bytes a second that the device's memory reads and writes while `bytes` of it are copied, both counted; none for the
+    /// processor. Twice as many bytes are allocated meanwhile, outside any plan.
+    ///
+    /// # Errors
+    /// The device has no such room, or fails.
+    pub fn copy_bandwidth(&self, bytes: u64) -> Result<Option<f64>, Error> {
+        #[cfg(feature = "cuda")]
+        if let Place::Cuda(model) = &self.shared.place {
+            return cuda::copy_bandwidth(model.device(), bytes).map(Some);
+        }
+        _ = bytes;
+        Ok(None)
+    }
+
+    /// The tier of the processor's kernels in use.
     pub fn kernels(&self) -> &'static KernelTable {
         self.shared.kernels
     }
 
-    /// Threads in use.
+    /// Threads in use; 1 on a device.
     pub fn threads(&self) -> usize {
         self.shared.pool.threads()
     }
@@ -144,8 +240,49 @@ impl Engine {
         Session::new(self.clone(), &self.plan(options)?)
     }
 
+    #[cfg(feature = "cuda")]
+    pub(crate) fn device_model(&self) -> Option<&Arc<cuda::DeviceModel>> {
+        match &self.shared.place {
+            Place::Cpu(_) => None,
+            Place::Cuda(model) => Some(model),
+        }
+    }
+
     pub(crate) fn cpu(&self) -> Cpu<'_> {
         Cpu { kernels: self.shared.kernels, file: &self.shared.file, pool: &self.shared.pool }
+    }
+}
+
+/// The smallest session there can be: a model that leaves no room for it is refused before it is read.
+const LEAST: SessionOptions = SessionOptions { context: 1, batch: 1, kv: KvPrecision::F16 };
+
+/// A blob on its way to where it runs.
+struct Opened {
+    file: BlobFile,
+    network: Network,
+    fixed: Fixed,
+}
+
+impl Opened {
+    fn new(path: &Path, options: &Options) -> Result<Self, Error> {
+        let file = BlobFile::map(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
+        let invalid = |source| Error::Blob { path: path.to_owned(), source };
+        let (network, fixed) = bind(&file, options.verify).map_err(invalid)?;
+        Ok(Self { file, network, fixed })
+    }
+
+    /// Reads the file into memory of our own, or has the system read it meanwhile.
+    fn read(&mut self, path: &Path, options: &Options) -> Result<(), Error> {
+        match options.load {
+            Load::Mmap => self.file.read_ahead(),
+            Load::Resident => {
+                self.file = BlobFile::read(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
+                // What was read may be another file by now.
+                let invalid = |source| Error::Blob { path: path.to_owned(), source };
+                (self.network, _) = bind(&self.file, options.verify).map_err(invalid)?;
+            }
+        }
+        Ok(())
     }
 }
 

@@ -76,6 +76,10 @@ pub enum Error {
         /// What would fit.
         advice: String,
     },
+    /// A device fails, or is not there, or has no more memory.
+    #[cfg(feature = "cuda")]
+    #[error(transparent)]
+    Device(#[from] hardtack_kernels_cuda::CudaError),
     /// The system has no more memory.
     #[error("the system has no room for {bytes} bytes")]
     Allocation {

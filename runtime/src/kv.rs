@@ -1,5 +1,6 @@
 //! The keys and values of a session: exactly and for a fixed number of tokens, or in a ring of fixed bytes.
 
+pub mod chunks;
 pub mod exact;
 pub mod ladder;
 pub mod ring;
@@ -13,7 +14,7 @@ use hardtack_format::spec::AttentionSpec;
 
 use self::exact::LayerKv;
 use self::ladder::Ladder;
-use self::ring::{Ring, RingLayer};
+use self::ring::Ring;
 use self::shape::PARTS_MAX;
 use self::size::RingSize;
 use crate::error::Error;
@@ -129,10 +130,7 @@ impl Kv {
             Self::F16(_) | Self::F32(_) => &[][..],
             Self::Ring(ring) => &ring.layers,
         };
-        let chunks = |(index, layer): (usize, &'_ RingLayer)| {
-            layer.sealed().map(move |sealed| (index, sealed.chunk as usize, sealed.level().0)).collect::<Vec<_>>()
-        };
-        layers.iter().enumerate().flat_map(chunks)
+        chunks::levels(layers)
     }
 
     /// Forgets everything behind the first `position` of `held` tokens, or more where a ring cannot be brought back to

@@ -19,6 +19,9 @@
 compile_error!("weights are read where they lie, and the format is little-endian");
 
 mod backend;
+#[cfg(feature = "cuda")]
+mod cuda;
+mod device;
 pub mod engine;
 mod error;
 mod forward;
@@ -31,13 +34,17 @@ pub mod sample;
 mod saved;
 mod scratch;
 pub mod session;
+mod state;
 #[cfg(feature = "text")]
 pub mod text;
 
 pub use backend::tiers::available as kernel_tiers;
+pub use device::DeviceChoice;
 pub use engine::{Engine, Options};
 pub use error::Error;
 pub use hardtack_format as format;
+#[cfg(feature = "cuda")]
+pub use hardtack_kernels_cuda as kernels_cuda;
 pub use kv::ladder::Ladder;
 pub use kv::size::RingSize;
 pub use kv::{KvPrecision, KvSize, RingBits, RingOptions};

@@ -1,7 +1,9 @@
 //! The exact map of bytes for a model in a memory budget, made before the first weight is read.
 
+use std::fmt;
+
 use hardtack_format::network::{BlockTensors, FeedForwardTensors, LayerTensors};
-use hardtack_format::spec::AttentionSpec;
+use hardtack_format::spec::{AttentionSpec, ModelSpec};
 use hardtack_format::{Blob, Network, SectionKind};
 
 use crate::error::Error;
@@ -49,6 +51,17 @@ pub struct Fixed {
     pub text_bytes: u64,
     /// The list of tensors, a sampler, and an allowance of 12 MiB for code, stacks and the allocator.
     pub process_bytes: u64,
+    /// What the model takes on a device besides, if it runs on one.
+    pub device: Option<DeviceWeights>,
+}
+
+/// What a model takes on a device. What the driver takes for itself is not in it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DeviceWeights {
+    /// Tables of experts, and the weights, unless the device reads them where the host has them.
+    pub bytes: u64,
+    /// Whether the device's memory is the host's.
+    pub of_host: bool,
 }
 
 impl Fixed {
@@ -71,12 +84,17 @@ impl Fixed {
             weights_bytes: blob.header().file_bytes,
             text_bytes: if cfg!(feature = "text") { text } else { 0 },
             process_bytes: PROCESS_BYTES + tensors as u64 + policy + Sampler::bytes(network.spec.vocabulary),
+            device: None,
         }
     }
 
-    /// Bytes of everything together.
+    /// Bytes of everything together, a device's among them.
     pub const fn total_bytes(&self) -> u64 {
-        self.weights_bytes + self.text_bytes + self.process_bytes
+        let device = match self.device {
+            Some(device) => device.bytes,
+            None => 0,
+        };
+        self.weights_bytes + self.text_bytes + self.process_bytes + device
     }
 }
 
@@ -89,17 +107,56 @@ pub struct Plan {
     pub kv: KvSize,
     /// What the model takes.
     pub fixed: Fixed,
-    /// Keys and values.
+    /// Keys and values, on the device if there is one.
     pub kv_bytes: u64,
-    /// Working buffers.
+    /// Working buffers, a device's among them.
     pub scratch_bytes: u64,
-    pub(crate) scratch: ScratchSizes,
+    /// Working buffers on a device.
+    pub device_scratch_bytes: u64,
+    pub(crate) buffers: BufferSizes,
+}
+
+/// Sizes of the working buffers.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum BufferSizes {
+    /// Of the processor.
+    Cpu(ScratchSizes),
+    /// Of a device.
+    #[cfg(feature = "cuda")]
+    Cuda(hardtack_kernels_cuda::SessionSizes),
 }
 
 impl Plan {
-    /// Bytes of everything together.
+    /// Bytes of everything together, the host's and a device's.
     pub const fn total_bytes(&self) -> u64 {
         self.fixed.total_bytes().saturating_add(self.kv_bytes).saturating_add(self.scratch_bytes)
+    }
+
+    /// Bytes that are allocated on a device; 0 on the processor.
+    pub const fn device_bytes(&self) -> u64 {
+        match self.fixed.device {
+            Some(device) => device.bytes.saturating_add(self.kv_bytes).saturating_add(self.device_scratch_bytes),
+            None => 0,
+        }
+    }
+
+    /// Bytes of the host's memory: everything, but for what a device has in memory of its own.
+    pub const fn host_bytes(&self) -> u64 {
+        match self.fixed.device {
+            Some(DeviceWeights { of_host: false, .. }) => self.total_bytes() - self.device_bytes(),
+            _ => self.total_bytes(),
+        }
+    }
+}
+
+impl BufferSizes {
+    /// Tokens that are processed at once.
+    pub const fn batch(&self) -> usize {
+        match self {
+            Self::Cpu(sizes) => sizes.batch,
+            #[cfg(feature = "cuda")]
+            Self::Cuda(sizes) => sizes.batch,
+        }
     }
 }
 
@@ -120,10 +177,17 @@ pub fn plan(network: &Network, fixed: Fixed, options: &SessionOptions, memory_ma
     in_range("batch", options.batch, BATCH_MAX)?;
     let layers: Vec<AttentionSpec> = spec.layers.iter().map(|layer| layer.attention).collect();
     let with = |context: usize, options: &SessionOptions| -> Result<Plan, Error> {
-        let exact = ScratchSizes::of(spec, options.batch.min(context));
-        let scratch = if ring { exact.with_ring(&layers) } else { exact };
+        let batch = options.batch.min(context);
         let kv = KvSize::of(options.kv, network.kv_policy.as_ref(), &layers, context)?;
-        Ok(Plan { context, kv, fixed, kv_bytes: kv.bytes(&layers), scratch_bytes: scratch.bytes(), scratch })
+        let (buffers, scratch_bytes, device_scratch_bytes) = match fixed.device {
+            Some(_) => device_buffers(spec, kv, batch)?,
+            None => {
+                let exact = ScratchSizes::of(spec, batch);
+                let scratch = if ring { exact.with_ring(&layers) } else { exact };
+                (BufferSizes::Cpu(scratch), scratch.bytes(), 0)
+            }
+        };
+        Ok(Plan { context, kv, fixed, kv_bytes: kv.bytes(&layers), scratch_bytes, device_scratch_bytes, buffers })
     };
     let plan = with(context, options)?;
     let Some(limit) = memory_max.filter(|&limit| plan.total_bytes() > limit) else { return Ok(plan) };
@@ -136,6 +200,19 @@ pub fn plan(network: &Network, fixed: Fixed, options: &SessionOptions, memory_ma
         }
     };
     Err(over_limit(&plan, limit, advice))
+}
+
+/// A device's buffers, their bytes with those of the host that belong to them, and the device's alone.
+#[cfg(feature = "cuda")]
+fn device_buffers(spec: &ModelSpec, kv: KvSize, batch: usize) -> Result<(BufferSizes, u64, u64), Error> {
+    let sizes = crate::cuda::session_sizes(spec, kv, batch)?;
+    let device = sizes.scratch_bytes();
+    Ok((BufferSizes::Cuda(sizes), device + crate::cuda::host_bytes(&sizes), device))
+}
+
+#[cfg(not(feature = "cuda"))]
+fn device_buffers(_: &ModelSpec, _: KvSize, _: usize) -> Result<(BufferSizes, u64, u64), Error> {
+    unreachable!("no device is opened without the feature `cuda`")
 }
 
 fn in_range(setting: &'static str, value: usize, max: usize) -> Result<(), Error> {
@@ -168,17 +245,22 @@ fn smaller_ring(plan: &Plan, limit: u64, possible: impl Fn(u64) -> bool) -> Stri
 }
 
 fn over_limit(plan: &Plan, limit: u64, advice: String) -> Error {
-    Error::Memory {
-        needed: plan.total_bytes(),
-        parts: format!(
-            "weights {}, text {}, process {}, KV {}, scratch {}",
-            plan.fixed.weights_bytes,
-            plan.fixed.text_bytes,
-            plan.fixed.process_bytes,
-            plan.kv_bytes,
-            plan.scratch_bytes
-        ),
-        limit,
-        advice,
+    Error::Memory { needed: plan.total_bytes(), parts: plan.to_string(), limit, advice }
+}
+
+/// The parts in bytes, the host's first where a device has some.
+impl fmt::Display for Plan {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Fixed { weights_bytes, text_bytes, process_bytes, device } = self.fixed;
+        write!(to, "weights {weights_bytes}, text {text_bytes}, process {process_bytes}")?;
+        let Some(device) = device else {
+            return write!(to, ", KV {}, scratch {}", self.kv_bytes, self.scratch_bytes);
+        };
+        let (copied, kv, scratch) = (device.bytes, self.kv_bytes, self.device_scratch_bytes);
+        write!(
+            to,
+            ", scratch {}; on the device weights {copied}, KV {kv}, scratch {scratch}",
+            self.scratch_bytes - scratch
+        )
     }
 }

@@ -95,6 +95,11 @@ impl Sampler {
         self.recent.write(token);
     }
 
+    /// Whether it always takes the first of the likeliest tokens.
+    pub const fn takes_likeliest(&self) -> bool {
+        self.options.temperature == 0.0 && self.options.repetition_penalty == 1.0
+    }
+
     /// Chooses a token from `logits [vocabulary]`.
     pub fn sample(&mut self, logits: &[f32]) -> u32 {
         self.candidates.clear();

@@ -12,7 +12,8 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 
 use crate::error::Error;
-use crate::kv::{Kv, KvSize};
+use crate::kv::KvSize;
+use crate::state::State;
 
 const MAGIC: [u8; 8] = *b"HTSAVED\x02";
 /// Tokens that are read at once.
@@ -64,8 +65,8 @@ pub struct Content<'a> {
     pub size: KvSize,
     /// Most tokens.
     pub capacity: usize,
-    /// The cache.
-    pub kv: &'a mut Kv,
+    /// Where the cache is.
+    pub state: &'a mut State,
 }
 
 /// Writes a session, under a temporary name first.
@@ -134,11 +135,7 @@ fn pass<P: Pipe>(pipe: &mut P, content: Content<'_>, session: &mut Restored) -> 
     let count = pipe.number("tokens", session.tokens.len() as u64, 0..=content.capacity as u64)? as usize;
     pass_tokens(pipe, count, content.vocabulary, &mut session.tokens)?;
     pass_note(pipe, &mut session.note)?;
-    match content.kv {
-        Kv::F16(layers) => layers.iter_mut().try_for_each(|layer| layer.pass(pipe, count)),
-        Kv::F32(layers) => layers.iter_mut().try_for_each(|layer| layer.pass(pipe, count)),
-        Kv::Ring(ring) => ring.pass(pipe, count),
-    }
+    content.state.pass(pipe, count)
 }
 
 fn pass_tokens<P: Pipe>(pipe: &mut P, count: usize, vocabulary: u32, tokens: &mut Vec<u32>) -> Result<(), Error> {

@@ -5,12 +5,11 @@ use std::path::Path;
 
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::forward::{self, Step};
-use crate::kv::{Kv, KvSize};
+use crate::kv::KvSize;
 use crate::plan::Plan;
 use crate::sample::Sampler;
 use crate::saved::{self, Content, Restored};
-use crate::scratch::Scratch;
+use crate::state::State;
 
 /// Most tokens of a text, even in a ring.
 pub const POSITIONS_MAX: usize = 1 << 31;
@@ -20,12 +19,11 @@ pub use crate::saved::NOTE_BYTES_MAX;
 /// A session. All its memory is its own and is allocated at the start.
 pub struct Session {
     engine: Engine,
-    kv: Kv,
+    state: State,
     kv_size: KvSize,
     kv_bytes: u64,
-    scratch: Scratch,
     position: usize,
-    /// The position whose logits are in the scratch.
+    /// The position whose logits were made last.
     logits_at: Option<usize>,
     capacity: usize,
     batch: usize,
@@ -33,16 +31,14 @@ pub struct Session {
 
 impl Session {
     pub(crate) fn new(engine: Engine, plan: &Plan) -> Result<Self, Error> {
-        let layers: Vec<_> = engine.network().spec.layers.iter().map(|layer| layer.attention).collect();
-        let kv = Kv::new(plan.kv, &layers)?;
-        let scratch = Scratch::new(&plan.scratch)?;
+        let state = State::new(&engine, plan)?;
         let capacity = match plan.kv {
             KvSize::F16(tokens) | KvSize::F32(tokens) => tokens,
             KvSize::Ring(_) => POSITIONS_MAX,
         };
-        let batch = plan.scratch.batch;
+        let batch = plan.buffers.batch();
         let (kv_size, kv_bytes) = (plan.kv, plan.kv_bytes);
-        Ok(Self { engine, kv, kv_size, kv_bytes, scratch, position: 0, logits_at: None, capacity, batch })
+        Ok(Self { engine, state, kv_size, kv_bytes, position: 0, logits_at: None, capacity, batch })
     }
 
     /// The model.
@@ -62,7 +58,7 @@ impl Session {
 
     /// Bits of what a ring holds in codes: layer, chunk of 64 tokens, bits of its keys and of its values.
     pub fn kv_levels(&self) -> impl Iterator<Item = (usize, usize, [u32; 2])> {
-        self.kv.levels()
+        self.state.levels()
     }
 
     /// Tokens of the text so far, those that a ring has forgotten included.
@@ -81,14 +77,14 @@ impl Session {
     /// A ring goes back only to what it was after just so many tokens: within the chunk of 64 tokens that is open, to where
     /// an earlier chunk began as long as nothing was demoted or forgotten since then, or to the first 64 tokens.
     pub fn truncate(&mut self, position: usize) -> usize {
-        self.position = self.kv.truncate(self.position, position);
+        self.position = self.state.truncate(self.position, position);
         self.position
     }
 
     /// Writes the session into a file. `tokens` are those that it holds; `note` is the caller's and comes back as it is.
     ///
     /// # Errors
-    /// What the system says of the file.
+    /// What the system says of the file, or the device fails.
     ///
     /// # Panics
     /// If the tokens are not as many as the session has, or the note is longer than 16 MiB.
@@ -104,8 +100,8 @@ impl Session {
     /// there, feed at least one token.
     ///
     /// # Errors
-    /// The file cannot be read, is of another model or of a cache that is kept in another way, or is damaged. The session
-    /// is empty then.
+    /// The file cannot be read, is of another model or of a cache that is kept in another way, or is damaged; or the
+    /// device fails. The session is empty then.
     pub fn restore(&mut self, path: impl AsRef<Path>) -> Result<Restored, Error> {
         self.truncate(0);
         self.logits_at = None;
@@ -114,24 +110,25 @@ impl Session {
         match &restored {
             Ok(session) => self.position = session.tokens.len(),
             // What was read of it is forgotten.
-            Err(_) => _ = self.kv.truncate(1, 0),
+            Err(_) => _ = self.state.truncate(1, 0),
         }
         restored
     }
 
     fn content<'a>(&'a mut self, model: &'a [u8; 32]) -> Content<'a> {
         let vocabulary = self.engine.network().spec.vocabulary;
-        Content { model, vocabulary, size: self.kv_size, capacity: self.capacity, kv: &mut self.kv }
+        Content { model, vocabulary, size: self.kv_size, capacity: self.capacity, state: &mut self.state }
     }
 
     /// Adds tokens and gives the logits `[vocabulary]` that follow the last of them; without tokens, the last logits again.
     ///
     /// # Errors
-    /// A token the model does not have, or no more room, or no tokens and no logits either; nothing is added then.
+    /// A token the model does not have, or no more room, or no tokens and no logits either; nothing is added then. Or the
+    /// device fails; [`Session::position`] says what was added before.
     pub fn feed(&mut self, tokens: &[u32]) -> Result<&[f32], Error> {
         self.check(tokens)?;
-        self.feed_here(tokens);
-        Ok(&self.scratch.logits)
+        self.feed_here(tokens)?;
+        self.state.logits()
     }
 
     /// Adds tokens and calls `visit(index, logits)` with the logits that follow each of them.
@@ -142,7 +139,12 @@ impl Session {
         self.check(tokens)?;
         let mut done = 0;
         for piece in tokens.chunks(self.batch) {
-            self.pass(piece, piece.len(), |index, logits| visit(done + index, logits));
+            self.run(piece)?;
+            for index in 0..piece.len() {
+                self.state.make_logits(&self.engine, index)?;
+                visit(done + index, self.state.logits()?);
+            }
+            self.logits_at = Some(self.position);
             done += piece.len();
         }
         Ok(())
@@ -160,9 +162,9 @@ impl Session {
         mut accept: impl FnMut(u32) -> ControlFlow<()>,
     ) -> Result<Ended, Error> {
         self.check(prompt)?;
-        self.feed_here(prompt);
+        self.feed_here(prompt)?;
         loop {
-            let token = sampler.sample(&self.scratch.logits);
+            let token = self.state.choose(sampler)?;
             if accept(token).is_break() {
                 return Ok(Ended::Stopped);
             }
@@ -170,33 +172,28 @@ impl Session {
                 return Ok(Ended::ContextFull);
             }
             sampler.accept(token);
-            self.feed_here(&[token]);
+            self.feed_here(&[token])?;
         }
     }
 
-    fn feed_here(&mut self, tokens: &[u32]) {
-        for (index, piece) in tokens.chunks(self.batch).enumerate() {
-            let wanted = usize::from((index + 1) * self.batch >= tokens.len());
-            self.pass(piece, wanted, |_, _| ());
+    /// Adds tokens and makes the logits that follow the last of them.
+    fn feed_here(&mut self, tokens: &[u32]) -> Result<(), Error> {
+        for piece in tokens.chunks(self.batch) {
+            self.run(piece)?;
         }
+        if let Some(last) = tokens.chunks(self.batch).last() {
+            self.state.make_logits(&self.engine, last.len() - 1)?;
+            self.logits_at = Some(self.position);
+        }
+        Ok(())
     }
 
-    /// One pass over at most a batch of tokens. Logits are computed for the last `wanted` of them.
-    fn pass(&mut self, tokens: &[u32], wanted: usize, mut visit: impl FnMut(usize, &[f32])) {
-        let mut step = Step {
-            network: self.engine.network(),
-            cpu: self.engine.cpu(),
-            scratch: &mut self.scratch,
-            position: self.position,
-            tokens: tokens.len(),
-        };
-        forward::run(&mut step, &mut self.kv, tokens);
-        for index in tokens.len() - wanted..tokens.len() {
-            forward::logits(&mut step, index);
-            visit(index, &step.scratch.logits);
-        }
+    /// One pass over at most a batch of tokens.
+    fn run(&mut self, tokens: &[u32]) -> Result<(), Error> {
+        self.logits_at = None;
+        self.state.run(&self.engine, self.position, tokens)?;
         self.position += tokens.len();
-        self.logits_at = (wanted > 0).then_some(self.position);
+        Ok(())
     }
 
     fn check(&self, tokens: &[u32]) -> Result<(), Error> {

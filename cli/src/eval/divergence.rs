@@ -68,13 +68,14 @@ struct WindowMeans {
 /// Measures and reports.
 pub fn kld(arguments: &DivergenceArguments) -> anyhow::Result<()> {
     interrupt::catch()?;
-    let engine = model::open(&arguments.blob, &arguments.on.engine)?;
-    let reference = model::open(&arguments.against, &arguments.on.engine)?;
+    let size = arguments.on.windows.ctx;
+    let [options, exact] = window_options(&arguments.on.kv, size, TOKENS_AT_ONCE.min(size));
+    let engine = model::open(&arguments.blob, &arguments.on.engine, &options)?;
+    let reference = model::open(&arguments.against, &arguments.on.engine, &exact)?;
     model::ensure_same_vocabulary(&engine, &reference)?;
     let tokenizer = model::tokenizer(&engine)?;
     let windows = Windows::of(&arguments.on.text, &arguments.on.windows, &tokenizer, [&engine, &reference])?;
     let vocabulary = engine.network().spec.vocabulary as usize;
-    let [options, exact] = window_options(&arguments.on.kv, windows.size, TOKENS_AT_ONCE.min(windows.size));
     let mut sessions = [reference.session(&exact)?, engine.session(&options)?];
 
     let mut scores = Scores::default();

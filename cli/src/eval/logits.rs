@@ -22,10 +22,10 @@ pub fn logits(arguments: &LogitsArguments) -> anyhow::Result<()> {
         ensure!(!input.contains(&Some(out)), "{}: this file is read; it is left as it is", arguments.out.display());
     }
 
-    let engine = model::open(&arguments.blob, &arguments.engine)?;
-    let vocabulary = engine.network().spec.vocabulary as usize;
     let options =
         SessionOptions { context: tokens.len(), batch: arguments.batch, kv: model::exact_kv(arguments.kv_type) };
+    let engine = model::open(&arguments.blob, &arguments.engine, &options)?;
+    let vocabulary = engine.network().spec.vocabulary as usize;
     let mut session = engine.session(&options)?;
     let mut bytes = Vec::with_capacity(tokens.len() * vocabulary * 4);
     let keep = |_, logits: &[f32]| bytes.extend(logits.iter().flat_map(|logit| logit.to_le_bytes()));

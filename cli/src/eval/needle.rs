@@ -71,10 +71,11 @@ pub fn needle(arguments: &NeedleArguments) -> anyhow::Result<()> {
         depths.len()
     );
     ensure!(arguments.trials > 0, "no trial");
-    let engine = model::open(&arguments.blob, &arguments.engine)?;
+    let options = model::session_options(&arguments.session);
+    let engine = model::open(&arguments.blob, &arguments.engine, &options)?;
     let tokenizer = model::tokenizer(&engine)?;
     let text = text_tokens(&engine, &arguments.text)?;
-    let mut session = engine.session(&model::session_options(&arguments.session))?;
+    let mut session = engine.session(&options)?;
     let mut random = Pcg64Mcg::seed_from_u64(arguments.seed);
     let deepest = depths.iter().copied().max().unwrap_or(0);
     // One token into a chunk, so that questions fit behind it and the ring can go back to the text's end.

@@ -99,16 +99,17 @@ impl Judged {
 /// Measures and reports.
 pub fn perplexity(arguments: &PerplexityArguments) -> anyhow::Result<()> {
     interrupt::catch()?;
-    let engine = model::open(&arguments.blob, &arguments.on.engine)?;
-    let other = arguments.against.as_ref().map(|blob| model::open(blob, &arguments.on.engine)).transpose()?;
+    let size = arguments.on.windows.ctx;
+    let [options, exact] = window_options(&arguments.on.kv, size, arguments.batch.min(size));
+    let engine = model::open(&arguments.blob, &arguments.on.engine, &options)?;
+    let other = arguments.against.as_ref().map(|blob| model::open(blob, &arguments.on.engine, &exact)).transpose()?;
     if let Some(other) = &other {
         model::ensure_same_vocabulary(&engine, other)?;
     }
     let tokenizer = model::tokenizer(&engine)?;
     let windows =
         Windows::of(&arguments.on.text, &arguments.on.windows, &tokenizer, [&engine].into_iter().chain(&other))?;
-    let (size, skip) = (windows.size, windows.skip);
-    let [options, exact] = window_options(&arguments.on.kv, size, arguments.batch.min(size));
+    let skip = windows.skip;
     let mut judged = Judged::new(&engine, &options)?;
     let mut compared = other.as_ref().map(|other| Judged::new(other, &exact)).transpose()?;
 

@@ -55,12 +55,13 @@ struct Window {
 /// Measures and reports.
 pub fn stream(arguments: &StreamArguments) -> anyhow::Result<()> {
     interrupt::catch()?;
-    let engine = model::open(&arguments.blob, &arguments.engine)?;
+    let options = model::session_options(&arguments.session);
+    let engine = model::open(&arguments.blob, &arguments.engine, &options)?;
     let text = text_tokens(&engine, &arguments.text)?;
     let stretch = arguments.stretch;
     ensure!(stretch > 0 && arguments.tokens >= stretch, "at least one stretch of one token is needed");
     let token = |position: usize| text[position % text.len()];
-    let mut session = engine.session(&model::session_options(&arguments.session))?;
+    let mut session = engine.session(&options)?;
     let mut tokens = Vec::with_capacity(stretch);
     let mut stretches: Vec<Stretch> = Vec::with_capacity(arguments.tokens / stretch);
     let done = progress::for_each(arguments.tokens / stretch, "stretches", |index| {

@@ -2,6 +2,7 @@
 #![allow(dead_code, reason = "every test uses a part")]
 
 pub mod checkpoint;
+pub mod devices;
 #[macro_use]
 pub mod families;
 pub mod program;

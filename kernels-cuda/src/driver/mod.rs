@@ -13,7 +13,7 @@ use cudarc::driver::result::{self, DriverError, device, stream};
 use cudarc::driver::sys;
 
 use self::context::{Context, Handle};
-use crate::device::{Address, Device, HostBytes, Launch};
+use crate::device::{Address, Device, DeviceMemory, HostBytes, Launch, Recorded};
 use crate::error::CudaError;
 use crate::kernel::Kernel;
 
@@ -50,7 +50,7 @@ impl std::fmt::Debug for Shared {
 
 /// A list of launches that the driver keeps as a graph.
 #[derive(Debug)]
-pub struct Recorded {
+struct Graph {
     graph: Handle<sys::CUgraphExec>,
     context: Arc<Context>,
 }
@@ -132,10 +132,14 @@ impl Driver {
 }
 
 impl Device for Driver {
-    type Recorded = Recorded;
-
     fn name(&self) -> String {
         self.name.clone()
+    }
+
+    fn memory(&self) -> Result<DeviceMemory, CudaError> {
+        let _alone = self.enter()?;
+        let (free, _) = result::mem_get_info().map_err(failed("cuMemGetInfo"))?;
+        Ok(DeviceMemory { free: free as u64, of_host: self.integrated })
     }
 
     fn allocate(&self, what: &'static str, bytes: u64) -> Result<Address, CudaError> {
@@ -189,6 +193,13 @@ impl Device for Driver {
         unsafe { result::memcpy_dtoh_sync(bytes, from.0) }.map_err(failed("cuMemcpyDtoH"))
     }
 
+    fn copy(&self, from: Address, to: Address, bytes: u64) -> Result<(), CudaError> {
+        let _alone = self.enter()?;
+        // SAFETY: as many bytes are at either place, which are of this device and do not overlap.
+        unsafe { result::memcpy_dtod_async(to.0, from.0, bytes as usize, self.context.stream()) }
+            .map_err(failed("cuMemcpyDtoDAsync"))
+    }
+
     fn run(&self, launches: &[Launch], tokens: u32) -> Result<(), CudaError> {
         let _alone = self.enter()?;
         launches.iter().try_for_each(|launch| self.launch(launch, tokens))
@@ -210,10 +221,11 @@ impl Device for Driver {
         };
         launched?;
         let graph = Handle(made.map_err(failed("cuGraphInstantiate"))?);
-        Ok(Recorded { graph, context: self.context.clone() })
+        Ok(Box::new(Graph { graph, context: self.context.clone() }))
     }
 
     fn replay(&self, recorded: &Recorded) -> Result<(), CudaError> {
+        let recorded: &Graph = recorded.downcast_ref().expect("what a GPU recorded");
         let _alone = self.enter()?;
         // SAFETY: both live as long as their context, which `recorded` keeps.
         unsafe { result::graph::launch(recorded.graph.0, self.context.stream()) }.map_err(failed("cuGraphLaunch"))
@@ -232,7 +244,7 @@ impl Drop for Driver {
     }
 }
 
-impl Drop for Recorded {
+impl Drop for Graph {
     fn drop(&mut self) {
         if self.context.make_current().is_ok() {
             // SAFETY: made by `record`, destroyed once.

@@ -4,8 +4,8 @@ use half::f16;
 use hardtack_format::KvPolicy;
 use hardtack_format::spec::AttentionSpec;
 
+use super::chunks::Sealed;
 use super::ladder::Ladder;
-use super::ring::Sealed;
 use super::shape::{CHUNK, RingShape};
 use super::{RingBits, RingOptions};
 use crate::error::Error;

@@ -79,6 +79,12 @@ fn ask_for_huge_pages(memory: &memmap2::MmapMut) {
 #[cfg(not(target_os = "linux"))]
 fn ask_for_huge_pages(_memory: &memmap2::MmapMut) {}
 
+impl AsRef<[u8]> for BlobFile {
+    fn as_ref(&self) -> &[u8] {
+        self
+    }
+}
+
 impl Deref for BlobFile {
     type Target = [u8];
 

@@ -61,7 +61,7 @@ type Examinee<'a> = Box<dyn FnMut(usize) -> anyhow::Result<Option<Answer>> + 'a>
 pub fn tasks(arguments: &TasksArguments) -> anyhow::Result<()> {
     interrupt::catch()?;
     let open = |blob: &PathBuf| {
-        let engine = model::open(blob, &arguments.engine)?;
+        let engine = model::open(blob, &arguments.engine, &model::session_options(&arguments.session))?;
         let tokenizer = model::tokenizer(&engine)?;
         Ok(Model { engine, tokenizer })
     };

@@ -5,6 +5,7 @@ use hardtack_format::spec::{AttentionKind, HeadNorm};
 use hardtack_kernels::nested::value;
 
 use super::*;
+use crate::kv::ladder::{Ladder, Level};
 use crate::kv::{RingBits, RingOptions};
 
 const HEAD: usize = 32;
@@ -32,7 +33,7 @@ fn fill(layer: &mut RingLayer, count: usize) {
 }
 
 fn held(layer: &RingLayer) -> Vec<(u32, u32)> {
-    layer.sealed.iter().map(|sealed| (sealed.chunk, sealed.level().0[0])).collect()
+    layer.chunks.sealed().iter().map(|sealed| (sealed.chunk, sealed.level().0[0])).collect()
 }
 
 #[test]
@@ -47,12 +48,12 @@ fn bits_are_lost_before_chunks_and_the_first_chunk_stays() {
         assert!(held.iter().any(|&(_, own)| own == bits), "{bits} bits: {held:?}");
     }
     let used: u32 = held.iter().map(|&(_, bits)| 2 * bits).sum();
-    assert_eq!(used as usize + layer.free_units.len(), layer.size.units);
+    assert_eq!(used as usize + layer.chunks.free_units(), layer.chunks.size().units);
     assert!(matches!(layer.parts().next(), Some(Part::Halves { chunk: 0 })));
     // Plain forgetting holds fewer.
     let mut plain = ring(&[8], 4, 4096, 0);
     fill(&mut plain, 40);
-    assert!(plain.sealed.len() < held.len());
+    assert!(plain.chunks.sealed().len() < held.len());
 }
 
 #[test]
@@ -61,10 +62,10 @@ fn a_demoted_chunk_is_what_sealing_at_fewer_bits_gives() {
     fill(&mut demoted, 9);
     fill(&mut direct, 9);
     let mut compared = 0;
-    for old in demoted.sealed.iter().filter(|sealed| sealed.level() == Level([2, 2])) {
-        let Some(new) = direct.sealed.iter().find(|sealed| sealed.chunk == old.chunk) else { continue };
+    for old in demoted.chunks.sealed().iter().filter(|sealed| sealed.level() == Level([2, 2])) {
+        let Some(new) = direct.chunks.sealed().iter().find(|sealed| sealed.chunk == old.chunk) else { continue };
         for matrix in 0..2 {
-            for group in demoted.shape.matrices[matrix].groups() {
+            for group in demoted.shape().matrices[matrix].groups() {
                 let ((a, low_a, range_a), (b, low_b, range_b)) =
                     (demoted.codes(old, matrix, 0, group), direct.codes(new, matrix, 0, group));
                 assert_eq!((&a.units[..2], low_a, range_a), (&b.units[..2], low_b, range_b));
@@ -80,8 +81,8 @@ fn codes_stand_for_numbers_within_half_a_part_of_the_range() {
     for bits in [8, 6, 4, 3, 2] {
         let mut layer = ring(&[bits], 4, 4096, 0);
         fill(&mut layer, 3);
-        let sealed = layer.sealed[0];
-        for (matrix, shape) in layer.shape.matrices.into_iter().enumerate() {
+        let sealed = layer.chunks.sealed()[0];
+        for (matrix, shape) in layer.shape().matrices.into_iter().enumerate() {
             let (codes, lowest, ranges) = layer.codes(&sealed, matrix, 0, shape.groups().next().unwrap());
             for token in 0..CHUNK {
                 for channel in 0..HEAD {

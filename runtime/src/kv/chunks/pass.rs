@@ -2,39 +2,59 @@
 //!
 //! Where codes lie in the arena is not kept: a chunk that is read takes units as a chunk that is sealed does.
 
-use bytemuck::cast_slice_mut;
-use half::slice::HalfFloatSliceExt;
-
 use hardtack_format::kv_policy::BITS;
 
-use super::{Ring, RingLayer, Sealed};
+use super::{Chunks, Sealed};
 use crate::error::Error;
 use crate::kv::ladder::{Level, STEPS_MAX, Step};
 use crate::kv::shape::CHUNK;
 use crate::saved::Pipe;
 
-impl Ring {
-    /// Passes everything after `position` tokens.
-    ///
-    /// # Errors
-    /// The file cannot be written, or what is read is nothing that a ring can hold.
-    pub fn pass(&mut self, pipe: &mut impl Pipe, position: usize) -> Result<(), Error> {
-        let begun = self.layers.first().map_or(0, |layer| layer.begun) as u64;
-        // Between two chunks either of them may be the open one.
-        let (least, most) = (position.saturating_sub(1) / CHUNK, position / CHUNK);
-        let begun = pipe.number("open chunk", begun, least as u64..=most as u64)? as usize;
-        self.layers.iter_mut().try_for_each(|layer| layer.pass(pipe, begun))
-    }
+/// Bytes of a layer that pass at once.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Span {
+    /// All half floats.
+    Halves,
+    /// Lowest values and ranges at an entry.
+    Scales(usize),
+    /// One unit of codes.
+    Unit(usize),
 }
 
-impl RingLayer {
-    fn pass<P: Pipe>(&mut self, pipe: &mut P, begun: usize) -> Result<(), Error> {
+/// Passes the chunks of all layers after `position` tokens: `pass(pipe, index, layer, open chunk)` passes one.
+///
+/// # Errors
+/// The file cannot be written, or what is read is nothing that a ring can hold.
+pub fn pass_all<P: Pipe, L: AsRef<Chunks>>(
+    pipe: &mut P,
+    position: usize,
+    layers: &mut [L],
+    mut pass: impl FnMut(&mut P, usize, &mut L, usize) -> Result<(), Error>,
+) -> Result<(), Error> {
+    let begun = layers.first().map_or(0, |layer| layer.as_ref().begun) as u64;
+    // Between two chunks either of them may be the open one.
+    let (least, most) = (position.saturating_sub(1) / CHUNK, position / CHUNK);
+    let begun = pipe.number("open chunk", begun, least as u64..=most as u64)? as usize;
+    layers.iter_mut().enumerate().try_for_each(|(index, layer)| pass(pipe, index, layer, begun))
+}
+
+impl Chunks {
+    /// Passes one layer; `bytes` passes its bytes.
+    ///
+    /// # Errors
+    /// As [`pass_all`].
+    pub fn pass<P: Pipe>(
+        &mut self,
+        pipe: &mut P,
+        begun: usize,
+        mut bytes: impl FnMut(&mut P, Span) -> Result<(), Error>,
+    ) -> Result<(), Error> {
         let changed = pipe.number("last change", self.changed as u64, 0..=begun as u64)? as usize;
         let count = pipe.number("sealed chunks", self.sealed.len() as u64, 0..=self.size.chunks as u64)? as usize;
         if P::READS {
             self.forget_from(0);
         }
-        pipe.bytes(cast_slice_mut(self.halves.reinterpret_cast_mut()))?;
+        bytes(pipe, Span::Halves)?;
         // A layer that keeps the first chunk never seals it; and no later chunk is on a lower step.
         let (mut first, mut step_max) = (u64::from(self.shape.has_sink()), self.ladder.steps().len() as u64 - 1);
         for index in 0..count {
@@ -48,12 +68,9 @@ impl RingLayer {
             if P::READS {
                 self.take(pipe, &mut sealed)?;
             }
-            let scales = sealed.entry as usize * self.shape.scale_elements();
-            let scales = &mut self.scales[scales..scales + self.shape.scale_elements()];
-            pipe.bytes(cast_slice_mut(scales.reinterpret_cast_mut()))?;
-            let bytes = self.shape.unit_bytes();
+            bytes(pipe, Span::Scales(sealed.entry as usize))?;
             for &unit in (0..self.shape.parts()).flat_map(|part| sealed.units(part)) {
-                pipe.bytes(&mut self.units[unit as usize * bytes..(unit as usize + 1) * bytes])?;
+                bytes(pipe, Span::Unit(unit as usize))?;
             }
         }
         (self.begun, self.changed) = (begun, changed);

@@ -1,0 +1,118 @@
+//! A model on a device: how it gets there, what it takes, and how fast the device's memory is.
+
+mod session;
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Instant;
+
+use hardtack_format::Network;
+use hardtack_format::spec::ModelSpec;
+use hardtack_kernels_cuda::device::HostBytes;
+use hardtack_kernels_cuda::driver::Driver;
+use hardtack_kernels_cuda::{CudaError, Device, KvElement, SessionSizes};
+
+pub use self::session::DeviceSession;
+use crate::error::Error;
+use crate::kv::KvSize;
+use crate::plan::{DeviceWeights, Plan};
+
+/// A device of whatever kind.
+pub type SharedDevice = Arc<dyn Device>;
+/// A network's weights on it.
+pub type DeviceModel = hardtack_kernels_cuda::Model<SharedDevice>;
+
+/// Copies whose time is taken together.
+const COPIES: u32 = 8;
+
+/// The first GPU that the driver names.
+///
+/// # Errors
+/// There is no driver, no GPU, or no compiler where one is needed, or one of them fails.
+pub fn first_gpu(kernel_cache: Option<&Path>) -> Result<SharedDevice, Error> {
+    Ok(Arc::new(Driver::open(0, kernel_cache)?))
+}
+
+/// What a model will take on a device. One whose memory is the host's is taken to read the weights there.
+///
+/// # Errors
+/// The device fails.
+pub fn weights(device: &SharedDevice, file: &[u8], network: &Network) -> Result<DeviceWeights, Error> {
+    let of_host = device.memory()?.of_host;
+    copied_weights(file, network, of_host)
+}
+
+/// What a model takes on a device that has, or has not, memory of its own.
+fn copied_weights(file: &[u8], network: &Network, shared: bool) -> Result<DeviceWeights, Error> {
+    let blob = hardtack_format::Blob::open(file).map_err(CudaError::Blob)?;
+    Ok(DeviceWeights { bytes: DeviceModel::bytes(&blob, network, shared), of_host: shared })
+}
+
+/// Refuses what the device has no room for, before anything is copied. What a device and the host have in common is not
+/// asked for: much of it is taken, but given back under pressure.
+///
+/// # Errors
+/// The device has no such room, or fails.
+pub fn check_room(device: &SharedDevice, plan: &Plan) -> Result<(), Error> {
+    let (memory, asked) = (device.memory()?, plan.device_bytes());
+    if memory.of_host || asked <= memory.free {
+        return Ok(());
+    }
+    Err(CudaError::Memory { what: "weights, keys and values and buffers", asked, free: memory.free }.into())
+}
+
+/// Puts the weights where the device reads them, and says what they take there.
+///
+/// # Errors
+/// The device has no such room, or fails.
+pub fn load(device: SharedDevice, file: HostBytes) -> Result<(Arc<DeviceModel>, DeviceWeights), Error> {
+    let model = DeviceModel::new(device, &file)?;
+    let of_host = model.device().memory()?.of_host;
+    let weights = copied_weights((*file).as_ref(), model.network(), model.is_shared())?;
+    Ok((Arc::new(model), DeviceWeights { of_host, ..weights }))
+}
+
+/// What a session's cache and buffers are on a device.
+///
+/// # Errors
+/// A ring, or a layer that the kernels cannot run.
+pub fn session_sizes(spec: &ModelSpec, kv: KvSize, batch: usize) -> Result<SessionSizes, Error> {
+    let (context, element) = match kv {
+        KvSize::F16(tokens) => (tokens, KvElement::F16),
+        KvSize::F32(tokens) => (tokens, KvElement::F32),
+        KvSize::Ring(_) => {
+            let expected = "exact keys and values: no ring runs on a GPU yet".to_owned();
+            return Err(Error::Setting { setting: "kv", expected, found: "a ring".to_owned() });
+        }
+    };
+    Ok(SessionSizes::of(spec, context, batch, element)?)
+}
+
+/// Bytes of the host that belong to a device's session: its logits, and what numbers pass through.
+pub fn host_bytes(sizes: &SessionSizes) -> u64 {
+    (sizes.staging_bytes() + sizes.vocabulary() * size_of::<f32>()) as u64
+}
+
+/// Bytes a second that the device reads and writes while it copies `bytes` of its memory, the best of a few attempts; both
+/// are counted. Twice as many are allocated meanwhile.
+///
+/// # Errors
+/// The device has no such room, or fails.
+pub fn copy_bandwidth(device: &SharedDevice, bytes: u64) -> Result<f64, Error> {
+    let from = device.allocate("the bandwidth's measurement", bytes)?;
+    let measured = device.allocate("the bandwidth's measurement", bytes).and_then(|to| {
+        let best = (0..3).try_fold(0.0f64, |best, _| {
+            // Reading waits for all that was enqueued.
+            device.read(to, &mut [0])?;
+            let start = Instant::now();
+            (0..COPIES).try_for_each(|_| device.copy(from, to, bytes))?;
+            device.read(to, &mut [0])?;
+            let moved = 2.0 * f64::from(COPIES) * bytes as f64;
+            Ok(best.max(moved / start.elapsed().as_secs_f64()))
+        });
+        device.free(to);
+        best
+    });
+    device.free(from);
+    Ok(measured?)
+}

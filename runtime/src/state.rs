@@ -1,0 +1,136 @@
+//! What a session computes with, on the processor or on a device: its cache and its buffers.
+
+use crate::engine::Engine;
+use crate::error::Error;
+use crate::forward::{self, Step};
+use crate::kv::Kv;
+use crate::kv::shape::PARTS_MAX;
+use crate::plan::{BufferSizes, Plan};
+use crate::sample::Sampler;
+use crate::saved::Pipe;
+use crate::scratch::Scratch;
+
+/// A session's cache and buffers.
+pub enum State {
+    /// On the processor.
+    Cpu {
+        /// The caches of all layers.
+        kv: Kv,
+        /// The buffers.
+        scratch: Box<Scratch>,
+    },
+    /// On a device.
+    #[cfg(feature = "cuda")]
+    Cuda(crate::cuda::DeviceSession),
+}
+
+impl State {
+    /// Allocates everything.
+    ///
+    /// # Errors
+    /// The system or the device has no such room, or the device fails.
+    pub fn new(engine: &Engine, plan: &Plan) -> Result<Self, Error> {
+        match &plan.buffers {
+            BufferSizes::Cpu(sizes) => {
+                let layers: Vec<_> = engine.network().spec.layers.iter().map(|layer| layer.attention).collect();
+                Ok(Self::Cpu { kv: Kv::new(plan.kv, &layers)?, scratch: Box::new(Scratch::new(sizes)?) })
+            }
+            #[cfg(feature = "cuda")]
+            BufferSizes::Cuda(sizes) => {
+                let model = engine.device_model().expect("planned for a device").clone();
+                Ok(Self::Cuda(crate::cuda::DeviceSession::new(model, sizes)?))
+            }
+        }
+    }
+
+    /// Runs at most a batch of tokens, the first at `position`, through all layers.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn run(&mut self, engine: &Engine, position: usize, tokens: &[u32]) -> Result<(), Error> {
+        match self {
+            Self::Cpu { kv, scratch } => {
+                forward::run(&mut step(engine, scratch, position, tokens.len()), kv, tokens);
+                Ok(())
+            }
+            #[cfg(feature = "cuda")]
+            Self::Cuda(session) => session.run(position, tokens),
+        }
+    }
+
+    /// Makes the logits that follow token `index` of the last pass.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn make_logits(&mut self, engine: &Engine, index: usize) -> Result<(), Error> {
+        match self {
+            Self::Cpu { scratch, .. } => {
+                forward::logits(&mut step(engine, scratch, 0, 0), index);
+                Ok(())
+            }
+            #[cfg(feature = "cuda")]
+            Self::Cuda(session) => session.make_logits(index),
+        }
+    }
+
+    /// The last logits that were made, `[vocabulary]`.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn logits(&mut self) -> Result<&[f32], Error> {
+        match self {
+            Self::Cpu { scratch, .. } => Ok(&scratch.logits),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(session) => session.logits(),
+        }
+    }
+
+    /// The sampler's choice of the token behind the last logits.
+    ///
+    /// # Errors
+    /// The device fails.
+    pub fn choose(&mut self, sampler: &mut Sampler) -> Result<u32, Error> {
+        match self {
+            Self::Cpu { scratch, .. } => Ok(sampler.sample(&scratch.logits)),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(session) => session.choose(sampler),
+        }
+    }
+
+    /// As [`Kv::truncate`].
+    pub fn truncate(&mut self, held: usize, position: usize) -> usize {
+        match self {
+            Self::Cpu { kv, .. } => kv.truncate(held, position),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => held.min(position),
+        }
+    }
+
+    /// As [`Kv::levels`].
+    pub fn levels(&self) -> impl Iterator<Item = (usize, usize, [u32; PARTS_MAX])> {
+        let kv = match self {
+            Self::Cpu { kv, .. } => Some(kv),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => None,
+        };
+        kv.into_iter().flat_map(Kv::levels)
+    }
+
+    /// Passes the keys and values of the first `count` tokens into a file or out of it.
+    ///
+    /// # Errors
+    /// What the pipe says, or the device fails.
+    pub fn pass(&mut self, pipe: &mut impl Pipe, count: usize) -> Result<(), Error> {
+        match self {
+            Self::Cpu { kv: Kv::F16(layers), .. } => layers.iter_mut().try_for_each(|layer| layer.pass(pipe, count)),
+            Self::Cpu { kv: Kv::F32(layers), .. } => layers.iter_mut().try_for_each(|layer| layer.pass(pipe, count)),
+            Self::Cpu { kv: Kv::Ring(ring), .. } => ring.pass(pipe, count),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(session) => session.pass(pipe, count),
+        }
+    }
+}
+
+fn step<'a>(engine: &'a Engine, scratch: &'a mut Scratch, position: usize, tokens: usize) -> Step<'a> {
+    Step { network: engine.network(), cpu: engine.cpu(), scratch, position, tokens }
+}
