@@ -176,7 +176,7 @@ impl RingLayout {
     }
 
     /// What the kernels know of a layer's ring, as `RingShape` in `ring.cuh`.
-    pub(crate) fn params(&self) -> Params {
+    pub fn params(&self) -> Params {
         let (mut params, mut scales) = (Params::new(), 0);
         let mut halves = 0;
         for (index, matrix) in self.matrices.into_iter().enumerate() {
