@@ -4,6 +4,8 @@
 
 // Tokens of a chunk.
 #define CHUNK_TOKENS 64u
+// Slots of a span, and warps of a block of attention.
+#define SLOTS 4u
 // Words of a table before its chunks, and words of a chunk.
 #define TABLE_HEAD 4u
 #define PLACE_WORDS 20u
@@ -40,6 +42,9 @@ DEVICE u32 chunk_of(const u32 *place) { return place[0]; }
 DEVICE u32 entry_of(const u32 *place) { return place[1]; }
 DEVICE u32 bits_of(const u32 *place, u32 part) { return place[2 + part]; }
 DEVICE const u32 *numbers_of(const u32 *place, u32 part) { return place + 4 + part * NESTED_UNITS; }
+
+// Spans of a table with so many sealed chunks.
+DEVICE u32 spans_of(const u32 *table) { return ceil_div(table[0] + 2, SLOTS); }
 
 // One head's half floats `[tokens, width]` of a matrix, in the chunk that begins at `start`.
 DEVICE const u16 *halves_of(const RingShape &shape, const u16 *halves, u32 start, u32 matrix, u32 head) {

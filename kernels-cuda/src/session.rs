@@ -354,3 +354,6 @@ fn add_turns(to: &mut Vec<u8>, position: usize, frequencies: &[f32], sign: f32) 
 pub fn buffer(slot: Slot) -> Address {
     slot.expect("sized from the same spec")
 }
+
+#[cfg(test)]
+mod tests;
