@@ -12,7 +12,7 @@ use hardtack::format::Encoding;
 use hardtack::{Engine, KvPrecision, Ladder, Options, RingBits, RingOptions, Session, SessionOptions};
 
 /// Tokens of a text: more than `CONTEXT`, so that the first chunk is moved, and several chunks of codes.
-const TOKENS: usize = 330;
+const TOKENS: usize = 290;
 /// Over how many tokens rings reach.
 const CONTEXT: usize = 256;
 
@@ -79,6 +79,7 @@ fn check(family: &str) {
     let vocabulary = cpu.network().spec.vocabulary as usize;
     let mut truth = session(&cpu, kv);
     let expected = logits_in_pieces(&mut truth, &tokens, &[TOKENS]);
+    assert!(family == "gpt_oss" || truth.kv_levels().any(|(_, _, bits)| bits[0] < 8), "{family}: nothing was demoted");
     for device in all_devices() {
         let engine = Engine::open_on(&blob, &options(), device).unwrap();
         let mut own = session(&engine, kv);
@@ -87,7 +88,6 @@ fn check(family: &str) {
         let off = distance(&whole, &expected);
         assert!(off < 0.01, "{family}: logits are off by {off} of their size");
         assert!(own.kv_levels().eq(truth.kv_levels()), "{family}: other chunks or bits");
-        assert!(own.kv_levels().any(|(_, _, bits)| bits[0] == 2) || own.kv_levels().count() == 0, "{family}");
 
         let parts = logits_in_pieces(&mut session(&engine, kv), &tokens, &[60, 10, 1, 3, 50, 33]);
         assert!(same_bits(&parts, &whole), "{family}: in pieces");
@@ -95,21 +95,22 @@ fn check(family: &str) {
             let kept = own.truncate(back);
             assert!(kept <= back && kept == own.position(), "{family}: {kept} of {back}");
             assert!(kept == back || back < TOKENS / 64 * 64, "{family}: {kept} of {back}");
-            let rest = logits_in_pieces(&mut own, &tokens[kept..], &[TOKENS]);
-            assert!(same_bits(&rest, &whole[kept * vocabulary..]), "{family}: back to {back}");
+            let end = TOKENS.min(kept + 60);
+            let rest = logits_in_pieces(&mut own, &tokens[kept..end], &[TOKENS]);
+            assert!(same_bits(&rest, &whole[kept * vocabulary..end * vocabulary]), "{family}: back to {back}");
         }
-        for held in [64, 300] {
+        for held in [64, 262] {
             for (from, to) in [(&cpu, &engine), (&engine, &cpu), (&engine, &engine)] {
                 let mut saved = session(from, kv);
                 saved.feed(&tokens[..held]).unwrap();
                 saved.save(&file, &tokens[..held], b"note").unwrap();
                 let mut restored = session(to, kv);
                 // What it held before is gone.
-                restored.feed(&tokens[5..100]).unwrap();
+                restored.feed(&tokens[5..75]).unwrap();
                 assert_eq!(restored.restore(&file).unwrap().tokens, &tokens[..held]);
                 restored.save(&again, &tokens[..held], b"note").unwrap();
                 assert!(fs::read(&file).unwrap() == fs::read(&again).unwrap(), "{family}: another file after {held}");
-                let end = TOKENS.min(held + 30);
+                let end = TOKENS.min(held + 12);
                 let rest = logits_in_pieces(&mut restored, &tokens[held..end], &[TOKENS]);
                 let uninterrupted = logits_in_pieces(&mut saved, &tokens[held..end], &[TOKENS]);
                 let off = distance(&rest, &uninterrupted);
