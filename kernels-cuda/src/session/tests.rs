@@ -206,7 +206,9 @@ fn check(latent: bool) {
             let expected = feed(&mut exact, from, to, 32);
             let found = feed(&mut ring, from, to, 32);
             let off = difference(&found, &expected);
-            assert!(off <= 0.02 * size(&expected), "latent {latent}, up to {to}: {off} of {}", size(&expected));
+            // What codes of 8 bits lose, the layers behind enlarge.
+            let share = if chunk < 2 && latent { 0.005 } else { 0.05 };
+            assert!(off <= share * size(&expected), "latent {latent}, up to {to}: {off} of {}", size(&expected));
         }
     }
     // Beyond the reach: the first chunk is moved. Another session continues from the same bytes, token by token.
@@ -233,13 +235,16 @@ fn check(latent: bool) {
     ring.open_keys(0, &mut keys).unwrap();
     ring.read_cache(0, CachePart::Halves, layout.chunk_elements() as u64 * 2, &mut again).unwrap();
     assert!(keys == again && keys.iter().any(|byte| *byte != 0), "open keys");
-    // Fewer bits are told, and change something.
-    for layer in 0..2 {
-        copy.set_chunks(layer, &[places(1, 2), places(2, 2)]).unwrap();
-    }
-    let demoted = feed(&mut copy, to - 1, to, 1);
-    let off = difference(&demoted, &found);
-    assert!(off > 0.0 && off <= 0.5 * size(&found), "latent {latent}, demoted: {off} of {}", size(&found));
+    // Fewer bits are told and change something; all of them are still there.
+    let mut told = |bits| {
+        for layer in 0..2 {
+            copy.set_chunks(layer, &[places(1, bits), places(2, bits)]).unwrap();
+        }
+        feed(&mut copy, to - 1, to, 1)
+    };
+    let demoted = told(2);
+    assert!(demoted != found && demoted.iter().all(|logit| logit.is_finite()), "latent {latent}, demoted");
+    assert!(told(8) == found, "latent {latent}, as before");
 }
 
 #[test]

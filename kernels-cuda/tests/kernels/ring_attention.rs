@@ -294,7 +294,7 @@ fn run(device: &OnDevice, case: &Case, memory: &Memory, run: Run) -> Vec<f32> {
     if in_one {
         return device.input_floats(&out);
     }
-    let whole = value % 64 == 0 || columns == value;
+    let whole = value.is_multiple_of(64) || columns == value;
     let params = Params::new().address(states).address(parts).optional(sinks).address(table).inner(out.params());
     let params = [case.heads, value, spans, usize::from(!case.latent), usize::from(whole), 0]
         .into_iter()
