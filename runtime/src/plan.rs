@@ -120,6 +120,7 @@ pub struct Plan {
 
 /// Sizes of the working buffers.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "a plan is copied, and a session has but one")]
 pub(crate) enum BufferSizes {
     /// Of the processor.
     Cpu(ScratchSizes),

@@ -21,7 +21,7 @@ pub enum State {
     },
     /// On a device.
     #[cfg(feature = "cuda")]
-    Cuda(crate::cuda::DeviceSession),
+    Cuda(Box<crate::cuda::DeviceSession>),
 }
 
 impl State {
@@ -38,7 +38,7 @@ impl State {
             #[cfg(feature = "cuda")]
             BufferSizes::Cuda { batch } => {
                 let model = engine.device_model().expect("planned for a device").clone();
-                Ok(Self::Cuda(crate::cuda::DeviceSession::new(model, plan.kv, *batch)?))
+                Ok(Self::Cuda(Box::new(crate::cuda::DeviceSession::new(model, plan.kv, *batch)?)))
             }
         }
     }
