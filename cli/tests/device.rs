@@ -10,15 +10,11 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use common::devices::{Watched, emulator, gpu};
+use common::devices::{Watched, all_devices, emulator, gpu};
 use common::reference::{Reference, largest_difference, references};
 use common::{bake_at, crumb, fixtures};
 use hardtack::format::Encoding;
-use hardtack::{
-    DeviceChoice, Engine, KvPrecision, Options, Plan, RingBits, RingOptions, Sampler, SamplerOptions, Session,
-    SessionOptions,
-};
-use hardtack_kernels_cuda::Device;
+use hardtack::{DeviceChoice, Engine, KvPrecision, Options, Plan, Sampler, SamplerOptions, Session, SessionOptions};
 
 /// Largest difference from the reference, or from the CPU, that a logit may have.
 const TOLERANCE: f32 = 1e-3;
@@ -40,13 +36,6 @@ fn baked(family: &str, encoding: Encoding) -> Option<(PathBuf, tempfile::TempDir
     let blob = scratch.path().join("model.tack");
     bake_at(&folder, &blob, encoding);
     Some((blob, scratch, references(&folder)))
-}
-
-/// The emulation, and a GPU, as the runtime takes them.
-fn devices() -> Vec<Arc<dyn Device>> {
-    let emulated = emulator(true).map(|device| Arc::new(device) as Arc<dyn Device>);
-    let real = gpu().map(|device| Arc::new(device) as Arc<dyn Device>);
-    emulated.into_iter().chain(real).collect()
 }
 
 fn watched(change: impl FnOnce(&mut Watched)) -> Option<Arc<Watched>> {
@@ -80,7 +69,7 @@ fn generated(session: &mut Session, prompt: &[u32], options: SamplerOptions, cou
 fn a_device_gives_the_references_logits_and_tokens() {
     for family in ["llama", "qwen3_moe", "deepseek_v2", "gpt_oss"] {
         let Some((blob, _scratch, references)) = baked(family, Encoding::F32) else { return };
-        for device in devices() {
+        for device in all_devices() {
             let engine = Engine::open_on(&blob, &options(), device).unwrap();
             assert!(engine.device().is_some() && engine.threads() == 1);
             let mut session = engine.session(&session_options(KvPrecision::F32)).unwrap();
@@ -120,7 +109,7 @@ fn a_device_draws_as_the_cpu_does() {
     let drawn = SamplerOptions { temperature: 0.7, seed: 5, ..SamplerOptions::default() };
     let penalized = SamplerOptions { repetition_penalty: 1.5, ..SamplerOptions::default() };
     let cpu = Engine::open(&blob, &options()).unwrap();
-    for device in devices() {
+    for device in all_devices() {
         let engine = Engine::open_on(&blob, &options(), device).unwrap();
         for kv in [KvPrecision::F16, KvPrecision::F32] {
             let session = |engine: &Engine| engine.session(&session_options(kv)).unwrap();
@@ -166,7 +155,7 @@ fn sessions_move_between_cpu_and_device() {
         let prompt = &references[0].prompt;
         let (held, rest) = prompt.split_at(prompt.len() * 2 / 3);
         let cpu = Engine::open(&blob, &options()).unwrap();
-        for device in devices() {
+        for device in all_devices() {
             let device = Engine::open_on(&blob, &options(), device).unwrap();
             for kv in [KvPrecision::F16, KvPrecision::F32] {
                 for (from, to) in [(&cpu, &device), (&device, &cpu), (&device, &device)] {
@@ -253,12 +242,6 @@ fn limits_and_failures_are_errors_of_one_line() {
     let line = engine.session(&wanted).err().expect("refused").to_string();
     assert!(line.contains("no room for") && line.contains("bytes are free"), "{line}");
 
-    // What is not there yet.
-    let ring = KvPrecision::Ring(RingOptions { bytes: 0, bits: RingBits::Auto });
-    let line =
-        engine.session(&SessionOptions { context: 256, ..session_options(ring) }).err().expect("refused").to_string();
-    assert!(line.contains("ring") && line.contains("GPU"), "{line}");
-
     // A failure on the way is an error; so is everything after it.
     let engine = Engine::open_on(&blob, &options(), device.clone()).unwrap();
     let mut session = engine.session(&wanted).unwrap();
@@ -288,7 +271,7 @@ fn limits_and_failures_are_errors_of_one_line() {
 #[test]
 fn a_copy_is_measured() {
     let Some((blob, _scratch, _)) = baked("llama", Encoding::Q4) else { return };
-    for device in devices() {
+    for device in all_devices() {
         let engine = Engine::open_on(&blob, &options(), device).unwrap();
         assert!(engine.copy_bandwidth(1 << 20).unwrap().is_some_and(|speed| speed > 0.0));
     }

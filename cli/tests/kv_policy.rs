@@ -91,9 +91,28 @@ fn check_family(family: &str) {
     restored.restore(&file).unwrap();
     let vocabulary = engine.network().spec.vocabulary as usize;
     assert_eq!(logits(&mut restored, &tokens[500..], 64), whole[500 * vocabulary..], "{family}: restored");
+    #[cfg(feature = "cuda")]
+    check_devices(family, &engine, all * 2 / 3, &tokens[..260]);
     // A file of another ladder is none of this one's.
     let fixed = RingBits::Ladder(Ladder::new(&[[4, 4], [2, 2]]).unwrap());
     assert!(session(&engine, all * 2 / 3, fixed).restore(&file).is_err(), "{family}");
+}
+
+/// On a device the routers are asked too, about keys that it made: they seldom choose otherwise.
+#[cfg(feature = "cuda")]
+fn check_devices(family: &str, engine: &Engine, bytes: u64, tokens: &[u32]) {
+    let mut truth = session(engine, bytes, RingBits::Auto);
+    truth.feed(tokens).unwrap();
+    for device in common::devices::all_devices() {
+        let engine = Engine::open_on(engine.path(), &Options::default(), device).unwrap();
+        let small = || session(&engine, bytes, RingBits::Auto);
+        let mut own = small();
+        let whole = logits(&mut own, tokens, tokens.len());
+        let other = own.kv_levels().zip(truth.kv_levels()).filter(|(own, truth)| own != truth).count();
+        let all = truth.kv_levels().count();
+        assert!(own.kv_levels().count() == all && other <= all / 8, "{family}: {other} of {all} differ");
+        assert_eq!(whole, logits(&mut small(), tokens, 50), "{family}: in pieces on a device");
+    }
 }
 
 #[test]

@@ -162,6 +162,9 @@ template <class T>
 T __shfl_xor_sync(u32, T value, u32 mask) { return emulate::exchange(value, threadIdx.x % 32 ^ mask); }
 
 template <class T>
+T __shfl_sync(u32, T value, u32 lane) { return emulate::exchange(value, lane); }
+
+template <class T>
 T __ldg(const T *at) { return *at; }
 inline uint4 load_constant(const void *at) { return *(const uint4 *)at; }
 inline float __int_as_float(int bits) { float value; memcpy(&value, &bits, 4); return value; }
@@ -182,6 +185,7 @@ inline u16 float_to_half(float value) {
   u16 sign = bits >> 16 & 0x8000;
   float size = fabsf(value);
   if (size != size) return 0x7fff;
+  if (size == 0.0f) return sign;
   if (size >= 65520.0f) return sign | 0x7c00;
   int exponent;
   frexpf(size, &exponent);
@@ -195,6 +199,19 @@ inline u16 float_to_half(float value) {
 inline int dot4(u32 codes, int activations, int sum) {
   for (int index = 0; index < 4; index++) sum += (u8)(codes >> 8 * index) * (i8)(activations >> 8 * index);
   return sum;
+}
+
+inline int dot2_low(u32 inputs, u32 codes, int sum) {
+  return sum + (int16_t)inputs * (u8)codes + (int16_t)(inputs >> 16) * (u8)(codes >> 8);
+}
+
+inline int dot2_high(u32 inputs, u32 codes, int sum) { return dot2_low(inputs, codes >> 16, sum); }
+
+inline u32 __byte_perm(u32 low, u32 high, u32 selector) {
+  u64 bytes = (u64)high << 32 | low;
+  u32 result = 0;
+  for (u32 index = 0; index < 4; index++) result |= (u32)(u8)(bytes >> 8 * (selector >> 4 * index & 7)) << 8 * index;
+  return result;
 }
 
 #if TENSOR_CORES

@@ -17,7 +17,8 @@ typedef unsigned long long u64;
 #define DEVICE static __device__ __forceinline__
 #define KERNEL extern "C" __global__ void
 #define SHARED __shared__
-#define DYNAMIC_SHARED(name) extern __shared__ float name[]
+// Aligned for loads of 16 bytes, whatever a kernel declares besides.
+#define DYNAMIC_SHARED(name) extern __shared__ __align__(16) float name[]
 #define UNROLL _Pragma("unroll")
 
 // 16 bytes that nobody writes while the kernel runs.
@@ -39,6 +40,19 @@ DEVICE u16 float_to_half(float value) {
 DEVICE int dot4(u32 codes, int activations, int sum) {
   int result;
   asm("dp4a.u32.s32 %0, %1, %2, %3;" : "=r"(result) : "r"(codes), "r"(activations), "r"(sum));
+  return result;
+}
+
+// sum + two signed 16-bit inputs times the lower, or the upper, two of four unsigned codes.
+DEVICE int dot2_low(u32 inputs, u32 codes, int sum) {
+  int result;
+  asm("dp2a.lo.s32.u32 %0, %1, %2, %3;" : "=r"(result) : "r"(inputs), "r"(codes), "r"(sum));
+  return result;
+}
+
+DEVICE int dot2_high(u32 inputs, u32 codes, int sum) {
+  int result;
+  asm("dp2a.hi.s32.u32 %0, %1, %2, %3;" : "=r"(result) : "r"(inputs), "r"(codes), "r"(sum));
   return result;
 }
 

@@ -1,5 +1,5 @@
 // Queries, keys and values behind their projections: normalization, RoPE (arXiv 2104.09864), and into the cache.
-#include "device.cuh"
+#include "hadamard.cuh"
 
 #define NORM_NONE 0u
 #define NORM_HEAD 1u
@@ -11,7 +11,7 @@ struct HeadRows {
   const float *from;
   // `[tokens, heads, width]` of floats, or none.
   float *to;
-  // `[heads, capacity, width]` of the cache, or none.
+  // `[heads, capacity, width]` of the cache, in a ring of its first chunk of half floats, or none.
   void *cache;
   const float *gain;
   u32 stride;
@@ -21,9 +21,10 @@ struct HeadRows {
   u32 spacing;
   u32 width;
   u32 norm;
-  // Elements that RoPE turns, and the first of them.
+  // How many of the first elements RoPE turns.
   u32 turned;
-  u32 turned_first;
+  // Whether they are kept rotated by the Hadamard transform.
+  u32 rotated;
 };
 
 struct HeadsParams {
@@ -37,6 +38,9 @@ struct HeadsParams {
   u32 cache_is_half;
   float epsilon;
   float turn_scale;
+  // Of a ring, whose tokens stand in the first chunk of half floats, or so many of them behind it.
+  u32 ring;
+  u32 open_start;
 };
 
 // Grid: [heads of all rows together, tokens]; dynamic shared memory: the widest head's floats.
@@ -69,14 +73,16 @@ KERNEL heads(HeadsParams params) {
   for (u32 index = threadIdx.x; index < half; index += blockDim.x) {
     float2 turn = params.turns[(u64)blockIdx.y * params.frequencies + index];
     float sine = turn.x * params.turn_scale, cosine = turn.y * params.turn_scale;
-    float *turned = head_values + rows.turned_first;
-    float a = turned[index], b = turned[index + half];
-    turned[index] = a * cosine - b * sine;
-    turned[index + half] = b * cosine + a * sine;
+    float a = head_values[index], b = head_values[index + half];
+    head_values[index] = a * cosine - b * sine;
+    head_values[index + half] = b * cosine + a * sine;
   }
   __syncthreads();
+  if (rows.rotated) hadamard(head_values, rows.width);
   u64 to = ((u64)blockIdx.y * rows.heads + head) * rows.width;
-  u64 kept = ((u64)head * params.capacity + *params.position + blockIdx.y) * rows.width;
+  u32 position = *params.position, chunk_start = params.ring ? position - position % params.capacity : 0;
+  u64 kept = ((u64)head * params.capacity + position - chunk_start + blockIdx.y) * rows.width;
+  if (chunk_start > 0) kept += params.open_start;
   for (u32 index = threadIdx.x; index < rows.width; index += blockDim.x) {
     float value = head_values[index];
     if (rows.to) rows.to[to + index] = value;

@@ -22,6 +22,16 @@ pub enum Kernel {
     AttentionFloat,
     /// Attention's spans joined.
     Combine,
+    /// Attention over a ring, one query a block.
+    AttentionRing1,
+    /// Two queries a block.
+    AttentionRing2,
+    /// Four queries a block.
+    AttentionRing4,
+    /// Its spans joined.
+    CombineRing,
+    /// A ring's open chunk into codes.
+    Seal,
     /// The gate's choice.
     Choose,
     /// The shared expert's weight.
@@ -46,7 +56,7 @@ pub enum Kernel {
 
 impl Kernel {
     /// All of them, each at its own number.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 24] = [
         Self::Embed,
         Self::Normalize,
         Self::Quantize,
@@ -56,6 +66,11 @@ impl Kernel {
         Self::AttentionHalf,
         Self::AttentionFloat,
         Self::Combine,
+        Self::AttentionRing1,
+        Self::AttentionRing2,
+        Self::AttentionRing4,
+        Self::CombineRing,
+        Self::Seal,
         Self::Choose,
         Self::SharedWeight,
         Self::GroupByExpert,
@@ -80,6 +95,11 @@ impl Kernel {
             Self::AttentionHalf => "attention_half",
             Self::AttentionFloat => "attention_float",
             Self::Combine => "combine",
+            Self::AttentionRing1 => "attention_ring_1",
+            Self::AttentionRing2 => "attention_ring_2",
+            Self::AttentionRing4 => "attention_ring_4",
+            Self::CombineRing => "combine_ring",
+            Self::Seal => "seal",
             Self::Choose => "choose",
             Self::SharedWeight => "shared_weight",
             Self::GroupByExpert => "group_by_expert",
@@ -98,6 +118,7 @@ impl Kernel {
         match self {
             Self::Choose | Self::Combine => 32,
             Self::AttentionHalf | Self::AttentionFloat | Self::Heads => 128,
+            Self::AttentionRing1 | Self::AttentionRing2 | Self::AttentionRing4 | Self::CombineRing => 128,
             _ => 256,
         }
     }

@@ -7,6 +7,7 @@
 #[cfg(target_endian = "big")]
 compile_error!("weights are read where they lie, and the format is little-endian");
 
+mod cache;
 pub mod device;
 #[cfg(feature = "driver")]
 #[allow(unsafe_code, reason = "the driver's room")]
@@ -16,6 +17,7 @@ mod error;
 pub mod kernel;
 mod model;
 mod params;
+pub mod ring;
 mod session;
 mod sizes;
 pub mod sources;
@@ -27,5 +29,6 @@ pub use error::CudaError;
 pub use kernel::Kernel;
 pub use model::Model;
 pub use params::Params;
-pub use session::{Kept, Session};
-pub use sizes::{KvElement, SessionSizes};
+pub use ring::{CachePart, ChunkPlace, RingLayout};
+pub use session::Session;
+pub use sizes::{KvElement, KvStore, SessionSizes};

@@ -79,6 +79,22 @@ impl<D: Device> Model<D> {
         Ok(model)
     }
 
+    /// A network whose weights stand one after another, without a blob.
+    #[cfg(test)]
+    pub(crate) fn of_weights(
+        device: D,
+        network: Network,
+        frequencies: Vec<f32>,
+        weights: &[u8],
+    ) -> Result<Self, CudaError> {
+        let address = device.allocate("weights", weights.len() as u64)?;
+        device.write(address, weights)?;
+        let pieces = vec![Piece { start: 0, end: weights.len() as u64, address }];
+        let mut model = Self { device, network, frequencies, pieces, tables: Vec::new(), owned: vec![address] };
+        model.add_tables()?;
+        Ok(model)
+    }
+
     /// The device.
     pub fn device(&self) -> &D {
         &self.device

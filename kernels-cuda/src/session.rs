@@ -1,24 +1,22 @@
 //! A session on a device: its cache, its buffers, and the lists of launches that a pass is.
 
-mod kept;
-
-pub use kept::Kept;
-
 use std::sync::Arc;
 
+use crate::cache::Cache;
 use crate::device::{Address, Device, Launch, Recorded};
 use crate::error::CudaError;
 use crate::model::Model;
-use crate::sizes::{InputSizes, KvElement, STATE_WORDS, SessionSizes};
+use crate::ring::CHUNK;
+use crate::sizes::{InputSizes, KvStore, STATE_WORDS, SessionSizes};
 use crate::steps;
 use hardtack_format::encoding::GROUP_COLUMNS;
 
 /// A session on a device. All its memory is taken at the start, and given back at the end.
 #[derive(Debug)]
 pub struct Session<D: Device> {
-    model: Arc<Model<D>>,
-    buffers: Buffers,
-    sizes: SessionSizes,
+    pub(crate) model: Arc<Model<D>>,
+    pub(crate) buffers: Buffers,
+    pub(crate) sizes: SessionSizes,
     /// A token in, its logits and the likeliest token behind it out.
     decode: Recorded,
     /// A prompt's tokens in, the residual stream out.
@@ -35,10 +33,12 @@ pub struct Session<D: Device> {
 pub struct Buffers {
     /// `[batch]`: the pass's tokens. The likeliest token is left in the first.
     pub tokens: Slot,
-    /// First position, number of tokens, and the row whose logits are wanted.
+    /// First position, number of tokens, the row whose logits are wanted, and how far a ring's first chunk is moved.
     pub state: Slot,
     /// `[batch, frequencies]`: RoPE's turns.
     pub turns: Slot,
+    /// `[frequencies]`: the turns that bring queries back to a ring's first chunk.
+    pub turns_back: Slot,
     /// `[batch, hidden]`: the residual stream.
     pub stream: Slot,
     /// `[batch, hidden]`: what experts give before the shared one.
@@ -90,7 +90,7 @@ pub struct Buffers {
     /// `[batch * chosen, inner]`
     pub activated: InputSlots,
     /// Keys and values of every layer.
-    pub cache: Vec<[Slot; 2]>,
+    pub cache: Vec<Cache>,
     owned: Vec<Address>,
 }
 
@@ -121,15 +121,14 @@ impl Buffers {
             owned.push(address);
             Ok(Some(address))
         };
-        for layer in &model.network.spec.layers {
-            let (first, second) = layer.attention.cached();
-            let element = sizes.kv.bytes() * sizes.context;
-            self.cache.push([bytes(first as usize * element, "keys")?, bytes(second as usize * element, "values")?]);
+        for (index, layer) in model.network.spec.layers.iter().enumerate() {
+            self.cache.push(Cache::allocate(sizes, index, &layer.attention, &mut bytes)?);
         }
         let mut words = |count: usize| bytes(count * 4, "working buffers");
         self.tokens = words(sizes.batch)?;
         self.state = words(STATE_WORDS)?;
         self.turns = words(2 * sizes.batch * sizes.frequencies)?;
+        self.turns_back = words(sizes.turned_back())?;
         self.stream = words(sizes.stream)?;
         self.block = words(sizes.stream)?;
         self.query = words(sizes.query)?;
@@ -168,14 +167,21 @@ impl Buffers {
 }
 
 impl<D: Device> Session<D> {
-    /// Takes all memory that a session needs, and makes its launches ready.
+    /// Takes all memory that a session needs, and makes its launches ready. `context` is how many tokens are kept; of a ring,
+    /// how far it reaches, whatever the position.
+    ///
+    /// # Panics
+    /// If a ring is not of as many layers as the network, or of other shapes.
     ///
     /// # Errors
     /// The network has a layer that the kernels cannot run, or the device has no such room or fails.
-    pub fn new(model: Arc<Model<D>>, context: usize, batch: usize, kv: KvElement) -> Result<Self, CudaError> {
+    pub fn new(model: Arc<Model<D>>, context: usize, batch: usize, kv: impl Into<KvStore>) -> Result<Self, CudaError> {
         let sizes = SessionSizes::of(&model.network.spec, context, batch, kv)?;
         let mut buffers = Buffers::default();
         let made = buffers.allocate(&model, &sizes).and_then(|()| {
+            for (index, cache) in buffers.cache.iter().enumerate() {
+                cache.begin(&model.device, sizes.ring(index))?;
+            }
             let launches = steps::decode(&model, &buffers, &sizes);
             model.device.record(&launches, 1)
         });
@@ -205,8 +211,12 @@ impl<D: Device> Session<D> {
 
     /// Runs tokens that stand at `position` and after through all layers. After one token its logits are ready.
     ///
+    /// Over a ring they lie within one chunk, which is then the open one. Before the first pass over a chunk the one that was
+    /// open is sealed ([`Session::seal`]) and the chunks that are left are told ([`Session::set_chunks`]), layer by layer.
+    ///
     /// # Panics
-    /// If there are no tokens, more than a batch, more than fit, or one that the model does not have.
+    /// If there are no tokens, more than a batch, more than fit or than one chunk of a ring, or one that the model does not
+    /// have.
     ///
     /// # Errors
     /// The device fails.
@@ -282,21 +292,31 @@ impl<D: Device> Session<D> {
 
     /// Tells the kernels where the pass stands.
     fn begin(&mut self, position: usize, tokens: usize) -> Result<(), CudaError> {
-        assert!(position + tokens <= self.sizes.context, "tokens that fit");
+        let mut shift = 0;
+        match self.sizes.kv {
+            KvStore::Exact(_) => assert!(position + tokens <= self.sizes.context, "tokens that fit"),
+            KvStore::Ring(_) => {
+                let chunk = position / CHUNK;
+                assert_eq!((position + tokens - 1) / CHUNK, chunk, "tokens of one chunk");
+                if !self.model.frequencies.is_empty() {
+                    shift = ((chunk + 1) * CHUNK).saturating_sub(self.sizes.context);
+                }
+            }
+        }
         self.staging.clear();
-        self.staging.extend([position as u32, tokens as u32, 0].into_iter().flat_map(u32::to_le_bytes));
+        self.staging.extend([position, tokens, 0, shift].into_iter().flat_map(|number| (number as u32).to_le_bytes()));
         self.write(self.buffers.state)?;
         if self.model.frequencies.is_empty() {
             return Ok(());
         }
+        if shift > 0 {
+            self.staging.clear();
+            add_turns(&mut self.staging, shift, &self.model.frequencies, -1.0);
+            self.write(self.buffers.turns_back)?;
+        }
         self.staging.clear();
         for position in position..position + tokens {
-            for frequency in &self.model.frequencies {
-                // As the CPU does it: the angle in single precision, its sine and cosine in double.
-                let (sine, cosine) = f64::from(position as f32 * frequency).sin_cos();
-                self.staging.extend((sine as f32).to_le_bytes());
-                self.staging.extend((cosine as f32).to_le_bytes());
-            }
+            add_turns(&mut self.staging, position, &self.model.frequencies, 1.0);
         }
         self.write(self.buffers.turns)
     }
@@ -312,7 +332,28 @@ impl<D: Device> Drop for Session<D> {
     }
 }
 
+/// Positions from here on are turned by angles in double precision, as the CPU does it.
+const SINGLE_MAX: usize = 1 << 17;
+
+/// Sine, by a sign, and cosine of a position's angles: the angle in single precision as long as that costs nothing, its sine
+/// and cosine in double.
+fn add_turns(to: &mut Vec<u8>, position: usize, frequencies: &[f32], sign: f32) {
+    for frequency in frequencies {
+        let angle = if position < SINGLE_MAX {
+            f64::from(position as f32 * frequency)
+        } else {
+            position as f64 * f64::from(*frequency)
+        };
+        let (sine, cosine) = angle.sin_cos();
+        to.extend((sine as f32 * sign).to_le_bytes());
+        to.extend((cosine as f32).to_le_bytes());
+    }
+}
+
 /// A buffer that the network needs.
 pub fn buffer(slot: Slot) -> Address {
     slot.expect("sized from the same spec")
 }
+
+#[cfg(test)]
+mod tests;

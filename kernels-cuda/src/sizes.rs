@@ -4,6 +4,7 @@ use hardtack_format::encoding::GROUP_COLUMNS;
 use hardtack_format::spec::{AttentionKind, AttentionSpec, FeedForwardKind, ModelSpec};
 
 use crate::error::CudaError;
+use crate::ring::{CHUNK, RingLayout, SPAN_SLOTS};
 
 /// Positions of one of attention's spans, as `attention.cu` has it.
 pub const SPAN: usize = 256;
@@ -33,6 +34,21 @@ impl KvElement {
     }
 }
 
+/// How a session keeps keys and values.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KvStore {
+    /// All of them, as they are.
+    Exact(KvElement),
+    /// In quantized rings, one for each layer.
+    Ring(Vec<RingLayout>),
+}
+
+impl From<KvElement> for KvStore {
+    fn from(element: KvElement) -> Self {
+        Self::Exact(element)
+    }
+}
+
 /// Rows of a matrix's inputs: floats and codes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InputSizes {
@@ -58,14 +74,14 @@ impl InputSizes {
 }
 
 /// How many elements each buffer of a session has.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionSizes {
-    /// Tokens that can be kept.
+    /// Tokens that can be kept; of a ring, how far it reaches, a multiple of a chunk.
     pub context: usize,
     /// Tokens of a pass.
     pub batch: usize,
     /// How keys and values are kept.
-    pub kv: KvElement,
+    pub kv: KvStore,
     pub(crate) cached: usize,
     pub(crate) vocabulary: usize,
     pub(crate) frequencies: usize,
@@ -91,12 +107,27 @@ pub struct SessionSizes {
 }
 
 impl SessionSizes {
-    /// What a network needs for so many tokens kept, `batch` of them at once.
+    /// What a network needs for so many tokens kept, `batch` of them at once. Of a ring, `context` is how far it reaches at
+    /// most, first chunk and open chunk included: it is rounded down to whole chunks.
+    ///
+    /// # Panics
+    /// If a ring is not of as many layers, or of other shapes.
     ///
     /// # Errors
     /// A layer that the kernels cannot run.
-    pub fn of(spec: &ModelSpec, context: usize, batch: usize, kv: KvElement) -> Result<Self, CudaError> {
-        let hidden = spec.hidden as usize;
+    pub fn of(spec: &ModelSpec, context: usize, batch: usize, kv: impl Into<KvStore>) -> Result<Self, CudaError> {
+        let (hidden, kv) = (spec.hidden as usize, kv.into());
+        let context = match &kv {
+            KvStore::Exact(_) => context,
+            KvStore::Ring(layers) => {
+                assert_eq!(layers.len(), spec.layers.len(), "a ring for each layer");
+                for (layer, layout) in spec.layers.iter().zip(layers) {
+                    let shape = RingLayout::new(&layer.attention, layout.units, layout.chunks);
+                    assert_eq!(*layout, shape, "a ring of the layer's shape");
+                }
+                context / CHUNK * CHUNK
+            }
+        };
         let mut sizes = Self {
             context,
             batch,
@@ -126,7 +157,7 @@ impl SessionSizes {
         };
         for (index, layer) in spec.layers.iter().enumerate() {
             sizes.check(index, &layer.attention)?;
-            sizes.add_attention(&layer.attention);
+            sizes.add_attention(index, &layer.attention);
             match layer.feed_forward.kind {
                 FeedForwardKind::Dense { inner } => sizes.add_block(1, inner as usize, hidden),
                 FeedForwardKind::Experts(experts) => {
@@ -143,10 +174,14 @@ impl SessionSizes {
 
     /// Refuses what does not fit a block or a launch.
     fn check(&self, layer: usize, attention: &AttentionSpec) -> Result<(), CudaError> {
-        let shared = Widths::of(attention).shared_bytes().max(attention.query_dim() as usize * 4);
+        let widths = Widths::of(attention);
+        let shared = match &self.kv {
+            KvStore::Exact(_) => widths.shared_bytes(),
+            KvStore::Ring(_) => widths.ring_shared_bytes(1),
+        };
         let limits = [
-            ("bytes of shared memory for attention", shared, SHARED_BYTES_MAX),
-            ("spans of the context", self.context.div_ceil(SPAN), BLOCKS_MAX),
+            ("bytes of shared memory for attention", shared.max(attention.query_dim() as usize * 4), SHARED_BYTES_MAX),
+            ("spans of the context", self.spans(layer), BLOCKS_MAX),
             ("heads of a batch", self.batch * attention.heads as usize, BLOCKS_MAX),
         ];
         match limits.into_iter().find(|(_, found, max)| found > max) {
@@ -157,7 +192,20 @@ impl SessionSizes {
         }
     }
 
-    fn add_attention(&mut self, attention: &AttentionSpec) {
+    /// Spans that a layer's attention may have to look at.
+    pub(crate) fn spans(&self, layer: usize) -> usize {
+        self.ring(layer).map_or(self.context.div_ceil(SPAN), RingLayout::spans)
+    }
+
+    /// A layer's ring, if there is one.
+    pub(crate) fn ring(&self, layer: usize) -> Option<&RingLayout> {
+        match &self.kv {
+            KvStore::Exact(_) => None,
+            KvStore::Ring(layers) => Some(&layers[layer]),
+        }
+    }
+
+    fn add_attention(&mut self, layer: usize, attention: &AttentionSpec) {
         let (batch, heads) = (self.batch, attention.heads as usize);
         let widths = Widths::of(attention);
         let (first, second) = attention.cached();
@@ -165,7 +213,7 @@ impl SessionSizes {
         self.query = self.query.max(batch * heads * attention.query_dim() as usize);
         self.first_query = self.first_query.max(batch * heads * widths.first);
         self.second_query = self.second_query.max(batch * heads * widths.second);
-        let spans = self.context.div_ceil(SPAN);
+        let spans = self.spans(layer);
         self.states = self.states.max(heads * spans);
         self.parts = self.parts.max(heads * spans * widths.value);
         match attention.kind {
@@ -190,9 +238,20 @@ impl SessionSizes {
         self.expert_outputs = self.expert_outputs.max(self.batch * chosen * hidden);
     }
 
-    /// Bytes of keys and values.
-    pub const fn kv_bytes(&self) -> u64 {
-        (self.cached * self.kv.bytes()) as u64 * self.context as u64
+    /// Bytes of keys and values; of a ring, all that its layers have on the device.
+    pub fn kv_bytes(&self) -> u64 {
+        match &self.kv {
+            KvStore::Exact(element) => (self.cached * element.bytes()) as u64 * self.context as u64,
+            KvStore::Ring(layers) => layers.iter().map(RingLayout::bytes).sum(),
+        }
+    }
+
+    /// Numbers by which a ring turns queries back.
+    pub(crate) const fn turned_back(&self) -> usize {
+        match self.kv {
+            KvStore::Exact(_) => 0,
+            KvStore::Ring(_) => 2 * self.frequencies,
+        }
     }
 
     /// Logits of a token.
@@ -211,6 +270,7 @@ impl SessionSizes {
         let words = self.batch
             + STATE_WORDS
             + 2 * self.batch * self.frequencies
+            + self.turned_back()
             + 2 * self.stream
             + self.query
             + self.query_low
@@ -233,8 +293,9 @@ impl SessionSizes {
     }
 }
 
-/// Words that tell the kernels where a pass stands: its first position, its tokens, and the row whose logits are wanted.
-pub const STATE_WORDS: usize = 3;
+/// Words that tell the kernels where a pass stands: its first position, its tokens, the row whose logits are wanted, and how far
+/// a ring's first chunk is moved.
+pub const STATE_WORDS: usize = 4;
 
 /// Widths of what attention reads: both parts of a key, and a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -264,6 +325,22 @@ impl Widths {
     pub const fn shared_bytes(&self) -> usize {
         let parts = if self.value > 1024 { self.value } else { 1024 };
         (self.first + self.second + self.value + parts) * 4
+    }
+
+    /// Dynamic shared memory of a block of attention over a ring, for so many queries: each of them, what of it is moved, a
+    /// span's scores, a part for each slot of it, and the sum so far.
+    pub const fn ring_shared_bytes(&self, queries: usize) -> usize {
+        let moved = if self.second > 0 { self.second } else { self.first };
+        let each = self.first + self.second + moved + SPAN_SLOTS * CHUNK + (SPAN_SLOTS + 1) * self.value;
+        queries * each * 4
+    }
+
+    /// How many queries a block of attention over a ring takes of as many as share keys: 1, 2 or 4.
+    pub fn ring_queries(&self, shared: usize) -> usize {
+        let fit = [4, 2]
+            .into_iter()
+            .find(|&queries| shared > queries / 2 && self.ring_shared_bytes(queries) <= SHARED_BYTES_MAX);
+        fit.unwrap_or(1)
     }
 }
 

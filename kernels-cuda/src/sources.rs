@@ -1,9 +1,16 @@
 //! The sources of the kernels, kept in the program.
 
 /// Files that others include, in the order that puts each behind what it needs.
-const HEADERS: [(&str, &str); 6] = [
+const HEADERS: [(&str, &str); 13] = [
     ("device.cuh", include_str!("../kernels/device.cuh")),
     ("quantize.cuh", include_str!("../kernels/quantize.cuh")),
+    ("softmax.cuh", include_str!("../kernels/softmax.cuh")),
+    ("hadamard.cuh", include_str!("../kernels/hadamard.cuh")),
+    ("nested.cuh", include_str!("../kernels/nested.cuh")),
+    ("ring.cuh", include_str!("../kernels/ring.cuh")),
+    ("ring_block.cuh", include_str!("../kernels/ring_block.cuh")),
+    ("ring_scores.cuh", include_str!("../kernels/ring_scores.cuh")),
+    ("ring_values.cuh", include_str!("../kernels/ring_values.cuh")),
     ("tile.cuh", include_str!("../kernels/tile.cuh")),
     ("activation.cuh", include_str!("../kernels/activation.cuh")),
     ("teams.cuh", include_str!("../kernels/teams.cuh")),
@@ -11,13 +18,16 @@ const HEADERS: [(&str, &str); 6] = [
 ];
 
 /// Files with kernels.
-const KERNELS: [(&str, &str); 10] = [
+const KERNELS: [(&str, &str); 13] = [
     ("embed.cu", include_str!("../kernels/embed.cu")),
     ("normalize.cu", include_str!("../kernels/normalize.cu")),
     ("multiply.cu", include_str!("../kernels/multiply.cu")),
     ("multiply_prompt.cu", include_str!("../kernels/multiply_prompt.cu")),
     ("heads.cu", include_str!("../kernels/heads.cu")),
     ("attention.cu", include_str!("../kernels/attention.cu")),
+    ("attention_ring.cu", include_str!("../kernels/attention_ring.cu")),
+    ("combine_ring.cu", include_str!("../kernels/combine_ring.cu")),
+    ("seal.cu", include_str!("../kernels/seal.cu")),
     ("gate.cu", include_str!("../kernels/gate.cu")),
     ("experts.cu", include_str!("../kernels/experts.cu")),
     ("experts_prompt.cu", include_str!("../kernels/experts_prompt.cu")),

@@ -61,7 +61,7 @@ struct Shared {
 /// Where the network runs.
 enum Place {
     /// On the processor.
-    Cpu(Network),
+    Cpu(Box<Network>),
     /// On a device.
     #[cfg(feature = "cuda")]
     Cuda(Arc<cuda::DeviceModel>),
@@ -115,7 +115,7 @@ impl Engine {
             threads => threads,
         };
         let Opened { file, network, fixed } = opened;
-        Self::new(path, options, (Arc::new(file), fixed), Place::Cpu(network), passed_over, threads)
+        Self::new(path, options, (Arc::new(file), fixed), Place::Cpu(Box::new(network)), passed_over, threads)
     }
 
     /// Opens a blob on a device if such a session fits there too. The device is opened behind the file, which is refused

@@ -16,6 +16,8 @@ use self::exact::LayerKv;
 use self::ladder::Ladder;
 use self::ring::Ring;
 use self::shape::PARTS_MAX;
+#[cfg(feature = "cuda")]
+use self::shape::RingShape;
 use self::size::RingSize;
 use crate::error::Error;
 
@@ -102,6 +104,17 @@ impl KvSize {
             Self::F16(tokens) => (token_elements() * 2).saturating_mul(tokens as u64),
             Self::F32(tokens) => (token_elements() * 4).saturating_mul(tokens as u64),
             Self::Ring(size) => size.bytes(layers),
+        }
+    }
+}
+
+impl KvSize {
+    /// Bytes of a ring's lists, which are the host's wherever keys and values are.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn list_bytes<'a>(self, layers: impl Iterator<Item = &'a AttentionSpec>) -> u64 {
+        match self {
+            Self::F16(_) | Self::F32(_) => 0,
+            Self::Ring(size) => layers.map(|layer| size.layer(&RingShape::of(layer)).list_bytes()).sum(),
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use hardtack_format::network::{BlockTensors, FeedForwardTensors, LayerTensors};
-use hardtack_format::spec::{AttentionSpec, ModelSpec};
+use hardtack_format::spec::AttentionSpec;
 use hardtack_format::{Blob, Network, SectionKind};
 
 use crate::error::Error;
@@ -107,23 +107,29 @@ pub struct Plan {
     pub kv: KvSize,
     /// What the model takes.
     pub fixed: Fixed,
-    /// Keys and values, on the device if there is one.
+    /// Keys and values, on the device if there is one; a ring's lists are the host's.
     pub kv_bytes: u64,
     /// Working buffers, a device's among them.
     pub scratch_bytes: u64,
-    /// Working buffers on a device.
+    /// Keys and values on a device.
+    pub device_kv_bytes: u64,
+    /// Working buffers on a device, a ring's tables of chunks among them.
     pub device_scratch_bytes: u64,
     pub(crate) buffers: BufferSizes,
 }
 
 /// Sizes of the working buffers.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[allow(clippy::large_enum_variant, reason = "a plan is copied, and a session has but one")]
 pub(crate) enum BufferSizes {
     /// Of the processor.
     Cpu(ScratchSizes),
-    /// Of a device.
+    /// Of a device: the sizes follow from the network and the cache.
     #[cfg(feature = "cuda")]
-    Cuda(hardtack_kernels_cuda::SessionSizes),
+    Cuda {
+        /// Tokens that are processed at once.
+        batch: usize,
+    },
 }
 
 impl Plan {
@@ -135,7 +141,7 @@ impl Plan {
     /// Bytes that are allocated on a device; 0 on the processor.
     pub const fn device_bytes(&self) -> u64 {
         match self.fixed.device {
-            Some(device) => device.bytes.saturating_add(self.kv_bytes).saturating_add(self.device_scratch_bytes),
+            Some(device) => device.bytes.saturating_add(self.device_kv_bytes).saturating_add(self.device_scratch_bytes),
             None => 0,
         }
     }
@@ -155,7 +161,7 @@ impl BufferSizes {
         match self {
             Self::Cpu(sizes) => sizes.batch,
             #[cfg(feature = "cuda")]
-            Self::Cuda(sizes) => sizes.batch,
+            Self::Cuda { batch } => *batch,
         }
     }
 }
@@ -179,15 +185,16 @@ pub fn plan(network: &Network, fixed: Fixed, options: &SessionOptions, memory_ma
     let with = |context: usize, options: &SessionOptions| -> Result<Plan, Error> {
         let batch = options.batch.min(context);
         let kv = KvSize::of(options.kv, network.kv_policy.as_ref(), &layers, context)?;
-        let (buffers, scratch_bytes, device_scratch_bytes) = match fixed.device {
-            Some(_) => device_buffers(spec, kv, batch)?,
-            None => {
-                let exact = ScratchSizes::of(spec, batch);
-                let scratch = if ring { exact.with_ring(&layers) } else { exact };
-                (BufferSizes::Cpu(scratch), scratch.bytes(), 0)
-            }
+        let kv_bytes = kv.bytes(&layers);
+        let parts = if fixed.device.is_some() {
+            device_parts(network, kv, batch, kv_bytes)?
+        } else {
+            let exact = ScratchSizes::of(spec, batch);
+            let scratch = if ring { exact.with_ring(&layers) } else { exact };
+            Parts { scratch_bytes: scratch.bytes(), on_device: [0; 2], buffers: BufferSizes::Cpu(scratch) }
         };
-        Ok(Plan { context, kv, fixed, kv_bytes: kv.bytes(&layers), scratch_bytes, device_scratch_bytes, buffers })
+        let Parts { scratch_bytes, on_device: [device_kv_bytes, device_scratch_bytes], buffers } = parts;
+        Ok(Plan { context, kv, fixed, kv_bytes, scratch_bytes, device_kv_bytes, device_scratch_bytes, buffers })
     };
     let plan = with(context, options)?;
     let Some(limit) = memory_max.filter(|&limit| plan.total_bytes() > limit) else { return Ok(plan) };
@@ -202,16 +209,25 @@ pub fn plan(network: &Network, fixed: Fixed, options: &SessionOptions, memory_ma
     Err(over_limit(&plan, limit, advice))
 }
 
-/// A device's buffers, their bytes with those of the host that belong to them, and the device's alone.
+/// What a session takes beside keys and values.
+struct Parts {
+    scratch_bytes: u64,
+    /// Keys and values, and working buffers.
+    on_device: [u64; 2],
+    buffers: BufferSizes,
+}
+
 #[cfg(feature = "cuda")]
-fn device_buffers(spec: &ModelSpec, kv: KvSize, batch: usize) -> Result<(BufferSizes, u64, u64), Error> {
-    let sizes = crate::cuda::session_sizes(spec, kv, batch)?;
-    let device = sizes.scratch_bytes();
-    Ok((BufferSizes::Cuda(sizes), device + crate::cuda::host_bytes(&sizes), device))
+fn device_parts(network: &Network, kv: KvSize, batch: usize, kv_bytes: u64) -> Result<Parts, Error> {
+    let sizes = crate::cuda::session_sizes(network, kv, batch)?;
+    let device_kv = kv_bytes - kv.list_bytes(network.spec.layers.iter().map(|layer| &layer.attention));
+    let scratch = sizes.scratch_bytes() + sizes.kv_bytes() - device_kv;
+    let scratch_bytes = scratch + crate::cuda::host_bytes(network, kv, &sizes);
+    Ok(Parts { scratch_bytes, on_device: [device_kv, scratch], buffers: BufferSizes::Cuda { batch: sizes.batch } })
 }
 
 #[cfg(not(feature = "cuda"))]
-fn device_buffers(_: &ModelSpec, _: KvSize, _: usize) -> Result<(BufferSizes, u64, u64), Error> {
+fn device_parts(_: &Network, _: KvSize, _: usize, _: u64) -> Result<Parts, Error> {
     unreachable!("no device is opened without the feature `cuda`")
 }
 
@@ -256,7 +272,7 @@ impl fmt::Display for Plan {
         let Some(device) = device else {
             return write!(to, ", KV {}, scratch {}", self.kv_bytes, self.scratch_bytes);
         };
-        let (copied, kv, scratch) = (device.bytes, self.kv_bytes, self.device_scratch_bytes);
+        let (copied, kv, scratch) = (device.bytes, self.device_kv_bytes, self.device_scratch_bytes);
         write!(
             to,
             ", scratch {}; on the device weights {copied}, KV {kv}, scratch {scratch}",

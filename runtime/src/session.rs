@@ -124,7 +124,7 @@ impl Session {
     ///
     /// # Errors
     /// A token the model does not have, or no more room, or no tokens and no logits either; nothing is added then. Or the
-    /// device fails; [`Session::position`] says what was added before.
+    /// device fails; [`Session::position`] says what is left.
     pub fn feed(&mut self, tokens: &[u32]) -> Result<&[f32], Error> {
         self.check(tokens)?;
         self.feed_here(tokens)?;
@@ -138,7 +138,8 @@ impl Session {
     pub fn feed_each(&mut self, tokens: &[u32], mut visit: impl FnMut(usize, &[f32])) -> Result<(), Error> {
         self.check(tokens)?;
         let mut done = 0;
-        for piece in tokens.chunks(self.batch) {
+        while done < tokens.len() {
+            let piece = self.piece(&tokens[done..]);
             self.run(piece)?;
             for index in 0..piece.len() {
                 self.state.make_logits(&self.engine, index)?;
@@ -178,22 +179,34 @@ impl Session {
 
     /// Adds tokens and makes the logits that follow the last of them.
     fn feed_here(&mut self, tokens: &[u32]) -> Result<(), Error> {
-        for piece in tokens.chunks(self.batch) {
+        let (mut rest, mut last) = (tokens, None);
+        while !rest.is_empty() {
+            let piece = self.piece(rest);
             self.run(piece)?;
+            (rest, last) = (&rest[piece.len()..], Some(piece.len() - 1));
         }
-        if let Some(last) = tokens.chunks(self.batch).last() {
-            self.state.make_logits(&self.engine, last.len() - 1)?;
+        if let Some(last) = last {
+            self.state.make_logits(&self.engine, last)?;
             self.logits_at = Some(self.position);
         }
         Ok(())
     }
 
-    /// One pass over at most a batch of tokens.
+    /// The first tokens, as many as pass together.
+    fn piece<'t>(&self, tokens: &'t [u32]) -> &'t [u32] {
+        &tokens[..tokens.len().min(self.batch).min(self.state.pass_max(self.position))]
+    }
+
+    /// One pass over the tokens of a piece.
     fn run(&mut self, tokens: &[u32]) -> Result<(), Error> {
         self.logits_at = None;
-        self.state.run(&self.engine, self.position, tokens)?;
-        self.position += tokens.len();
-        Ok(())
+        let passed = self.state.run(&self.engine, self.position, tokens);
+        self.position = match passed {
+            Ok(()) => self.position + tokens.len(),
+            // What a device keeps may be gone.
+            Err(_) => self.state.truncate(self.position, self.position),
+        };
+        passed
     }
 
     fn check(&self, tokens: &[u32]) -> Result<(), Error> {

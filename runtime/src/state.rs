@@ -21,7 +21,7 @@ pub enum State {
     },
     /// On a device.
     #[cfg(feature = "cuda")]
-    Cuda(crate::cuda::DeviceSession),
+    Cuda(Box<crate::cuda::DeviceSession>),
 }
 
 impl State {
@@ -36,17 +36,27 @@ impl State {
                 Ok(Self::Cpu { kv: Kv::new(plan.kv, &layers)?, scratch: Box::new(Scratch::new(sizes)?) })
             }
             #[cfg(feature = "cuda")]
-            BufferSizes::Cuda(sizes) => {
+            BufferSizes::Cuda { batch } => {
                 let model = engine.device_model().expect("planned for a device").clone();
-                Ok(Self::Cuda(crate::cuda::DeviceSession::new(model, sizes)?))
+                Ok(Self::Cuda(Box::new(crate::cuda::DeviceSession::new(model, plan.kv, *batch)?)))
             }
         }
     }
 
-    /// Runs at most a batch of tokens, the first at `position`, through all layers.
+    /// Most tokens of a pass from `position` on, whatever the batch.
+    pub fn pass_max(&self, position: usize) -> usize {
+        _ = position;
+        match self {
+            Self::Cpu { .. } => usize::MAX,
+            #[cfg(feature = "cuda")]
+            Self::Cuda(session) => session.pass_max(position),
+        }
+    }
+
+    /// Runs at most a batch of tokens, and [`State::pass_max`], the first at `position`, through all layers.
     ///
     /// # Errors
-    /// The device fails.
+    /// The device fails. A ring may be empty then: [`State::truncate`] says what is left.
     pub fn run(&mut self, engine: &Engine, position: usize, tokens: &[u32]) -> Result<(), Error> {
         match self {
             Self::Cpu { kv, scratch } => {
@@ -102,18 +112,18 @@ impl State {
         match self {
             Self::Cpu { kv, .. } => kv.truncate(held, position),
             #[cfg(feature = "cuda")]
-            Self::Cuda(_) => held.min(position),
+            Self::Cuda(session) => session.truncate(held, position),
         }
     }
 
     /// As [`Kv::levels`].
     pub fn levels(&self) -> impl Iterator<Item = (usize, usize, [u32; PARTS_MAX])> {
-        let kv = match self {
-            Self::Cpu { kv, .. } => Some(kv),
+        let levels: Box<dyn Iterator<Item = _>> = match self {
+            Self::Cpu { kv, .. } => Box::new(kv.levels()),
             #[cfg(feature = "cuda")]
-            Self::Cuda(_) => None,
+            Self::Cuda(session) => Box::new(session.levels()),
         };
-        kv.into_iter().flat_map(Kv::levels)
+        levels
     }
 
     /// Passes the keys and values of the first `count` tokens into a file or out of it.

@@ -26,6 +26,14 @@ pub fn gpu() -> Option<hardtack_kernels_cuda::driver::Driver> {
     opened.map_err(|error| super::skipped(Path::new("a GPU"), &error.to_string())).ok()
 }
 
+/// The emulation, and a GPU, as the runtime takes them.
+#[cfg(feature = "cuda")]
+pub fn all_devices() -> Vec<std::sync::Arc<dyn Device>> {
+    let emulated = emulator(true).map(|device| std::sync::Arc::new(device) as std::sync::Arc<dyn Device>);
+    let real = gpu().map(|device| std::sync::Arc::new(device) as std::sync::Arc<dyn Device>);
+    emulated.into_iter().chain(real).collect()
+}
+
 /// An emulation that counts what is taken of it, has as much memory as it is told, and fails when told to.
 pub struct Watched {
     device: Emulator,

@@ -5,11 +5,13 @@ use hardtack_format::network::GroupedTensors;
 use hardtack_format::spec::{AttentionKind, AttentionSpec, HeadNorm};
 
 use super::{Job, ONE, Pass, Steps};
+use crate::cache::Cache;
 use crate::device::{Address, Device, Extent, Launch};
 use crate::kernel::Kernel;
 use crate::params::Params;
+use crate::ring::CHUNK;
 use crate::session::{InputSlots, Slot, buffer};
-use crate::sizes::{KvElement, SPAN, Widths};
+use crate::sizes::{KvElement, KvStore, SPAN, Widths};
 
 /// Rows of vectors on their way from a projection to a buffer or the cache.
 pub(super) struct HeadRows<'a> {
@@ -27,6 +29,8 @@ pub(super) struct HeadRows<'a> {
     pub norm: HeadNorm,
     /// How many of the vector's first elements RoPE turns.
     pub turned: u32,
+    /// Whether a ring keeps them rotated by the Hadamard transform.
+    pub rotated: bool,
 }
 
 impl HeadRows<'_> {
@@ -44,6 +48,7 @@ impl HeadRows<'_> {
             width,
             norm: HeadNorm::None,
             turned: 0,
+            rotated: false,
         }
     }
 }
@@ -59,29 +64,43 @@ impl<D: Device> Steps<'_, D> {
         let value = Job { bias: tensors.value_bias.as_ref(), out: buffers.second, ..Job::of(&tensors.value) };
         self.project(&[query, key, value], buffers.normed);
 
-        let [keys, values] = buffers.cache[layer];
+        let [keys, values] = self.kept(layer);
         let turned = spec.rope_dim;
         let query = HeadRows::plain(buffers.query, spec.heads, head_dim);
         let key = HeadRows::plain(buffers.first, kv_heads, head_dim);
         let value = HeadRows::plain(buffers.second, kv_heads, head_dim);
         self.heads(
+            layer,
             spec,
             &[
                 HeadRows { to: buffers.first_query, gain: tensors.query_norm.as_ref(), norm, turned, ..query },
                 HeadRows { cache: keys, gain: tensors.key_norm.as_ref(), norm, turned, ..key },
-                HeadRows { cache: values, ..value },
+                HeadRows { cache: values, rotated: true, ..value },
             ],
         );
         let sinks = self.model.vector(tensors.sinks.as_ref());
-        self.attend(spec, kv_heads, [keys, None, values], sinks, buffers.attended, spec.heads * head_dim);
+        self.attend(layer, spec, sinks, buffers.attended, spec.heads * head_dim);
         let scale = self.model.network.spec.residual_scale;
         let output =
             Job { bias: tensors.output_bias.as_ref(), residual: buffers.stream, scale, ..Job::of(&tensors.output) };
         self.project(&[output], buffers.attended);
     }
 
+    /// Where the two matrices of a layer's tokens are stored: in a ring, in its first chunk of half floats.
+    pub(super) fn kept(&self, layer: usize) -> [Slot; 2] {
+        match (self.buffers.cache[layer], self.sizes.ring(layer)) {
+            (Cache::Ring(slots), Some(layout)) => {
+                let halves = buffer(slots.halves);
+                [Some(halves), Some(halves.plus((layout.heads * layout.matrices[0].width * CHUNK * 2) as u64))]
+            }
+            (Cache::Exact(slots), _) => slots,
+            _ => unreachable!("made from the same sizes"),
+        }
+    }
+
     /// Normalizes, turns and stores up to four kinds of vectors.
-    pub(super) fn heads(&mut self, spec: &AttentionSpec, rows: &[HeadRows<'_>]) {
+    pub(super) fn heads(&mut self, layer: usize, spec: &AttentionSpec, rows: &[HeadRows<'_>]) {
+        let ring = self.sizes.ring(layer);
         let mut params = Params::new();
         for index in 0..4 {
             // Kinds behind the last one are never looked at.
@@ -103,17 +122,19 @@ impl<D: Device> Steps<'_, D> {
                 .u32(rows.width)
                 .u32(norm)
                 .u32(rows.turned)
-                .u32(0);
+                .u32(u32::from(rows.rotated && ring.is_some()));
         }
         let params = params
             .optional(self.buffers.turns)
             .address(self.position())
             .u32(rows.len() as u32)
             .u32(self.sizes.frequencies as u32)
-            .u32(self.sizes.context as u32)
-            .u32(u32::from(self.sizes.kv == KvElement::F16))
+            .u32(ring.map_or(self.sizes.context, |_| CHUNK) as u32)
+            .u32(u32::from(self.sizes.kv != KvStore::Exact(KvElement::F32)))
             .f32(self.model.network.spec.norm_epsilon)
-            .f32(spec.rope_scale);
+            .f32(spec.rope_scale)
+            .u32(u32::from(ring.is_some()))
+            .u32(ring.map_or(0, |layout| layout.open_slot() * layout.chunk_elements()) as u32);
         let heads = rows.iter().map(|rows| rows.heads).sum();
         let widest = rows.iter().map(|rows| rows.width).max().unwrap_or(0);
         let mut launch = Launch::new(Kernel::Heads, [Extent::Fixed(heads), Extent::EACH_TOKEN, ONE], params);
@@ -121,23 +142,46 @@ impl<D: Device> Steps<'_, D> {
         self.launches.push(launch);
     }
 
-    /// Softmax attention, quantized for the next matrix, whose rows have so many columns.
+    /// Softmax attention over what a layer keeps, quantized for the next matrix, whose rows have so many columns.
     pub(super) fn attend(
         &mut self,
+        layer: usize,
         spec: &AttentionSpec,
-        kv_heads: u32,
-        [first_keys, second_keys, values]: [Slot; 3],
+        sinks: Option<Address>,
+        out: InputSlots,
+        columns: u32,
+    ) {
+        match (self.buffers.cache[layer], &self.sizes.kv) {
+            (Cache::Ring(slots), KvStore::Ring(layers)) => {
+                self.attend_ring(spec, (&layers[layer], slots), sinks, out, columns);
+            }
+            (Cache::Exact(slots), &KvStore::Exact(element)) => {
+                self.attend_exact(spec, (element, slots), sinks, out, columns);
+            }
+            _ => unreachable!("made from the same sizes"),
+        }
+    }
+
+    fn attend_exact(
+        &mut self,
+        spec: &AttentionSpec,
+        (element, [first, second]): (KvElement, [Slot; 2]),
         sinks: Option<Address>,
         out: InputSlots,
         columns: u32,
     ) {
         let (widths, buffers) = (Widths::of(spec), self.buffers);
+        // Latents are keys and values in one, with rotated keys beside them.
+        let (kv_heads, second_keys, values) = match spec.kind {
+            AttentionKind::Grouped { kv_heads, .. } => (kv_heads, None, second),
+            AttentionKind::Latent { .. } => (1, second, first),
+        };
         let spans = self.sizes.context.div_ceil(SPAN) as u32;
         let in_one = self.pass == Pass::Prompt;
         let params = Params::new()
             .address(buffer(buffers.first_query))
             .optional(buffers.second_query)
-            .address(buffer(first_keys))
+            .address(buffer(first))
             .optional(second_keys)
             .address(buffer(values))
             .optional(sinks)
@@ -155,7 +199,7 @@ impl<D: Device> Steps<'_, D> {
             .u32(spans)
             .f32(spec.score_scale)
             .u32(0);
-        let kernel = match self.sizes.kv {
+        let kernel = match element {
             KvElement::F16 => Kernel::AttentionHalf,
             KvElement::F32 => Kernel::AttentionFloat,
         };

@@ -18,7 +18,7 @@ impl<D: Device> Steps<'_, D> {
         let latent = Job { out: buffers.first, ..Job::of(&tensors.key_value_down) };
         self.project(&[latent], buffers.normed);
 
-        let [latents, keys] = buffers.cache[layer];
+        let [latents, keys] = self.kept(layer);
         let queries = |first, width| HeadRows {
             first,
             stride: heads * (nope_dim + rope),
@@ -29,6 +29,7 @@ impl<D: Device> Steps<'_, D> {
             |first, width| HeadRows { first, stride: kv_rank + rope, ..HeadRows::plain(buffers.first, 1, width) };
         let gain = Some(&tensors.key_value_norm);
         self.heads(
+            layer,
             spec,
             &[
                 HeadRows { to: buffers.head_inputs.floats, ..queries(0, nope_dim) },
@@ -42,7 +43,7 @@ impl<D: Device> Steps<'_, D> {
         let up = Job { out: buffers.first_query, ..Job::of(&tensors.key_up) };
         self.project_heads(up, buffers.head_inputs, heads);
 
-        self.attend(spec, 1, [latents, keys, latents], None, buffers.latents, kv_rank);
+        self.attend(layer, spec, None, buffers.latents, kv_rank);
         let up = Job { out: buffers.attended.floats, ..Job::of(&tensors.value_up) };
         self.project_heads(up, buffers.latents, heads);
         self.quantize(buffers.attended, heads * value_dim, Extent::EACH_TOKEN);

@@ -3,6 +3,7 @@
 mod attention;
 mod feed_forward;
 mod latent;
+mod ring;
 
 use hardtack_format::TensorRef;
 use hardtack_format::encoding::{GROUP_COLUMNS, PANEL_ROWS};

@@ -6,4 +6,6 @@ mod experts;
 mod gate;
 mod multiply;
 mod numbers;
+mod ring;
+mod ring_attention;
 mod vectors;

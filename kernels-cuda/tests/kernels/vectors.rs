@@ -129,7 +129,9 @@ fn heads_are_normalized_turned_and_kept() {
                     .u32(CAPACITY as u32)
                     .u32(u32::from(half))
                     .f32(1e-6)
-                    .f32(1.25);
+                    .f32(1.25)
+                    .u32(0)
+                    .u32(0);
                 device.run(Kernel::Heads, [HEADS, TOKENS, 1], WIDTH * 4, params);
 
                 let found = device.read_floats(out, TOKENS * HEADS * WIDTH);

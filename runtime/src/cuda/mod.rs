@@ -1,5 +1,6 @@
 //! A model on a device: how it gets there, what it takes, and how fast the device's memory is.
 
+mod ring;
 mod session;
 
 use std::path::Path;
@@ -7,14 +8,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use hardtack_format::Network;
-use hardtack_format::spec::ModelSpec;
 use hardtack_kernels_cuda::device::HostBytes;
 use hardtack_kernels_cuda::driver::Driver;
-use hardtack_kernels_cuda::{CudaError, Device, KvElement, SessionSizes};
+use hardtack_kernels_cuda::{CudaError, Device, KvElement, KvStore, SessionSizes};
 
 pub use self::session::DeviceSession;
 use crate::error::Error;
 use crate::kv::KvSize;
+use crate::kv::shape::CHUNK;
 use crate::plan::{DeviceWeights, Plan};
 
 /// A device of whatever kind.
@@ -75,22 +76,25 @@ pub fn load(device: SharedDevice, file: HostBytes) -> Result<(Arc<DeviceModel>, 
 /// What a session's cache and buffers are on a device.
 ///
 /// # Errors
-/// A ring, or a layer that the kernels cannot run.
-pub fn session_sizes(spec: &ModelSpec, kv: KvSize, batch: usize) -> Result<SessionSizes, Error> {
-    let (context, element) = match kv {
-        KvSize::F16(tokens) => (tokens, KvElement::F16),
-        KvSize::F32(tokens) => (tokens, KvElement::F32),
-        KvSize::Ring(_) => {
-            let expected = "exact keys and values: no ring runs on a GPU yet".to_owned();
-            return Err(Error::Setting { setting: "kv", expected, found: "a ring".to_owned() });
-        }
+/// A layer that the kernels cannot run.
+pub fn session_sizes(network: &Network, kv: KvSize, batch: usize) -> Result<SessionSizes, Error> {
+    let (context, batch, store) = match kv {
+        KvSize::F16(tokens) => (tokens, batch, KvStore::Exact(KvElement::F16)),
+        KvSize::F32(tokens) => (tokens, batch, KvStore::Exact(KvElement::F32)),
+        // A pass lies within one chunk.
+        KvSize::Ring(size) => (size.reach, batch.min(CHUNK), KvStore::Ring(ring::layouts(&size, network))),
     };
-    Ok(SessionSizes::of(spec, context, batch, element)?)
+    Ok(SessionSizes::of(&network.spec, context, batch, store)?)
 }
 
-/// Bytes of the host that belong to a device's session: its logits, and what numbers pass through.
-pub fn host_bytes(sizes: &SessionSizes) -> u64 {
-    (sizes.staging_bytes() + sizes.vocabulary() * size_of::<f32>()) as u64
+/// Bytes of the host that belong to a device's session: its logits, what numbers pass through, and what a policy chooses
+/// bits from.
+pub fn host_bytes(network: &Network, kv: KvSize, sizes: &SessionSizes) -> u64 {
+    let keys = match kv {
+        KvSize::F16(_) | KvSize::F32(_) => 0,
+        KvSize::Ring(size) => ring::key_elements(&size, network) * size_of::<half::f16>(),
+    };
+    (sizes.staging_bytes() + sizes.vocabulary() * size_of::<f32>() + keys) as u64
 }
 
 /// Bytes a second that the device reads and writes while it copies `bytes` of its memory, the best of a few attempts; both

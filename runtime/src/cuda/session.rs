@@ -2,10 +2,14 @@
 
 use std::sync::Arc;
 
-use hardtack_kernels_cuda::{Kept, Session, SessionSizes};
+use hardtack_format::spec::AttentionSpec;
+use hardtack_kernels_cuda::{CachePart, Session};
 
+use super::ring::DeviceRing;
 use super::{DeviceModel, SharedDevice};
 use crate::error::Error;
+use crate::kv::KvSize;
+use crate::kv::shape::{CHUNK, PARTS_MAX, cached_shape};
 use crate::memory::zeros;
 use crate::sample::Sampler;
 use crate::saved::Pipe;
@@ -16,6 +20,8 @@ const PIECE_BYTES: usize = 1 << 20;
 /// A session on a device.
 pub struct DeviceSession {
     session: Session<SharedDevice>,
+    /// What the host knows of a ring, if keys and values are in one.
+    ring: Option<DeviceRing>,
     /// `[vocabulary]`
     logits: Vec<f32>,
     /// Whether they are the device's last ones.
@@ -31,19 +37,35 @@ impl DeviceSession {
     ///
     /// # Errors
     /// The device or the host has no such room, or the device fails.
-    pub fn new(model: Arc<DeviceModel>, sizes: &SessionSizes) -> Result<Self, Error> {
+    pub fn new(model: Arc<DeviceModel>, kv: KvSize, batch: usize) -> Result<Self, Error> {
+        let sizes = super::session_sizes(model.network(), kv, batch)?;
         let logits = zeros(sizes.vocabulary())?;
-        let session = Session::new(model, sizes.context, sizes.batch, sizes.kv)?;
-        Ok(Self { session, logits, fresh: false, likeliest: None, passed: 0 })
+        let mut session = Session::new(model.clone(), sizes.context, sizes.batch, sizes.kv)?;
+        let ring = match kv {
+            KvSize::F16(_) | KvSize::F32(_) => None,
+            KvSize::Ring(size) => Some(DeviceRing::new(&size, model.network(), &mut session)?),
+        };
+        Ok(Self { session, ring, logits, fresh: false, likeliest: None, passed: 0 })
     }
 
-    /// Runs at most a batch of tokens, the first at `position`, through all layers.
+    /// Most tokens of a pass from `position` on: over a ring they lie within one chunk.
+    pub fn pass_max(&self, position: usize) -> usize {
+        match &self.ring {
+            None => usize::MAX,
+            Some(_) => CHUNK - position % CHUNK,
+        }
+    }
+
+    /// Runs at most a batch of tokens, and of those that may pass together, the first at `position`, through all layers.
     ///
     /// # Errors
-    /// The device fails.
+    /// The device fails. A ring may be empty then: [`DeviceSession::truncate`] says what is left.
     pub fn run(&mut self, position: usize, tokens: &[u32]) -> Result<(), Error> {
         self.fresh = false;
         self.passed = tokens.len();
+        if let Some(ring) = &mut self.ring {
+            ring.begin(position / CHUNK, &mut self.session)?;
+        }
         match (self.likeliest.take(), tokens) {
             (Some(likeliest), &[token]) if likeliest == token => {
                 self.likeliest = Some(self.session.follow(position)?);
@@ -90,30 +112,64 @@ impl DeviceSession {
         }
     }
 
-    /// Passes the keys and values of the first `count` tokens into a file or out of it, as an exact cache of the CPU does.
+    /// Forgets everything behind the first `position` of `held` tokens, or more where a ring cannot be brought back to just
+    /// what it was then. Gives how many tokens are kept.
+    pub fn truncate(&mut self, held: usize, position: usize) -> usize {
+        self.ring.as_mut().map_or(held.min(position), |ring| ring.truncate(held, position))
+    }
+
+    /// What a ring's sealed chunks hold.
+    pub fn levels(&self) -> impl Iterator<Item = (usize, usize, [u32; PARTS_MAX])> {
+        self.ring.iter().flat_map(DeviceRing::levels)
+    }
+
+    /// Passes the keys and values of the first `count` tokens into a file or out of it, as the CPU's cache does.
     ///
     /// # Errors
     /// What the pipe says, or the device fails.
     pub fn pass<P: Pipe>(&mut self, pipe: &mut P, count: usize) -> Result<(), Error> {
-        let mut piece = Vec::new();
-        let layers = self.session.model().network().spec.layers.len();
-        for (layer, matrix) in (0..layers).flat_map(|layer| [(layer, 0), (layer, 1)]) {
-            let width = self.session.kept_bytes(layer, matrix);
-            let at_once = (PIECE_BYTES / width.max(1)).max(1);
-            for head in 0..self.session.kept_heads(layer) {
-                for first in (0..count).step_by(at_once) {
-                    piece.resize((count - first).min(at_once) * width, 0);
-                    let place = Kept { layer, matrix, head };
-                    if !P::READS {
-                        self.session.read_kept(place, first, &mut piece)?;
-                    }
-                    pipe.bytes(&mut piece)?;
-                    if P::READS {
-                        self.session.write_kept(place, first, &piece)?;
-                    }
+        if let Some(ring) = &mut self.ring {
+            return ring.pass(&mut self.session, pipe, count);
+        }
+        let context = self.session.sizes().context;
+        let layers: Vec<AttentionSpec> =
+            self.session.model().network().spec.layers.iter().map(|layer| layer.attention).collect();
+        for (layer, attention) in layers.iter().enumerate() {
+            let (heads, first, second) = cached_shape(attention);
+            for (part, width) in [(CachePart::Keys, first), (CachePart::Values, second)] {
+                let head_bytes = self.session.cache_bytes(layer, part) as usize / heads;
+                let bytes = if width == 0 { 0 } else { head_bytes / context * count };
+                for head in 0..heads {
+                    pass_bytes(&mut self.session, pipe, (layer, part), head * head_bytes, bytes)?;
                 }
             }
         }
         Ok(())
     }
+}
+
+/// Passes consecutive bytes of a part of a layer's cache into a file or out of it.
+///
+/// # Errors
+/// What the pipe says, or the device fails.
+pub fn pass_bytes<P: Pipe>(
+    session: &mut Session<SharedDevice>,
+    pipe: &mut P,
+    (layer, part): (usize, CachePart),
+    start: usize,
+    bytes: usize,
+) -> Result<(), Error> {
+    let mut piece = zeros(bytes.min(PIECE_BYTES))?;
+    for first in (0..bytes).step_by(PIECE_BYTES) {
+        let piece = &mut piece[..(bytes - first).min(PIECE_BYTES)];
+        let offset = (start + first) as u64;
+        if !P::READS {
+            session.read_cache(layer, part, offset, piece)?;
+        }
+        pipe.bytes(piece)?;
+        if P::READS {
+            session.write_cache(layer, part, offset, piece)?;
+        }
+    }
+    Ok(())
 }

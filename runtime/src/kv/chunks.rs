@@ -29,7 +29,7 @@ pub struct Sealed {
     /// Where its lowest values and ranges are.
     pub entry: u32,
     /// Where its codes are, the first units of each part.
-    units: [[u32; UNITS_MAX]; PARTS_MAX],
+    pub units: [[u32; UNITS_MAX]; PARTS_MAX],
 }
 
 impl Sealed {
@@ -138,7 +138,7 @@ impl Chunks {
     /// Whether the open chunk's keys decide its bits when this chunk begins: [`Chunks::begin`] wants to be told what they
     /// cost then.
     pub fn wants_costs(&self, chunk: usize) -> bool {
-        chunk != self.begun && self.seals() && self.ladder.steps().iter().any(|step| matches!(step, Step::Learned(_)))
+        chunk != self.begun && self.seals() && self.ladder.is_learned()
     }
 
     fn seals(&self) -> bool {

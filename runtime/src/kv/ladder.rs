@@ -115,6 +115,11 @@ impl Ladder {
         &self.steps[..self.count]
     }
 
+    /// Whether the model's policy says what bits chunks have.
+    pub fn is_learned(&self) -> bool {
+        self.steps().iter().any(|step| matches!(step, Step::Learned(_)))
+    }
+
     /// Most units of a chunk that has just been sealed.
     pub fn first_units_max(&self, parts: usize) -> usize {
         self.steps[0].units_max(parts)

@@ -34,6 +34,13 @@ pub struct LayerSize {
     pub chunks: usize,
 }
 
+impl LayerSize {
+    /// Bytes of the lists of units, entries and chunks.
+    pub const fn list_bytes(self) -> u64 {
+        (self.units * size_of::<u32>() + self.chunks * (size_of::<u32>() + size_of::<Sealed>())) as u64
+    }
+}
+
 impl RingSize {
     /// The largest ring of so many bytes over at most `context` tokens; of 0 bytes, one that never loses bits.
     ///
@@ -112,10 +119,9 @@ impl RingSize {
     pub fn bytes(&self, layers: &[AttentionSpec]) -> u64 {
         let layer = |attention| {
             let shape = RingShape::of(attention);
-            let LayerSize { units, chunks } = self.layer(&shape);
-            let halves = shape.half_slots() * shape.chunk_elements() + chunks * shape.scale_elements();
-            let lists = units * size_of::<u32>() + chunks * (size_of::<u32>() + size_of::<Sealed>());
-            (halves * size_of::<f16>() + units * shape.unit_bytes() + lists) as u64
+            let size = self.layer(&shape);
+            let halves = shape.half_slots() * shape.chunk_elements() + size.chunks * shape.scale_elements();
+            (halves * size_of::<f16>() + size.units * shape.unit_bytes()) as u64 + size.list_bytes()
         };
         layers.iter().map(layer).sum()
     }
