@@ -38,7 +38,7 @@ fn session(engine: &Engine, kv: KvPrecision) -> Session {
 fn small_ring(engine: &Engine) -> KvPrecision {
     let steps = [8, 4, 2];
     let options = SessionOptions { context: CONTEXT, batch: 1, kv: ring(&steps, 1) };
-    let refusal = engine.plan(&options).err().expect("a ring of one byte").to_string();
+    let refusal = engine.plan(&options).expect_err("a ring of one byte").to_string();
     let number = refusal.strip_prefix("kv: expected at least ").and_then(|rest| rest.split(' ').next());
     let least: u64 = number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{refusal}"));
     ring(&steps, least * 5 / 4)

@@ -90,7 +90,8 @@ impl<D: Device> Model<D> {
         let address = device.allocate("weights", weights.len() as u64)?;
         device.write(address, weights)?;
         let pieces = vec![Piece { start: 0, end: weights.len() as u64, address }];
-        let mut model = Self { device, network, frequencies, pieces, tables: Vec::new(), owned: vec![address] };
+        let mut model =
+            Self { device, network, frequencies, pieces, shared: false, tables: Vec::new(), owned: vec![address] };
         model.add_tables()?;
         Ok(model)
     }
