@@ -103,6 +103,7 @@ impl Chunks {
     }
 
     /// How many chunks and units there may be.
+    #[cfg(any(test, feature = "cuda"))]
     pub const fn size(&self) -> LayerSize {
         self.size
     }
@@ -131,6 +132,7 @@ impl Chunks {
     }
 
     /// The chunks in codes, oldest first.
+    #[cfg(any(test, feature = "cuda"))]
     pub const fn sealed(&self) -> &VecDeque<Sealed> {
         &self.sealed
     }
