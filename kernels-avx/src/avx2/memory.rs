@@ -8,8 +8,6 @@ use core::arch::x86_64::{
 use half::f16;
 use hardtack_format::encoding::GROUP_COLUMNS;
 
-/// Panels that one token meets side by side: memory answers a core sooner in two places than in one. Four are no better.
-pub(crate) const STREAMS: usize = 2;
 /// How far ahead of what is read now memory is asked for what will be: more than the processor does by itself, which stops at
 /// every page. From 2 to 6 KiB are as good.
 const AHEAD: usize = 3072;

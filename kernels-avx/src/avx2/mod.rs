@@ -40,7 +40,7 @@ pub(crate) static TABLE: KernelTable = KernelTable {
         panel_q6::panel_q6,
         panel_q8::panel_q8,
     ],
-    streams: memory::STREAMS,
+    streams: 2,
     quantize: quantize::quantize,
     sum_squares: sums::sum_squares,
     scale_gain: elementwise::scale_gain,

@@ -17,7 +17,7 @@ use hardtack_format::encoding::{GROUP_COLUMNS, GROUP_QUADS, TILE_BIT_BYTES, TILE
 use hardtack_kernels::{Activations, KernelTable, PanelRows};
 
 use crate::avx2::codes::TokenCodes;
-use crate::avx2::memory::{STREAMS, ask_ahead};
+use crate::avx2::memory::ask_ahead;
 
 // SAFETY: the table is given out only where the processor has the features.
 pub(crate) static TABLE: KernelTable = unsafe { table() };
@@ -108,7 +108,8 @@ fn multiply<const TILE_BYTES: usize, const FIELDS: usize>(
     }
 }
 
-/// Multiplies panels with one token, some of them side by side.
+/// Multiplies panels with one token, two of them side by side: memory answers a core sooner in two places than in one, and in
+/// four no sooner.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
 #[inline]
 fn panels<const TILE_BYTES: usize, const FIELDS: usize>(
@@ -120,27 +121,25 @@ fn panels<const TILE_BYTES: usize, const FIELDS: usize>(
 ) {
     let groups = activations.groups();
     let inputs = TokenCodes::<1>::new(activations, token, groups);
-    let (together, alone) = out.as_chunks_mut::<STREAMS>();
-    let (of_together, of_alone) = tiles.split_at(together.len() * STREAMS * groups);
-    for (out, tiles) in together.iter_mut().zip(of_together.chunks_exact(STREAMS * groups)) {
-        let mut each = [tiles; STREAMS];
-        for panel in 0..STREAMS {
-            each[panel] = &tiles[panel * groups..(panel + 1) * groups];
-        }
-        let mut rows = [[_mm512_setzero_ps()]; STREAMS];
+    // Each in a part of its own, so that what is asked ahead is what it meets next.
+    let (first, rest) = out.split_at_mut(out.len() / 2);
+    let (second, last) = rest.split_at_mut(first.len());
+    let (of_first, of_rest) = tiles.split_at(first.len() * groups);
+    let (of_second, of_last) = of_rest.split_at(first.len() * groups);
+    let panels = of_first.chunks_exact(groups).zip(of_second.chunks_exact(groups));
+    for ((first, second), (of_first, of_second)) in first.iter_mut().zip(second).zip(panels) {
+        let mut rows = [[_mm512_setzero_ps()]; 2];
         for group in 0..groups {
-            for panel in 0..STREAMS {
-                let tile = &each[panel][group];
+            for (tile, rows) in [&of_first[group], &of_second[group]].into_iter().zip(&mut rows) {
                 ask_ahead(tile);
                 let sums = sums::<TILE_BYTES, FIELDS, 1, 4>(tile, inputs.inputs(group), unpack);
-                add_scaled_sums(tile, sums, &inputs, group, &mut rows[panel]);
+                add_scaled_sums(tile, sums, &inputs, group, rows);
             }
         }
-        for panel in 0..STREAMS {
-            store_rows(rows[panel][0], &mut out[panel]);
-        }
+        store_rows(rows[0][0], first);
+        store_rows(rows[1][0], second);
     }
-    for (out, tiles) in alone.as_chunks_mut().0.iter_mut().zip(of_alone.chunks_exact(groups)) {
+    for (out, tiles) in last.as_chunks_mut().0.iter_mut().zip(of_last.chunks_exact(groups)) {
         tokens::<TILE_BYTES, FIELDS, 1, 4>(tiles, activations, token, out, unpack);
     }
 }
