@@ -26,6 +26,8 @@ mod panel_q4;
 #[cfg(target_arch = "x86_64")]
 mod codebook;
 #[cfg(target_arch = "x86_64")]
+mod lookup;
+#[cfg(target_arch = "x86_64")]
 mod race;
 #[cfg(target_arch = "x86_64")]
 mod rotation;

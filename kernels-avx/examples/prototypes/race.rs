@@ -6,7 +6,7 @@ use std::time::Instant;
 use hardtack_format::encoding::{Encoding, GROUP_COLUMNS, PANEL_ROWS, TILE_BIT_BYTES, TILE_HEAD_BYTES};
 use hardtack_kernels::{Activations, ActivationsMut, KernelTable, PanelRows, hadamard::hadamard, scalar};
 
-use crate::{codebook, panel_q4, rotation, two_level};
+use crate::{codebook, lookup, panel_q4, rotation, two_level};
 
 /// Columns of the panels.
 const COLUMNS: usize = 2048;
@@ -33,6 +33,7 @@ struct Runner<'a> {
 pub fn all() {
     let tables = [hardtack_kernels_avx::avx2(), hardtack_kernels_avx::avxvnni()];
     let inputs = Inputs::new(COLUMNS);
+    let sums = lookup::tables(&inputs.view());
     let halves: Vec<f32> = inputs.sums.iter().flat_map(|sum| [0.5 * sum; 2]).collect();
     let mut memory = vec![0u8; MEMORY_BYTES];
     let mut state = 1u64;
@@ -41,7 +42,7 @@ pub fn all() {
         *word = state.rotate_left(20).to_le_bytes();
     }
     for table in tables.into_iter().flatten() {
-        let runners = runners(table, &inputs, &halves);
+        let runners = runners(table, &inputs, &halves, &sums);
         println!("{}\n", table.name);
         println!(
             "| | bits a weight | cache: 10^9 weights/s, GB/s | of shipped | memory: 10^9 weights/s, GB/s | of shipped |"
@@ -61,7 +62,12 @@ pub fn all() {
     }
 }
 
-fn runners<'a>(table: &'a KernelTable, inputs: &'a Inputs, halves: &'a [f32]) -> Vec<Runner<'a>> {
+fn runners<'a>(
+    table: &'a KernelTable,
+    inputs: &'a Inputs,
+    halves: &'a [f32],
+    sums: &'a [lookup::Tables],
+) -> Vec<Runner<'a>> {
     let activations = inputs.view();
     let mut all: Vec<Runner<'a>> = Vec::new();
     for encoding in Encoding::MATRICES.into_iter().filter(|own| own.code_bits().is_some()) {
@@ -87,6 +93,7 @@ fn runners<'a>(table: &'a KernelTable, inputs: &'a Inputs, halves: &'a [f32]) ->
         agree(&all[shipped].run, &run, panel_bytes);
         all.push(Runner { name: format!("codebook, {bits} bits"), panel_bytes, shipped, run: Box::new(run) });
     }
+    all.extend(lookups(activations, sums));
     if table.name == "avx2" {
         // The shipped codes through the source that the prototypes are built of: what compiling it here changes.
         let run = move |panel: &[u8], out: &mut PanelRows| {
@@ -97,6 +104,43 @@ fn runners<'a>(table: &'a KernelTable, inputs: &'a Inputs, halves: &'a [f32]) ->
         all.extend(two_levels(activations, &inputs.sums, halves));
     }
     all
+}
+
+fn lookups<'a>(activations: Activations<'a>, sums: &'a [lookup::Tables]) -> [Runner<'a>; 2] {
+    type Panel = unsafe fn(&[u8], &Activations<'_>, &[lookup::Tables], &mut PanelRows);
+    let kernels: [(usize, Panel); 2] =
+        [(1, lookup::panel::<{ tile_bytes(1) }>), (2, lookup::panel::<{ tile_bytes(2) }>)];
+    kernels.map(|(bits, kernel)| {
+        // SAFETY: every table of this program has the features of AVX2.
+        let run = move |panel: &[u8], out: &mut PanelRows| unsafe { kernel(panel, &activations, sums, out) };
+        let panel_bytes = GROUPS * tile_bytes(bits);
+        looks_up_products(&run, &activations, bits);
+        Runner { name: format!("lookup, {bits} bits"), panel_bytes, shipped: bits - 1, run: Box::new(run) }
+    })
+}
+
+/// Sums looked up must be sums of products, for scales and minima of one number.
+fn looks_up_products(run: &Run<'_>, activations: &Activations<'_>, bits: usize) {
+    let mut panel: Vec<u8> = (0..GROUPS * tile_bytes(bits)).map(|at| (at * 37 % 251) as u8).collect();
+    panel.chunks_exact_mut(tile_bytes(bits)).for_each(|tile| tile[..TILE_HEAD_BYTES].fill(0x31));
+    let mut found = [0.0; PANEL_ROWS];
+    run(&panel, &mut found);
+    let (codes, scales, sums) = activations.token_codes(0);
+    let scale = half::f16::from_bits(0x3131).to_f32();
+    for (row, found) in found.into_iter().enumerate() {
+        let mut expected = 0.0;
+        for (group, tile) in panel.chunks_exact(tile_bytes(bits)).enumerate() {
+            let inputs = codes[group * GROUP_COLUMNS..].iter().take(GROUP_COLUMNS).enumerate();
+            let sum: i32 = inputs.map(|(at, input)| lookup::code(tile, bits, row, at) * i32::from(*input)).sum();
+            expected += (sum as f32 * scales[group]) * scale + sums[group] * scale;
+        }
+        assert_eq!(found, expected, "row {row} of {bits} bits");
+    }
+}
+
+/// Bytes of a tile of so many bits a code.
+const fn tile_bytes(bits: usize) -> usize {
+    TILE_HEAD_BYTES + bits * TILE_BIT_BYTES
 }
 
 /// Where the shipped 4-bit kernel stands among the runners.
