@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use common::devices::{Watched, all_devices, emulator};
-use common::{bake_at, fixtures};
+use common::{bake_at, fixtures, logits_in_pieces};
 use hardtack::format::Encoding;
 use hardtack::{Engine, KvPrecision, Ladder, Options, RingBits, RingOptions, Session, SessionOptions};
 
@@ -47,18 +47,6 @@ fn small_ring(engine: &Engine) -> KvPrecision {
 fn text(engine: &Engine) -> Vec<u32> {
     let vocabulary = engine.network().spec.vocabulary;
     (0..TOKENS as u32).map(|at| (at * 7919 + at * at % 13) % vocabulary).collect()
-}
-
-fn logits_in_pieces(session: &mut Session, tokens: &[u32], pieces: &[usize]) -> Vec<f32> {
-    let mut all = Vec::new();
-    let mut rest = tokens;
-    let mut sizes = pieces.iter().chain(std::iter::repeat(pieces.last().unwrap()));
-    while !rest.is_empty() {
-        let (piece, after) = rest.split_at(rest.len().min(*sizes.next().unwrap()));
-        session.feed_each(piece, |_, logits| all.extend_from_slice(logits)).unwrap();
-        rest = after;
-    }
-    all
 }
 
 /// The root mean square of the differences, as a share of the second's own.

@@ -6,7 +6,7 @@ mod common;
 use std::path::Path;
 
 use common::reference::{largest_difference, references};
-use common::{bake_at, fixtures};
+use common::{bake_at, fixtures, logits_in_pieces};
 use hardtack::format::Encoding;
 use hardtack::{Engine, KvPrecision, Options, Session, SessionOptions};
 
@@ -20,19 +20,6 @@ fn session(engine: &Engine, batch: usize) -> Session {
 
 fn open(blob: &Path, kernels: &str, threads: usize) -> Engine {
     Engine::open(blob, &Options { threads, kernels: Some(kernels.to_owned()), ..Options::default() }).unwrap()
-}
-
-/// Feeds a prompt in pieces of these sizes, the last one repeated, and gives all logits.
-fn logits_in_pieces(session: &mut Session, prompt: &[u32], pieces: &[usize]) -> Vec<f32> {
-    let mut all = Vec::new();
-    let mut rest = prompt;
-    let mut sizes = pieces.iter().chain(std::iter::repeat(pieces.last().unwrap()));
-    while !rest.is_empty() {
-        let (piece, after) = rest.split_at(rest.len().min(*sizes.next().unwrap()));
-        session.feed_each(piece, |_, logits| all.extend_from_slice(logits)).unwrap();
-        rest = after;
-    }
-    all
 }
 
 fn greedy(session: &mut Session, prompt: &[u32], count: usize) -> Vec<u32> {

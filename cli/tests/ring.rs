@@ -6,7 +6,7 @@ mod common;
 use std::fs;
 use std::path::Path;
 
-use common::{FAMILIES, bake_at, fixtures};
+use common::{FAMILIES, bake_at, fixtures, logits_in_pieces};
 use hardtack::format::Encoding;
 use hardtack::{Engine, KvPrecision, Ladder, Options, RingBits, RingOptions, Session, SessionOptions};
 
@@ -45,18 +45,6 @@ fn least_bytes(engine: &Engine, steps: &[u32]) -> u64 {
 /// A ring that demotes and forgets, and one that only forgets.
 fn small_rings(engine: &Engine) -> [KvPrecision; 2] {
     [ring(&[8, 4, 2], least_bytes(engine, &[8, 4, 2]) * 5 / 4), ring(&[3], least_bytes(engine, &[3]))]
-}
-
-fn logits_in_pieces(session: &mut Session, tokens: &[u32], pieces: &[usize]) -> Vec<f32> {
-    let mut all = Vec::new();
-    let mut rest = tokens;
-    let mut sizes = pieces.iter().chain(std::iter::repeat(pieces.last().unwrap()));
-    while !rest.is_empty() {
-        let (piece, after) = rest.split_at(rest.len().min(*sizes.next().unwrap()));
-        session.feed_each(piece, |_, logits| all.extend_from_slice(logits)).unwrap();
-        rest = after;
-    }
-    all
 }
 
 fn same_bits(a: &[f32], b: &[f32]) -> bool {

@@ -12,6 +12,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
+use hardtack::Session;
 use hardtack::format::Encoding;
 use hardtack_converter::{BakeOptions, Baked, Precision, bake};
 
@@ -57,4 +58,17 @@ pub fn bake_at(input: &Path, output: &Path, encoding: Encoding) -> Baked {
     let precision = Precision::Uniform(encoding);
     let options = BakeOptions { precision, head: Some(encoding), calibration: &[], stop: &stop };
     bake(input, output, &options, &mut |_| ()).unwrap_or_else(|error| panic!("{}: {error}", input.display()))
+}
+
+/// Feeds tokens in pieces of these sizes, the last one repeated, and gives all logits.
+pub fn logits_in_pieces(session: &mut Session, tokens: &[u32], pieces: &[usize]) -> Vec<f32> {
+    let mut all = Vec::new();
+    let mut rest = tokens;
+    let mut sizes = pieces.iter().chain(std::iter::repeat(pieces.last().unwrap()));
+    while !rest.is_empty() {
+        let (piece, after) = rest.split_at(rest.len().min(*sizes.next().unwrap()));
+        session.feed_each(piece, |_, logits| all.extend_from_slice(logits)).unwrap();
+        rest = after;
+    }
+    all
 }
