@@ -5,6 +5,7 @@ use core::arch::x86_64::{
     _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_set1_epi16, _mm256_set1_ps, _mm256_setzero_ps,
     _mm256_setzero_si256,
 };
+use core::array;
 
 use hardtack_format::encoding::{GROUP_COLUMNS, GROUP_QUADS, TILE_BIT_BYTES, TILE_HEAD_BYTES};
 use hardtack_kernels::{Activations, PanelRows};
@@ -17,7 +18,7 @@ pub(super) type RowSums<const TOKENS: usize> = [[__m256i; 2]; TOKENS];
 pub(crate) type Inputs<'a, const TOKENS: usize> = [&'a [i8; GROUP_COLUMNS]; TOKENS];
 
 /// Bytes of a tile of codes of so many bits.
-pub(super) const fn tile_bytes(bits: usize) -> usize {
+pub(crate) const fn tile_bytes(bits: usize) -> usize {
     TILE_HEAD_BYTES + bits * TILE_BIT_BYTES
 }
 
@@ -122,13 +123,8 @@ fn panels<const TILE_BYTES: usize>(
 ) {
     let groups = activations.groups();
     let inputs = TokenCodes::<1>::new(activations, token, groups);
-    // Each in a part of its own, so that what is asked ahead is what it meets next.
-    let (first, rest) = out.split_at_mut(out.len() / 2);
-    let (second, last) = rest.split_at_mut(first.len());
-    let (of_first, of_rest) = tiles.split_at(first.len() * groups);
-    let (of_second, of_last) = of_rest.split_at(first.len() * groups);
-    let panels = of_first.chunks_exact(groups).zip(of_second.chunks_exact(groups));
-    for ((first, second), (of_first, of_second)) in first.iter_mut().zip(second).zip(panels) {
+    let TwoParts { pairs, last } = in_two_parts(tiles, groups, out);
+    for ((first, of_first), (second, of_second)) in pairs {
         let mut rows = [[[_mm256_setzero_ps(); 2]]; 2];
         for group in 0..groups {
             for (tile, rows) in [&of_first[group], &of_second[group]].into_iter().zip(&mut rows) {
@@ -139,9 +135,36 @@ fn panels<const TILE_BYTES: usize>(
         store_rows(rows[0][0], first);
         store_rows(rows[1][0], second);
     }
-    for (out, tiles) in last.as_chunks_mut().0.iter_mut().zip(of_last.chunks_exact(groups)) {
-        tokens(tiles, activations, token, out, sums);
+    if let Some((out, tiles)) = last {
+        tokens(tiles, activations, token, array::from_mut(out), sums);
     }
+}
+
+/// One panel: where its result goes, and its tiles.
+type Panel<'a, T> = (&'a mut PanelRows, &'a [T]);
+
+/// Panels in two halves, one of each side by side, and an odd last one.
+pub(crate) struct TwoParts<I, L> {
+    pub(crate) pairs: I,
+    pub(crate) last: Option<L>,
+}
+
+/// Cuts panels of so many groups into two halves: each is a part of its own, so that what is asked ahead in it is what is met
+/// next.
+#[inline(always)]
+pub(crate) fn in_two_parts<'a, T>(
+    tiles: &'a [T],
+    groups: usize,
+    out: &'a mut [PanelRows],
+) -> TwoParts<impl Iterator<Item = (Panel<'a, T>, Panel<'a, T>)>, Panel<'a, T>> {
+    let half = out.len() / 2;
+    let (first, rest) = out.split_at_mut(half);
+    let (second, last) = rest.split_at_mut(half);
+    let (of_first, rest) = tiles.split_at(half * groups);
+    let (of_second, of_last) = rest.split_at(half * groups);
+    let first = first.iter_mut().zip(of_first.chunks_exact(groups));
+    let second = second.iter_mut().zip(of_second.chunks_exact(groups));
+    TwoParts { pairs: first.zip(second), last: last.first_mut().map(|out| (out, of_last)) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -256,4 +279,25 @@ pub(super) fn add_wide(wide: __m256i, narrow: __m256i) -> __m256i {
 #[inline]
 pub(super) fn no_sums<const TOKENS: usize>() -> RowSums<TOKENS> {
     [[_mm256_setzero_si256(); 2]; TOKENS]
+}
+
+/// Calls `each` for every vector of a tile. Written out, as the optimizer keeps so long a loop, and codes are shifted by a
+/// constant only for a constant vector.
+#[inline(always)]
+pub(crate) fn written_out<const FIELDS: usize>(each: &mut impl FnMut(usize)) {
+    const { assert!(FIELDS == 8 || FIELDS == 4 || FIELDS == 2 || FIELDS == 1, "vectors by two, four or eight") };
+    for first in (0..GROUP_QUADS / FIELDS).step_by(8) {
+        each(first);
+        each(first + 1);
+        if FIELDS < 8 {
+            each(first + 2);
+            each(first + 3);
+        }
+        if FIELDS < 4 {
+            each(first + 4);
+            each(first + 5);
+            each(first + 6);
+            each(first + 7);
+        }
+    }
 }

@@ -9,7 +9,9 @@ use core::arch::x86_64::{__m256i, _mm256_add_epi32, _mm256_dpbusd_avx_epi32, _mm
 use hardtack_format::encoding::{GROUP_QUADS, TILE_HEAD_BYTES};
 use hardtack_kernels::{Activations, KernelTable, PanelRows};
 
-use super::codes::{Inputs, RowSums, TokenCodes, add_scaled_sums, no_sums, panel_sums, store_rows, tile_bytes};
+use super::codes::{
+    Inputs, RowSums, TokenCodes, add_scaled_sums, no_sums, panel_sums, store_rows, tile_bytes, written_out,
+};
 use super::memory::{broadcast_quad, load_tile};
 use super::{panel_q1, panel_q2, panel_q3, panel_q4, panel_q5, panel_q6};
 
@@ -201,27 +203,6 @@ fn add_vector<const TILE_BYTES: usize, const FIELDS: usize, const TOKENS: usize,
             for half in 0..2 {
                 sums[token][half] = _mm256_dpbusd_avx_epi32(sums[token][half], codes[half][field], quad);
             }
-        }
-    }
-}
-
-/// Calls `each` for every vector of a tile. Written out, as the optimizer keeps so long a loop, and codes are shifted by a
-/// constant only for a constant vector.
-#[inline(always)]
-fn written_out<const FIELDS: usize>(each: &mut impl FnMut(usize)) {
-    const { assert!(FIELDS == 8 || FIELDS == 4 || FIELDS == 2 || FIELDS == 1, "vectors by two, four or eight") };
-    for first in (0..GROUP_QUADS / FIELDS).step_by(8) {
-        each(first);
-        each(first + 1);
-        if FIELDS < 8 {
-            each(first + 2);
-            each(first + 3);
-        }
-        if FIELDS < 4 {
-            each(first + 4);
-            each(first + 5);
-            each(first + 6);
-            each(first + 7);
         }
     }
 }

@@ -12,11 +12,12 @@ use core::arch::x86_64::{
     _mm512_dpbusd_epi32, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
     _mm512_storeu_ps,
 };
+use core::array;
 
-use hardtack_format::encoding::{GROUP_COLUMNS, GROUP_QUADS, TILE_BIT_BYTES, TILE_HEAD_BYTES};
+use hardtack_format::encoding::{GROUP_COLUMNS, GROUP_QUADS};
 use hardtack_kernels::{Activations, KernelTable, PanelRows};
 
-use crate::avx2::codes::TokenCodes;
+use crate::avx2::codes::{TokenCodes, TwoParts, in_two_parts, tile_bytes, written_out};
 use crate::avx2::memory::ask_ahead;
 
 // SAFETY: the table is given out only where the processor has the features.
@@ -27,11 +28,6 @@ pub(crate) static TABLE: KernelTable = unsafe { table() };
 const fn table() -> KernelTable {
     let [f32, f16, bf16, ..] = crate::avx2::TABLE.panels;
     KernelTable { name: "avx512+vnni", panels: [f32, f16, bf16, q1, q2, q3, q4, q5, q6, q8], ..crate::avx2::TABLE }
-}
-
-/// Bytes of a tile of codes of so many bits.
-const fn tile_bytes(bits: usize) -> usize {
-    TILE_HEAD_BYTES + bits * TILE_BIT_BYTES
 }
 
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
@@ -121,13 +117,8 @@ fn panels<const TILE_BYTES: usize, const FIELDS: usize>(
 ) {
     let groups = activations.groups();
     let inputs = TokenCodes::<1>::new(activations, token, groups);
-    // Each in a part of its own, so that what is asked ahead is what it meets next.
-    let (first, rest) = out.split_at_mut(out.len() / 2);
-    let (second, last) = rest.split_at_mut(first.len());
-    let (of_first, of_rest) = tiles.split_at(first.len() * groups);
-    let (of_second, of_last) = of_rest.split_at(first.len() * groups);
-    let panels = of_first.chunks_exact(groups).zip(of_second.chunks_exact(groups));
-    for ((first, second), (of_first, of_second)) in first.iter_mut().zip(second).zip(panels) {
+    let TwoParts { pairs, last } = in_two_parts(tiles, groups, out);
+    for ((first, of_first), (second, of_second)) in pairs {
         let mut rows = [[_mm512_setzero_ps()]; 2];
         for group in 0..groups {
             for (tile, rows) in [&of_first[group], &of_second[group]].into_iter().zip(&mut rows) {
@@ -139,8 +130,8 @@ fn panels<const TILE_BYTES: usize, const FIELDS: usize>(
         store_rows(rows[0][0], first);
         store_rows(rows[1][0], second);
     }
-    for (out, tiles) in last.as_chunks_mut().0.iter_mut().zip(of_last.chunks_exact(groups)) {
-        tokens::<TILE_BYTES, FIELDS, 1, 4>(tiles, activations, token, out, unpack);
+    if let Some((out, tiles)) = last {
+        tokens::<TILE_BYTES, FIELDS, 1, 4>(tiles, activations, token, array::from_mut(out), unpack);
     }
 }
 
@@ -204,7 +195,6 @@ fn sums<const TILE_BYTES: usize, const FIELDS: usize, const TOKENS: usize, const
     inputs: [&[i8; GROUP_COLUMNS]; TOKENS],
     unpack: &impl Fn(&[u8; TILE_BYTES], usize) -> [__m512i; FIELDS],
 ) -> [__m512i; TOKENS] {
-    const { assert!(FIELDS == 8 || FIELDS == 4 || FIELDS == 2 || FIELDS == 1, "vectors by two, four or eight") };
     let mut chains = [[_mm512_setzero_si512(); TOKENS]; CHAINS];
     let mut add = |vector: usize| {
         let codes = unpack(tile, vector);
@@ -216,21 +206,7 @@ fn sums<const TILE_BYTES: usize, const FIELDS: usize, const TOKENS: usize, const
             }
         }
     };
-    // Written out, as the optimizer keeps so long a loop, and `unpack` shifts by a constant only for a constant vector.
-    for first in (0..GROUP_QUADS / FIELDS).step_by(8) {
-        add(first);
-        add(first + 1);
-        if FIELDS < 8 {
-            add(first + 2);
-            add(first + 3);
-        }
-        if FIELDS < 4 {
-            add(first + 4);
-            add(first + 5);
-            add(first + 6);
-            add(first + 7);
-        }
-    }
+    written_out::<FIELDS>(&mut add);
     let mut sums = chains[0];
     for chain in &chains[1..] {
         for token in 0..TOKENS {
