@@ -216,14 +216,9 @@ KERNEL combine(CombineParams params) {
     u32 element = (u32)(flat % params.value_width), head = (u32)(at % params.heads);
     u32 end = *params.position + (u32)(at / params.heads) + 1;
     u32 start = params.window > 0 && end > params.window ? end - params.window : 0;
-    Softmax softmax = begin_softmax(params.sinks, head);
-    float total = 0.0f;
-    for (u32 span = start / SPAN; span <= (end - 1) / SPAN; span++) {
-      float2 state = params.states[at * params.spans + span];
-      float2 factors = merge(softmax, state.x, state.y);
-      total = total * factors.x + params.parts[(at * params.spans + span) * params.value_width + element] * factors.y;
-    }
-    values[each] = total * (1.0f / softmax.sum);
+    const float *numbers = params.parts + at * params.spans * params.value_width + element;
+    values[each] = join(begin_softmax(params.sinks, head), params.states + at * params.spans, numbers, params.value_width,
+                        start / SPAN, (end - 1) / SPAN + 1);
     params.out.floats[flat] = values[each];
   }
   u64 group = (u64)blockIdx.y * ceil_div(params.columns, GROUP) + blockIdx.x;

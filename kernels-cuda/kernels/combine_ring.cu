@@ -25,16 +25,8 @@ KERNEL combine_ring(RingCombineParams params) {
   u32 head = blockIdx.x, width = params.value_width, spans = spans_of(params.table);
   u64 at = (u64)blockIdx.y * params.heads + head;
   for (u32 index = threadIdx.x; index < width; index += blockDim.x) {
-    Softmax softmax = begin_softmax(params.sinks, head);
-    float value = 0.0f;
-    for (u32 span = 0; span < spans; span++) {
-      float2 state = params.states[at * params.spans + span];
-      // Nothing of it is seen.
-      if (!(state.y > 0.0f)) continue;
-      float2 factors = merge(softmax, state.x, state.y);
-      value = value * factors.x + params.parts[(at * params.spans + span) * width + index] * factors.y;
-    }
-    total[index] = value * (1.0f / softmax.sum);
+    const float *numbers = params.parts + at * params.spans * width + index;
+    total[index] = join(begin_softmax(params.sinks, head), params.states + at * params.spans, numbers, width, 0, spans);
   }
   if (params.rotated) hadamard(total, width);
   __syncthreads();

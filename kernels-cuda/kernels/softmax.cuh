@@ -25,3 +25,16 @@ DEVICE Softmax begin_softmax(const float *sinks, u32 head) {
   // The sink takes part in the softmax and has no value.
   return sinks ? Softmax{sinks[head], 1.0f} : Softmax{NEGATIVE_INFINITY, 0.0f};
 }
+
+// One number of what spans `first .. end` give together: their states, and the number of each in rows of `width`.
+DEVICE float join(Softmax softmax, const float2 *states, const float *numbers, u32 width, u32 first, u32 end) {
+  float total = 0.0f;
+  for (u32 span = first; span < end; span++) {
+    float2 state = states[span];
+    // Nothing of it is seen.
+    if (!(state.y > 0.0f)) continue;
+    float2 factors = merge(softmax, state.x, state.y);
+    total = total * factors.x + numbers[(u64)span * width] * factors.y;
+  }
+  return total * (1.0f / softmax.sum);
+}
