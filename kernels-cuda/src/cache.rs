@@ -2,12 +2,13 @@
 //! there, and copying bytes for files.
 
 use hardtack_format::spec::AttentionSpec;
+use hardtack_kernels::ring_shape::CHUNK;
 
 use crate::device::{Address, Device, Extent, Launch};
 use crate::error::CudaError;
 use crate::kernel::Kernel;
 use crate::params::Params;
-use crate::ring::{CHUNK, CachePart, ChunkPlace, RingLayout};
+use crate::ring::{CachePart, ChunkPlace, RingLayout};
 use crate::session::{Session, Slot, buffer};
 use crate::sizes::{KvStore, SessionSizes};
 
@@ -91,8 +92,8 @@ impl<D: Device> Session<D> {
         for number in [place.entry, 0].into_iter().chain(place.bits).chain(place.units.as_flattened().iter().copied()) {
             params = params.u32(number);
         }
-        let rows = layout.matrices.iter().map(|matrix| matrix.rows()).max().unwrap_or(0);
-        let grid = [layout.heads, layout.matrices.len(), rows.div_ceil(CHUNK)];
+        let rows = layout.shape.matrices.iter().map(|matrix| matrix.rows()).max().unwrap_or(0);
+        let grid = [layout.shape.heads, layout.shape.matrices.len(), rows.div_ceil(CHUNK)];
         let launch = Launch::new(Kernel::Seal, grid.map(|blocks| Extent::Fixed(blocks as u32)), params);
         self.model.device.run(&[launch], 1)
     }
@@ -120,8 +121,8 @@ impl<D: Device> Session<D> {
     /// The device fails.
     pub fn open_keys(&self, layer: usize, keys: &mut [u8]) -> Result<(), CudaError> {
         let (layout, slots) = self.ring(layer);
-        assert_eq!(keys.len(), layout.heads * layout.matrices[0].width * CHUNK * 2, "keys of a chunk");
-        let start = layout.open_slot() * layout.chunk_elements() * 2;
+        assert_eq!(keys.len(), layout.shape.heads * layout.shape.matrices[0].width * CHUNK * 2, "keys of a chunk");
+        let start = layout.open_start() * 2;
         self.model.device.read(buffer(slots.halves).plus(start as u64), keys)
     }
 

@@ -6,10 +6,10 @@ use crate::cache::Cache;
 use crate::device::{Address, Device, Launch, Recorded};
 use crate::error::CudaError;
 use crate::model::Model;
-use crate::ring::CHUNK;
 use crate::sizes::{InputSizes, KvStore, STATE_WORDS, SessionSizes};
 use crate::steps;
 use hardtack_format::encoding::GROUP_COLUMNS;
+use hardtack_kernels::ring_shape::CHUNK;
 
 /// A session on a device. All its memory is taken at the start, and given back at the end.
 #[derive(Debug)]

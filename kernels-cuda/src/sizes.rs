@@ -2,9 +2,10 @@
 
 use hardtack_format::encoding::GROUP_COLUMNS;
 use hardtack_format::spec::{AttentionKind, AttentionSpec, FeedForwardKind, ModelSpec};
+use hardtack_kernels::ring_shape::{CHUNK, RingShape};
 
 use crate::error::CudaError;
-use crate::ring::{CHUNK, RingLayout, SPAN_SLOTS};
+use crate::ring::{RingLayout, SPAN_SLOTS};
 
 /// Positions of one of attention's spans, as `attention.cu` has it.
 pub const SPAN: usize = 256;
@@ -122,8 +123,7 @@ impl SessionSizes {
             KvStore::Ring(layers) => {
                 assert_eq!(layers.len(), spec.layers.len(), "a ring for each layer");
                 for (layer, layout) in spec.layers.iter().zip(layers) {
-                    let shape = RingLayout::new(&layer.attention, layout.units, layout.chunks);
-                    assert_eq!(*layout, shape, "a ring of the layer's shape");
+                    assert_eq!(layout.shape, RingShape::of(&layer.attention), "a ring of the layer's shape");
                 }
                 context / CHUNK * CHUNK
             }

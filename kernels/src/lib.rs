@@ -14,6 +14,7 @@ pub mod math;
 pub mod nested;
 pub mod pack;
 pub mod portable;
+pub mod ring_shape;
 pub mod scalar;
 pub mod table;
 

@@ -5,12 +5,12 @@ pub mod exact;
 pub mod ladder;
 pub mod ring;
 mod seal;
-pub mod shape;
 pub mod size;
 
 use half::f16;
 use hardtack_format::KvPolicy;
 use hardtack_format::spec::AttentionSpec;
+pub use hardtack_kernels::ring_shape as shape;
 
 use self::exact::LayerKv;
 use self::ladder::Ladder;

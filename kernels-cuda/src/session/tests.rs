@@ -10,12 +10,13 @@ use hardtack_format::spec::{
     Activation, AttentionKind, AttentionSpec, FeedForwardKind, FeedForwardSpec, HeadNorm, LayerSpec, ModelSpec,
 };
 use hardtack_format::{Encoding, Network, TensorRef};
+use hardtack_kernels::ring_shape::{CHUNK, RingShape};
 
 use super::Session;
 use crate::emulator::{Emulator, Order};
 use crate::error::CudaError;
 use crate::model::Model;
-use crate::ring::{CHUNK, CachePart, ChunkPlace, RingLayout};
+use crate::ring::{CachePart, ChunkPlace, RingLayout};
 use crate::sizes::{KvElement, KvStore};
 
 const HIDDEN: u32 = 32;
@@ -148,7 +149,7 @@ fn model(latent: bool) -> Option<Arc<Model<Emulator>>> {
 }
 
 fn rings(model: &Model<Emulator>) -> KvStore {
-    let layer = |layer: &LayerSpec| RingLayout::new(&layer.attention, 40, 2);
+    let layer = |layer: &LayerSpec| RingLayout { shape: RingShape::of(&layer.attention), units: 40, chunks: 2 };
     KvStore::Ring(model.network.spec.layers.iter().map(layer).collect())
 }
 
@@ -222,7 +223,7 @@ fn check(latent: bool) {
             copy.write_cache(layer, part, 0, first).unwrap();
             copy.write_cache(layer, part, first.len() as u64, second).unwrap();
         }
-        let first = usize::from(ring.sizes.ring(layer).unwrap().window == 0);
+        let first = usize::from(ring.sizes.ring(layer).unwrap().shape.window == 0);
         copy.set_chunks(layer, &(first.max(1)..3).map(|chunk| places(chunk, 8)).collect::<Vec<_>>()).unwrap();
     }
     let (from, to) = (3 * CHUNK, 3 * CHUNK + 9);
@@ -230,10 +231,10 @@ fn check(latent: bool) {
     assert!(single == found, "latent {latent}, token by token: {}", difference(&single, &found));
     // The open chunk's keys stand behind the first one's.
     let layout = *ring.sizes.ring(0).unwrap();
-    let mut keys = vec![0; layout.heads * layout.matrices[0].width * CHUNK * 2];
+    let mut keys = vec![0; layout.shape.heads * layout.shape.matrices[0].width * CHUNK * 2];
     let mut again = keys.clone();
     ring.open_keys(0, &mut keys).unwrap();
-    ring.read_cache(0, CachePart::Halves, layout.chunk_elements() as u64 * 2, &mut again).unwrap();
+    ring.read_cache(0, CachePart::Halves, layout.shape.chunk_elements() as u64 * 2, &mut again).unwrap();
     assert!(keys == again && keys.iter().any(|byte| *byte != 0), "open keys");
     // Fewer bits are told and change something; all of them are still there.
     let mut told = |bits| {

@@ -3,13 +3,14 @@
 use hardtack_format::TensorRef;
 use hardtack_format::network::GroupedTensors;
 use hardtack_format::spec::{AttentionKind, AttentionSpec, HeadNorm};
+use hardtack_kernels::ring_shape::CHUNK;
 
 use super::{Job, ONE, Pass, Steps};
 use crate::cache::Cache;
 use crate::device::{Address, Device, Extent, Launch};
 use crate::kernel::Kernel;
 use crate::params::Params;
-use crate::ring::CHUNK;
+use crate::ring::RingLayout;
 use crate::session::{InputSlots, Slot, buffer};
 use crate::sizes::{KvElement, KvStore, SPAN, Widths};
 
@@ -91,7 +92,10 @@ impl<D: Device> Steps<'_, D> {
         match (self.buffers.cache[layer], self.sizes.ring(layer)) {
             (Cache::Ring(slots), Some(layout)) => {
                 let halves = buffer(slots.halves);
-                [Some(halves), Some(halves.plus((layout.heads * layout.matrices[0].width * CHUNK * 2) as u64))]
+                [
+                    Some(halves),
+                    Some(halves.plus((layout.shape.heads * layout.shape.matrices[0].width * CHUNK * 2) as u64)),
+                ]
             }
             (Cache::Exact(slots), _) => slots,
             _ => unreachable!("made from the same sizes"),
@@ -134,7 +138,7 @@ impl<D: Device> Steps<'_, D> {
             .f32(self.model.network.spec.norm_epsilon)
             .f32(spec.rope_scale)
             .u32(u32::from(ring.is_some()))
-            .u32(ring.map_or(0, |layout| layout.open_slot() * layout.chunk_elements()) as u32);
+            .u32(ring.map_or(0, RingLayout::open_start) as u32);
         let heads = rows.iter().map(|rows| rows.heads).sum();
         let widest = rows.iter().map(|rows| rows.width).max().unwrap_or(0);
         let mut launch = Launch::new(Kernel::Heads, [Extent::Fixed(heads), Extent::EACH_TOKEN, ONE], params);

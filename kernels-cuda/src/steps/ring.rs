@@ -1,13 +1,14 @@
 //! Attention over a layer's quantized ring: blocks of queries that share keys, spans of four chunks.
 
 use hardtack_format::spec::AttentionSpec;
+use hardtack_kernels::ring_shape::Scaled;
 
 use super::{ONE, Pass, Steps, input_params};
 use crate::cache::RingSlots;
 use crate::device::{Address, Device, Extent, Launch};
 use crate::kernel::Kernel;
 use crate::params::Params;
-use crate::ring::{RingLayout, Scaled};
+use crate::ring::RingLayout;
 use crate::session::{InputSlots, buffer};
 use crate::sizes::Widths;
 
@@ -25,8 +26,8 @@ impl<D: Device> Steps<'_, D> {
         columns: u32,
     ) {
         let (widths, buffers, in_one) = (Widths::of(spec), self.buffers, self.pass == Pass::Prompt);
-        let (group, spans) = (spec.heads / layout.heads as u32, layout.spans() as u32);
-        let rotated = layout.matrices[layout.value_matrix()].scaled == Scaled::Token;
+        let (group, spans) = (spec.heads / layout.shape.heads as u32, layout.spans() as u32);
+        let rotated = layout.shape.matrices[layout.shape.value_matrix()].scaled == Scaled::Token;
         let shared = if in_one { self.sizes.batch * group as usize } else { group as usize };
         let queries = widths.ring_queries(shared);
         let params = Params::new()
@@ -60,7 +61,7 @@ impl<D: Device> Steps<'_, D> {
         };
         let blocks = Extent::Tokens { times: group, per_block: queries as u32 };
         let spans_at_once = Extent::Fixed(if in_one { 1 } else { spans });
-        let mut launch = Launch::new(kernel, [Extent::Fixed(layout.heads as u32), blocks, spans_at_once], params);
+        let mut launch = Launch::new(kernel, [Extent::Fixed(layout.shape.heads as u32), blocks, spans_at_once], params);
         launch.shared_bytes = widths.ring_shared_bytes(queries) as u32;
         self.launches.push(launch);
 

@@ -3,7 +3,8 @@
 use half::f16;
 use hardtack_kernels::hadamard::hadamard;
 use hardtack_kernels::nested::{CODE_BITS, CodeGroup, GROUP_ROWS, pack_unit, quantize_row, value};
-use hardtack_kernels_cuda::ring::{CHUNK, ChunkPlace, RingLayout, RingMatrix, Scaled};
+use hardtack_kernels::ring_shape::{CHUNK, Matrix, RingShape, Scaled};
+use hardtack_kernels_cuda::ring::{ChunkPlace, RingLayout};
 use hardtack_kernels_cuda::{Kernel, Params};
 
 use super::devices::{OnDevice, on_devices};
@@ -22,55 +23,57 @@ pub struct Ring {
 pub fn layout(heads: usize, widths: [usize; 2], latent: bool, window: usize, chunks: usize) -> RingLayout {
     let second = if latent { Scaled::Channel } else { Scaled::Token };
     let matrices = [(widths[0], Scaled::Channel), (widths[1], second)];
-    let matrices = matrices.map(|(width, scaled)| RingMatrix { width, scaled });
-    RingLayout { heads, matrices, window, units: 17 * chunks, chunks }
+    let matrices = matrices.map(|(width, scaled)| Matrix { width, scaled });
+    let shape = RingShape { heads, matrices, window, turned: 0 };
+    RingLayout { shape, units: 17 * chunks, chunks }
 }
 
 impl Ring {
     /// Random half floats, no chunk yet; what nobody wrote is no number.
     pub fn new(layout: RingLayout, random: &mut Random) -> Self {
-        let halves =
-            (0..layout.half_slots() * layout.chunk_elements()).map(|_| f16::from_f32(random.float())).collect();
-        let units = vec![0xff; layout.units * layout.unit_bytes()];
-        let scales = vec![f16::from_bits(0xffff); layout.chunks * layout.scale_elements()];
+        let halves = (0..layout.shape.half_slots() * layout.shape.chunk_elements())
+            .map(|_| f16::from_f32(random.float()))
+            .collect();
+        let units = vec![0xff; layout.units * layout.shape.unit_bytes()];
+        let scales = vec![f16::from_bits(0xffff); layout.chunks * layout.shape.scale_elements()];
         Self { layout, halves, units, scales, places: Vec::new() }
     }
 
     /// Where a head's matrix begins among the half floats.
     pub fn half_start(&self, chunk: usize, matrix: usize, head: usize) -> usize {
-        let slot = if chunk == 0 { 0 } else { self.layout.half_slots() - 1 };
-        let [first, second] = self.layout.matrices.map(|matrix| matrix.width * CHUNK);
-        let before = if matrix == 0 { head * first } else { self.layout.heads * first + head * second };
-        slot * self.layout.chunk_elements() + before
+        let slot = if chunk == 0 { 0 } else { self.layout.shape.half_slots() - 1 };
+        let [first, second] = self.layout.shape.matrices.map(|matrix| matrix.width * CHUNK);
+        let before = if matrix == 0 { head * first } else { self.layout.shape.heads * first + head * second };
+        slot * self.layout.shape.chunk_elements() + before
     }
 
     /// Rows of scales before a head's matrix in its chunk.
     fn scale_start(&self, place: &ChunkPlace, matrix: usize, head: usize) -> usize {
-        let [first, second] = self.layout.matrices.map(RingMatrix::rows);
+        let [first, second] = self.layout.shape.matrices.map(Matrix::rows);
         let before = head * (first + second) + if matrix == 0 { 0 } else { first };
-        place.entry as usize * self.layout.scale_elements() + 2 * before
+        place.entry as usize * self.layout.shape.scale_elements() + 2 * before
     }
 
     fn unit_start(&self, number: u32, matrix: usize, head: usize, first: usize) -> usize {
-        let [keys, values] = self.layout.matrices.map(RingMatrix::unit_bytes);
-        let inside = match (self.layout.parts(), matrix) {
+        let [keys, values] = self.layout.shape.matrices.map(Matrix::unit_bytes);
+        let inside = match (self.layout.shape.parts(), matrix) {
             (1, 0) => head * (keys + values),
             (1, _) => head * (keys + values) + keys,
             (_, 0) => head * keys,
             _ => head * values,
         };
-        let before = CodeGroup::unit_bytes(first, self.layout.matrices[matrix].columns());
-        number as usize * self.layout.unit_bytes() + inside + before
+        let before = CodeGroup::unit_bytes(first, self.layout.shape.matrices[matrix].columns());
+        number as usize * self.layout.shape.unit_bytes() + inside + before
     }
 
     /// Quantizes the open chunk into a place as the host does it.
     pub fn seal(&mut self, place: ChunkPlace) {
         let layout = self.layout;
-        for (matrix, shape) in layout.matrices.into_iter().enumerate() {
+        for (matrix, shape) in layout.shape.matrices.into_iter().enumerate() {
             let (rows, columns, by_token) = (shape.rows(), shape.columns(), shape.scaled == Scaled::Token);
             let (used, across) = if by_token { (CHUNK, shape.width) } else { (shape.width, CHUNK) };
-            for head in 0..layout.heads {
-                let start = self.half_start(layout.half_slots() - 1, matrix, head);
+            for head in 0..layout.shape.heads {
+                let start = self.half_start(layout.shape.half_slots() - 1, matrix, head);
                 let halves = self.halves[start..start + shape.width * CHUNK].to_vec();
                 let at = |row: usize, column: usize| {
                     let index = if by_token { row * shape.width + column } else { column * shape.width + row };
@@ -86,7 +89,7 @@ impl Ring {
                     };
                     [self.scales[scales + row], self.scales[scales + rows + row]] = scale;
                 }
-                let part = layout.part(matrix);
+                let part = layout.shape.part(matrix);
                 for (unit, &number) in place.units[part][..place.bits[part] as usize].iter().enumerate() {
                     for first in (0..rows).step_by(GROUP_ROWS) {
                         let count = (rows - first).min(GROUP_ROWS);
@@ -108,7 +111,7 @@ impl Ring {
         (matrix, head): (usize, usize),
         first: usize,
     ) -> (CodeGroup<'_>, &[f16], &[f16]) {
-        let (shape, part) = (self.layout.matrices[matrix], self.layout.part(matrix));
+        let (shape, part) = (self.layout.shape.matrices[matrix], self.layout.shape.part(matrix));
         let (rows, columns) = ((shape.rows() - first).min(GROUP_ROWS), shape.columns());
         let mut units: [&[u8]; 8] = [&[]; 8];
         for (unit, &number) in units.iter_mut().zip(&place.units[part][..place.bits[part] as usize]) {
@@ -134,8 +137,8 @@ pub fn half_bytes(halves: &[f16]) -> Vec<u8> {
 
 fn seal_on(device: &OnDevice, ring: &Ring, place: &ChunkPlace) -> (Vec<u8>, Vec<u8>) {
     let layout = &ring.layout;
-    let scales_before = vec![0xff; layout.chunks * layout.scale_elements() * 2];
-    let units = device.bytes(&vec![0xff; layout.units * layout.unit_bytes()]);
+    let scales_before = vec![0xff; layout.chunks * layout.shape.scale_elements() * 2];
+    let units = device.bytes(&vec![0xff; layout.units * layout.shape.unit_bytes()]);
     let scales = device.bytes(&scales_before);
     let mut params = Params::new()
         .address(device.bytes(&half_bytes(&ring.halves)))
@@ -147,9 +150,9 @@ fn seal_on(device: &OnDevice, ring: &Ring, place: &ChunkPlace) -> (Vec<u8>, Vec<
     for number in place.bits.iter().chain(place.units.as_flattened()) {
         params = params.u32(*number);
     }
-    let rows = layout.matrices.iter().map(|matrix| matrix.rows()).max().unwrap();
-    device.run(Kernel::Seal, [layout.heads, 2, rows.div_ceil(GROUP_ROWS)], 0, params);
-    (device.read_bytes(units, layout.units * layout.unit_bytes()), device.read_bytes(scales, scales_before.len()))
+    let rows = layout.shape.matrices.iter().map(|matrix| matrix.rows()).max().unwrap();
+    device.run(Kernel::Seal, [layout.shape.heads, 2, rows.div_ceil(GROUP_ROWS)], 0, params);
+    (device.read_bytes(units, layout.units * layout.shape.unit_bytes()), device.read_bytes(scales, scales_before.len()))
 }
 
 #[test]
@@ -225,7 +228,7 @@ fn tokens_are_stored_where_the_host_stores_them() {
                 .f32(1e-6)
                 .f32(1.0)
                 .u32(1)
-                .u32(((ring.layout.half_slots() - 1) * ring.layout.chunk_elements()) as u32);
+                .u32(((ring.layout.shape.half_slots() - 1) * ring.layout.shape.chunk_elements()) as u32);
             device.run(Kernel::Heads, [2 * HEADS, tokens, 1], width * 4, params);
             for (matrix, rows) in rows.iter().enumerate() {
                 for (index, row) in rows.chunks_exact(width).enumerate() {

@@ -3,8 +3,9 @@
 use half::f16;
 use hardtack_kernels::hadamard::hadamard;
 use hardtack_kernels::nested::{Folded, GROUP_ROWS};
+use hardtack_kernels::ring_shape::{CHUNK, Scaled};
 use hardtack_kernels::scalar;
-use hardtack_kernels_cuda::ring::{CHUNK, ChunkPlace, Scaled};
+use hardtack_kernels_cuda::ring::ChunkPlace;
 use hardtack_kernels_cuda::{Kernel, Params};
 
 use super::devices::{OnDevice, on_devices, quantize};
@@ -84,7 +85,7 @@ impl Case {
             let bits = [[4, 4], [8, 2], [2, 6], [3, 3], [6, 8], [4, 3]][index];
             let place = ring.place(first + self.forgotten + index, bits);
             let fresh = Ring::new(layout, &mut random).halves;
-            let open = (layout.half_slots() - 1) * layout.chunk_elements();
+            let open = (layout.shape.half_slots() - 1) * layout.shape.chunk_elements();
             ring.halves[open..].copy_from_slice(&fresh[open..]);
             ring.seal(place);
         }
@@ -114,7 +115,7 @@ impl Memory {
     }
 
     fn half(&self, chunk: usize, (matrix, head): (usize, usize), token: usize, column: usize) -> f64 {
-        let width = self.ring.layout.matrices[matrix].width;
+        let width = self.ring.layout.shape.matrices[matrix].width;
         self.ring.halves[self.ring.half_start(chunk, matrix, head) + token * width + column].to_f32().into()
     }
 
@@ -133,7 +134,7 @@ impl Memory {
     /// Scores as the scalar tier gives them, its integers included.
     fn score_codes(&self, case: &Case, place: &ChunkPlace, head: usize, row: usize) -> Vec<f64> {
         let (query, mut scores) = (self.query(case, row, false), vec![0.0f32; CHUNK]);
-        for (matrix, shape) in self.ring.layout.matrices.iter().enumerate() {
+        for (matrix, shape) in self.ring.layout.shape.matrices.iter().enumerate() {
             if shape.scaled == Scaled::Token {
                 continue;
             }
@@ -245,7 +246,7 @@ fn run(device: &OnDevice, case: &Case, memory: &Memory, run: Run) -> Vec<f32> {
     let (ring, second) = (&memory.ring, case.second());
     let mut halves = ring.halves.clone();
     // Tokens behind the last one are not there yet.
-    for (matrix, shape) in ring.layout.matrices.iter().enumerate() {
+    for (matrix, shape) in ring.layout.shape.matrices.iter().enumerate() {
         for head in 0..case.kv_heads {
             let start = ring.half_start(memory.open, matrix, head);
             let from = (case.at + first + tokens) * shape.width;

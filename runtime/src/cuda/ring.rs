@@ -32,8 +32,9 @@ pub struct DeviceRing {
 pub fn layouts(size: &RingSize, network: &Network) -> Vec<RingLayout> {
     let attention = network.spec.layers.iter().map(|layer| &layer.attention);
     let layout = |attention| {
-        let LayerSize { units, chunks } = size.layer(&RingShape::of(attention));
-        RingLayout::new(attention, units, chunks)
+        let shape = RingShape::of(attention);
+        let LayerSize { units, chunks } = size.layer(&shape);
+        RingLayout { shape, units, chunks }
     };
     attention.map(layout).collect()
 }

@@ -135,17 +135,12 @@ impl Cached for RingLayer {
         match part {
             Part::Codes(sealed) => gather_codes(self, kernels, sealed, head, weights, out),
             Part::Halves { chunk } => {
-                let matrix = value_matrix(self);
+                let matrix = self.shape().value_matrix();
                 let width = self.shape().matrices[matrix].width;
                 (kernels.gather_halves)(weights, &self.halves(chunk, matrix, head)[..seen * width], width, out);
             }
         }
     }
-}
-
-/// Latents are keys and values in one.
-fn value_matrix(layer: &RingLayer) -> usize {
-    usize::from(layer.shape().matrices[1].scaled == Scaled::Token)
 }
 
 /// `score += sum over channels of query * (lowest + range * (code + 1/2) / 2^bits)`, the ranges folded into the query.
@@ -186,7 +181,7 @@ fn gather_codes(
     weights: &[Scores],
     out: &mut [f32],
 ) {
-    let (matrix, width) = (value_matrix(layer), staged_width(layer.shape()));
+    let (matrix, width) = (layer.shape().value_matrix(), staged_width(layer.shape()));
     let shape = layer.shape().matrices[matrix];
     let mut folded = [Folded::ZERO; QUERIES];
     if shape.scaled == Scaled::Token {

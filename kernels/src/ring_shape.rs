@@ -1,7 +1,9 @@
-//! What a layer keeps for a chunk of tokens, and how it stands there as codes.
+//! What a layer's ring of keys and values keeps for a chunk of tokens, and how it stands there as codes: the same bytes on every
+//! device.
 
 use hardtack_format::spec::{AttentionKind, AttentionSpec};
-use hardtack_kernels::nested::{CodeGroup, GROUP_ROWS, TILE_COLUMNS, TILE_ROWS};
+
+use crate::nested::{CodeGroup, GROUP_ROWS, TILE_COLUMNS, TILE_ROWS};
 
 /// Tokens of a chunk.
 pub const CHUNK: usize = 64;
@@ -126,9 +128,14 @@ impl RingShape {
         if self.parts() == 1 { 0 } else { matrix }
     }
 
+    /// The matrix whose numbers are weighed: latents are keys and values in one.
+    pub const fn value_matrix(&self) -> usize {
+        self.parts() - 1
+    }
+
     /// Bytes of a unit: one bit of every code of one part of a chunk, the larger part's if they differ.
     pub fn unit_bytes(&self) -> usize {
-        (0..self.parts()).map(|part| self.heads * self.part_bytes(part)).max().unwrap_or(0)
+        (0..self.parts()).map(|part| self.heads * self.head_unit_bytes(part)).max().unwrap_or(0)
     }
 
     /// Numbers of a token in every part.
@@ -138,7 +145,7 @@ impl RingShape {
     }
 
     /// Bytes of one head in a unit of a part.
-    fn part_bytes(&self, part: usize) -> usize {
+    pub fn head_unit_bytes(&self, part: usize) -> usize {
         (0..self.matrices.len())
             .filter(|&matrix| self.part(matrix) == part)
             .map(|at| self.matrices[at].unit_bytes())
@@ -149,7 +156,7 @@ impl RingShape {
     pub fn unit_start(&self, matrix: usize, head: usize) -> usize {
         let part = self.part(matrix);
         let before = (0..matrix).filter(|&earlier| self.part(earlier) == part).map(|at| self.matrices[at].unit_bytes());
-        head * self.part_bytes(part) + before.sum::<usize>()
+        head * self.head_unit_bytes(part) + before.sum::<usize>()
     }
 
     /// Half floats of a chunk's lowest values and ranges.
