@@ -8,6 +8,7 @@ use crate::backend::cpu::Product;
 use crate::backend::inputs::{Inputs, InputsSize};
 use crate::error::Error;
 use crate::forward::exact::value_width;
+use crate::forward::experts::pass_rows;
 use crate::forward::ring::{QUERIES, staged_width};
 use crate::forward::segment::{QUERIES_MAX, staged};
 use crate::kv::ring::Ring;
@@ -133,11 +134,11 @@ impl ScratchSizes {
         self.add_products(1, self.batch * panels(count));
         self.choices = self.choices.max(slots);
         self.expert_slots = self.expert_slots.max(count + 1);
-        self.gathered = self.gathered.max(InputsSize::new(slots, hidden));
         self.expert_outputs = self.expert_outputs.max(slots * hidden);
-        let distinct = count.min(slots);
-        self.add_block(slots, experts.inner as usize, 2 * distinct);
-        self.add_products(distinct, slots * panels(hidden));
+        let (rows, distinct) = (pass_rows(experts, hidden, self.batch), count.min(slots));
+        self.gathered = self.gathered.max(InputsSize::new(rows, hidden));
+        self.add_block(rows, experts.inner as usize, 2 * distinct);
+        self.add_products(distinct, rows * panels(hidden));
         self.add_block(self.batch, experts.shared_inner as usize, 2);
     }
 
@@ -212,11 +213,11 @@ pub struct Scratch {
     pub expert_slots: Vec<u32>,
     /// `[batch * chosen]`: whose inputs stand where, by slot.
     pub slot_tokens: Vec<u32>,
-    /// `[batch * chosen, hidden]`: inputs by expert.
+    /// `[rows, hidden]`: inputs by expert, of the rows that are taken at once.
     pub gathered: Inputs,
-    /// `[batch * chosen, inner]`
+    /// `[rows, inner]`
     pub up: Vec<f32>,
-    /// `[batch * chosen, inner]`: gate projections, then inputs of the down projections.
+    /// `[rows, inner]`: gate projections, then inputs of the down projections.
     pub activated: Inputs,
     /// `[batch * chosen, hidden]`: the experts' outputs by slot.
     pub expert_outputs: Vec<f32>,

@@ -5,13 +5,14 @@ use core::arch::x86_64::{
     __m256, _mm_add_ps, _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_hadd_ps, _mm256_set1_ps,
     _mm256_setzero_ps,
 };
-use core::array::from_fn;
+use core::array;
 
 use half::f16;
-use hardtack_kernels::halves::{Scores, check_gather, check_scores};
+use hardtack_kernels::halves::{ROWS_MAX, Scores, check_gather, check_scores};
 use hardtack_kernels::scalar;
 
 use super::memory::{load_floats, load_halves, store_floats, store_four_floats};
+use super::turned;
 
 /// Sums of products that are held at once: as many chains of additions hide their latency.
 const SUMS: usize = 8;
@@ -19,57 +20,65 @@ const SUMS: usize = 8;
 pub(super) fn score_halves(queries: &[&[f32]], keys: &[f16], scores: &mut [Scores]) {
     let count = check_scores(queries, keys, scores);
     let width = queries.first().map_or(0, |query| query.len());
-    if width == 0 {
-        return;
-    }
-    let key = |index: usize| &keys[index * width..(index + 1) * width];
-    let (fours, ones) = queries.as_chunks::<4>();
-    let (four_scores, one_scores) = scores.as_chunks_mut::<4>();
-    for (queries, scores) in fours.iter().zip(four_scores) {
-        // SAFETY: only the table names this function, and the table is given out only where the processor has the features.
-        unsafe { score::<4, 2>(queries, count, key, scores) };
-    }
-    for (query, scores) in ones.iter().zip(one_scores) {
-        // SAFETY: only the table names this function, and the table is given out only where the processor has the features.
-        unsafe { score::<1, SUMS>(&[query], count, key, core::array::from_mut(scores)) };
+    let (fours, ones) = queries.as_chunks();
+    let (four_scores, one_scores) = scores.as_chunks_mut();
+    // SAFETY: only the table names this function, and the table is given out only where the processor has the features.
+    unsafe {
+        if queries.len() >= turned::QUERIES_MIN && turned::takes(width) {
+            turned::score(fours, keys, count, four_scores);
+        } else {
+            fours.iter().zip(four_scores).for_each(|(queries, scores)| score::<4, 2>(queries, keys, count, scores));
+        }
+        for (query, scores) in ones.iter().zip(one_scores) {
+            score::<1, SUMS>(&[query], keys, count, array::from_mut(scores));
+        }
     }
 }
 
 pub(super) fn gather_halves(weights: &[Scores], values: &[f16], width: usize, out: &mut [f32]) {
     let (count, stride) = check_gather(weights, values, width, out);
-    let value = |index: usize| &values[index * width..(index + 1) * width];
-    let (fours, ones) = weights.as_chunks::<4>();
+    let (fours, ones) = weights.as_chunks();
     let (four_outs, one_outs) = out.split_at_mut(fours.len() * 4 * stride);
-    for (weights, out) in fours.iter().zip(four_outs.chunks_exact_mut(4 * stride.max(1))) {
-        // SAFETY: only the table names this function, and the table is given out only where the processor has the features.
-        unsafe { gather::<4, 2>(weights, count, value, width, stride, out) };
-    }
-    for (weights, out) in ones.iter().zip(one_outs.chunks_exact_mut(stride.max(1))) {
-        // SAFETY: only the table names this function, and the table is given out only where the processor has the features.
-        unsafe { gather::<1, SUMS>(core::array::from_ref(weights), count, value, width, stride, out) };
+    let values = Values { halves: values, count, width };
+    // SAFETY: only the table names this function, and the table is given out only where the processor has the features.
+    unsafe {
+        for (weights, out) in fours.iter().zip(four_outs.chunks_exact_mut(4 * stride.max(1))) {
+            gather::<4, 2>(weights, values, stride, out);
+        }
+        for (weights, out) in ones.iter().zip(one_outs.chunks_exact_mut(stride.max(1))) {
+            gather::<1, SUMS>(array::from_ref(weights), values, stride, out);
+        }
     }
 }
 
 /// Scores of some queries, so many keys at a time; those behind the last key are computed with it and thrown away.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn score<'a, const QUERIES: usize, const KEYS: usize>(
+fn score<const QUERIES: usize, const KEYS: usize>(
     queries: &[&[f32]; QUERIES],
+    keys: &[f16],
     count: usize,
-    key: impl Fn(usize) -> &'a [f16],
     scores: &mut [Scores; QUERIES],
 ) {
     const { assert!(QUERIES * KEYS == SUMS) };
-    let (vectors, tails): ([_; QUERIES], [_; QUERIES]) =
-        (from_fn(|at| queries[at].as_chunks().0), from_fn(|at| queries[at].as_chunks::<8>().1));
+    let width = queries[0].len();
+    let tail = width / 8 * 8;
+    let mut vectors: [&[[f32; 8]]; QUERIES] = [&[]; QUERIES];
+    for query in 0..QUERIES {
+        vectors[query] = &queries[query].as_chunks().0[..width / 8];
+    }
     for first in (0..count).step_by(KEYS) {
-        let keys: [_; KEYS] = from_fn(|at| key((first + at).min(count - 1)));
-        let mut sums = reduce(dots(&vectors, &keys.map(|key| key.as_chunks().0)));
+        let mut rows: [&[f16]; KEYS] = [&[]; KEYS];
+        for at in 0..KEYS {
+            let key = (first + at).min(count - 1);
+            rows[at] = &keys[key * width..(key + 1) * width];
+        }
+        let mut sums = reduce(dots(&vectors, &rows));
         for query in 0..QUERIES {
             for at in 0..KEYS.min(count - first) {
-                if !tails[query].is_empty() {
-                    let tail = keys[at].as_chunks::<8>().1;
-                    sums[query * KEYS + at] += (scalar::TABLE.dot_f16)(tails[query], tail);
+                if tail < width {
+                    let rest = (scalar::TABLE.dot_f16)(&queries[query][tail..], &rows[at][tail..]);
+                    sums[query * KEYS + at] += rest;
                 }
                 scores[query][first + at] += sums[query * KEYS + at];
             }
@@ -81,11 +90,17 @@ fn score<'a, const QUERIES: usize, const KEYS: usize>(
 #[inline]
 fn dots<const QUERIES: usize, const KEYS: usize>(
     queries: &[&[[f32; 8]]; QUERIES],
-    keys: &[&[[f16; 8]]; KEYS],
+    rows: &[&[f16]; KEYS],
 ) -> [__m256; SUMS] {
     let length = queries[0].len();
     // Cut to the one length, so that the loop below needs no checks.
-    let (queries, keys) = (queries.map(|query| &query[..length]), keys.map(|key| &key[..length]));
+    let (mut queries, mut keys): (_, [&[[f16; 8]]; KEYS]) = (*queries, [&[]; KEYS]);
+    for query in 0..QUERIES {
+        queries[query] = &queries[query][..length];
+    }
+    for key in 0..KEYS {
+        keys[key] = &rows[key].as_chunks().0[..length];
+    }
     let mut sums = [_mm256_setzero_ps(); SUMS];
     for at in 0..length {
         let mut halves = [_mm256_setzero_ps(); KEYS];
@@ -115,42 +130,48 @@ fn reduce([a, b, c, d, e, f, g, h]: [__m256; SUMS]) -> [f32; SUMS] {
     sums
 }
 
+/// Values `[count, width]`.
+#[derive(Clone, Copy)]
+struct Values<'a> {
+    halves: &'a [f16],
+    count: usize,
+    width: usize,
+}
+
 /// Adds the values to some queries' outputs, so many vectors of columns at a time.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn gather<'a, const QUERIES: usize, const VECTORS: usize>(
+fn gather<const QUERIES: usize, const VECTORS: usize>(
     weights: &[Scores; QUERIES],
-    count: usize,
-    value: impl Fn(usize) -> &'a [f16],
-    width: usize,
+    values: Values<'_>,
     stride: usize,
     out: &mut [f32],
 ) {
-    let vectors = width / 8;
+    let vectors = values.width / 8;
     let blocks = vectors / VECTORS;
     for block in 0..blocks {
-        gather_columns::<QUERIES, VECTORS>(weights, count, &value, block * VECTORS, stride, out);
+        gather_columns::<QUERIES, VECTORS>(weights, values, block * VECTORS, stride, out);
     }
     for vector in blocks * VECTORS..vectors {
-        gather_columns::<QUERIES, 1>(weights, count, &value, vector, stride, out);
+        gather_columns::<QUERIES, 1>(weights, values, vector, stride, out);
     }
-    if vectors * 8 == width {
+    let rest = vectors * 8..values.width;
+    if rest.is_empty() {
         return;
     }
     for (query, weights) in weights.iter().enumerate() {
-        let out = &mut out[query * stride..][vectors * 8..width];
-        for (row, &weight) in weights.iter().enumerate().take(count) {
-            (scalar::TABLE.add_scaled_f16)(out, weight, &value(row)[vectors * 8..]);
+        let out = &mut out[query * stride..][rest.clone()];
+        for (value, &weight) in values.halves.chunks_exact(values.width).zip(weights) {
+            (scalar::TABLE.add_scaled_f16)(out, weight, &value[rest.clone()]);
         }
     }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn gather_columns<'a, const QUERIES: usize, const VECTORS: usize>(
+fn gather_columns<const QUERIES: usize, const VECTORS: usize>(
     weights: &[Scores; QUERIES],
-    count: usize,
-    value: &impl Fn(usize) -> &'a [f16],
+    values: Values<'_>,
     first: usize,
     stride: usize,
     out: &mut [f32],
@@ -162,9 +183,10 @@ fn gather_columns<'a, const QUERIES: usize, const VECTORS: usize>(
             sums[query][vector] = load_floats(&own[first + vector]);
         }
     }
-    for row in 0..count {
+    for row in 0..values.count.min(ROWS_MAX) {
+        let halves = &values.halves[row * values.width + first * 8..];
         let halves: &[[f16; 8]; VECTORS] =
-            value(row).as_chunks().0[first..].first_chunk().expect("as many vectors as the width has");
+            halves.as_chunks().0.first_chunk().expect("as many vectors as the width has");
         for vector in 0..VECTORS {
             let halves = load_halves(&halves[vector]);
             for query in 0..QUERIES {

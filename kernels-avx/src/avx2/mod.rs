@@ -22,6 +22,7 @@ mod panel_q6;
 mod panel_q8;
 mod quantize;
 mod sums;
+mod turned;
 pub(crate) mod vnni;
 
 use hardtack_kernels::{KernelTable, portable};

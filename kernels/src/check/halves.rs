@@ -12,9 +12,9 @@ use crate::halves::{ROWS_MAX, Scores};
 use crate::scalar;
 use crate::table::KernelTable;
 
-const WIDTHS: [usize; 8] = [1, 7, 8, 16, 64, 80, 99, 128];
+const WIDTHS: [usize; 10] = [1, 7, 8, 16, 64, 80, 99, 128, 256, 264];
 const ROWS: [usize; 7] = [0, 1, 2, 7, 8, 33, ROWS_MAX];
-const QUERIES_MAX: usize = 9;
+const QUERIES_MAX: usize = 13;
 
 /// Holds `score_halves` and `gather_halves`.
 pub fn check_halves(table: &KernelTable) {

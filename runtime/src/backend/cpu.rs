@@ -9,6 +9,7 @@ use hardtack_format::encoding::PANEL_ROWS;
 use hardtack_kernels::{Activations, KernelTable, PanelRows};
 
 use super::pool::Pool;
+use super::results::Results;
 use super::rows::{Cut, Rows};
 
 /// Most pieces of products.
@@ -141,8 +142,9 @@ impl<'a> Cpu<'a> {
     pub fn collect(&self, product: &Product, staging: &[PanelRows], bias: Option<&[f32]>, out: &mut [f32]) {
         let (rows, tokens) = (product.tensor.rows as usize, product.tokens as usize);
         assert!(staging.len() == product.results() && out.len() == rows * tokens, "one product");
-        self.for_each_chunk(out, rows, COLLECT_COST * rows, |token, out| {
-            collect_row(staging, (token, tokens), bias, out)
+        let results = Results { panels: staging, tokens, bias };
+        self.for_rows(tokens, COLLECT_COST * rows, Rows::new(out, rows), |range, mut out| {
+            results.collect(range.start, rows, out.elements());
         });
     }
 
@@ -235,19 +237,4 @@ fn cut(products: &[Product], total: u64, pieces: usize) -> Ends {
         ends.push(results);
     }
     ends
-}
-
-/// Copies the results of one of a product's tokens to a row, adding a bias.
-pub fn collect_row(staging: &[PanelRows], (token, tokens): (usize, usize), bias: Option<&[f32]>, out: &mut [f32]) {
-    // Whole panels in one move each: their length is known here.
-    let (panels, last) = out.as_chunks_mut();
-    for (panel, out) in panels.iter_mut().enumerate() {
-        *out = staging[panel * tokens + token];
-    }
-    if !last.is_empty() {
-        last.copy_from_slice(&staging[panels.len() * tokens + token][..last.len()]);
-    }
-    if let Some(bias) = bias {
-        out.iter_mut().zip(bias).for_each(|(out, bias)| *out += bias);
-    }
 }

@@ -156,6 +156,11 @@ pub struct InputRow<'a> {
 }
 
 impl InputRows<'_> {
+    /// `[rows, columns]`
+    pub const fn floats(&mut self) -> &mut [f32] {
+        self.floats.elements()
+    }
+
     /// One row after another.
     pub fn iter_mut(&mut self) -> impl Iterator<Item = InputRow<'_>> {
         let codes = self.floats.iter_mut().zip(self.codes.iter_mut());

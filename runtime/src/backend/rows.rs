@@ -21,6 +21,11 @@ impl<'a, T> Rows<'a, T> {
         Self { elements, width }
     }
 
+    /// All of them.
+    pub const fn elements(&mut self) -> &mut [T] {
+        self.elements
+    }
+
     /// One row after another.
     pub fn iter_mut(&mut self) -> ChunksExactMut<'_, T> {
         self.elements.chunks_exact_mut(self.width)

@@ -11,15 +11,18 @@ use hardtack_kernels::math::sigmoid;
 
 use super::gate::{assign_slots, choose};
 use super::{Step, project};
-use crate::backend::cpu::{COLLECT_COST, Cpu, Product, collect_row};
+use crate::backend::cpu::{COLLECT_COST, Cpu, Product};
 use crate::backend::inputs::Inputs;
-use crate::backend::rows::Rows;
+use crate::backend::results::{COLLECTED, Results};
+use crate::backend::rows::{Cut as _, Rows};
 use crate::scratch::Scratch;
 
 /// What one activation costs, the moves of its inputs and its quantization included, in bytes that memory could deliver meanwhile.
 const ACTIVATION_COST: usize = 8;
 /// What adding up one number of one expert costs.
 const SUM_COST: usize = 2;
+/// What a pass over some experts may leave before it is collected.
+const PASS_BYTES: usize = 1 << 20;
 /// What looking at one expert costs for each that is chosen.
 const CHOICE_COST: usize = 8;
 
@@ -64,26 +67,52 @@ fn choose_experts(spec: &ExpertsSpec, tensors: &ExpertsTensors, step: &mut Step<
     assign_slots(choices, chosen, &mut expert_slots[..count + 1], &mut slot_tokens[..tokens * chosen]);
 }
 
-/// Runs the chosen experts on the rows of their tokens; outputs stand by slot.
+/// Rows of experts that are taken at once, at most: as many as leave what a pass computes in the caches, but all rows of any one
+/// expert.
+pub fn pass_rows(spec: &ExpertsSpec, hidden: usize, tokens: usize) -> usize {
+    let (inner, chosen) = (spec.inner as usize, spec.chosen as usize);
+    let cached = PASS_BYTES / (hidden.max(2 * inner) * size_of::<f32>());
+    cached.max(tokens).max(chosen).min(tokens * chosen)
+}
+
+/// Runs the chosen experts on the rows of their tokens, some experts at a time; outputs stand by slot.
 fn run_experts(spec: &ExpertsSpec, activation: Activation, tensors: &ExpertsTensors, step: &mut Step<'_>) {
-    let (cpu, tokens, rows) = (step.cpu, step.tokens, step.tokens * spec.chosen as usize);
+    let (cpu, tokens, hidden) = (step.cpu, step.tokens, step.network.spec.hidden as usize);
+    let rows_max = pass_rows(spec, hidden, tokens);
     let Scratch {
         normed, up, activated, products, staging, gathered, expert_slots, slot_tokens, expert_outputs, ..
     } = &mut *step.scratch;
-    let runs = expert_slots.windows(2).zip(&tensors.experts).filter(|(slots, _)| slots[0] < slots[1]);
-    let runs = runs.map(|(slots, block)| {
-        let (slot, end) = (slots[0] as usize, slots[1] as usize);
-        // A single token's row serves every expert as it is.
-        Run { block, input: if tokens == 1 { 0 } else { slot }, slot, tokens: end - slot }
-    });
     let mut blocks = Blocks { cpu, activation, up, activated, products, staging };
-    blocks.list(runs.clone());
+    // A single token's row serves every expert as it is.
+    let shared_row = tokens == 1;
+    let runs = |experts: Range<usize>| {
+        let first = expert_slots[experts.start];
+        let slots = expert_slots[experts.start..=experts.end].windows(2).zip(&tensors.experts[experts]);
+        slots.filter(|(slots, _)| slots[0] < slots[1]).map(move |(slots, block)| {
+            let slot = (slots[0] - first) as usize;
+            Run { block, input: if shared_row { 0 } else { slot }, slot, tokens: (slots[1] - slots[0]) as usize }
+        })
+    };
+    let count = tensors.experts.len();
+    blocks.list(runs(0..count));
     normed.prepare(&cpu, tokens, blocks.products);
-    if tokens == 1 {
-        return blocks.run(runs, normed, rows, expert_outputs);
+    let mut first = 0;
+    while first < count {
+        let start = expert_slots[first] as usize;
+        let further =
+            expert_slots[first + 2..=count].iter().take_while(|&&end| end as usize - start <= rows_max).count();
+        let experts = first..first + 1 + further;
+        let slots = start..expert_slots[experts.end] as usize;
+        first = experts.end;
+        blocks.list(runs(experts.clone()));
+        let out = &mut expert_outputs[slots.start * hidden..slots.end * hidden];
+        if shared_row {
+            blocks.run(runs(experts), normed, slots.len(), out);
+        } else {
+            gathered.gather(&cpu, normed, &slot_tokens[slots.clone()], blocks.products);
+            blocks.run(runs(experts), gathered, slots.len(), out);
+        }
     }
-    gathered.gather(&cpu, normed, &slot_tokens[..rows], blocks.products);
-    blocks.run(runs, gathered, rows, expert_outputs);
 }
 
 /// Adds the shared expert, behind its sigmoid gate if it has one (Qwen2-MoE).
@@ -164,17 +193,20 @@ impl Blocks<'_> {
         let (cpu, activation) = (self.cpu, self.activation);
         self.activated.rows(rows, inner);
         let buffers = (self.activated.parts(rows), Rows::new(&mut self.up[..rows * inner], inner));
-        cpu.for_rows(rows, ACTIVATION_COST * inner, buffers, |range, (mut activated, mut up)| {
-            let places = Place::all(runs.clone(), 2 * inner.div_ceil(PANEL_ROWS), range);
-            for (place, (row, up)) in places.zip(activated.iter_mut().zip(up.iter_mut())) {
+        cpu.for_rows(rows, ACTIVATION_COST * inner, buffers, |range, mut buffers| {
+            for place in Place::all(runs.clone(), 2 * inner.div_ceil(PANEL_ROWS), range) {
+                let ((mut activated, mut up), others) = buffers.cut(place.tokens.len());
+                buffers = others;
                 let (gated_results, up_results) = staging[place.results.clone()].split_at(place.results.len() / 2);
                 let block = place.run.block;
-                place.collect(&cpu, gated_results, block.gated_bias.as_ref(), row.floats);
-                place.collect(&cpu, up_results, block.up_bias.as_ref(), up);
-                activate(&cpu, activation, row.floats, up);
-            }
-            if quantize {
-                activated.quantize(cpu.kernels);
+                place.collect(&cpu, gated_results, block.gated_bias.as_ref(), inner, activated.floats());
+                place.collect(&cpu, up_results, block.up_bias.as_ref(), inner, up.elements());
+                for (row, up) in activated.iter_mut().zip(up.iter_mut()) {
+                    activate(&cpu, activation, row.floats, up);
+                }
+                if quantize {
+                    activated.quantize(cpu.kernels);
+                }
             }
         });
 
@@ -182,9 +214,11 @@ impl Blocks<'_> {
         let hidden = self.products[0].tensor.rows as usize;
         let out = Rows::new(&mut out[..rows * hidden], hidden);
         cpu.for_rows(rows, COLLECT_COST * hidden, out, |range, mut out| {
-            let places = Place::all(runs.clone(), hidden.div_ceil(PANEL_ROWS), range);
-            for (place, out) in places.zip(out.iter_mut()) {
-                place.collect(&cpu, &staging[place.results.clone()], place.run.block.down_bias.as_ref(), out);
+            for place in Place::all(runs.clone(), hidden.div_ceil(PANEL_ROWS), range) {
+                let (mut own, others) = out.cut(place.tokens.len());
+                out = others;
+                let bias = place.run.block.down_bias.as_ref();
+                place.collect(&cpu, &staging[place.results.clone()], bias, hidden, own.elements());
             }
         });
     }
@@ -198,11 +232,11 @@ fn multiply<'s>(cpu: &Cpu<'_>, products: &[Product], inputs: &Inputs, staging: &
     staging
 }
 
-/// Where the results of one row stand.
+/// Where the results of a few consecutive rows stand.
 struct Place<'a> {
     run: Run<'a>,
     /// Which of the run's tokens.
-    token: usize,
+    tokens: Range<usize>,
     /// The results of the run's products.
     results: Range<usize>,
 }
@@ -213,12 +247,16 @@ impl<'a> Place<'a> {
         runs.flat_map(move |run| {
             let (first, end) = (rows.start.max(run.slot), rows.end.min(run.slot + run.tokens));
             let results = run.slot * panels..(run.slot + run.tokens) * panels;
-            (first..end).map(move |row| Place { run, token: row - run.slot, results: results.clone() })
+            (first..end).step_by(COLLECTED).map(move |row| {
+                let tokens = row - run.slot..(row + COLLECTED).min(end) - run.slot;
+                Place { run, tokens, results: results.clone() }
+            })
         })
     }
 
-    fn collect(&self, cpu: &Cpu<'_>, results: &[PanelRows], bias: Option<&TensorRef>, out: &mut [f32]) {
-        collect_row(results, (self.token, self.run.tokens), bias.map(|bias| cpu.vector(bias)), out);
+    fn collect(&self, cpu: &Cpu<'_>, panels: &[PanelRows], bias: Option<&TensorRef>, width: usize, out: &mut [f32]) {
+        let results = Results { panels, tokens: self.run.tokens, bias: bias.map(|bias| cpu.vector(bias)) };
+        results.collect(self.tokens.start, width, out);
     }
 }
 

@@ -2,7 +2,7 @@
 
 mod attention;
 pub(crate) mod exact;
-mod experts;
+pub mod experts;
 mod gate;
 mod latent;
 mod layer;
