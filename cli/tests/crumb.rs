@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use common::crumb;
 use common::program::run;
+use hardtack::{Engine, KvPrecision, Options, SessionOptions};
 use tempfile::TempDir;
 
 /// Room for about 4.5 bits a weight.
@@ -45,4 +46,24 @@ fn a_budget_of_four_bits_costs_little_perplexity() {
     let small = perplexity(&bake(&scratch, "small.tack", &["--budget", "8MiB"]));
     assert!(published < 200.0, "this model has learned: {published}");
     assert!(small < WORSE * published, "{small} against {published}");
+}
+
+/// Tokens whose chosen experts have more rows than one pass over experts takes: see `pass_rows`.
+const MANY: usize = 900;
+
+#[test]
+fn a_long_prompt_is_the_same_at_once_and_in_pieces() {
+    let scratch = tempfile::tempdir().unwrap();
+    let blob = bake(&scratch, "crumb.tack", &["--budget", "8MiB"]);
+    let logits = |threads: usize, batch: usize| {
+        let engine = Engine::open(&blob, &Options { threads, ..Options::default() }).unwrap();
+        let options = SessionOptions { context: MANY, batch, kv: KvPrecision::F16 };
+        let prompt: Vec<u32> = (0..MANY as u32).map(|at| at * 37 % engine.network().spec.vocabulary).collect();
+        let logits = engine.session(&options).unwrap().feed(&prompt).unwrap().to_vec();
+        logits.into_iter().map(f32::to_bits).collect::<Vec<_>>()
+    };
+    let expected = logits(1, 16);
+    for (threads, batch) in [(1, 1024), (2, 1024), (2, 700)] {
+        assert_eq!(logits(threads, batch), expected, "{threads} threads, {batch} tokens at once");
+    }
 }

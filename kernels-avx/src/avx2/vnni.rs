@@ -62,14 +62,15 @@ fn q8(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut
     });
 }
 
-/// Tokens for which a tile's codes are unpacked once and kept.
-const MANY: usize = 16;
+/// Tokens at once of those that meet unpacked codes: as many sums as hide the latency of adding to them.
+const TOGETHER: usize = 6;
+/// As many times so many meet a tile's codes that are unpacked once.
+const TIMES: usize = 4;
 
 /// Multiplies a panel with the tokens; `unpack` is that of `codes::panel_fields`.
 ///
-/// Four tokens at a time, as in the AVX2 tier: six (and eight, the halves of the rows one after the other) unpack codes less
-/// often, but were slower for all but 8-bit codes, and there no faster. Many tokens share codes that are unpacked into the
-/// first cache.
+/// Few tokens are taken as in the AVX2 tier, four at a time. More of them share codes that are unpacked into the first cache, six at
+/// a time.
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 #[inline]
 fn panel_fields<const TILE_BYTES: usize, const FIELDS: usize>(
@@ -79,14 +80,13 @@ fn panel_fields<const TILE_BYTES: usize, const FIELDS: usize>(
     out: &mut [PanelRows],
     unpack: impl Fn(&[u8; TILE_BYTES], usize, usize) -> [__m256i; FIELDS],
 ) {
-    // Codes of 8 bits are what they are.
     let one_panel = panel.len() == activations.groups() * TILE_BYTES;
-    let unpacked_once = if FIELDS == 1 || !one_panel { 0 } else { out.len() / MANY * MANY };
+    let unpacked_once = if one_panel { out.len() / TOGETHER * TOGETHER } else { 0 };
     let (many, few) = out.split_at_mut(unpacked_once);
     let mut token = first_token;
-    for out in many.as_chunks_mut().0 {
+    for out in many.as_chunks_mut().0.chunks_mut(TIMES) {
         many_tokens(panel, activations, token, out, &unpack);
-        token += MANY;
+        token += out.len() * TOGETHER;
     }
     panel_sums(
         panel,
@@ -108,27 +108,28 @@ fn many_tokens<const TILE_BYTES: usize, const FIELDS: usize>(
     panel: &[u8],
     activations: &Activations<'_>,
     first_token: usize,
-    out: &mut [PanelRows; MANY],
+    out: &mut [[PanelRows; TOGETHER]],
     unpack: &impl Fn(&[u8; TILE_BYTES], usize, usize) -> [__m256i; FIELDS],
 ) {
     let (tiles, rest) = panel.as_chunks();
     assert!(tiles.len() == activations.groups() && rest.is_empty(), "one panel");
     let groups = tiles.len();
-    let mut rows = [[_mm256_setzero_ps(); 2]; MANY];
+    let mut rows = [[[_mm256_setzero_ps(); 2]; TOGETHER]; TIMES];
     let mut unpacked = [[_mm256_setzero_si256(); 2]; GROUP_QUADS];
-    let mut tokens = [TokenCodes::<4>::new(activations, first_token, groups); MANY / 4];
-    for four in 1..MANY / 4 {
-        tokens[four] = TokenCodes::new(activations, first_token + four * 4, groups);
+    let mut tokens = [TokenCodes::<TOGETHER>::new(activations, first_token, groups); TIMES];
+    for times in 1..out.len() {
+        tokens[times] = TokenCodes::new(activations, first_token + times * TOGETHER, groups);
     }
+    let tokens = &tokens[..out.len()];
     for group in 0..groups {
         let tile = &tiles[group];
         unpack_tile(tile, unpack, &mut unpacked);
-        for (tokens, rows) in tokens.iter().zip(rows.as_chunks_mut::<4>().0) {
+        for (tokens, rows) in tokens.iter().zip(&mut rows) {
             add_scaled_sums(tile, multiply_unpacked(&unpacked, tokens.inputs(group)), tokens, group, rows);
         }
     }
-    for (out, rows) in out.iter_mut().zip(rows) {
-        store_rows(rows, out);
+    for (out, rows) in out.as_flattened_mut().iter_mut().zip(rows.as_flattened()) {
+        store_rows(*rows, out);
     }
 }
 
@@ -151,10 +152,10 @@ fn unpack_tile<const TILE_BYTES: usize, const FIELDS: usize>(
 
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 #[inline]
-fn multiply_unpacked(unpacked: &Unpacked, inputs: Inputs<'_, 4>) -> RowSums<4> {
+fn multiply_unpacked(unpacked: &Unpacked, inputs: Inputs<'_, TOGETHER>) -> RowSums<TOGETHER> {
     let mut sums = no_sums();
     for quad in 0..GROUP_QUADS {
-        for token in 0..4 {
+        for token in 0..TOGETHER {
             let input = broadcast_quad(inputs[token], quad);
             for half in 0..2 {
                 sums[token][half] = _mm256_dpbusd_avx_epi32(sums[token][half], unpacked[quad][half], input);

@@ -25,7 +25,7 @@ const TOKEN_COST: u64 = 2;
 /// What moving a number from a product's results to its row costs.
 pub const COLLECT_COST: usize = 4;
 /// Tokens that one kernel call may take: what it gives stays in the first-level cache.
-const TOKENS_PER_CALL: usize = 16;
+const TOKENS_PER_CALL: usize = 24;
 
 /// One matrix to be multiplied with consecutive tokens of the inputs.
 #[derive(Clone, Copy, Debug)]
