@@ -5,23 +5,22 @@ use core::arch::x86_64::{
     __m256, _mm_add_ps, _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_hadd_ps, _mm256_set1_ps,
     _mm256_setzero_ps,
 };
-use core::array;
 
 use half::f16;
 use hardtack_kernels::halves::{ROWS_MAX, Scores, check_gather, check_scores};
 use hardtack_kernels::scalar;
 
-use super::memory::{load_floats, load_halves, store_floats, store_four_floats};
+use super::memory::{ask_ahead, load_floats, load_halves, store_floats, store_four_floats};
 use super::turned;
 
-/// Sums of products that are held at once: as many chains of additions hide their latency.
+/// Most sums of products that are held at once in scores: as many chains of additions hide their latency.
 const SUMS: usize = 8;
 
 pub(super) fn score_halves(queries: &[&[f32]], keys: &[f16], scores: &mut [Scores]) {
     let count = check_scores(queries, keys, scores);
     let width = queries.first().map_or(0, |query| query.len());
-    let (fours, ones) = queries.as_chunks();
-    let (four_scores, one_scores) = scores.as_chunks_mut();
+    let (fours, rest) = queries.as_chunks();
+    let (four_scores, rest_scores) = scores.as_chunks_mut();
     // SAFETY: only the table names this function, and the table is given out only where the processor has the features.
     unsafe {
         if queries.len() >= turned::QUERIES_MIN && turned::takes(width) {
@@ -29,24 +28,33 @@ pub(super) fn score_halves(queries: &[&[f32]], keys: &[f16], scores: &mut [Score
         } else {
             fours.iter().zip(four_scores).for_each(|(queries, scores)| score::<4, 2>(queries, keys, count, scores));
         }
-        for (query, scores) in ones.iter().zip(one_scores) {
-            score::<1, SUMS>(&[query], keys, count, array::from_mut(scores));
+        // Three, two, one or none are left.
+        if let (Ok(queries), Ok(scores)) = (rest.try_into(), rest_scores.try_into()) {
+            score::<3, 2>(queries, keys, count, scores);
+        } else if let (Ok(queries), Ok(scores)) = (rest.try_into(), rest_scores.try_into()) {
+            score::<2, 4>(queries, keys, count, scores);
+        } else if let (Ok(queries), Ok(scores)) = (rest.try_into(), rest_scores.try_into()) {
+            score::<1, SUMS>(queries, keys, count, scores);
         }
     }
 }
 
 pub(super) fn gather_halves(weights: &[Scores], values: &[f16], width: usize, out: &mut [f32]) {
     let (count, stride) = check_gather(weights, values, width, out);
-    let (fours, ones) = weights.as_chunks();
-    let (four_outs, one_outs) = out.split_at_mut(fours.len() * 4 * stride);
+    let (fours, rest) = weights.as_chunks();
+    let (four_outs, rest_out) = out.split_at_mut(fours.len() * 4 * stride);
     let values = Values { halves: values, count, width };
     // SAFETY: only the table names this function, and the table is given out only where the processor has the features.
     unsafe {
         for (weights, out) in fours.iter().zip(four_outs.chunks_exact_mut(4 * stride.max(1))) {
             gather::<4, 2>(weights, values, stride, out);
         }
-        for (weights, out) in ones.iter().zip(one_outs.chunks_exact_mut(stride.max(1))) {
-            gather::<1, SUMS>(array::from_ref(weights), values, stride, out);
+        if let Ok(weights) = rest.try_into() {
+            gather::<3, 4>(weights, values, stride, rest_out);
+        } else if let Ok(weights) = rest.try_into() {
+            gather::<2, 4>(weights, values, stride, rest_out);
+        } else if let Ok(weights) = rest.try_into() {
+            gather::<1, SUMS>(weights, values, stride, rest_out);
         }
     }
 }
@@ -60,7 +68,7 @@ fn score<const QUERIES: usize, const KEYS: usize>(
     count: usize,
     scores: &mut [Scores; QUERIES],
 ) {
-    const { assert!(QUERIES * KEYS == SUMS) };
+    const { assert!(QUERIES * KEYS <= SUMS) };
     let width = queries[0].len();
     let tail = width / 8 * 8;
     let mut vectors: [&[[f32; 8]]; QUERIES] = [&[]; QUERIES];
@@ -72,15 +80,23 @@ fn score<const QUERIES: usize, const KEYS: usize>(
         for at in 0..KEYS {
             let key = (first + at).min(count - 1);
             rows[at] = &keys[key * width..(key + 1) * width];
+            ask_ahead(rows[at]);
         }
         let mut sums = reduce(dots(&vectors, &rows));
-        for query in 0..QUERIES {
-            for at in 0..KEYS.min(count - first) {
-                if tail < width {
+        if tail < width {
+            for query in 0..QUERIES {
+                for at in 0..KEYS {
                     let rest = (scalar::TABLE.dot_f16)(&queries[query][tail..], &rows[at][tail..]);
                     sums[query * KEYS + at] += rest;
                 }
-                scores[query][first + at] += sums[query * KEYS + at];
+            }
+        }
+        for (scores, sums) in scores.iter_mut().zip(sums.chunks_exact(KEYS)) {
+            let scores = &mut scores[first..count.min(first + KEYS)];
+            // Without counting where there are as many as usual.
+            match scores.first_chunk_mut::<KEYS>() {
+                Some(scores) => scores.iter_mut().zip(sums).for_each(|(score, sum)| *score += sum),
+                None => scores.iter_mut().zip(sums).for_each(|(score, sum)| *score += sum),
             }
         }
     }
@@ -185,6 +201,7 @@ fn gather_columns<const QUERIES: usize, const VECTORS: usize>(
     }
     for row in 0..values.count.min(ROWS_MAX) {
         let halves = &values.halves[row * values.width + first * 8..];
+        ask_ahead(&halves[..VECTORS * 8]);
         let halves: &[[f16; 8]; VECTORS] =
             halves.as_chunks().0.first_chunk().expect("as many vectors as the width has");
         for vector in 0..VECTORS {

@@ -13,13 +13,13 @@ use hardtack_format::encoding::GROUP_COLUMNS;
 const AHEAD: usize = 3072;
 const LINE: usize = 64;
 
-/// Asks memory for as many bytes as these, so much further on.
+/// Asks memory for as many bytes as these have, so much further on.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-pub(crate) fn ask_ahead(bytes: &[u8]) {
-    for line in (0..bytes.len()).step_by(LINE) {
-        // Nothing is read: an address behind the end of all panels does no harm.
-        _mm_prefetch::<_MM_HINT_T0>(bytes.as_ptr().wrapping_add(AHEAD + line).cast());
+pub(crate) fn ask_ahead<T>(elements: &[T]) {
+    for line in (0..size_of_val(elements)).step_by(LINE) {
+        // Nothing is read: an address behind the end of all there is does no harm.
+        _mm_prefetch::<_MM_HINT_T0>(elements.as_ptr().cast::<i8>().wrapping_add(AHEAD + line));
     }
 }
 

@@ -61,30 +61,44 @@ fn rows<const BITS: i32, const COUNT: usize>(
     inputs: &[Folded; COUNT],
     out: &mut [f32],
 ) {
+    for columns in 0..group.columns / TILE_COLUMNS {
+        half_tiles::<BITS, COUNT, 0>(units, group, inputs, columns, out);
+        half_tiles::<BITS, COUNT, 1>(units, group, inputs, columns, out);
+    }
+}
+
+/// Half of the columns that a tile has. Which half is a constant, so that codes are shifted by constants.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn half_tiles<const BITS: i32, const COUNT: usize, const HALF: usize>(
+    units: &Units<'_>,
+    group: &CodeGroup<'_>,
+    inputs: &[Folded; COUNT],
+    columns: usize,
+    out: &mut [f32],
+) {
     let tiles = group.rows / TILE_ROWS;
-    for half in 0..group.columns / 16 {
-        let mut sums = [[_mm256_setzero_si256(); 2]; COUNT];
-        for tile in 0..tiles {
-            let at = half / 2 * tiles + tile;
-            for pair in 0..PAIRS {
-                let codes = unpack::<BITS>(units, at, pair * 2 + half % 2);
-                let low = _mm256_cvtepu8_epi16(_mm256_castsi256_si128(codes));
-                let high = _mm256_cvtepu8_epi16(_mm256_extracti128_si256::<1>(codes));
-                for index in 0..COUNT {
-                    let input = broadcast_pair(&inputs[index], tile * TILE_ROWS + pair * 2);
-                    sums[index][0] = _mm256_add_epi32(sums[index][0], _mm256_madd_epi16(low, input));
-                    sums[index][1] = _mm256_add_epi32(sums[index][1], _mm256_madd_epi16(high, input));
-                }
+    let mut sums = [[_mm256_setzero_si256(); 2]; COUNT];
+    for tile in 0..tiles {
+        for pair in 0..PAIRS {
+            let codes = unpack::<BITS>(units, columns * tiles + tile, pair * 2 + HALF);
+            let low = _mm256_cvtepu8_epi16(_mm256_castsi256_si128(codes));
+            let high = _mm256_cvtepu8_epi16(_mm256_extracti128_si256::<1>(codes));
+            for index in 0..COUNT {
+                let input = broadcast_pair(&inputs[index], tile * TILE_ROWS + pair * 2);
+                sums[index][0] = _mm256_add_epi32(sums[index][0], _mm256_madd_epi16(low, input));
+                sums[index][1] = _mm256_add_epi32(sums[index][1], _mm256_madd_epi16(high, input));
             }
         }
-        for index in 0..COUNT {
-            let scale = _mm256_set1_ps(inputs[index].scale);
-            let out = &mut out[index * group.columns + half * 16..][..16];
-            for (out, sum) in out.as_chunks_mut().0.iter_mut().zip(sums[index]) {
-                // Never fused: scalar rounds the product too.
-                let product = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), scale);
-                store_floats(out, _mm256_add_ps(load_floats(out), product));
-            }
+    }
+    let first = columns * TILE_COLUMNS + HALF * 16;
+    for index in 0..COUNT {
+        let scale = _mm256_set1_ps(inputs[index].scale);
+        let out = &mut out[index * group.columns + first..][..16];
+        for (out, sum) in out.as_chunks_mut().0.iter_mut().zip(sums[index]) {
+            // Never fused: scalar rounds the product too.
+            let product = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), scale);
+            store_floats(out, _mm256_add_ps(load_floats(out), product));
         }
     }
 }
