@@ -44,8 +44,9 @@ def main():
     parser.add_argument("gguf")
     options = parser.parse_args()
 
-    ways = [("half floats", ours, None), ("ring, 8 bits", ours, "8"), ("ring, 4 bits", ours, "4")]
-    ways += [(f"llama.cpp {kind}", theirs, kind) for kind in ("f16", "q8_0", "q4_0")]
+    ways = [("half floats", ours, None), ("llama.cpp f16", theirs, "f16")]
+    ways += [("ring, 8 bits", ours, "8"), ("llama.cpp q8_0", theirs, "q8_0")]
+    ways += [("ring, 4 bits", ours, "4"), ("llama.cpp q4_0", theirs, "q4_0")]
     found = {name: [] for name, _, _ in ways}
     for turn in range(options.rounds):
         for name, run, how in ways:
