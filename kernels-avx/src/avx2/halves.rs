@@ -200,10 +200,13 @@ fn gather_columns<const QUERIES: usize, const VECTORS: usize>(
         }
     }
     for row in 0..values.count.min(ROWS_MAX) {
-        let halves = &values.halves[row * values.width + first * 8..];
-        ask_ahead(&halves[..VECTORS * 8]);
+        let value = &values.halves[row * values.width..(row + 1) * values.width];
+        // Once for all columns.
+        if first == 0 {
+            ask_ahead(value);
+        }
         let halves: &[[f16; 8]; VECTORS] =
-            halves.as_chunks().0.first_chunk().expect("as many vectors as the width has");
+            value.as_chunks().0[first..].first_chunk().expect("as many vectors as the width has");
         for vector in 0..VECTORS {
             let halves = load_halves(&halves[vector]);
             for query in 0..QUERIES {

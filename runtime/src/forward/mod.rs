@@ -2,7 +2,7 @@
 
 mod attention;
 pub(crate) mod exact;
-pub mod experts;
+pub(crate) mod experts;
 mod gate;
 mod latent;
 mod layer;
