@@ -63,7 +63,7 @@ fn a_long_prompt_is_the_same_at_once_and_in_pieces() {
         logits.into_iter().map(f32::to_bits).collect::<Vec<_>>()
     };
     let expected = logits(1, 16);
-    for (threads, batch) in [(1, 1024), (2, 1024), (2, 700)] {
+    for (threads, batch) in [(1, 1024), (2, 1024), (2, 700), (1, 1), (2, 1)] {
         assert_eq!(logits(threads, batch), expected, "{threads} threads, {batch} tokens at once");
     }
 }

@@ -90,6 +90,32 @@ fn pieces_and_threads_change_nothing() {
     });
 }
 
+/// Long enough that a query's results are summed up in all lanes there are, and the first takes over again.
+#[test]
+fn a_long_text_is_the_same_token_by_token() {
+    const LONG: usize = 4300;
+    const CONTEXT: usize = 512;
+    let Some(fixtures) = fixtures() else { return };
+    let scratch = tempfile::tempdir().unwrap();
+    let blob = scratch.path().join("model.tack");
+    for family in ["llama", "deepseek_v2", "gpt_oss"] {
+        bake_at(&fixtures.join(family), &blob, Encoding::F32);
+        let engines = [1, 2].map(|threads| open(&blob, None, threads));
+        let vocabulary = engines[0].network().spec.vocabulary;
+        let tokens: Vec<u32> = (0..LONG as u32).map(|at| at * 7919 % 8009 % vocabulary).collect();
+        let [kv, _] = small_rings(&engines[0]);
+        let logits = |engine: &Engine, batch: usize, pieces: &[usize]| {
+            let options = SessionOptions { context: CONTEXT, batch, kv };
+            logits_in_pieces(&mut engine.session(&options).unwrap(), &tokens, pieces)
+        };
+        let whole = logits(&engines[0], 256, &[LONG]);
+        assert!(whole.iter().all(|logit| logit.is_finite()), "{family}");
+        for (engine, batch, piece) in [(&engines[1], 1, 1), (&engines[1], 100, LONG)] {
+            assert!(same_bits(&logits(engine, batch, &[piece]), &whole), "{family}, pieces of {piece}");
+        }
+    }
+}
+
 #[test]
 fn going_back_and_restoring_give_what_was_there() {
     let files = tempfile::tempdir().unwrap();

@@ -7,10 +7,10 @@ use hardtack_kernels::PanelRows;
 use crate::backend::cpu::Product;
 use crate::backend::inputs::{Inputs, InputsSize};
 use crate::error::Error;
-use crate::forward::exact::value_width;
+use crate::forward::exact;
 use crate::forward::experts::pass_rows;
-use crate::forward::ring::{QUERIES, staged_width};
-use crate::forward::segment::{QUERIES_MAX, staged};
+use crate::forward::ring;
+use crate::forward::segment::staged;
 use crate::kv::ring::Ring;
 use crate::kv::shape::{CHUNK, RingShape};
 use crate::memory::zeros;
@@ -91,7 +91,8 @@ impl ScratchSizes {
         for layer in layers {
             let shape = RingShape::of(layer);
             let group = layer.heads as usize / shape.heads;
-            self.staged = self.staged.max(staged(shape.heads, tokens, group, QUERIES, staged_width(&shape)));
+            self.staged =
+                self.staged.max(staged(shape.heads, tokens, group, ring::QUERIES, ring::staged_width(&shape)));
         }
         self
     }
@@ -105,7 +106,7 @@ impl ScratchSizes {
         self.query = self.query.max(batch * query);
         let shape = RingShape::of(attention);
         let group = heads / shape.heads;
-        self.staged = self.staged.max(staged(shape.heads, batch, group, QUERIES_MAX, value_width(&shape)));
+        self.staged = self.staged.max(staged(shape.heads, batch, group, exact::QUERIES, exact::value_width(&shape)));
         match attention.kind {
             AttentionKind::Grouped { .. } => {
                 self.add_products(3, batch * (panels(query) + panels(first) + panels(second)));

@@ -14,27 +14,30 @@ use hardtack_kernels::nested::{
 };
 
 use super::memory::{load_32_bytes, load_floats, load_halves, store_floats, store_words};
+use super::nested_many;
 use super::quantize::largest_magnitude;
 
 /// Inputs at once: their sums and what unpacks codes fit in the registers.
 const INPUTS: usize = 3;
 /// Vectors of a tile that hold the same half of its columns, one for each pair of rows.
-const PAIRS: usize = TILE_ROWS / 2;
+pub(super) const PAIRS: usize = TILE_ROWS / 2;
 
-type Units<'a> = [&'a [[u8; TILE_UNIT_BYTES]]; 8];
+pub(super) type Units<'a> = [&'a [[u8; TILE_UNIT_BYTES]]; 8];
 
 pub(super) fn code_rows(group: &CodeGroup<'_>, inputs: &[Folded], out: &mut [f32]) {
-    group.check();
-    assert_eq!(out.len(), inputs.len() * group.columns, "a row for each input");
     // SAFETY: only the tables name this function, and they are given out only where the processor has the features.
-    unsafe {
-        match group.bits {
-            2 => rows_bits::<2>(group, inputs, out),
-            3 => rows_bits::<3>(group, inputs, out),
-            4 => rows_bits::<4>(group, inputs, out),
-            6 => rows_bits::<6>(group, inputs, out),
-            _ => rows_bits::<8>(group, inputs, out),
-        }
+    unsafe { nested_many::code_rows(group, inputs, out, |pairs, inputs| nested_many::multiply(pairs, inputs)) }
+}
+
+/// Each unpacks codes anew for every three inputs; lengths are checked already.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn few_inputs(group: &CodeGroup<'_>, inputs: &[Folded], out: &mut [f32]) {
+    match group.bits {
+        2 => rows_bits::<2>(group, inputs, out),
+        3 => rows_bits::<3>(group, inputs, out),
+        4 => rows_bits::<4>(group, inputs, out),
+        6 => rows_bits::<6>(group, inputs, out),
+        _ => rows_bits::<8>(group, inputs, out),
     }
 }
 
@@ -93,20 +96,26 @@ fn half_tiles<const BITS: i32, const COUNT: usize, const HALF: usize>(
     }
     let first = columns * TILE_COLUMNS + HALF * 16;
     for index in 0..COUNT {
-        let scale = _mm256_set1_ps(inputs[index].scale);
-        let out = &mut out[index * group.columns + first..][..16];
-        for (out, sum) in out.as_chunks_mut().0.iter_mut().zip(sums[index]) {
-            // Never fused: scalar rounds the product too.
-            let product = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), scale);
-            store_floats(out, _mm256_add_ps(load_floats(out), product));
-        }
+        add_scaled(sums[index], inputs[index].scale, &mut out[index * group.columns + first..][..16]);
+    }
+}
+
+/// Adds the sums of 16 columns, times their input's scale.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+pub(super) fn add_scaled(sums: [__m256i; 2], scale: f32, out: &mut [f32]) {
+    let scale = _mm256_set1_ps(scale);
+    for (out, sum) in out.as_chunks_mut().0.iter_mut().zip(sums) {
+        // Never fused: scalar rounds the product too.
+        let product = _mm256_mul_ps(_mm256_cvtepi32_ps(sum), scale);
+        store_floats(out, _mm256_add_ps(load_floats(out), product));
     }
 }
 
 /// Vector `vector` of a tile: codes of 16 columns, two rows of each side by side.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn unpack<const BITS: i32>(units: &Units<'_>, tile: usize, vector: usize) -> __m256i {
+pub(super) fn unpack<const BITS: i32>(units: &Units<'_>, tile: usize, vector: usize) -> __m256i {
     let (pair, two, one) = (vector / 4, (vector % 4 * 2) as i32, vector as i32);
     let mut codes = part(&units[pair][tile], two, 3, BITS - 2);
     if BITS >= 3 {
@@ -140,7 +149,7 @@ fn part(bytes: &[u8; TILE_UNIT_BYTES], field: i32, mask: i8, place: i32) -> __m2
 /// The inputs of two rows, in all eight lanes.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn broadcast_pair(input: &Folded, row: usize) -> __m256i {
+pub(crate) fn broadcast_pair(input: &Folded, row: usize) -> __m256i {
     let [even, odd] = [input.codes[row], input.codes[row + 1]].map(i16::cast_unsigned);
     _mm256_set1_epi32((u32::from(odd) << 16 | u32::from(even)).cast_signed())
 }

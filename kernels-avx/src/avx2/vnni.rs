@@ -4,15 +4,21 @@
 //! The instruction takes codes of up to 8 bits and adds in 32: no narrow sums that could overflow. The table is private,
 //! and `crate::avxvnni()` gives it out only where the processor has the features.
 
-use core::arch::x86_64::{__m256i, _mm256_add_epi32, _mm256_dpbusd_avx_epi32, _mm256_setzero_ps, _mm256_setzero_si256};
+use core::arch::x86_64::{
+    __m256i, _mm256_add_epi32, _mm256_dpbusd_avx_epi32, _mm256_dpwssd_avx_epi32, _mm256_setzero_ps,
+    _mm256_setzero_si256,
+};
 
 use hardtack_format::encoding::{GROUP_QUADS, TILE_HEAD_BYTES};
+use hardtack_kernels::nested::{CodeGroup, Folded, GROUP_ROWS};
 use hardtack_kernels::{Activations, KernelTable, PanelRows};
 
 use super::codes::{
     Inputs, RowSums, TokenCodes, add_scaled_sums, no_sums, panel_sums, store_rows, tile_bytes, written_out,
 };
 use super::memory::{broadcast_quad, load_tile};
+use super::nested::broadcast_pair;
+use super::nested_many::{self, Pair, Sums};
 use super::{panel_q1, panel_q2, panel_q3, panel_q4, panel_q5, panel_q6};
 
 // SAFETY: the table is given out only where the processor has the features.
@@ -22,7 +28,27 @@ pub(crate) static TABLE: KernelTable = unsafe { table() };
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 const fn table() -> KernelTable {
     let [f32, f16, bf16, ..] = super::TABLE.panels;
-    KernelTable { name: "avx2+vnni", panels: [f32, f16, bf16, q1, q2, q3, q4, q5, q6, q8], ..super::TABLE }
+    KernelTable { name: "avx2+vnni", panels: [f32, f16, bf16, q1, q2, q3, q4, q5, q6, q8], code_rows, ..super::TABLE }
+}
+
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+fn code_rows(group: &CodeGroup<'_>, inputs: &[Folded], out: &mut [f32]) {
+    nested_many::code_rows(group, inputs, out, |pairs, inputs| multiply_pairs(pairs, inputs));
+}
+
+/// As that of the AVX2 tier, by one instruction for its two.
+#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
+fn multiply_pairs(pairs: &[Pair], inputs: &[Folded; TOGETHER]) -> Sums<TOGETHER> {
+    let mut sums = no_sums();
+    for (pair, codes) in pairs.iter().enumerate().take(GROUP_ROWS / 2) {
+        for index in 0..TOGETHER {
+            let input = broadcast_pair(&inputs[index], pair * 2);
+            for half in 0..2 {
+                sums[index][half] = _mm256_dpwssd_avx_epi32(sums[index][half], codes[half], input);
+            }
+        }
+    }
+    sums
 }
 
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]

@@ -8,17 +8,21 @@
 mod unpack;
 
 use core::arch::x86_64::{
-    __m512, __m512i, _mm256_loadu_si256, _mm512_add_epi32, _mm512_add_ps, _mm512_cvtepi32_ps, _mm512_cvtph_ps,
-    _mm512_dpbusd_epi32, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
-    _mm512_storeu_ps,
+    __m512, __m512i, _mm256_castsi256_si128, _mm256_loadu_si256, _mm512_add_epi32, _mm512_add_ps,
+    _mm512_broadcastd_epi32, _mm512_castsi256_si512, _mm512_castsi512_si256, _mm512_cvtepi32_ps, _mm512_cvtph_ps,
+    _mm512_dpbusd_epi32, _mm512_dpwssd_epi32, _mm512_extracti64x4_epi64, _mm512_inserti64x4, _mm512_mul_ps,
+    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_storeu_ps,
 };
 use core::array;
 
 use hardtack_format::encoding::{GROUP_COLUMNS, GROUP_QUADS};
+use hardtack_kernels::nested::{CodeGroup, Folded, GROUP_ROWS};
 use hardtack_kernels::{Activations, KernelTable, PanelRows};
 
 use crate::avx2::codes::{TokenCodes, TwoParts, in_two_parts, tile_bytes, written_out};
 use crate::avx2::memory::ask_ahead;
+use crate::avx2::nested::broadcast_pair;
+use crate::avx2::nested_many::{self, Pair, Sums};
 
 // SAFETY: the table is given out only where the processor has the features.
 pub(crate) static TABLE: KernelTable = unsafe { table() };
@@ -27,7 +31,34 @@ pub(crate) static TABLE: KernelTable = unsafe { table() };
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
 const fn table() -> KernelTable {
     let [f32, f16, bf16, ..] = crate::avx2::TABLE.panels;
-    KernelTable { name: "avx512+vnni", panels: [f32, f16, bf16, q1, q2, q3, q4, q5, q6, q8], ..crate::avx2::TABLE }
+    KernelTable {
+        name: "avx512+vnni",
+        panels: [f32, f16, bf16, q1, q2, q3, q4, q5, q6, q8],
+        code_rows,
+        ..crate::avx2::TABLE
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
+fn code_rows(group: &CodeGroup<'_>, inputs: &[Folded], out: &mut [f32]) {
+    nested_many::code_rows(group, inputs, out, |pairs, inputs| multiply_pairs(pairs, inputs));
+}
+
+/// Inputs of nested codes at once: as many sums as hide the latency of adding to them.
+const INPUTS: usize = 8;
+
+/// As that of the AVX2 tier, the columns of a pair in one vector.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
+fn multiply_pairs(pairs: &[Pair], inputs: &[Folded; INPUTS]) -> Sums<INPUTS> {
+    let mut sums = [_mm512_setzero_si512(); INPUTS];
+    for (pair, [low, high]) in pairs.iter().enumerate().take(GROUP_ROWS / 2) {
+        let codes = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(*low), *high);
+        for index in 0..INPUTS {
+            let input = _mm512_broadcastd_epi32(_mm256_castsi256_si128(broadcast_pair(&inputs[index], pair * 2)));
+            sums[index] = _mm512_dpwssd_epi32(sums[index], codes, input);
+        }
+    }
+    sums.map(|sums| [_mm512_castsi512_si256(sums), _mm512_extracti64x4_epi64::<1>(sums)])
 }
 
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]

@@ -5,9 +5,12 @@ use std::ops::Range;
 use hardtack_kernels::KernelTable;
 use hardtack_kernels::halves::Scores;
 
-use super::segment::{Cached, QUERIES_MAX, Query};
+use super::segment::{Cached, Query};
 use crate::kv::exact::{KvElement, LayerKv};
 use crate::kv::shape::{CHUNK, RingShape, Scaled};
+
+/// Queries of a block.
+pub const QUERIES: usize = 16;
 
 /// What some tokens of a pass see of a layer.
 pub struct Exact<'a, E> {
@@ -42,7 +45,7 @@ impl<E: KvElement> Cached for Exact<'_, E> {
     where
         Self: 'p;
 
-    const QUERIES: usize = QUERIES_MAX;
+    const QUERIES: usize = QUERIES;
 
     fn heads(&self) -> usize {
         self.shape.heads
@@ -78,7 +81,7 @@ impl<E: KvElement> Cached for Exact<'_, E> {
         scores: &mut [Scores],
     ) {
         for (matrix, rows) in [&self.cache.first, &self.cache.second].into_iter().enumerate() {
-            let mut asked = [&[][..]; QUERIES_MAX];
+            let mut asked = [&[][..]; QUERIES];
             asked.iter_mut().zip(queries).for_each(|(asked, query)| *asked = query[matrix]);
             let asked = &asked[..queries.len()];
             if !asked[0].is_empty() {

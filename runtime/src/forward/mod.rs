@@ -9,6 +9,7 @@ mod layer;
 pub(crate) mod ring;
 mod rope;
 pub(crate) mod segment;
+mod softmax;
 
 use half::f16;
 use hardtack_format::encoding::PANEL_ROWS;

@@ -15,8 +15,8 @@ use crate::kv::ring::{Part, RingLayer, Sealed};
 use crate::kv::shape::{CHUNK, RingShape, Scaled};
 use crate::scratch::{Scratch, Turn};
 
-/// Queries of a block: more unpack codes less often, but their sums no longer fit in registers.
-pub const QUERIES: usize = 6;
+/// Queries of a block: the kernels take 4, 6 or 8 of them at a time.
+pub const QUERIES: usize = 24;
 
 /// The pieces of a pass within one chunk each: first token and tokens.
 pub fn segments(position: usize, tokens: usize) -> impl Iterator<Item = (usize, usize)> {

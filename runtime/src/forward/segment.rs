@@ -1,20 +1,21 @@
-//! Attention over what a layer keeps: softmax in one pass over its chunks (arXiv 2205.14135, algorithm 1), a running maximum and
-//! sum, results rescaled when the maximum grows.
+//! Attention over what a layer keeps, in one pass over its chunks.
 //!
 //! Queries that see the same keys are taken in blocks, so that keys and values are read, and codes unpacked, once for several.
 //! What one query gets does not depend on those beside it: kernels promise as much. Chunks stand at fixed positions, so the
-//! pieces a prompt came in change nothing.
+//! pieces a prompt came in change nothing, and neither does it how many threads share a token's lanes.
 
+use hardtack_format::limits::HEAD_DIM_MAX;
 use hardtack_kernels::KernelTable;
 use hardtack_kernels::halves::Scores;
 
+use super::softmax::Running;
 use crate::backend::cpu::Cpu;
 use crate::kv::shape::CHUNK;
 
 const _: () = assert!(size_of::<Scores>() == CHUNK * size_of::<f32>());
 
 /// Most queries of a block.
-pub const QUERIES_MAX: usize = 16;
+pub const QUERIES_MAX: usize = 24;
 
 /// What one query asks of the two matrices of a cached head; nothing of the second where that holds values.
 pub type Query<'a> = [&'a [f32]; 2];
@@ -70,14 +71,27 @@ pub trait Cached: Sync {
     );
 }
 
-/// Blocks of so many queries that all queries of some tokens make.
-const fn blocks(heads: usize, tokens: usize, group: usize, queries: usize) -> usize {
-    heads * (tokens * group).div_ceil(queries)
+/// Consecutive chunks of the text that a lane takes before the next one does.
+const LANE_CHUNKS: usize = 8;
+/// Lanes, each of which sums up what its own chunks, by their place in the text, give a query. Those of a token are pieces of work, as
+/// cached heads may be fewer than threads.
+const LANES: usize = 8;
+/// Results of a query's lane are followed by its running maximum and sum.
+const RUNNING: usize = 2;
+/// Numbers of a lane that a block of several tokens keeps beside its own.
+const LANE_ROOM: usize = 16 * 1024;
+const NARROW_ROOM: usize = 2 * 1024;
+const _: () = assert!(HEAD_DIM_MAX as usize + RUNNING <= LANE_ROOM, "one query's results");
+
+/// Queries of a block, of so many in all whose results are so wide.
+fn block_queries(most: usize, queries: usize, width: usize) -> usize {
+    most.min(queries).min(LANE_ROOM / (width + RUNNING)).max(1)
 }
 
-/// Numbers that results are staged in, by blocks of [`Cached::QUERIES`].
-pub const fn staged(heads: usize, tokens: usize, group: usize, queries: usize, width: usize) -> usize {
-    blocks(heads, tokens, group, queries) * queries * width
+/// Numbers that results of one token, and of up to so many, are staged in, by blocks of at most `most` queries.
+pub fn staged(heads: usize, tokens: usize, group: usize, most: usize, width: usize) -> usize {
+    let rows = |queries: usize| queries.next_multiple_of(block_queries(most, queries, width));
+    heads * (width + RUNNING) * rows(tokens * group).max(LANES * rows(group))
 }
 
 /// Consecutive tokens, the last of which are the newest that are kept.
@@ -98,11 +112,13 @@ pub struct Segment<'a, C, Q> {
     pub query: Q,
 }
 
-/// The softmax of one query so far.
+/// Queries `first` to `first + count` of those of a cached head, and how wide their results are.
 #[derive(Clone, Copy)]
-struct Running {
-    maximum: f32,
-    sum: f32,
+struct Block {
+    kv_head: usize,
+    first: usize,
+    count: usize,
+    width: usize,
 }
 
 impl<'a, C: Cached, Q> Segment<'a, C, Q>
@@ -113,39 +129,55 @@ where
     /// for what is [`staged`].
     pub fn attend(&self, staging: &mut [f32], mut collect: impl FnMut(usize, usize, &[f32])) {
         let ((width, used), heads, queries) = (self.cache.widths(), self.cache.heads(), self.tokens * self.group);
-        let staging = &mut staging[..staged(heads, self.tokens, self.group, C::QUERIES, width)];
-        let blocks_of_head = queries.div_ceil(C::QUERIES);
-        let place = |block: usize| (block / blocks_of_head, block % blocks_of_head * C::QUERIES);
+        let most = block_queries(C::QUERIES, queries, width);
+        let blocks = queries.div_ceil(most);
+        let block = |index: usize| {
+            let first = index % blocks * most;
+            Block { kv_head: index / blocks, first, count: most.min(queries - first), width }
+        };
+        let lanes =
+            self.cache.parts().map(|part| C::chunk(part) / LANE_CHUNKS + 1).max().map_or(1, |last| last.min(LANES));
+        let cut = if self.tokens == 1 { lanes } else { 1 };
+        let piece = most * (width + RUNNING);
+        let staging = &mut staging[..heads * blocks * cut * piece];
         // About a byte for each number that is read.
-        let cost = self.cache.parts().count() * CHUNK * 2 * width;
-        self.cpu.for_each_chunk(staging, C::QUERIES * width, cost, |block, out| {
-            let (kv_head, first) = place(block);
-            self.block(kv_head, first, (queries - first).min(C::QUERIES), width, out);
+        let cost = self.cache.parts().count() * CHUNK * 2 * width / cut;
+        self.cpu.for_each_chunk(staging, piece, cost, |index, piece| {
+            let block = block(index / cut);
+            self.one_lane(block, index % cut, piece);
+            if cut == 1 {
+                self.other_lanes(block, lanes, piece);
+                self.finish(block, piece);
+            }
         });
-        for (block, out) in staging.chunks_exact(C::QUERIES * width).enumerate() {
-            let (kv_head, first) = place(block);
-            for (index, out) in out.chunks_exact(width).enumerate().take(queries - first) {
-                let query = first + index;
-                collect(query / self.group, kv_head * self.group + query % self.group, &out[..used]);
+        for (index, pieces) in staging.chunks_exact_mut(cut * piece).enumerate() {
+            let (block, (results, others)) = (block(index), pieces.split_at_mut(piece));
+            if cut > 1 {
+                others.chunks_exact_mut(piece).for_each(|other| add_lane(block, results, other));
+                self.finish(block, results);
+            }
+            for (index, result) in results.chunks_exact(width).enumerate().take(block.count) {
+                let (token, head) = self.place(block, index);
+                collect(token, head, &result[..used]);
             }
         }
     }
 
-    /// One block: queries `first` to `first + count` of those of a cached head.
-    fn block(&self, kv_head: usize, first: usize, count: usize, width: usize, out: &mut [f32]) {
-        let kernels = self.cpu.kernels;
-        let place = |index: usize| ((first + index) / self.group, kv_head * self.group + (first + index) % self.group);
-        let out = &mut out[..count * width];
+    /// Token and head of a query.
+    fn place(&self, block: Block, index: usize) -> (usize, usize) {
+        let query = block.first + index;
+        (query / self.group, block.kv_head * self.group + query % self.group)
+    }
+
+    /// What the queries get of the chunks of one lane.
+    fn one_lane(&self, block: Block, lane: usize, piece: &mut [f32]) {
+        let (kernels, Block { kv_head, count, width, .. }) = (self.cpu.kernels, block);
+        let (out, states) = rows_and_states(block, piece);
         out.fill(0.0);
-        let mut running = [Running { maximum: f32::NEG_INFINITY, sum: 0.0 }; QUERIES_MAX];
-        if let Some(sinks) = self.sinks {
-            // The sink takes part in the softmax and has no value.
-            let states = running.iter_mut().take(count).enumerate();
-            states.for_each(|(index, state)| *state = Running { maximum: sinks[place(index).1], sum: 1.0 });
-        }
+        let mut running = [Running::NOTHING; QUERIES_MAX];
         let queries = |moved: bool| -> [Query<'_>; QUERIES_MAX] {
             std::array::from_fn(|index| {
-                let (token, head) = place(index);
+                let (token, head) = self.place(block, index);
                 if index < count { (self.query)(token, head, moved) } else { [&[][..], &[][..]] }
             })
         };
@@ -154,7 +186,10 @@ where
         let scores = &mut scores[..count];
         for part in self.cache.parts() {
             let chunk = C::chunk(part);
-            let visible = |index: usize| self.visible(place(index).0, chunk);
+            if chunk / LANE_CHUNKS % LANES != lane {
+                continue;
+            }
+            let visible = |index: usize| self.visible(self.place(block, index).0, chunk);
             // Later tokens see more; one that sees nothing here is followed by others, or all are past it.
             let seen = (0..count).map(visible).filter(|(from, to)| from < to).map(|(_, to)| to).max();
             let Some(seen) = seen else { continue };
@@ -162,7 +197,7 @@ where
             let queries = if self.cache.moved(part) { queries(true) } else { usual };
             self.cache.score(kernels, part, kv_head, seen, &queries[..count], scores);
             for (index, (scores, out)) in scores.iter_mut().zip(out.chunks_exact_mut(width)).enumerate() {
-                weigh(kernels, self.scale, scores, visible(index), &mut running[index], out);
+                running[index].weigh(kernels, self.scale, scores, visible(index), out);
             }
             // Together where they have seen as much: what a query has not seen must not touch its result.
             let mut first = 0;
@@ -174,9 +209,35 @@ where
                 first = end;
             }
         }
-        for (out, state) in out.chunks_exact_mut(width).zip(running) {
-            let inverse = 1.0 / state.sum;
-            out.iter_mut().for_each(|value| *value *= inverse);
+        states.iter_mut().zip(running).for_each(|(kept, state)| *kept = state.into());
+    }
+
+    /// Adds what the lanes after the first give.
+    fn other_lanes(&self, block: Block, lanes: usize, piece: &mut [f32]) {
+        if lanes == 1 {
+            return;
+        }
+        // Most results are as narrow as this, and filling much more with zeros would empty the first cache.
+        match piece.len() {
+            0..=NARROW_ROOM => self.add_lanes(block, lanes, &mut [0.0; NARROW_ROOM], piece),
+            _ => self.add_lanes(block, lanes, &mut [0.0; LANE_ROOM], piece),
+        }
+    }
+
+    fn add_lanes(&self, block: Block, lanes: usize, other: &mut [f32], piece: &mut [f32]) {
+        let other = &mut other[..piece.len()];
+        for lane in 1..lanes {
+            self.one_lane(block, lane, other);
+            add_lane(block, piece, other);
+        }
+    }
+
+    /// Divides results by the sums of their weights.
+    fn finish(&self, block: Block, piece: &mut [f32]) {
+        let (out, states) = rows_and_states(block, piece);
+        for (index, (out, state)) in out.chunks_exact_mut(block.width).zip(states).enumerate() {
+            let sink = self.sinks.map(|sinks| sinks[self.place(block, index).1]);
+            Running::from(*state).finish(out, sink);
         }
     }
 
@@ -192,28 +253,19 @@ where
     }
 }
 
-/// Turns scores of the visible tokens into weights, and what is summed already to the new maximum. Tokens that are not seen
-/// get no weight.
-fn weigh(
-    kernels: &KernelTable,
-    scale: f32,
-    scores: &mut Scores,
-    (from, to): (usize, usize),
-    running: &mut Running,
-    out: &mut [f32],
-) {
-    scores[..from].fill(0.0);
-    scores[to..].fill(0.0);
-    let scores = &mut scores[from..to];
-    if scores.is_empty() {
-        return;
+/// A piece's results `[queries, width]`, and the maximum and sum of each query.
+fn rows_and_states(block: Block, piece: &mut [f32]) -> (&mut [f32], &mut [[f32; RUNNING]]) {
+    let (rows, states) = piece.split_at_mut(piece.len() / (block.width + RUNNING) * block.width);
+    (&mut rows[..block.count * block.width], &mut states.as_chunks_mut().0[..block.count])
+}
+
+/// Adds what another lane gives the same queries.
+fn add_lane(block: Block, piece: &mut [f32], other: &mut [f32]) {
+    let ((out, states), (other_out, others)) = (rows_and_states(block, piece), rows_and_states(block, other));
+    let rows = out.chunks_exact_mut(block.width).zip(other_out.chunks_exact(block.width));
+    for ((out, other_out), (state, other)) in rows.zip(states.iter_mut().zip(others)) {
+        let mut total = Running::from(*state);
+        total.add(out, Running::from(*other), other_out);
+        *state = total.into();
     }
-    scores.iter_mut().for_each(|score| *score *= scale);
-    let largest = (kernels.maximum)(scores);
-    if largest > running.maximum {
-        let shrink = hardtack_kernels::math::exp(running.maximum - largest);
-        out.iter_mut().for_each(|value| *value *= shrink);
-        *running = Running { maximum: largest, sum: running.sum * shrink };
-    }
-    running.sum += (kernels.exp_sum)(scores, running.maximum);
 }
