@@ -121,7 +121,7 @@ impl<D: Device> Session<D> {
     /// The device fails.
     pub fn open_keys(&self, layer: usize, keys: &mut [u8]) -> Result<(), CudaError> {
         let (layout, slots) = self.ring(layer);
-        assert_eq!(keys.len(), layout.shape.heads * layout.shape.matrices[0].width * CHUNK * 2, "keys of a chunk");
+        assert_eq!(keys.len(), layout.shape.matrix_elements(0) * 2, "keys of a chunk");
         let start = layout.open_start() * 2;
         self.model.device.read(buffer(slots.halves).plus(start as u64), keys)
     }

@@ -6,7 +6,7 @@
 //! matrices, `[2, rows]`. See [`hardtack_kernels::nested`] for what a unit is.
 
 use hardtack_kernels::nested::{CODE_BITS, UNITS_MAX};
-use hardtack_kernels::ring_shape::{CHUNK, PARTS_MAX, RingShape, Scaled};
+use hardtack_kernels::ring_shape::{PARTS_MAX, RingShape, Scaled};
 
 use crate::params::Params;
 
@@ -79,7 +79,7 @@ impl RingLayout {
             ];
             params = numbers.into_iter().fold(params, |params, number| params.u32(number as u32));
             scales += 2 * matrix.rows();
-            halves += shape.heads * matrix.width * CHUNK;
+            halves += shape.matrix_elements(index);
         }
         let numbers = [shape.unit_bytes(), shape.scale_elements(), scales, self.open_start()];
         numbers.into_iter().fold(params, |params, number| params.u32(number as u32))
@@ -112,7 +112,7 @@ impl RingLayout {
 /// Where a sealed chunk is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChunkPlace {
-    /// Which chunk of the text: its first token stands at `chunk * CHUNK`.
+    /// Which chunk of the text: its first token stands at `chunk * 64`.
     pub chunk: u32,
     /// Where its lowest values and ranges are.
     pub entry: u32,

@@ -109,10 +109,14 @@ impl RingShape {
         1 + self.has_sink() as usize
     }
 
+    /// Half floats of one matrix of a chunk, for all heads.
+    pub const fn matrix_elements(&self, matrix: usize) -> usize {
+        self.heads * self.matrices[matrix].width * CHUNK
+    }
+
     /// Half floats of a chunk.
     pub const fn chunk_elements(&self) -> usize {
-        let [first, second] = self.matrices;
-        self.heads * (first.width + second.width) * CHUNK
+        self.matrix_elements(0) + self.matrix_elements(1)
     }
 
     /// Parts with bits of their own: keys and values; or one, where latents are both.

@@ -231,7 +231,7 @@ fn check(latent: bool) {
     assert!(single == found, "latent {latent}, token by token: {}", difference(&single, &found));
     // The open chunk's keys stand behind the first one's.
     let layout = *ring.sizes.ring(0).unwrap();
-    let mut keys = vec![0; layout.shape.heads * layout.shape.matrices[0].width * CHUNK * 2];
+    let mut keys = vec![0; layout.shape.matrix_elements(0) * 2];
     let mut again = keys.clone();
     ring.open_keys(0, &mut keys).unwrap();
     ring.read_cache(0, CachePart::Halves, layout.shape.chunk_elements() as u64 * 2, &mut again).unwrap();

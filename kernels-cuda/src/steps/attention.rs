@@ -92,10 +92,7 @@ impl<D: Device> Steps<'_, D> {
         match (self.buffers.cache[layer], self.sizes.ring(layer)) {
             (Cache::Ring(slots), Some(layout)) => {
                 let halves = buffer(slots.halves);
-                [
-                    Some(halves),
-                    Some(halves.plus((layout.shape.heads * layout.shape.matrices[0].width * CHUNK * 2) as u64)),
-                ]
+                [Some(halves), Some(halves.plus(layout.shape.matrix_elements(0) as u64 * 2))]
             }
             (Cache::Exact(slots), _) => slots,
             _ => unreachable!("made from the same sizes"),
