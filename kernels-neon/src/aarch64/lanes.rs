@@ -28,6 +28,14 @@ pub(super) fn store_codes(out: &mut [i8; 16], codes: int8x16_t) {
     unsafe { vst1q_s8(out.as_mut_ptr(), codes) }
 }
 
+/// Eight words.
+#[inline]
+#[target_feature(enable = "neon")]
+pub(super) fn load_words(words: &[i16; 8]) -> int16x8_t {
+    // SAFETY: the array is the 16 bytes that are read, at any address.
+    unsafe { vld1q_s16(words.as_ptr()) }
+}
+
 /// Eight signed words.
 #[inline]
 #[target_feature(enable = "neon")]

@@ -2,15 +2,16 @@
 //! each.
 
 use std::arch::aarch64::*;
+use std::ops::Range;
 
 use half::f16;
 use hardtack_kernels::math::ACTIVATION_MIN;
 use hardtack_kernels::nested::{CodeGroup, Folded, GROUP_ROWS, INPUT_MAX, TILE_ROWS, TILE_UNIT_BYTES, check_fold};
 
-use super::lanes::{load, load_bytes, load_halves, store, store_words};
+use super::lanes::{load, load_bytes, load_halves, load_words, store, store_words};
 
-/// Inputs at once: their sums and the codes fit in the registers.
-const INPUTS: usize = 3;
+/// Inputs at once: as many chains of sums as hide the latency of adding to them.
+const INPUTS: usize = 4;
 /// Pairs of rows of a tile.
 const PAIRS: usize = TILE_ROWS / 2;
 /// Columns in half a vector of a tile.
@@ -18,74 +19,108 @@ const COLUMNS: usize = 8;
 
 type Units<'a> = [&'a [[[u8; 16]; 2]]; 8];
 
-/// As [`hardtack_kernels::KernelTable::code_rows`] says.
+/// Codes of 8 columns of two rows, widened to 16 bits.
+type Pair = [int16x8_t; 2];
+/// All pairs of rows that a group may have.
+type Unpacked = [Pair; GROUP_ROWS / 2];
+
+/// As [`hardtack_kernels::KernelTable::code_rows`] says. Codes are unpacked once for all inputs.
 #[target_feature(enable = "neon")]
 pub(super) fn code_rows(group: &CodeGroup<'_>, inputs: &[Folded], out: &mut [f32]) {
     group.check();
     assert_eq!(out.len(), inputs.len() * group.columns, "a row for each input");
+    let units = group.units.map(|unit| unit.as_chunks::<16>().0.as_chunks::<2>().0);
     match group.bits {
-        2 => rows_bits::<2>(group, inputs, out),
-        3 => rows_bits::<3>(group, inputs, out),
-        4 => rows_bits::<4>(group, inputs, out),
-        6 => rows_bits::<6>(group, inputs, out),
-        _ => rows_bits::<8>(group, inputs, out),
+        2 => rows::<2>(&units, group, inputs, out),
+        3 => rows::<3>(&units, group, inputs, out),
+        4 => rows::<4>(&units, group, inputs, out),
+        6 => rows::<6>(&units, group, inputs, out),
+        _ => rows::<8>(&units, group, inputs, out),
     }
 }
 
 #[target_feature(enable = "neon")]
-fn rows_bits<const BITS: i32>(group: &CodeGroup<'_>, inputs: &[Folded], out: &mut [f32]) {
-    let units = group.units.map(|unit| unit.as_chunks::<16>().0.as_chunks::<2>().0);
+fn rows<const BITS: i32>(units: &Units<'_>, group: &CodeGroup<'_>, inputs: &[Folded], out: &mut [f32]) {
     let (several, rest) = inputs.as_chunks::<INPUTS>();
     let (several_out, rest_out) = out.split_at_mut(several.len() * INPUTS * group.columns);
-    for (inputs, out) in several.iter().zip(several_out.chunks_exact_mut(INPUTS * group.columns)) {
-        rows::<BITS, INPUTS>(&units, group, inputs, out);
-    }
-    for (input, out) in rest.iter().zip(rest_out.chunks_exact_mut(group.columns)) {
-        rows::<BITS, 1>(&units, group, std::array::from_ref(input), out);
+    let tiles = group.rows / TILE_ROWS;
+    let mut unpacked = [[vdupq_n_s16(0); 2]; GROUP_ROWS / 2];
+    for part in 0..group.columns / COLUMNS {
+        // A tile has four parts of 8 columns, two in each vector.
+        let (first, vector_half, part_half) = (part / 4 * tiles, part / 2 % 2, part % 2);
+        match vector_half {
+            0 => unpack_rows::<BITS, 0>(units, first..first + tiles, part_half, &mut unpacked),
+            _ => unpack_rows::<BITS, 1>(units, first..first + tiles, part_half, &mut unpacked),
+        }
+        let pairs = &unpacked[..tiles * PAIRS];
+        for (inputs, out) in several.iter().zip(several_out.chunks_exact_mut(INPUTS * group.columns)) {
+            multiply(pairs, inputs, group.columns, part, out);
+        }
+        for (input, out) in rest.iter().zip(rest_out.chunks_exact_mut(group.columns)) {
+            multiply(pairs, std::array::from_ref(input), group.columns, part, out);
+        }
     }
 }
 
+/// Half of a vector's columns, of all rows. Which vectors is a constant, so that codes are shifted by constants.
 #[inline]
 #[target_feature(enable = "neon")]
-fn rows<const BITS: i32, const COUNT: usize>(
+fn unpack_rows<const BITS: i32, const HALF: usize>(
     units: &Units<'_>,
-    group: &CodeGroup<'_>,
-    inputs: &[Folded; COUNT],
-    out: &mut [f32],
+    tiles: Range<usize>,
+    part_half: usize,
+    unpacked: &mut Unpacked,
 ) {
-    let tiles = group.rows / TILE_ROWS;
-    for part in 0..group.columns / COLUMNS {
-        // A tile has four parts of 8 columns, two in each vector.
-        let (block, vector_half, part_half) = (part / 4, part / 2 % 2, part % 2);
-        let mut sums = [[vdupq_n_s32(0); 2]; COUNT];
-        for tile in 0..tiles {
-            let at = block * tiles + tile;
-            for pair in 0..PAIRS {
-                let codes = unpack::<BITS>(units, at, pair * 2 + vector_half, part_half);
-                // Little-endian: a word's low byte is the even row.
-                let words = vreinterpretq_u16_u8(codes);
-                let even = vreinterpretq_s16_u16(vandq_u16(words, vdupq_n_u16(0xff)));
-                let odd = vreinterpretq_s16_u16(vshrq_n_u16::<8>(words));
-                for (sums, input) in sums.iter_mut().zip(inputs) {
-                    let row = tile * TILE_ROWS + pair * 2;
-                    let [first, second] = [input.codes[row], input.codes[row + 1]];
-                    sums[0] = vmlal_n_s16(sums[0], vget_low_s16(even), first);
-                    sums[1] = vmlal_n_s16(sums[1], vget_high_s16(even), first);
-                    sums[0] = vmlal_n_s16(sums[0], vget_low_s16(odd), second);
-                    sums[1] = vmlal_n_s16(sums[1], vget_high_s16(odd), second);
-                }
-            }
-        }
-        for (index, (sums, input)) in sums.iter().zip(inputs).enumerate() {
-            let out = &mut out[index * group.columns + part * COLUMNS..][..COLUMNS];
-            for (out, sum) in out.as_chunks_mut().0.iter_mut().zip(sums) {
-                // Never fused: scalar rounds the product too.
-                let product = vmulq_n_f32(vcvtq_f32_s32(*sum), input.scale);
-                let total = vaddq_f32(load(out), product);
-                store(out, total);
-            }
+    for (tile, pairs) in tiles.zip(unpacked.as_chunks_mut::<PAIRS>().0) {
+        for (pair, kept) in pairs.iter_mut().enumerate() {
+            let codes = unpack::<BITS>(units, tile, pair * 2 + HALF, part_half);
+            // Little-endian: a word's low byte is the even row.
+            let words = vreinterpretq_u16_u8(codes);
+            let even = vreinterpretq_s16_u16(vandq_u16(words, vdupq_n_u16(0xff)));
+            *kept = [even, vreinterpretq_s16_u16(vshrq_n_u16::<8>(words))];
         }
     }
+}
+
+/// Adds the products of all pairs of rows with some inputs to a part of their columns. Once for all bits: written out, it is long.
+#[inline(never)]
+#[target_feature(enable = "neon")]
+fn multiply<const COUNT: usize>(
+    pairs: &[Pair],
+    inputs: &[Folded; COUNT],
+    columns: usize,
+    part: usize,
+    out: &mut [f32],
+) {
+    let mut sums = [[vdupq_n_s32(0); 2]; COUNT];
+    for (tile, pairs) in pairs.as_chunks::<PAIRS>().0.iter().enumerate() {
+        for (sums, input) in sums.iter_mut().zip(inputs) {
+            let codes = load_words(&input.codes.as_chunks().0[tile]);
+            add_pair::<0, 1>(sums, pairs[0], codes);
+            add_pair::<2, 3>(sums, pairs[1], codes);
+            add_pair::<4, 5>(sums, pairs[2], codes);
+            add_pair::<6, 7>(sums, pairs[3], codes);
+        }
+    }
+    for (index, (sums, input)) in sums.iter().zip(inputs).enumerate() {
+        let out = &mut out[index * columns + part * COLUMNS..][..COLUMNS];
+        for (out, sum) in out.as_chunks_mut().0.iter_mut().zip(sums) {
+            // Never fused: scalar rounds the product too.
+            let product = vmulq_n_f32(vcvtq_f32_s32(*sum), input.scale);
+            let total = vaddq_f32(load(out), product);
+            store(out, total);
+        }
+    }
+}
+
+/// Adds two rows times two lanes of an input's codes.
+#[inline]
+#[target_feature(enable = "neon")]
+fn add_pair<const EVEN: i32, const ODD: i32>(sums: &mut [int32x4_t; 2], [even, odd]: Pair, codes: int16x8_t) {
+    sums[0] = vmlal_laneq_s16::<EVEN>(sums[0], vget_low_s16(even), codes);
+    sums[1] = vmlal_high_laneq_s16::<EVEN>(sums[1], even, codes);
+    sums[0] = vmlal_laneq_s16::<ODD>(sums[0], vget_low_s16(odd), codes);
+    sums[1] = vmlal_high_laneq_s16::<ODD>(sums[1], odd, codes);
 }
 
 /// Half of vector `vector` of a tile: codes of 8 columns, two rows of each side by side.
