@@ -25,6 +25,17 @@ struct Nested {
   u32 columns;
 };
 
+// Where codes stand in the range of their row, as shares of it (`hardtack_kernels::nested::Places`).
+struct NestedPlaces {
+  float first;
+  float step;
+};
+
+DEVICE NestedPlaces places_of(u32 bits) {
+  float parts = (float)(1u << bits), first = (bits == 2 ? 0.4375f : 0.375f) / parts;
+  return NestedPlaces{first, (1.0f - 2.0f * first) / (parts - 1.0f)};
+}
+
 // Up to 64 rows from `first` on, of which this warp looks at columns `column` to `column + 63`.
 struct NestedGroup {
   u32 first;

@@ -75,7 +75,7 @@ DEVICE void score_halves(const RingAttentionParams &params, const Queries &queri
   }
 }
 
-// `score = sum over channels of query * (lowest + range * (code + 1/2) / 2^bits)`, the ranges folded into the query.
+// `score = sum over channels of query * (lowest + range * (first + code * step))`, the ranges folded into the query.
 template <u32 Q>
 DEVICE void score_codes(const RingAttentionParams &params, const Queries &queries, const RingWork &work, const u32 *place,
                         float *scores) {
@@ -88,7 +88,7 @@ DEVICE void score_codes(const RingAttentionParams &params, const Queries &querie
     Nested codes = nested_of(params.shape, params.units, place, index, queries.kv_head);
     const u16 *scales = params.scales + scales_of(params.shape, entry_of(place), index, queries.kv_head);
     const float *query_part = work.queries + (index == 0 ? 0 : params.first_width);
-    float step = 1.0f / (float)(1u << codes.bits);
+    NestedPlaces places = places_of(codes.bits);
     for (u32 first = 0; first < matrix.rows; first += NESTED_ROWS) {
       NestedGroup group{first, matrix.rows - first < NESTED_ROWS ? matrix.rows - first : NESTED_ROWS, 0};
       float2 lowest = scale_pair(scales + first, own, group.rows);
@@ -99,9 +99,9 @@ DEVICE void score_codes(const RingAttentionParams &params, const Queries &querie
         const float *x = query_part + query * stride + first + own;
         float a = first + own < matrix.width ? x[0] : 0.0f, b = first + own + 1 < matrix.width ? x[1] : 0.0f;
         float low = a * ranges.x, high = b * ranges.y;
-        offsets[query] = warp_sum(a * lowest.x + b * lowest.y + 0.5f * step * (low + high));
+        offsets[query] = warp_sum(a * lowest.x + b * lowest.y + places.first * (low + high));
         pairs[query] = fold_pair(low, high, factors[query]);
-        factors[query] *= step;
+        factors[query] *= places.step;
       }
       int products[Q][2];
       code_rows<Q>(codes, group, pairs, products);

@@ -38,15 +38,15 @@ DEVICE void gather_tokens(const RingAttentionParams &params, const Queries &quer
   Nested codes = nested_of(params.shape, params.units, place, 1, queries.kv_head);
   const u16 *scales = params.scales + scales_of(params.shape, entry_of(place), 1, queries.kv_head);
   float2 lowest = scale_pair(scales, own, CHUNK_TOKENS), ranges = scale_pair(scales + CHUNK_TOKENS, own, CHUNK_TOKENS);
-  float step = 1.0f / (float)(1u << codes.bits);
+  NestedPlaces places = places_of(codes.bits);
   u32 pairs[Q];
   float offsets[Q], factors[Q];
   UNROLL for (u32 query = 0; query < Q; query++) {
     float a = weights[query * SPAN_TOKENS + own], b = weights[query * SPAN_TOKENS + own + 1];
     float low = a * ranges.x, high = b * ranges.y;
-    offsets[query] = warp_sum(a * lowest.x + b * lowest.y + 0.5f * step * (low + high));
+    offsets[query] = warp_sum(a * lowest.x + b * lowest.y + places.first * (low + high));
     pairs[query] = fold_pair(low, high, factors[query]);
-    factors[query] *= step;
+    factors[query] *= places.step;
   }
   for (u32 column = 0; column < codes.columns; column += 2 * NESTED_TILE_COLUMNS) {
     int products[Q][2];
@@ -67,7 +67,7 @@ DEVICE void gather_channels(const RingAttentionParams &params, const Queries &qu
   u32 own = 2 * (threadIdx.x % WARP), width = params.value_width, rows = params.shape.matrices[0].rows;
   Nested codes = nested_of(params.shape, params.units, place, 0, queries.kv_head);
   const u16 *scales = params.scales + scales_of(params.shape, entry_of(place), 0, queries.kv_head);
-  float step = 1.0f / (float)(1u << codes.bits);
+  NestedPlaces places = places_of(codes.bits);
   u32 pairs[Q];
   float sums[Q], factors[Q];
   UNROLL for (u32 query = 0; query < Q; query++) {
@@ -84,7 +84,7 @@ DEVICE void gather_channels(const RingAttentionParams &params, const Queries &qu
     const float low[2] = {lowest.x, lowest.y}, range[2] = {ranges.x, ranges.y};
     UNROLL for (u32 query = 0; query < Q; query++) {
       UNROLL for (u32 each = 0; each < 2; each++) {
-        float inside = step * ((float)products[query][each] * factors[query] + 0.5f * sums[query]);
+        float inside = places.step * (float)products[query][each] * factors[query] + places.first * sums[query];
         if (first + row + each >= width) continue;
         part[query * width + first + row + each] = low[each] * sums[query] + range[each] * inside;
       }

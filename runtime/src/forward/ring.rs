@@ -6,7 +6,7 @@ use std::ops::Range;
 use half::f16;
 use hardtack_kernels::KernelTable;
 use hardtack_kernels::halves::Scores;
-use hardtack_kernels::nested::{Folded, GROUP_ROWS};
+use hardtack_kernels::nested::{Folded, GROUP_ROWS, Places};
 
 use super::rope::turns;
 use super::segment::{Cached, Query};
@@ -143,7 +143,7 @@ impl Cached for RingLayer {
     }
 }
 
-/// `score += sum over channels of query * (lowest + range * (code + 1/2) / 2^bits)`, the ranges folded into the query.
+/// `score += sum over channels of query * (lowest + range * (first + code * step))`, the ranges folded into the query.
 fn score_codes(
     layer: &RingLayer,
     kernels: &KernelTable,
@@ -202,27 +202,22 @@ fn gather_codes(
         let mut products = [0.0; QUERIES * GROUP_ROWS];
         let products = &mut products[..weights.len() * rows];
         (kernels.code_columns)(&codes, &folded[..weights.len()], products);
-        let step = part_of_range(codes.bits);
+        let Places { first: first_place, step } = Places::of(codes.bits);
         for (index, products) in products.chunks_exact(rows).enumerate() {
             let out = &mut out[index * width + first..][..rows];
             for (((out, product), lowest), range) in out.iter_mut().zip(products).zip(lowest).zip(ranges) {
-                let inside = step * (product + 0.5 * sums[index]);
+                let inside = step * product + first_place * sums[index];
                 *out += lowest.to_f32() * sums[index] + range.to_f32() * inside;
             }
         }
     }
 }
 
-/// Folds ranges into what their rows are multiplied with, and gives what the rows' lowest values and the halves of their
-/// parts add to every sum.
+/// Folds ranges into what their rows are multiplied with, and gives what the rows' lowest values and their codes' first places
+/// add to every sum.
 fn fold(kernels: &KernelTable, bits: u32, x: &[f32], lowest: &[f16], ranges: &[f16], out: &mut Folded) -> f32 {
     (kernels.fold)(x, ranges, out);
-    let step = part_of_range(bits);
+    let Places { first, step } = Places::of(bits);
     out.scale *= step;
-    (kernels.dot_f16)(x, lowest) + 0.5 * step * (kernels.dot_f16)(x, ranges)
-}
-
-/// `2^-bits`
-fn part_of_range(bits: u32) -> f32 {
-    1.0 / (1u32 << bits) as f32
+    (kernels.dot_f16)(x, lowest) + first * (kernels.dot_f16)(x, ranges)
 }
