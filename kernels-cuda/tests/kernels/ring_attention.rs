@@ -2,7 +2,7 @@
 
 use half::f16;
 use hardtack_kernels::hadamard::hadamard;
-use hardtack_kernels::nested::{Folded, GROUP_ROWS};
+use hardtack_kernels::nested::{Folded, GROUP_ROWS, Places};
 use hardtack_kernels::ring_shape::{CHUNK, Scaled};
 use hardtack_kernels::scalar;
 use hardtack_kernels_cuda::ring::ChunkPlace;
@@ -161,7 +161,8 @@ impl Memory {
             let mut products = vec![0.0; group.rows];
             (scalar::TABLE.code_columns)(&group, &[folded], &mut products);
             for (row, product) in products.into_iter().enumerate() {
-                let inside = (product + 0.5 * sum) / (1u32 << group.bits) as f32;
+                let places = Places::of(group.bits);
+                let inside = places.step * product + places.first * sum;
                 out.push(lowest[row].to_f32() * sum + ranges[row].to_f32() * inside);
             }
         }
@@ -223,11 +224,11 @@ fn add_rows(
     ranges: &[f16],
     out: &mut [f32],
 ) {
-    let (mut folded, step) = (Folded::ZERO, 1.0 / (1u32 << group.bits) as f32);
+    let (mut folded, Places { first, step }) = (Folded::ZERO, Places::of(group.bits));
     let (lowest, ranges) = (&lowest[..x.len()], &ranges[..x.len()]);
     (scalar::TABLE.fold)(x, ranges, &mut folded);
     folded.scale *= step;
-    let offset = (scalar::TABLE.dot_f16)(x, lowest) + 0.5 * step * (scalar::TABLE.dot_f16)(x, ranges);
+    let offset = (scalar::TABLE.dot_f16)(x, lowest) + first * (scalar::TABLE.dot_f16)(x, ranges);
     out.iter_mut().for_each(|out| *out += offset);
     (scalar::TABLE.code_rows)(group, &[folded], out);
 }
