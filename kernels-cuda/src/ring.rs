@@ -112,7 +112,7 @@ impl RingLayout {
 /// Where a sealed chunk is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChunkPlace {
-    /// Which chunk of the text: its first token stands at `chunk * 64`.
+    /// Which chunk of the text: its first token stands at `chunk * CHUNK`.
     pub chunk: u32,
     /// Where its lowest values and ranges are.
     pub entry: u32,

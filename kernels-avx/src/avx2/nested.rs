@@ -29,7 +29,7 @@ pub(super) fn code_rows(group: &CodeGroup<'_>, inputs: &[Folded], out: &mut [f32
     unsafe { nested_many::code_rows(group, inputs, out, |pairs, inputs| nested_many::multiply(pairs, inputs)) }
 }
 
-/// Each unpacks codes anew for every three inputs; lengths are checked already.
+/// Unpacks codes anew for every three inputs. Lengths are checked already.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn few_inputs(group: &CodeGroup<'_>, inputs: &[Folded], out: &mut [f32]) {
     match group.bits {
@@ -149,9 +149,15 @@ fn part(bytes: &[u8; TILE_UNIT_BYTES], field: i32, mask: i8, place: i32) -> __m2
 /// The inputs of two rows, in all eight lanes.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-pub(crate) fn broadcast_pair(input: &Folded, row: usize) -> __m256i {
+pub(super) fn broadcast_pair(input: &Folded, row: usize) -> __m256i {
+    _mm256_set1_epi32(input_pair(input, row))
+}
+
+/// The inputs of two rows side by side.
+#[inline]
+pub(crate) fn input_pair(input: &Folded, row: usize) -> i32 {
     let [even, odd] = [input.codes[row], input.codes[row + 1]].map(i16::cast_unsigned);
-    _mm256_set1_epi32((u32::from(odd) << 16 | u32::from(even)).cast_signed())
+    (u32::from(odd) << 16 | u32::from(even)).cast_signed()
 }
 
 pub(super) fn fold(inputs: &[f32], ranges: &[f16], out: &mut Folded) {

@@ -8,10 +8,10 @@
 mod unpack;
 
 use core::arch::x86_64::{
-    __m512, __m512i, _mm256_castsi256_si128, _mm256_loadu_si256, _mm512_add_epi32, _mm512_add_ps,
-    _mm512_broadcastd_epi32, _mm512_castsi256_si512, _mm512_castsi512_si256, _mm512_cvtepi32_ps, _mm512_cvtph_ps,
-    _mm512_dpbusd_epi32, _mm512_dpwssd_epi32, _mm512_extracti64x4_epi64, _mm512_inserti64x4, _mm512_mul_ps,
-    _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512, _mm512_storeu_ps,
+    __m512, __m512i, _mm256_loadu_si256, _mm512_add_epi32, _mm512_add_ps, _mm512_castsi256_si512,
+    _mm512_castsi512_si256, _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32,
+    _mm512_extracti64x4_epi64, _mm512_inserti64x4, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
+    _mm512_setzero_si512, _mm512_storeu_ps,
 };
 use core::array;
 
@@ -21,7 +21,7 @@ use hardtack_kernels::{Activations, KernelTable, PanelRows};
 
 use crate::avx2::codes::{TokenCodes, TwoParts, in_two_parts, tile_bytes, written_out};
 use crate::avx2::memory::ask_ahead;
-use crate::avx2::nested::broadcast_pair;
+use crate::avx2::nested::input_pair;
 use crate::avx2::nested_many::{self, Pair, Sums};
 
 // SAFETY: the table is given out only where the processor has the features.
@@ -54,7 +54,7 @@ fn multiply_pairs(pairs: &[Pair], inputs: &[Folded; INPUTS]) -> Sums<INPUTS> {
     for (pair, [low, high]) in pairs.iter().enumerate().take(GROUP_ROWS / 2) {
         let codes = _mm512_inserti64x4::<1>(_mm512_castsi256_si512(*low), *high);
         for index in 0..INPUTS {
-            let input = _mm512_broadcastd_epi32(_mm256_castsi256_si128(broadcast_pair(&inputs[index], pair * 2)));
+            let input = _mm512_set1_epi32(input_pair(&inputs[index], pair * 2));
             sums[index] = _mm512_dpwssd_epi32(sums[index], codes, input);
         }
     }

@@ -15,7 +15,7 @@ const ROWS: [usize; 3] = [8, 40, 64];
 const COLUMNS: [usize; 3] = [32, 64, 96];
 const INPUTS_MAX: usize = 13;
 /// Numbers of inputs; many are taken another way than few.
-const INPUTS: [usize; 7] = [0, 1, 2, 3, 5, 8, INPUTS_MAX];
+const INPUTS: [usize; 9] = [0, 1, 2, 3, 4, 5, 6, 8, INPUTS_MAX];
 const LENGTHS: [usize; 8] = [0, 1, 7, 8, 16, 33, 63, 64];
 
 /// A group that owns its units.

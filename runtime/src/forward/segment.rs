@@ -135,8 +135,7 @@ where
             let first = index % blocks * most;
             Block { kv_head: index / blocks, first, count: most.min(queries - first), width }
         };
-        let lanes =
-            self.cache.parts().map(|part| C::chunk(part) / LANE_CHUNKS + 1).max().map_or(1, |last| last.min(LANES));
+        let lanes = self.cache.parts().last().map_or(1, |newest| LANES.min(C::chunk(newest) / LANE_CHUNKS + 1));
         let cut = if self.tokens == 1 { lanes } else { 1 };
         let piece = most * (width + RUNNING);
         let staging = &mut staging[..heads * blocks * cut * piece];
