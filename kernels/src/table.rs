@@ -56,6 +56,9 @@ pub struct KernelTable {
     /// `[values, width]`, at most 64 of them; `out` is `[queries, at least width]`. What a query gets does not depend on those
     /// beside it.
     pub gather_halves: fn(weights: &[Scores], values: &[f16], width: usize, out: &mut [f32]),
+    /// Asks memory for codes, and for the lowest values and ranges of their rows, that will be met soon: units of a chunk lie apart,
+    /// and none is long enough for a processor to foresee the rest. Nothing is computed, and a tier may do nothing.
+    pub ask: fn(group: &CodeGroup<'_>, scales: [&[f16]; 2]),
     /// Multiplies up to 64 inputs with the ranges of their rows of codes, and gives the products as integers:
     /// `scale = max|x * range| / 32767`, `code = round_half_even(x * range * (32767 / max|x * range|))`, zero behind the
     /// last. All tiers are equal to the bit.

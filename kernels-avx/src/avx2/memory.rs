@@ -23,6 +23,15 @@ pub(crate) fn ask_ahead<T>(elements: &[T]) {
     }
 }
 
+/// Asks memory for all of these.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+pub(super) fn ask<T>(elements: &[T]) {
+    for line in (0..size_of_val(elements)).step_by(LINE) {
+        _mm_prefetch::<_MM_HINT_T0>(elements.as_ptr().cast::<i8>().wrapping_add(line));
+    }
+}
+
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 pub(super) fn load_floats(floats: &[f32; 8]) -> __m256 {

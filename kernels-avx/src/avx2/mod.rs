@@ -52,6 +52,7 @@ pub(crate) static TABLE: KernelTable = KernelTable {
     add_scaled_f16: elementwise::add_scaled_f16,
     score_halves: halves::score_halves,
     gather_halves: halves::gather_halves,
+    ask: nested::ask,
     fold: nested::fold,
     code_rows: nested::code_rows,
     code_columns: portable::TABLE.code_columns,

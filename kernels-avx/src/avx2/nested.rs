@@ -13,7 +13,7 @@ use hardtack_kernels::nested::{
     CodeGroup, Folded, GROUP_ROWS, INPUT_MAX, TILE_COLUMNS, TILE_ROWS, TILE_UNIT_BYTES, check_fold,
 };
 
-use super::memory::{load_32_bytes, load_floats, load_halves, store_floats, store_words};
+use super::memory::{self, load_32_bytes, load_floats, load_halves, store_floats, store_words};
 use super::nested_many;
 use super::quantize::largest_magnitude;
 
@@ -158,6 +158,17 @@ pub(super) fn broadcast_pair(input: &Folded, row: usize) -> __m256i {
 pub(crate) fn input_pair(input: &Folded, row: usize) -> i32 {
     let [even, odd] = [input.codes[row], input.codes[row + 1]].map(i16::cast_unsigned);
     (u32::from(odd) << 16 | u32::from(even)).cast_signed()
+}
+
+pub(super) fn ask(group: &CodeGroup<'_>, scales: [&[f16]; 2]) {
+    // SAFETY: only the tables name this function, and they are given out only where the processor has the features.
+    unsafe { ask_all(group, scales) }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn ask_all(group: &CodeGroup<'_>, scales: [&[f16]; 2]) {
+    group.units[..group.bits as usize].iter().for_each(|unit| memory::ask(unit));
+    scales.into_iter().for_each(|scales| memory::ask(scales));
 }
 
 pub(super) fn fold(inputs: &[f32], ranges: &[f16], out: &mut Folded) {

@@ -8,7 +8,7 @@
 mod unpack;
 
 use core::arch::x86_64::{
-    __m512, __m512i, _mm256_loadu_si256, _mm512_add_epi32, _mm512_add_ps, _mm512_castsi256_si512,
+    __m512, __m512i, _mm256_loadu_si256, _mm256_setzero_si256, _mm512_add_epi32, _mm512_add_ps, _mm512_castsi256_si512,
     _mm512_castsi512_si256, _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32,
     _mm512_extracti64x4_epi64, _mm512_inserti64x4, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
     _mm512_setzero_si512, _mm512_storeu_ps,
@@ -58,7 +58,12 @@ fn multiply_pairs(pairs: &[Pair], inputs: &[Folded; INPUTS]) -> Sums<INPUTS> {
             sums[index] = _mm512_dpwssd_epi32(sums[index], codes, input);
         }
     }
-    sums.map(|sums| [_mm512_castsi512_si256(sums), _mm512_extracti64x4_epi64::<1>(sums)])
+    // Not `map`, which lacks the features and where it is not inlined calls a function for every sum.
+    let mut halves = [[_mm256_setzero_si256(); 2]; INPUTS];
+    for index in 0..INPUTS {
+        halves[index] = [_mm512_castsi512_si256(sums[index]), _mm512_extracti64x4_epi64::<1>(sums[index])];
+    }
+    halves
 }
 
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]

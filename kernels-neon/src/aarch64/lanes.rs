@@ -1,8 +1,22 @@
 //! Between memory and registers: the crate's only loads and stores, on arrays of just a register's size.
 
 use std::arch::aarch64::*;
+use std::arch::asm;
 
 use half::f16;
+
+/// Bytes of a line of the caches, on every aarch64 core but few, which have longer ones.
+const LINE: usize = 64;
+
+/// Asks memory for all of these.
+#[inline]
+pub(super) fn ask<T>(elements: &[T]) {
+    for line in (0..size_of_val(elements)).step_by(LINE) {
+        let at = elements.as_ptr().cast::<u8>().wrapping_add(line);
+        // SAFETY: a hint, which reads nothing and changes no register.
+        unsafe { asm!("prfm pldl1keep, [{at}]", at = in(reg) at, options(readonly, nostack, preserves_flags)) }
+    }
+}
 
 /// 16 bytes.
 #[inline]

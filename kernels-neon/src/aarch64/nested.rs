@@ -8,7 +8,7 @@ use half::f16;
 use hardtack_kernels::math::ACTIVATION_MIN;
 use hardtack_kernels::nested::{CodeGroup, Folded, GROUP_ROWS, INPUT_MAX, TILE_ROWS, TILE_UNIT_BYTES, check_fold};
 
-use super::lanes::{load, load_bytes, load_halves, load_words, store, store_words};
+use super::lanes::{self, load, load_bytes, load_halves, load_words, store, store_words};
 
 /// Inputs at once: as many chains of sums as hide the latency of adding to them.
 const INPUTS: usize = 4;
@@ -23,6 +23,12 @@ type Units<'a> = [&'a [[[u8; 16]; 2]]; 8];
 type Pair = [int16x8_t; 2];
 /// All pairs of rows that a group may have.
 type Unpacked = [Pair; GROUP_ROWS / 2];
+
+/// As [`hardtack_kernels::KernelTable::ask`] says.
+pub(super) fn ask(group: &CodeGroup<'_>, scales: [&[f16]; 2]) {
+    group.units[..group.bits as usize].iter().for_each(|unit| lanes::ask(unit));
+    scales.into_iter().for_each(lanes::ask);
+}
 
 /// As [`hardtack_kernels::KernelTable::code_rows`] says. Codes are unpacked once for all inputs.
 #[target_feature(enable = "neon")]

@@ -71,6 +71,9 @@ impl<E: KvElement> Cached for Exact<'_, E> {
         false
     }
 
+    /// Kernels of half floats ask ahead themselves: tokens lie one after another.
+    fn ask(&self, _kernels: &KernelTable, _chunk: usize, _head: usize, _values: bool) {}
+
     fn score(
         &self,
         kernels: &KernelTable,

@@ -98,6 +98,18 @@ impl Cached for RingLayer {
         matches!(part, Part::Halves { chunk: 0 }) && self.shift(self.begun()) > 0
     }
 
+    fn ask(&self, kernels: &KernelTable, part: Part<'_>, head: usize, values: bool) {
+        let Part::Codes(sealed) = part else { return };
+        for (matrix, shape) in self.shape().matrices.into_iter().enumerate() {
+            if (shape.scaled == Scaled::Token) == values {
+                for group in shape.groups() {
+                    let (codes, lowest, ranges) = self.codes(sealed, matrix, head, group);
+                    (kernels.ask)(&codes, [lowest, ranges]);
+                }
+            }
+        }
+    }
+
     fn score(
         &self,
         kernels: &KernelTable,

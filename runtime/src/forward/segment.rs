@@ -48,6 +48,9 @@ pub trait Cached: Sync {
     /// Whether its keys were moved, seen from the chunk that is open.
     fn moved(&self, part: Self::Part<'_>) -> bool;
 
+    /// Asks memory for a head's keys of a chunk, or its values, which will be met soon.
+    fn ask(&self, kernels: &KernelTable, part: Self::Part<'_>, head: usize, values: bool);
+
     /// Adds the scores of the first `seen` tokens of a chunk; what it says of tokens behind them is of no meaning.
     fn score(
         &self,
@@ -183,20 +186,27 @@ where
         let usual = queries(false);
         let mut scores: [Scores; QUERIES_MAX] = [[0.0; CHUNK]; QUERIES_MAX];
         let scores = &mut scores[..count];
-        for part in self.cache.parts() {
+        let own = |part: &C::Part<'_>| C::chunk(*part) / LANE_CHUNKS % LANES == lane;
+        let mut parts = self.cache.parts().filter(own).peekable();
+        while let Some(part) = parts.next() {
             let chunk = C::chunk(part);
-            if chunk / LANE_CHUNKS % LANES != lane {
-                continue;
-            }
             let visible = |index: usize| self.visible(self.place(block, index).0, chunk);
             // Later tokens see more; one that sees nothing here is followed by others, or all are past it.
             let seen = (0..count).map(visible).filter(|(from, to)| from < to).map(|(_, to)| to).max();
             let Some(seen) = seen else { continue };
             scores.as_flattened_mut().fill(0.0);
+            // The many queries of a prompt take longer than memory does.
+            let next = parts.peek().filter(|_| self.tokens == 1);
+            if self.tokens == 1 {
+                self.cache.ask(kernels, part, kv_head, true);
+            }
             let queries = if self.cache.moved(part) { queries(true) } else { usual };
             self.cache.score(kernels, part, kv_head, seen, &queries[..count], scores);
             for (index, (scores, out)) in scores.iter_mut().zip(out.chunks_exact_mut(width)).enumerate() {
                 running[index].weigh(kernels, self.scale, scores, visible(index), out);
+            }
+            if let Some(&next) = next {
+                self.cache.ask(kernels, next, kv_head, false);
             }
             // Together where they have seen as much: what a query has not seen must not touch its result.
             let mut first = 0;
