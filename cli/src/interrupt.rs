@@ -1,14 +1,22 @@
 //! Ctrl-C as a flag: long work looks at it and ends in order.
 
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
+/// Signals that come closer together are one request: `timeout` sends its own to the program and then to the group it is in.
+const ONE_REQUEST: Duration = Duration::from_millis(500);
 
 /// From now on Ctrl-C (or a request to terminate) sets the flag; a second one, before the flag was looked at and cleared, ends the program at once.
 pub fn catch() -> anyhow::Result<()> {
-    let handler = || {
+    let mut last: Option<Instant> = None;
+    let handler = move || {
+        if last.is_some_and(|last| last.elapsed() < ONE_REQUEST) {
+            return;
+        }
+        last = Some(Instant::now());
         if REQUESTED.swap(true, Ordering::SeqCst) {
             std::process::exit(i32::from(crate::INTERRUPTED));
         }

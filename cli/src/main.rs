@@ -10,6 +10,7 @@ mod inspect;
 mod interrupt;
 mod model;
 mod output;
+mod progress;
 mod run;
 mod saved;
 mod size;

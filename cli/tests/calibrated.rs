@@ -13,10 +13,8 @@ use common::{FAMILIES, crumb};
 use hardtack::format::limits::{HEADER_BYTES, HEADER_HASHED_BYTES, SECTION_RECORD_BYTES};
 use hardtack::format::{Blob, Encoding, SectionKind};
 use hardtack::{Engine, KvPrecision, Options, SessionOptions};
-use hardtack_converter::bake::{Allocated, Method, Stage, Step, Target};
+use hardtack_converter::bake::{Allocated, Method, Stage, Step, Target, text_sections};
 use hardtack_converter::calibrate::{Domain, Model, Sampler, Sampling, TuneSettings};
-use hardtack_converter::source::{self, Form};
-use hardtack_converter::vocabulary::from_folder;
 use hardtack_converter::{BakeError, CalibrateOptions, CalibratedBake, bake_calibrated};
 use serde::Deserialize;
 
@@ -307,10 +305,8 @@ fn the_shipped_model_is_calibrated_and_judged() {
 
 /// Compares the losses that a bake says with those of the runtime.
 fn same_verdict(input: &Path, output: &Path, baked: &CalibratedBake) {
-    let checkpoint = source::Checkpoint::open(input).unwrap();
-    let Form::HuggingFace { config, folder } = checkpoint.form() else { panic!("a folder") };
-    let text = from_folder(folder, config, Model::open(input).unwrap().spec().vocabulary).unwrap();
-    let sampler = Sampler::new(&text).unwrap();
+    let model = Model::open(input).unwrap();
+    let sampler = Sampler::new(&text_sections(model.checkpoint(), model.spec().vocabulary).unwrap()).unwrap();
     let engine = Engine::open(output, &Options::default()).unwrap();
     for ((name, path), said) in texts().iter().zip(&baked.allocated.held_out) {
         let held_out = sampler.sample(name, path, SAMPLING).unwrap().held_out;

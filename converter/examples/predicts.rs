@@ -15,14 +15,13 @@ use std::sync::atomic::AtomicBool;
 
 use calibrate_support::Numbers;
 use candle_core::{DType, Tensor};
+use hardtack_converter::bake::text_sections;
 use hardtack_converter::calibrate::graph::FeedForwardWeights;
 use hardtack_converter::calibrate::{
     Judge, Model, NoConsumer, Sampler, Sampling, Settings, Tables, calibrate, default_options,
 };
 use hardtack_converter::quantize::encode_rows;
-use hardtack_converter::source::{Checkpoint, Form};
 use hardtack_converter::store::{Shape, Store};
-use hardtack_converter::vocabulary::from_folder;
 use hardtack_format::{Encoding, Role, SectionKey};
 
 const WINDOW: usize = 512;
@@ -39,7 +38,8 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let model = Model::open(Path::new(checkpoint))?;
     let sampling = Sampling { window: WINDOW, tokens, held_out_tokens: 0 };
-    let domains = [sampler(checkpoint, model.spec().vocabulary)?.sample("text", Path::new(text), sampling)?.fit];
+    let sampler = Sampler::new(&text_sections(model.checkpoint(), model.spec().vocabulary)?)?;
+    let domains = [sampler.sample("text", Path::new(text), sampling)?.fit];
     let folder = tempfile::tempdir()?;
     let stop = AtomicBool::new(false);
     let settings = Settings {
@@ -83,14 +83,6 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     println!("{}", about(&tables, &seen));
     Ok(())
-}
-
-fn sampler(checkpoint: &str, vocabulary: u32) -> Result<Sampler, Box<dyn Error>> {
-    let opened = Checkpoint::open(Path::new(checkpoint))?;
-    let Form::HuggingFace { config, folder } = opened.form() else {
-        return Err(format!("{checkpoint}: expected a Hugging Face folder").into());
-    };
-    Ok(Sampler::new(&from_folder(folder, config, vocabulary)?)?)
 }
 
 /// One expert at an encoding, by the quantizer that costs are taken with.

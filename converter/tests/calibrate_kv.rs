@@ -6,7 +6,8 @@ use calibrate_support::{FAMILIES, Numbers, fixture};
 use candle_core::{DType, Device, Tensor};
 use hardtack_converter::calibrate::Model;
 use hardtack_converter::calibrate::graph::{self, AttentionWeights, Latents, Pass, Softmax};
-use hardtack_converter::calibrate::kv::{CHUNK, Scaled, chunks, rounded};
+use hardtack_converter::calibrate::kv::{CHUNK, Chunk, ROWS, Scaled, chunks, policy, rounded, shared};
+use hardtack_format::kv_policy::{BITS as CODE_BITS, PARTS, router_inputs};
 use hardtack_format::spec::AttentionSpec;
 
 const TOKENS: usize = 4 * CHUNK;
@@ -126,4 +127,43 @@ fn changed_alone(
 #[test]
 fn a_chunks_cost_is_what_attention_loses_when_it_alone_is_rounded() {
     FAMILIES.iter().for_each(|family| check_family(family));
+}
+
+/// Chunks whose costs follow one of their inputs, on which nothing but noise is written beside it; `scale` is the layer's own.
+fn synthetic(numbers: &mut Numbers, inputs: usize, count: usize, scale: f32) -> Vec<Chunk> {
+    let chunk = |_| {
+        let mut row: Vec<f32> = (0..inputs).map(|_| 1.0 + 0.5 * numbers.next() as f32).collect();
+        let dear = numbers.next() > 0.3;
+        row[0] = if dear { 3.0 } else { 1.0 };
+        row.iter_mut().for_each(|input| *input *= scale);
+        let cost = |bits: u32| f64::from(scale) * 4f64.powi(-(bits as i32)) * if dear { 40.0 } else { 1.0 };
+        let inputs = row.iter().copied().cycle().take(ROWS * inputs).collect();
+        Chunk { costs: [CODE_BITS.map(cost); PARTS], inputs }
+    };
+    (0..count).map(chunk).collect()
+}
+
+#[test]
+fn a_layer_that_saw_few_chunks_learns_from_those_beside_it() {
+    let Some(path) = fixture("qwen3_moe") else { return };
+    let model = Model::open(&path).unwrap();
+    let spec = model.spec();
+    let inputs = |layer: usize| router_inputs(&spec.layers[layer].attention) as usize;
+    let mut numbers = Numbers(7);
+    let mut layers = |counts: [usize; 2]| -> Vec<Vec<Chunk>> {
+        let layer = |layer: usize| synthetic(&mut numbers, inputs(layer), counts[layer.min(1)], 1.0 + layer as f32);
+        (0..spec.layers.len()).map(layer).collect()
+    };
+    let (fit, held_out) = (layers([8, 120]), layers([60, 60]));
+    let [alone, together] = [1, spec.layers.len()].map(|group| shared(spec, &fit, &held_out, group).unwrap());
+    assert_eq!((alone[0].layers, together[0].layers), (1, spec.layers.len()));
+    for own in alone.iter().chain(&together) {
+        assert!(own.best < 0.95 && own.share > own.best - 1e-6, "{own:?}");
+    }
+    assert!(together[0].share < alone[0].share - 0.02 && together[0].kept(), "{:?}, alone {:?}", together[0], alone[0]);
+    assert_eq!(shared(spec, &fit, &vec![Vec::new(); spec.layers.len()], 1), None);
+
+    // A policy takes what did best on chunks that were not learned from.
+    let (policy, learned) = policy(spec, &fit, &held_out).unwrap();
+    assert!(learned[0].layers > 1 && policy.layers[0].router.is_some(), "{learned:?}");
 }

@@ -4,11 +4,11 @@ use anyhow::{Context, ensure};
 use hardtack_converter::bake::{HeldOut, Method, Stage, Step, Target};
 use hardtack_converter::calibrate::{Sampling, TuneSettings};
 use hardtack_converter::{BakeError, CalibrateOptions, CalibratedBake, bake_calibrated};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::{AllocationArgument, BakeArguments};
 use crate::interrupt;
 use crate::output::{note, show};
+use crate::progress::Bar;
 use crate::size::{parse_bytes, show_bytes};
 
 /// Experts that are named when few tokens met them.
@@ -46,18 +46,15 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
         boundary_bytes_max: own.calib_memory,
         stop: interrupt::flag(),
     };
-    let bar = ProgressBar::new(0)
-        .with_style(ProgressStyle::with_template("{msg} {bar:30} {pos}/{len} {eta} left").context("progress bar")?);
+    let mut bar = Bar::new("{msg} {bar:30} {pos}/{len} {eta} left", "reading")?;
     let mut last = None;
     let result = bake_calibrated(&arguments.input, &arguments.output, &options, &mut |step: Step| {
         if last.replace((step.round, step.stage)) != Some((step.round, step.stage)) {
-            bar.reset_eta();
-            bar.set_message(step_name(&step));
+            bar.begin(step_name(&step));
         }
-        bar.set_length(step.total);
-        bar.set_position(step.done);
+        bar.set(step.done, step.total);
     });
-    bar.finish_and_clear();
+    bar.finish();
     let baked = match result {
         // The exit code tells; a message would be seen as a failure.
         Err(BakeError::Interrupted) => {

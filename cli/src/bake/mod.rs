@@ -3,13 +3,12 @@
 #[cfg(feature = "calibrate")]
 mod calibrated;
 
-use anyhow::Context;
 use hardtack_converter::{BakeError, BakeOptions, Precision};
-use indicatif::{ProgressBar, ProgressStyle};
 
 use crate::args::BakeArguments;
 use crate::interrupt;
 use crate::output::{note, show};
+use crate::progress::Bar;
 use crate::size::show_bytes;
 
 /// Bakes as the flags say.
@@ -26,13 +25,12 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
         stop: interrupt::flag(),
     };
     let style = "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} {msg}";
-    let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template(style).context("progress bar")?);
+    let mut bar = Bar::new(style, "baking")?;
     let result = hardtack_converter::bake(&arguments.input, &arguments.output, &options, &mut |progress| {
-        bar.set_length(progress.total_bytes);
-        bar.set_position(progress.done_bytes);
-        bar.set_message(progress.part.to_owned());
+        bar.message(progress.part.to_owned());
+        bar.set(progress.done_bytes, progress.total_bytes);
     });
-    bar.finish_and_clear();
+    bar.finish();
     let baked = match result {
         // The exit code tells; a message would be seen as a failure.
         Err(BakeError::Interrupted) => {

@@ -9,7 +9,6 @@ mod logits;
 mod mean;
 mod needle;
 mod perplexity;
-mod progress;
 mod stream;
 mod tasks;
 mod windows;

@@ -7,13 +7,13 @@ use rand_core::{RngCore, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use serde::Serialize;
 
+use super::envelope;
 use super::likelihood::{largest, log_likelihood};
 use super::mean::Mean;
 use super::stream::text_tokens;
-use super::{envelope, progress};
 use crate::args::NeedleArguments;
 use crate::output::show;
-use crate::{interrupt, model};
+use crate::{interrupt, model, progress};
 
 /// Who has a number, one for each depth.
 const NAMES: [&str; 12] =

@@ -13,11 +13,10 @@ use super::envelope;
 use super::held_out::ensure_held_out;
 use super::likelihood::log_likelihood;
 use super::mean::Mean;
-use super::progress;
 use crate::args::StreamArguments;
 use crate::output::show;
 use crate::size::show_bytes;
-use crate::{interrupt, model};
+use crate::{interrupt, model, progress};
 
 /// Tokens that an exact window is filled anew for.
 const STRIDE: usize = 64;

@@ -8,9 +8,8 @@ use hardtack::text::{Special, Tokenizer};
 use hardtack::{Engine, KvPrecision, SessionOptions};
 
 use super::held_out::ensure_held_out;
-use super::progress;
 use crate::args::{KvArguments, WindowArguments};
-use crate::model;
+use crate::{model, progress};
 
 /// What sessions for windows of so many tokens are asked for: as the flags say, and for what that is compared with, which
 /// keeps keys and values exactly.

@@ -14,8 +14,8 @@ mod verdict;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
+use hardtack_converter::bake::text_sections;
 use hardtack_converter::calibrate::{Domain, Judge, Model, Sampler, Sampling, Settings};
-use hardtack_converter::vocabulary::from_folder;
 
 use encodings_support::Scheme;
 use experts::{Matrix, Scope, matrices, replaced};
@@ -144,8 +144,7 @@ fn arguments() -> Result<Arguments, Failure> {
 
 /// Windows to fit on, only where something is fitted, and windows from the last fifth of each text.
 fn texts(arguments: &Arguments, model: &Model) -> Result<(Vec<Domain>, Vec<Domain>), Failure> {
-    let config = serde_json::from_slice(&std::fs::read(arguments.model.join("config.json"))?)?;
-    let sampler = Sampler::new(&from_folder(&arguments.model, &config, model.spec().vocabulary)?)?;
+    let sampler = Sampler::new(&text_sections(model.checkpoint(), model.spec().vocabulary)?)?;
     let tokens = if arguments.rounding == Rounding::Feedback { FIT_WINDOWS * WINDOW } else { 0 };
     let sampling = Sampling { window: WINDOW, tokens, held_out_tokens: arguments.windows * WINDOW };
     let (mut fit, mut held_out) = (Vec::new(), Vec::new());

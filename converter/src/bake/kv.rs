@@ -7,7 +7,7 @@ use hardtack_format::spec::ModelSpec;
 use super::error::BakeError;
 use super::provenance::KvAbout;
 use super::target::rounded;
-use crate::calibrate::kv::{bytes_max, policy};
+use crate::calibrate::kv::{Learned, bytes_max, policy};
 use crate::calibrate::{CalibrateError, Model, Progress, Sampler, Sampling, Settings, kv_chunks};
 
 /// Windows that are tried, longest first: a chunk's cost is what later tokens lose, so they should be as long as time, the
@@ -64,16 +64,21 @@ pub fn section(
             tokens,
             averages: policy.prices.iter().map(|price| rounded(price.bits.into())).collect(),
             routers: learned.iter().map(|own| rounded(own.share)).collect(),
-            kept: learned.iter().enumerate().filter(|(_, own)| own.kept).map(|(layer, _)| layer).collect(),
+            kept: layers(&learned, Learned::kept),
+            shared: layers(&learned, |own| own.kept() && own.layers > 1),
         };
         return Ok(Some(KvSection { bytes: policy.to_bytes(), about }));
     }
     Ok(None)
 }
 
+fn layers(learned: &[Learned], which: impl Fn(&Learned) -> bool) -> Vec<usize> {
+    learned.iter().enumerate().filter(|(_, own)| which(own)).map(|(layer, _)| layer).collect()
+}
+
 /// Most bytes that a policy and what is said about it add to a blob.
 pub fn room(spec: &ModelSpec) -> u64 {
     /// Of one number as JSON on a line of its own, and of everything else.
     const NUMBER_BYTES: u64 = 32;
-    bytes_max(spec) + NUMBER_BYTES * (16 + 2 * spec.layers.len() as u64)
+    bytes_max(spec) + NUMBER_BYTES * (16 + 3 * spec.layers.len() as u64)
 }

@@ -114,7 +114,12 @@ pub fn bake(
     })
 }
 
-fn text_sections(checkpoint: &Checkpoint, vocabulary: u32) -> Result<TextSections, BakeError> {
+/// Vocabulary and chat template of a checkpoint whose network knows so many tokens; with a warning and nothing else where a file
+/// has none.
+///
+/// # Errors
+/// The tokenizer cannot be read, or is not one that the runtime has.
+pub fn text_sections(checkpoint: &Checkpoint, vocabulary: u32) -> Result<TextSections, BakeError> {
     match checkpoint.form() {
         Form::HuggingFace { config, folder } => Ok(from_folder(folder, config, vocabulary)?),
         Form::Gguf(metadata) => match gguf_vocabulary(metadata)? {

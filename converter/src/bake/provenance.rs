@@ -106,6 +106,9 @@ pub struct KvAbout {
     pub routers: Vec<f64>,
     /// Layers whose router stays, since it pays less.
     pub kept: Vec<usize>,
+    /// Those of them that learned theirs together with the layers beside them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub shared: Vec<usize>,
 }
 
 /// A round of a bake that walked down to its target.

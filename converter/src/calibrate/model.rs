@@ -76,7 +76,7 @@ impl Model {
     }
 
     /// The checkpoint.
-    pub(crate) fn checkpoint(&self) -> &Checkpoint {
+    pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
     }
 

@@ -17,18 +17,23 @@ const LINE: usize = 64;
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 pub(crate) fn ask_ahead<T>(elements: &[T]) {
-    for line in (0..size_of_val(elements)).step_by(LINE) {
-        // Nothing is read: an address behind the end of all there is does no harm.
-        _mm_prefetch::<_MM_HINT_T0>(elements.as_ptr().cast::<i8>().wrapping_add(AHEAD + line));
-    }
+    ask_from(elements, AHEAD);
 }
 
 /// Asks memory for all of these.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 pub(super) fn ask<T>(elements: &[T]) {
+    ask_from(elements, 0);
+}
+
+/// Asks memory for as many bytes as these have, from so much behind their beginning.
+#[target_feature(enable = "avx2,fma,f16c")]
+#[inline]
+fn ask_from<T>(elements: &[T], bytes: usize) {
     for line in (0..size_of_val(elements)).step_by(LINE) {
-        _mm_prefetch::<_MM_HINT_T0>(elements.as_ptr().cast::<i8>().wrapping_add(line));
+        // Nothing is read: an address behind the end of all there is does no harm.
+        _mm_prefetch::<_MM_HINT_T0>(elements.as_ptr().cast::<i8>().wrapping_add(bytes + line));
     }
 }
 

@@ -186,6 +186,8 @@ where
         let usual = queries(false);
         let mut scores: [Scores; QUERIES_MAX] = [[0.0; CHUNK]; QUERIES_MAX];
         let scores = &mut scores[..count];
+        // The many queries of a prompt take longer than memory does.
+        let asks = self.tokens == 1;
         let own = |part: &C::Part<'_>| C::chunk(*part) / LANE_CHUNKS % LANES == lane;
         let mut parts = self.cache.parts().filter(own).peekable();
         while let Some(part) = parts.next() {
@@ -195,9 +197,7 @@ where
             let seen = (0..count).map(visible).filter(|(from, to)| from < to).map(|(_, to)| to).max();
             let Some(seen) = seen else { continue };
             scores.as_flattened_mut().fill(0.0);
-            // The many queries of a prompt take longer than memory does.
-            let next = parts.peek().filter(|_| self.tokens == 1);
-            if self.tokens == 1 {
+            if asks {
                 self.cache.ask(kernels, part, kv_head, true);
             }
             let queries = if self.cache.moved(part) { queries(true) } else { usual };
@@ -205,7 +205,7 @@ where
             for (index, (scores, out)) in scores.iter_mut().zip(out.chunks_exact_mut(width)).enumerate() {
                 running[index].weigh(kernels, self.scale, scores, visible(index), out);
             }
-            if let Some(&next) = next {
+            if asks && let Some(&next) = parts.peek() {
                 self.cache.ask(kernels, next, kv_head, false);
             }
             // Together where they have seen as much: what a query has not seen must not touch its result.

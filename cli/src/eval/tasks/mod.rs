@@ -20,11 +20,11 @@ use anyhow::{bail, ensure};
 use hardtack::Engine;
 use hardtack::text::Tokenizer;
 
+use super::envelope;
 use super::held_out::ensure_held_out;
-use super::{envelope, progress};
 use crate::args::TasksArguments;
 use crate::output::show;
-use crate::{interrupt, model};
+use crate::{interrupt, model, progress};
 use answer::Answer;
 use choose::Chooser;
 use item::Items;

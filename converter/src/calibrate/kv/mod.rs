@@ -6,59 +6,129 @@ mod rounding;
 mod router;
 
 use hardtack_format::KvPolicy;
-use hardtack_format::kv_policy::{BITS, Costs, KvRouter, LayerPolicy, PARTS, Price, router_inputs};
+use hardtack_format::kv_policy::{BITS, Costs, LayerPolicy, PARTS, Price, router_inputs};
 use hardtack_format::spec::{AttentionKind, AttentionSpec, ModelSpec};
 use hardtack_kernels::kv_router::{choose, tell};
 
-use self::costs::ROWS;
-pub use self::costs::{CHUNK, Chunk, chunks};
+pub use self::costs::{CHUNK, Chunk, ROWS, chunks};
 pub use self::rounding::{Scaled, rounded};
+use self::router::{Lesson, Trained, train};
 
 /// Bits of a code on average that prices are looked for.
 const AVERAGES: [f32; 6] = [6.0, 5.0, 4.0, 3.5, 3.0, 2.5];
 /// A router must choose this much better than a constant on chunks that it has not seen, or the constant stays.
 const GAIN_MIN: f64 = 0.01;
+/// Consecutive layers that learn a router together (routing sharing): each alone, as many as in the paper, and more, which takes
+/// more memory.
+const GROUPS: [usize; 3] = [1, 3, 12];
 
 /// What came of a layer's router.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Learned {
     /// What its choices cost on chunks held out, bytes included, as a share of what constant choices cost.
     pub share: f64,
+    /// What the cheapest choices of all would cost, as such a share.
+    pub best: f64,
+    /// Layers that learned it together.
+    pub layers: usize,
+}
+
+impl Learned {
     /// Whether it stays.
-    pub kept: bool,
+    pub fn kept(&self) -> bool {
+        self.share < 1.0 - GAIN_MIN
+    }
 }
 
 /// Makes a model's policy from chunks to fit on and chunks held out, `[layer][chunk]` each; and tells what came of each
 /// layer's router. Nothing where the windows were too short to have chunks.
 pub fn policy(spec: &ModelSpec, fit: &[Vec<Chunk>], held_out: &[Vec<Chunk>]) -> Option<(KvPolicy, Vec<Learned>)> {
-    if fit.iter().chain(held_out).any(Vec::is_empty) {
-        return None;
-    }
-    let elements: Vec<_> = spec.layers.iter().map(|layer| elements(&layer.attention)).collect();
-    let constant = |chunks: &Vec<Chunk>| LayerPolicy { costs: mean(chunks), router: None };
-    let mut layers: Vec<LayerPolicy> = fit.iter().map(constant).collect();
-    let prices = prices(&layers, fit, &elements);
-    let mut learned = Vec::new();
-    for (index, layer) in layers.iter_mut().enumerate() {
-        let cost = |policy: &LayerPolicy, chunks: &[Chunk]| paid(policy, chunks, &prices, elements[index]);
-        let with = |router: &KvRouter| LayerPolicy { router: Some(router.clone()), ..layer.clone() };
-        let judge = |router: &KvRouter, chunks: &[Chunk]| cost(&with(router), chunks);
-        let with = with(&router::train(&fit[index], &layer.costs, &prices, elements[index], judge));
-        let share = cost(&with, &held_out[index]) / cost(layer, &held_out[index]);
-        let kept = share < 1.0 - GAIN_MIN;
-        learned.push(Learned { share, kept });
-        if kept {
-            *layer = with;
+    let mut school = School::new(spec, fit, held_out)?;
+    let mut routers = school.routers(GROUPS[0]);
+    for group in &GROUPS[1..] {
+        for (best, other) in routers.iter_mut().zip(school.routers(*group)) {
+            // Chunks held out say whether a router stays, so they do not say which.
+            if other.cost < best.cost {
+                *best = other;
+            }
         }
     }
-    let prices = self::prices(&layers, fit, &elements);
-    debug_assert!(
-        spec.layers
-            .iter()
-            .zip(fit)
-            .all(|(layer, chunks)| { chunks[0].inputs.len() == ROWS * router_inputs(&layer.attention) as usize })
-    );
-    Some((KvPolicy { prices, layers }, learned))
+    let mut learned = Vec::new();
+    for (index, trained) in routers.into_iter().enumerate() {
+        let own = school.learned(index, &trained);
+        learned.push(own);
+        if own.kept() {
+            school.layers[index] = trained.policy;
+        }
+    }
+    let prices = prices(&school.layers, fit, &school.elements);
+    Some((KvPolicy { prices, layers: school.layers }, learned))
+}
+
+/// What came of the routers that so many consecutive layers learn together, for every layer; nothing where the windows were too
+/// short to have chunks.
+pub fn shared(spec: &ModelSpec, fit: &[Vec<Chunk>], held_out: &[Vec<Chunk>], group: usize) -> Option<Vec<Learned>> {
+    let school = School::new(spec, fit, held_out)?;
+    let routers = school.routers(group);
+    Some(routers.iter().enumerate().map(|(index, own)| school.learned(index, own)).collect())
+}
+
+/// Layers with what they are to learn from.
+struct School<'a> {
+    fit: &'a [Vec<Chunk>],
+    held_out: &'a [Vec<Chunk>],
+    /// A token's numbers in each part, of each layer.
+    elements: Vec<[usize; PARTS]>,
+    /// What each layer pays without a router.
+    layers: Vec<LayerPolicy>,
+    prices: Vec<Price>,
+}
+
+impl<'a> School<'a> {
+    fn new(spec: &ModelSpec, fit: &'a [Vec<Chunk>], held_out: &'a [Vec<Chunk>]) -> Option<Self> {
+        if fit.iter().chain(held_out).any(Vec::is_empty) {
+            return None;
+        }
+        let inputs = |layer: usize| ROWS * router_inputs(&spec.layers[layer].attention) as usize;
+        debug_assert!(fit.iter().enumerate().all(|(layer, chunks)| chunks[0].inputs.len() == inputs(layer)));
+        let elements: Vec<_> = spec.layers.iter().map(|layer| elements(&layer.attention)).collect();
+        let constant = |chunks: &Vec<Chunk>| LayerPolicy { costs: mean(chunks), router: None };
+        let layers: Vec<LayerPolicy> = fit.iter().map(constant).collect();
+        let prices = prices(&layers, fit, &elements);
+        Some(Self { fit, held_out, elements, layers, prices })
+    }
+
+    /// A router of each layer, learned together with up to `group - 1` others beside it whose caches are alike.
+    fn routers(&self, group: usize) -> Vec<Trained> {
+        let alike = |index: usize| (self.elements[index], self.fit[index][0].inputs.len());
+        let mut all = Vec::new();
+        while all.len() < self.layers.len() {
+            let first = all.len();
+            let beside = (first..self.layers.len()).take(group);
+            let own: Vec<usize> = beside.take_while(|&index| alike(index) == alike(first)).collect();
+            let lessons: Vec<Lesson<'_>> =
+                own.iter().map(|&index| Lesson { chunks: &self.fit[index], mean: &self.layers[index].costs }).collect();
+            let judge = |lesson: usize, policy: &LayerPolicy, chunks: &[&Chunk]| {
+                self.paid(first + lesson, policy, chunks.iter().copied())
+            };
+            all.extend(train(&lessons, &self.prices, self.elements[first], judge));
+        }
+        all
+    }
+
+    /// What a layer's choices cost.
+    fn paid<'c>(&self, index: usize, policy: &LayerPolicy, chunks: impl Iterator<Item = &'c Chunk> + Clone) -> f64 {
+        paid(policy, chunks, &self.prices, self.elements[index])
+    }
+
+    /// What a layer's router does on chunks held out.
+    fn learned(&self, index: usize, trained: &Trained) -> Learned {
+        let held_out = &self.held_out[index];
+        let constant = self.paid(index, &self.layers[index], held_out.iter());
+        let share = self.paid(index, &trained.policy, held_out.iter()) / constant;
+        // What is paid at every price is a share of the best.
+        Learned { share, best: self.prices.len() as f64 / constant, layers: trained.layers }
+    }
 }
 
 /// Most bytes that a policy of these layers takes.
@@ -95,7 +165,12 @@ fn told(policy: &LayerPolicy, chunk: &Chunk) -> Costs {
 }
 
 /// What a policy's choices cost at all prices, each as a share of the best choices.
-fn paid(policy: &LayerPolicy, chunks: &[Chunk], prices: &[Price], elements: [usize; PARTS]) -> f64 {
+fn paid<'c>(
+    policy: &LayerPolicy,
+    chunks: impl Iterator<Item = &'c Chunk> + Clone,
+    prices: &[Price],
+    elements: [usize; PARTS],
+) -> f64 {
     let mut sum = 0.0;
     for &price in prices {
         let worth = |chunk: &Chunk, chosen: [u32; PARTS]| -> f64 {
@@ -108,8 +183,8 @@ fn paid(policy: &LayerPolicy, chunks: &[Chunk], prices: &[Price], elements: [usi
         };
         let best =
             |chunk: &Chunk| choose(&chunk.costs.map(|costs| costs.map(|cost| cost.ln() as f32)), price, elements);
-        let own: f64 = chunks.iter().map(|chunk| worth(chunk, choose(&told(policy, chunk), price, elements))).sum();
-        sum += own / chunks.iter().map(|chunk| worth(chunk, best(chunk))).sum::<f64>();
+        let own: f64 = chunks.clone().map(|chunk| worth(chunk, choose(&told(policy, chunk), price, elements))).sum();
+        sum += own / chunks.clone().map(|chunk| worth(chunk, best(chunk))).sum::<f64>();
     }
     sum
 }

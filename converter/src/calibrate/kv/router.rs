@@ -1,7 +1,7 @@
 //! A kv_router, trained alone on chunks whose costs are known: what it chooses at each price is to cost the least, its bytes
 //! included (MoQAE, arXiv 2506.07533, with costs per chunk in the place of one loss per text).
 
-use hardtack_format::kv_policy::{BITS, Costs, KvRouter, PARTS, Price};
+use hardtack_format::kv_policy::{BITS, Costs, KvRouter, LayerPolicy, PARTS, Price};
 use ndarray::{Array2, ArrayView2, Axis};
 
 use super::costs::{Chunk, ROWS};
@@ -17,31 +17,70 @@ const WATCHED: usize = 4;
 const LOOK: usize = 20;
 /// How soft a choice is, at the first step and at the last: a worth that is this share larger is taken 1/e as often.
 const SOFTNESS: [f32; 2] = [0.5, 0.05];
+/// How much of W1, W2, W3 and of costs is lost in a step, as a share of the rate.
+const DECAY: [f32; 4] = [1e-2, 1e-2, 1e-2, 0.0];
 /// Costs of all parts.
 const OUTPUTS: usize = PARTS * BITS.len();
 
-/// Learns which chunks of a layer cost more or less than `base`, their logarithms' constant. `elements` are a token's numbers
-/// in each part. `judge` says what a router's choices cost on some chunks: of the routers on the way, the one that does best on
-/// chunks that were not learned from is given.
+/// What a router learns from: chunks of a layer, and the logarithms of their mean costs, where learning begins.
+#[derive(Clone, Copy)]
+pub struct Lesson<'a> {
+    pub chunks: &'a [Chunk],
+    pub mean: &'a Costs,
+}
+
+/// What a layer has from training.
+pub struct Trained {
+    pub policy: LayerPolicy,
+    /// Layers that learned together.
+    pub layers: usize,
+    /// What it costs on the layer's chunks that were not learned from.
+    pub cost: f64,
+}
+
+/// Chunks of all lessons that are learned from, as matrices.
+struct Learned<'a> {
+    /// `[chunks * ROWS, inputs]`, each column of a lesson of size one.
+    x: Array2<f32>,
+    /// The chunks, each with its lesson.
+    chunks: Vec<(&'a Chunk, usize)>,
+    prices: &'a [Price],
+    /// A token's numbers in each part.
+    elements: [usize; PARTS],
+}
+
+/// Trains one router on the chunks of one layer or of several (routing sharing). Each layer gets the same weights but for the
+/// sizes of its inputs, which are folded into them, costs of its own that the router adds to, and the state of training that did
+/// best on chunks of its own that were not learned from: `judge` says what a layer's policy costs on some of its chunks.
 pub fn train(
-    chunks: &[Chunk],
-    base: &Costs,
+    lessons: &[Lesson<'_>],
     prices: &[Price],
     elements: [usize; PARTS],
-    judge: impl Fn(&KvRouter, &[Chunk]) -> f64,
-) -> KvRouter {
-    let (mut learned, mut watched) = (Vec::new(), Vec::new());
-    for (index, chunk) in chunks.iter().enumerate() {
-        if index % WATCHED == WATCHED - 1 { &mut watched } else { &mut learned }.push(chunk.clone());
+    judge: impl Fn(usize, &LayerPolicy, &[&Chunk]) -> f64,
+) -> Vec<Trained> {
+    let inputs = lessons[0].chunks[0].inputs.len() / ROWS;
+    let mut rows = Vec::new();
+    let mut learned = Vec::new();
+    let mut students: Vec<Student<'_>> = Vec::new();
+    for (index, lesson) in lessons.iter().enumerate() {
+        let (watched, own): (Vec<_>, Vec<_>) =
+            lesson.chunks.iter().enumerate().partition(|(index, _)| index % WATCHED == WATCHED - 1);
+        let own: Vec<&Chunk> = own.into_iter().map(|(_, chunk)| chunk).collect();
+        let all: Vec<f32> = own.iter().flat_map(|chunk| chunk.inputs.iter().copied()).collect();
+        let mut x = Array2::from_shape_vec((own.len() * ROWS, inputs), all).expect("rows of every chunk");
+        // Inputs of one size learn alike; their sizes go into the weights afterwards.
+        let sizes = x.map_axis(Axis(0), |column| {
+            (column.iter().map(|value| value * value).sum::<f32>() / column.len() as f32).sqrt().max(1e-12)
+        });
+        x /= &sizes;
+        rows.extend(x);
+        learned.extend(own.into_iter().map(|chunk| (chunk, index)));
+        let watched = watched.into_iter().map(|(_, chunk)| chunk).collect();
+        let best = Trained { policy: LayerPolicy::default(), layers: lessons.len(), cost: f64::INFINITY };
+        students.push(Student { sizes: sizes.to_vec(), watched, best });
     }
-    let inputs = chunks[0].inputs.len() / ROWS;
-    let rows: Vec<f32> = learned.iter().flat_map(|chunk| chunk.inputs.iter().copied()).collect();
-    let mut x = Array2::from_shape_vec((learned.len() * ROWS, inputs), rows).expect("rows of every chunk");
-    // Inputs of one size learn alike; their sizes go into the weights afterwards.
-    let sizes = x.map_axis(Axis(0), |column| {
-        (column.iter().map(|value| value * value).sum::<f32>() / column.len() as f32).sqrt().max(1e-12)
-    });
-    x /= &sizes;
+    let x = Array2::from_shape_vec((learned.len() * ROWS, inputs), rows).expect("rows of every chunk");
+    let learned = Learned { x, chunks: learned, prices, elements };
     let mut noise = Noise(0x9e37_79b9_7f4a_7c15);
     let scale = 1.0 / (inputs as f32).sqrt();
     let mut random = |count: usize| (0..count).map(|_| noise.next() * scale).collect::<Vec<f32>>();
@@ -49,51 +88,61 @@ pub fn train(
         Learner::new(random(inputs * WIDTH), RATE),
         Learner::new(random(inputs * WIDTH), RATE),
         Learner::new(vec![0.0; OUTPUTS * WIDTH], RATE),
+        Learner::new(lessons.iter().flat_map(|lesson| lesson.mean.as_flattened()).copied().collect(), RATE),
     ];
-    let router = |learners: &[Learner; 3]| {
-        let unscaled = |weights: &[f32]| {
-            let rows = weights.chunks_exact(WIDTH).zip(&sizes);
-            rows.flat_map(|(row, size)| row.iter().map(move |weight| weight / size)).collect()
-        };
-        let [gate, up, out] = learners;
-        KvRouter {
-            width: WIDTH as u32,
-            gate: unscaled(&gate.values),
-            up: unscaled(&up.values),
-            out: out.values.clone(),
-        }
-    };
-    let mut best = router(&learners);
-    let mut least = judge(&best, &watched);
-    for step in 0..STEPS {
-        let done = step as f32 / STEPS as f32;
-        let softness = SOFTNESS[0] * (SOFTNESS[1] / SOFTNESS[0]).powf(done);
-        let values = [&learners[0], &learners[1], &learners[2]].map(|learner| learner.values.as_slice());
-        let gradients = gradients(x.view(), values, &learned, base, prices, elements, softness);
-        for (learner, gradient) in learners.iter_mut().zip(gradients) {
-            learner.step(&gradient, step as i32 + 1, 1.0 - done, 1e-2);
-        }
-        if (step + 1) % LOOK == 0 {
-            let now = router(&learners);
-            let cost = judge(&now, &watched);
-            if cost < least {
-                (least, best) = (cost, now);
+    for step in 0..=STEPS {
+        if step % LOOK == 0 {
+            for (index, student) in students.iter_mut().enumerate() {
+                student.look(index, &learners, |policy, chunks| judge(index, policy, chunks));
             }
         }
+        if step == STEPS {
+            break;
+        }
+        let done = step as f32 / STEPS as f32;
+        let softness = SOFTNESS[0] * (SOFTNESS[1] / SOFTNESS[0]).powf(done);
+        let gradients = gradients(&learned, learners.each_ref().map(|learner| learner.values.as_slice()), softness);
+        for ((learner, gradient), decay) in learners.iter_mut().zip(gradients).zip(DECAY) {
+            learner.step(&gradient, step as i32 + 1, 1.0 - done, decay);
+        }
     }
-    best
+    students.into_iter().map(|student| student.best).collect()
 }
 
-/// Gradients at W1, W2 and W3 of what soft choices cost on average.
-fn gradients(
-    x: ArrayView2<'_, f32>,
-    [gate, up, out]: [&[f32]; 3],
-    chunks: &[Chunk],
-    base: &Costs,
-    prices: &[Price],
-    elements: [usize; PARTS],
-    softness: f32,
-) -> [Vec<f32>; 3] {
+/// A layer that gets a router.
+struct Student<'a> {
+    /// Of its inputs.
+    sizes: Vec<f32>,
+    /// Chunks that are not learned from.
+    watched: Vec<&'a Chunk>,
+    best: Trained,
+}
+
+impl Student<'_> {
+    /// Takes what is learned as it is now if it is better than any before.
+    fn look(
+        &mut self,
+        index: usize,
+        [gate, up, out, costs]: &[Learner; 4],
+        judge: impl Fn(&LayerPolicy, &[&Chunk]) -> f64,
+    ) {
+        let unscaled = |learner: &Learner| {
+            let rows = learner.values.chunks_exact(WIDTH).zip(&self.sizes);
+            rows.flat_map(|(row, size)| row.iter().map(move |weight| weight / size)).collect()
+        };
+        let router = KvRouter { width: WIDTH as u32, gate: unscaled(gate), up: unscaled(up), out: out.values.clone() };
+        let mut now = LayerPolicy { costs: Costs::default(), router: Some(router) };
+        now.costs.as_flattened_mut().copy_from_slice(&costs.values[index * OUTPUTS..][..OUTPUTS]);
+        let cost = judge(&now, &self.watched);
+        if cost < self.best.cost {
+            self.best = Trained { policy: now, cost, ..self.best };
+        }
+    }
+}
+
+/// Gradients at W1, W2, W3 and the lessons' costs of what soft choices cost on average.
+fn gradients(learned: &Learned<'_>, [gate, up, out, costs]: [&[f32]; 4], softness: f32) -> [Vec<f32>; 4] {
+    let Learned { x, chunks, prices, elements } = learned;
     let inputs = x.ncols();
     let matrix = |values, rows| ArrayView2::from_shape((rows, WIDTH), values).expect("its shape");
     let (gate, up, out) = (matrix(gate, inputs), matrix(up, inputs), matrix(out, OUTPUTS));
@@ -103,12 +152,12 @@ fn gradients(
     let units = (&silu * &ups).into_shape_with_order((chunks.len(), ROWS, WIDTH)).expect("rows of every chunk");
     let units = units.mean_axis(Axis(1)).expect("there are rows");
     let mut told = units.dot(&out.t());
-    for mut row in told.rows_mut() {
-        row.iter_mut().zip(base.as_flattened()).for_each(|(told, base)| *told += base);
+    for (mut row, (_, lesson)) in told.rows_mut().into_iter().zip(chunks) {
+        row.iter_mut().zip(&costs[lesson * OUTPUTS..]).for_each(|(told, cost)| *told += cost);
     }
     let mut slopes = Array2::zeros(told.raw_dim());
-    for ((chunk, told), mut slopes) in chunks.iter().zip(told.rows()).zip(slopes.rows_mut()) {
-        for price in prices {
+    for (((chunk, _), told), mut slopes) in chunks.iter().zip(told.rows()).zip(slopes.rows_mut()) {
+        for price in *prices {
             for part in (0..PARTS).filter(|&part| elements[part] > 0) {
                 let outputs = part * BITS.len()..(part + 1) * BITS.len();
                 let told: [f32; BITS.len()] = std::array::from_fn(|bits| told[outputs.start + bits]);
@@ -132,8 +181,12 @@ fn gradients(
             up[unit] *= slope;
         }
     }
+    let mut costs_gradient = vec![0.0; costs.len()];
+    for (row, (_, lesson)) in slopes.rows().into_iter().zip(chunks) {
+        costs_gradient[lesson * OUTPUTS..].iter_mut().zip(row).for_each(|(sum, slope)| *sum += slope);
+    }
     let flat = |array: Array2<f32>| array.iter().copied().collect::<Vec<f32>>();
-    [flat(x.t().dot(&gate_slopes)), flat(x.t().dot(&up_slopes)), flat(out_gradient)]
+    [flat(x.t().dot(&gate_slopes)), flat(x.t().dot(&up_slopes)), flat(out_gradient), costs_gradient]
 }
 
 /// Slope, at each told logarithm, of what a soft choice by them costs, as a share of the cheapest choice.
@@ -173,29 +226,37 @@ impl Noise {
 #[cfg(test)]
 mod tests {
     use half::f16;
-    use hardtack_format::kv_policy::LayerPolicy;
     use hardtack_kernels::kv_router::{choose, costs};
 
     use super::*;
 
     const PRICE: Price = Price { bits: 4.0, byte: 0.01 };
 
-    /// Chunks with long keys cost ten times as much.
-    fn chunks() -> (Vec<Chunk>, Costs) {
+    /// Chunks with long keys cost ten times as much. All keys are `size` times as long, all costs `dear` times as high.
+    fn chunks(size: f32, dear: f32) -> (Vec<Chunk>, Costs) {
         let chunk = |index: usize| {
             let long = index % 3 == 1;
-            let cost = |bits: u32| 4f64.powi(2 - bits as i32) * if long { 10.0 } else { 1.0 };
-            let size = if long { 3.0 } else { 1.0 };
+            let cost = |bits: u32| 4f64.powi(2 - bits as i32) * f64::from(dear) * if long { 10.0 } else { 1.0 };
+            let size = size * if long { 3.0 } else { 1.0 };
             let inputs = (0..ROWS * 4).map(|at| size * (1.0 + (at * 7 % 5) as f32 * 0.1)).collect();
             Chunk { costs: [BITS.map(cost); PARTS], inputs }
         };
-        let mean = BITS.map(|bits| (5.5 * 4f32.powi(2 - bits as i32)).ln());
+        let mean = BITS.map(|bits| (5.5 * dear * 4f32.powi(2 - bits as i32)).ln());
         ((0..40).map(chunk).collect(), [mean; PARTS])
+    }
+
+    fn told(policy: &LayerPolicy, chunk: &Chunk) -> [u32; PARTS] {
+        let keys: Vec<f16> = chunk.inputs.iter().map(|&value| f16::from_f32(value)).collect();
+        choose(&costs(policy, &keys, 4, 0), PRICE, [8, 8])
+    }
+
+    fn best(chunk: &Chunk) -> [u32; PARTS] {
+        choose(&chunk.costs.map(|costs| costs.map(|cost| (cost as f32).ln())), PRICE, [8, 8])
     }
 
     #[test]
     fn slopes_are_those_of_what_choices_cost() {
-        let (chunks, base) = chunks();
+        let (chunks, base) = chunks(1.0, 1.0);
         let costs = &chunks[1].costs[0];
         let value = |told: &[f32; BITS.len()]| {
             let bytes = BITS.map(|bits| PRICE.byte * (8 * bits) as f32 / 8.0);
@@ -219,22 +280,20 @@ mod tests {
     }
 
     #[test]
-    fn it_learns_which_chunks_cost_more() {
-        let (chunks, base) = chunks();
-        let told = |router: &KvRouter, chunk: &Chunk| {
-            let policy = LayerPolicy { costs: base, router: Some(router.clone()) };
-            let keys: Vec<f16> = chunk.inputs.iter().map(|&value| f16::from_f32(value)).collect();
-            choose(&costs(&policy, &keys, 4, 0), PRICE, [8, 8])
+    fn layers_alone_or_together_learn_which_chunks_cost_more() {
+        let layers = [chunks(1.0, 1.0), chunks(7.0, 2.0)];
+        let lessons: Vec<Lesson<'_>> = layers.iter().map(|(chunks, mean)| Lesson { chunks, mean }).collect();
+        let wrong = |policy: &LayerPolicy, chunks: &[&Chunk]| {
+            chunks.iter().filter(|chunk| told(policy, chunk) != best(chunk)).count() as f64
         };
-        let best = |chunk: &Chunk| {
-            let costs = chunk.costs.map(|costs| costs.map(|cost| (cost as f32).ln()));
-            choose(&costs, PRICE, [8, 8])
-        };
-        let wrong = |router: &KvRouter, chunks: &[Chunk]| {
-            chunks.iter().filter(|chunk| told(router, chunk) != best(chunk)).count() as f64
-        };
-        let router = train(&chunks, &base, &[PRICE], [8, 8], wrong);
-        let right = chunks.iter().filter(|chunk| told(&router, chunk) == best(chunk)).count();
-        assert!(best(&chunks[0]) != best(&chunks[1]) && right == chunks.len(), "{right} of {}", chunks.len());
+        for lessons in [&lessons[..1], &lessons[1..], &lessons] {
+            let trained = train(lessons, &[PRICE], [8, 8], |_, policy, chunks| wrong(policy, chunks));
+            assert_eq!(trained.len(), lessons.len());
+            for (at, Trained { policy, cost, .. }) in trained.iter().enumerate() {
+                let chunks: Vec<&Chunk> = lessons[at].chunks.iter().collect();
+                assert_ne!(best(chunks[0]), best(chunks[1]));
+                assert_eq!((wrong(policy, &chunks), *cost), (0.0, 0.0), "{at} of {}", lessons.len());
+            }
+        }
     }
 }
