@@ -115,10 +115,7 @@ impl Rounds<'_> {
             put_gates(&mut own.store, &found)?;
         }
         let after = verdict(self.judge, &self.exact.with(own.store.clone()), step)?;
-        let before = &own.allocated.held_out;
-        // Gates can lower the loss by fitting the texts' domains, and be further from the model on these and on all others.
-        let fitter = mean(&after, |own| own.baked) < mean(before, |own| own.baked);
-        if fitter && mean(&after, |own| own.divergence) <= mean(before, |own| own.divergence) {
+        if helps(&own.allocated.held_out, &after) {
             own.untuned = Some(std::mem::replace(&mut own.allocated.held_out, after));
             "tuned".clone_into(&mut own.allocated.gates);
         } else {
@@ -152,6 +149,13 @@ fn verdict(
         divergence: rounded(own.divergence),
     };
     Ok(judged.into_iter().map(held_out).collect())
+}
+
+/// Whether the loss falls and the predictions move no further from the checkpoint's: gates can fit the texts' domains and be
+/// further away on all others.
+fn helps(before: &[HeldOut], after: &[HeldOut]) -> bool {
+    let [loss, divergence]: [fn(&HeldOut) -> f64; 2] = [|own| own.baked, |own| own.divergence];
+    mean(after, loss) < mean(before, loss) && mean(after, divergence) <= mean(before, divergence)
 }
 
 /// The mean of something over the texts.
@@ -188,4 +192,28 @@ fn put_gates(store: &mut Arc<Store>, gates: &[Option<Gate>]) -> Result<(), BakeE
 fn values(tensor: &Tensor) -> Result<Vec<f32>, BakeError> {
     let values = tensor.flatten_all().and_then(|flat| flat.to_vec1::<f32>());
     Ok(values.map_err(CalibrateError::from)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gates_help_where_neither_loss_nor_divergence_rises() {
+        let texts = |[first, second]: [(f64, f64); 2]| {
+            let text =
+                |(baked, divergence)| HeldOut { domain: String::new(), tokens: 1, exact: 2.0, baked, divergence };
+            [text(first), text(second)]
+        };
+        let before = texts([(3.0, 0.02), (4.0, 0.03)]);
+        for (after, expected) in [
+            ([(2.9, 0.02), (4.0, 0.03)], true),
+            ([(2.8, 0.03), (4.1, 0.01)], true),
+            ([(3.0, 0.01), (4.0, 0.01)], false),
+            ([(2.9, 0.01), (4.2, 0.01)], false),
+            ([(2.0, 0.03), (3.0, 0.03)], false),
+        ] {
+            assert_eq!(helps(&before, &texts(after)), expected, "{after:?}");
+        }
+    }
 }
