@@ -13,11 +13,11 @@ const ONE_REQUEST: Duration = Duration::from_millis(500);
 pub fn catch() -> anyhow::Result<()> {
     let mut last: Option<Instant> = None;
     let handler = move || {
-        if last.is_some_and(|last| last.elapsed() < ONE_REQUEST) {
-            return;
+        let same = last.is_some_and(|last| last.elapsed() < ONE_REQUEST);
+        if !same {
+            last = Some(Instant::now());
         }
-        last = Some(Instant::now());
-        if REQUESTED.swap(true, Ordering::SeqCst) {
+        if REQUESTED.swap(true, Ordering::SeqCst) && !same {
             std::process::exit(i32::from(crate::INTERRUPTED));
         }
     };
