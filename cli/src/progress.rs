@@ -16,26 +16,25 @@ pub struct Bar {
     bar: ProgressBar,
     /// When the last line was written, where lines are.
     said: Option<Instant>,
-    /// What is being done.
-    stage: String,
 }
 
 impl Bar {
-    /// A bar that looks like this template, and lines that begin with what is being done.
+    /// A bar that looks like this template, in which `{prefix}` is what is being done, as lines begin with it.
     ///
     /// # Errors
     /// The template is none.
     pub fn new(template: &str, stage: &str) -> anyhow::Result<Self> {
-        let bar = ProgressBar::new(0).with_style(ProgressStyle::with_template(template)?);
+        let style = ProgressStyle::with_template(template)?;
+        let bar = ProgressBar::new(0).with_style(style).with_prefix(stage.to_owned());
         let said = (!stderr().is_terminal()).then(Instant::now);
-        Ok(Self { bar, said, stage: stage.to_owned() })
+        Ok(Self { bar, said })
     }
 
     /// Something else is done now: time left is estimated anew.
-    pub fn begin(&mut self, stage: String) {
+    pub fn begin(&self, stage: String) {
         self.bar.reset_eta();
-        self.bar.set_message(stage.clone());
-        self.stage = stage;
+        self.bar.set_prefix(stage);
+        self.bar.set_message("");
     }
 
     /// Says something beside the bar.
@@ -60,10 +59,10 @@ impl Bar {
         }
         *said = now;
         let (done, total) = (self.bar.position(), self.bar.length().unwrap_or(0));
-        let (stage, percent) = (&self.stage, done * 100 / total.max(1));
-        let message = Some(self.bar.message()).filter(|own| !own.is_empty() && own != stage);
+        let message = Some(self.bar.message()).filter(|own| !own.is_empty());
         let message = message.map_or(String::new(), |own| format!(", {own}"));
-        Some(format!("{stage}: {percent} %, {} left{message}", HumanDuration(self.bar.eta())))
+        let (stage, percent, left) = (self.bar.prefix(), done * 100 / total.max(1), HumanDuration(self.bar.eta()));
+        Some(format!("{stage}: {percent} %, {left} left{message}"))
     }
 
     /// Takes the bar off the terminal.
@@ -82,7 +81,7 @@ pub fn for_each(
     things: &str,
     mut measure: impl FnMut(usize) -> anyhow::Result<Option<String>>,
 ) -> anyhow::Result<usize> {
-    let mut bar = Bar::new(&format!("{{bar:30}} {{pos}}/{{len}} {things} {{eta}} {{msg}}"), things)?;
+    let mut bar = Bar::new("{bar:30} {pos}/{len} {prefix} {eta} {msg}", things)?;
     let mut done = 0;
     bar.set(0, count as u64);
     while done < count && !interrupt::requested() {

@@ -15,7 +15,7 @@ use hardtack_converter::calibrate::{Domain, Model, Sampler, Sampling, Settings, 
 
 const WINDOW: usize = 1024;
 /// Layers that learn together.
-const GROUPS: [usize; 5] = [1, 2, 3, 6, 12];
+const GROUPS: [usize; 6] = [1, 2, 3, 6, 12, 30];
 
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -34,15 +34,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let folder = tempfile::tempdir()?;
     let stop = AtomicBool::new(false);
-    let settings = Settings {
-        options: Vec::new(),
-        seed: 0,
-        domain_tokens_min: WINDOW,
-        boundary_bytes_max: 1 << 30,
-        scratch: folder.path(),
-        output: None,
-        stop: &stop,
-    };
+    let settings = Settings { domain_tokens_min: WINDOW, ..Settings::new(folder.path(), &stop) };
     let chunks = |texts: &[Domain]| kv_chunks(&model, texts, &settings, &mut |_| ());
     let (fit, held_out) = (chunks(&fit)?, chunks(&held_out)?);
 

@@ -42,15 +42,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let domains = [sampler.sample("text", Path::new(text), sampling)?.fit];
     let folder = tempfile::tempdir()?;
     let stop = AtomicBool::new(false);
-    let settings = Settings {
-        options: default_options(),
-        seed: 0,
-        domain_tokens_min: WINDOW,
-        boundary_bytes_max: 1 << 30,
-        scratch: folder.path(),
-        output: None,
-        stop: &stop,
-    };
+    let settings =
+        Settings { options: default_options(), domain_tokens_min: WINDOW, ..Settings::new(folder.path(), &stop) };
     let tables = calibrate(&model, &domains, &settings, &mut NoConsumer, &mut |_| ())?;
     let judge = Judge::new(&model, &domains, &settings, &mut |_| ())?;
     let experts: Vec<(usize, usize)> = (0..)

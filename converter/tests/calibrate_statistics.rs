@@ -16,15 +16,7 @@ use hardtack_format::{Encoding, Role};
 const OPTIONS: [Encoding; 3] = [Encoding::F32, Encoding::Q3, Encoding::Q6];
 
 fn settings<'a>(scratch: &'a Path, stop: &'a AtomicBool) -> Settings<'a> {
-    Settings {
-        options: OPTIONS.to_vec(),
-        seed: 7,
-        domain_tokens_min: 4,
-        boundary_bytes_max: 1 << 30,
-        scratch,
-        output: None,
-        stop,
-    }
+    Settings { options: OPTIONS.to_vec(), seed: 7, domain_tokens_min: 4, ..Settings::new(scratch, stop) }
 }
 
 fn domain(name: &str, tokens: Vec<Vec<u32>>) -> Domain {

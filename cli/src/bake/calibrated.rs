@@ -46,7 +46,7 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
         boundary_bytes_max: own.calib_memory,
         stop: interrupt::flag(),
     };
-    let mut bar = Bar::new("{msg} {bar:30} {pos}/{len} {eta} left", "reading")?;
+    let mut bar = Bar::new("{prefix} {bar:30} {pos}/{len} {eta} left", "reading")?;
     let mut last = None;
     let result = bake_calibrated(&arguments.input, &arguments.output, &options, &mut |step: Step| {
         if last.replace((step.round, step.stage)) != Some((step.round, step.stage)) {

@@ -54,15 +54,7 @@ fn main() -> Result<(), Failure> {
     let windows = apart(&held_out);
     let scratch = std::env::temp_dir();
     let stop = AtomicBool::new(false);
-    let settings = Settings {
-        options: Vec::new(),
-        seed: 0,
-        domain_tokens_min: 2,
-        boundary_bytes_max: 1 << 30,
-        scratch: &scratch,
-        output: None,
-        stop: &stop,
-    };
+    let settings = Settings::new(&scratch, &stop);
     let judge = Judge::new(&model, &windows, &settings, &mut |_| ())?;
     let matrices = matrices(&model, arguments.scope)?;
     let inputs = match arguments.rounding {

@@ -57,6 +57,21 @@ pub struct Settings<'a> {
     pub stop: &'a AtomicBool,
 }
 
+impl<'a> Settings<'a> {
+    /// No encodings are tried and no tables kept; blocks' inputs may take a GiB, and a text needs two tokens.
+    pub fn new(scratch: &'a Path, stop: &'a AtomicBool) -> Self {
+        Self {
+            options: Vec::new(),
+            seed: 0,
+            domain_tokens_min: 2,
+            boundary_bytes_max: 1 << 30,
+            scratch,
+            output: None,
+            stop,
+        }
+    }
+}
+
 /// The encodings of codes: 1, 2, 3, 4, 5, 6 and 8 bits.
 pub fn default_options() -> Vec<Encoding> {
     Encoding::MATRICES.into_iter().filter(|encoding| encoding.code_bits().is_some()).collect()
