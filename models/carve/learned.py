@@ -1,6 +1,7 @@
 """The file of what was learned: everything that `apply.py` needs beside the dense model, in numpy's types.
 
-float16 rather than bfloat16: the values are small and few, and it keeps three more bits of them in the same space.
+Corrections are codes of five bits. The rest is float16 rather than bfloat16: the values are small and few, and it keeps three
+more bits of them in the same space.
 """
 
 import json
@@ -9,13 +10,17 @@ import numpy as np
 from safetensors import safe_open
 from safetensors.numpy import load_file, save_file
 
+import codes
+
 MATRICES = ("query", "key", "value", "output", "gated", "up", "down")
 
 
 def pack(path, student, orders, chosen, group):
-    """Stacks each part over the layers: `order`, `gate`, norms, and `<matrix>.left` and `<matrix>.right`."""
+    """Stacks each part over the layers: `order`, `gate`, norms, and planes and scales of `<matrix>.left` and `<matrix>.right`,
+    both [layers, rank, width]."""
     layers = student.layers
-    stack = lambda tensors: np.stack([tensor.detach().float().numpy() for tensor in tensors]).astype(np.float16)
+    wide = lambda tensors: np.stack([tensor.detach().float().numpy() for tensor in tensors])
+    stack = lambda tensors: wide(tensors).astype(np.float16)
     parts = {
         # The temperature is folded in: a gate's softmax has none.
         "gate": stack(layer.gate.weight * layer.gate.temperature() for layer in layers),
@@ -25,8 +30,10 @@ def pack(path, student, orders, chosen, group):
     }
     for name in MATRICES:
         if getattr(layers[0], name).rank:
-            parts[f"{name}.left"] = stack(getattr(layer, name).left for layer in layers)
-            parts[f"{name}.right"] = stack(getattr(layer, name).right for layer in layers)
+            sides = {"left": wide(getattr(layer, name).left for layer in layers)}
+            sides["right"] = wide(getattr(layer, name).right.T for layer in layers)
+            for side, values in sides.items():
+                parts[f"{name}.{side}.planes"], parts[f"{name}.{side}.scales"] = codes.encode(values)
     for name, part in parts.items():
         if not np.isfinite(part).all():
             raise SystemExit(f"{name} does not fit float16")
@@ -48,7 +55,7 @@ def merged(arrays, parts):
                 matrix = matrix[:, order]
             if f"{name}.left" in parts:
                 left, right = parts[f"{name}.left"][layer], parts[f"{name}.right"][layer]
-                matrix = matrix + right.astype(np.float32) @ left.astype(np.float32)
+                matrix = matrix + right.T @ left
             result[f"{layer}.{name}"] = np.ascontiguousarray(matrix)
         for name in ("attention_norm", "feed_norm"):
             result[f"{layer}.{name}"] = parts[name][layer].astype(np.float32)
@@ -56,10 +63,13 @@ def merged(arrays, parts):
 
 
 def load(path):
-    """The parts and the numbers (`chosen`, `group`) of a learned file."""
+    """The parts, corrections as [layers, rank, width] in float32, and the numbers (`chosen`, `group`) of a learned file."""
     with safe_open(path, "np") as file:
         numbers = {name: int(value) for name, value in file.metadata().items()}
-    return load_file(path), numbers
+    parts = load_file(path)
+    for name in [name.removesuffix(".planes") for name in parts if name.endswith(".planes")]:
+        parts[name] = codes.decode(parts.pop(f"{name}.planes"), parts.pop(f"{name}.scales"))
+    return parts, numbers
 
 
 def write_file(path, stored, metadata):

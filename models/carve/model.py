@@ -17,6 +17,14 @@ def rms_norm(x, weight, epsilon):
     return x * scale.to(x.dtype) * weight.to(x.dtype)
 
 
+def causal_shares(scaled, key, length):
+    """Softmax of causal scores, [key-value heads, query heads of each times length, length]."""
+    future = torch.full((length, length), -torch.inf, dtype=scaled.dtype).triu(1)
+    scores = torch.bmm(scaled, key.transpose(1, 2))
+    scores.view(len(scores), -1, length, length).add_(future)
+    return torch.softmax(scores, -1)
+
+
 class Attention(torch.autograd.Function):
     """Causal attention, key and value heads shared by neighbouring query heads. The library's gradient is the slowest part of
     a step on a processor; this one works with whole matrices of scores, which is fine for short windows."""
@@ -24,9 +32,10 @@ class Attention(torch.autograd.Function):
     @staticmethod
     def forward(context, query, key, value):
         context.save_for_backward(query, key, value)
-        repeats = query.shape[1] // key.shape[1]
-        key, value = key.repeat_interleave(repeats, 1), value.repeat_interleave(repeats, 1)
-        return F.scaled_dot_product_attention(query, key, value, is_causal=True)
+        together = (query.shape[0] * key.shape[1], -1, query.shape[3])
+        scaled = (query * query.shape[3] ** -0.5).reshape(together)
+        share = causal_shares(scaled, key.reshape(together), query.shape[2])
+        return torch.bmm(share, value.reshape(together)).view(query.shape)
 
     @staticmethod
     def backward(context, outer):
@@ -36,10 +45,7 @@ class Attention(torch.autograd.Function):
         together = (query.shape[0] * key.shape[1], -1, width)
         outer, scaled = outer.reshape(together), (query * scale).reshape(together)
         flat_key, flat_value = key.reshape(together), value.reshape(together)
-        future = torch.full((length, length), -torch.inf, dtype=query.dtype).triu(1)
-        scores = torch.bmm(scaled, flat_key.transpose(1, 2))
-        scores.view(len(scores), -1, length, length).add_(future)
-        share = torch.softmax(scores, -1)
+        share = causal_shares(scaled, flat_key, length)
         to_share = torch.bmm(outer, flat_value.transpose(1, 2))
         to_scores = torch._softmax_backward_data(to_share, share, -1, query.dtype)
         to_query = torch.bmm(to_scores, flat_key).view(query.shape) * scale
@@ -81,6 +87,8 @@ class Gate(nn.Module):
         # softplus keeps the temperature positive; this is its inverse.
         self.raw_temperature = nn.Parameter(torch.tensor(float(temperature)).expm1().log())
         self.traffic = torch.zeros(weight.shape[0], dtype=torch.int64)
+        self.columns = None  # as `column_sums` gives them
+        self.misfit = None
 
     def temperature(self):
         return F.softplus(self.raw_temperature)
@@ -93,6 +101,15 @@ class Gate(nn.Module):
         if not torch.is_grad_enabled():
             self.traffic += torch.bincount(index.flatten(), minlength=len(self.traffic))
         return mask
+
+    def fit(self, x, inner):
+        """Leaves in `misfit` the soft cross-entropy of the logits from the routed groups' shares of the contribution that all
+        activations `inner` would make; its gradient goes to the gate alone."""
+        with torch.no_grad():
+            contribution = F.linear(inner.square(), self.columns).float()
+            target = contribution / contribution.sum(-1, keepdim=True)
+        logits = F.linear(x.detach().float(), self.weight)
+        self.misfit = F.cross_entropy(logits.flatten(0, -2), target.flatten(0, -2))
 
 
 class Layer(nn.Module):
@@ -128,6 +145,8 @@ class Layer(nn.Module):
             batch, length, width = inner.shape
             groups = inner.view(batch, length, width // self.group, self.group)
             shared = groups.shape[2] - mask.shape[-1]
+            if torch.is_grad_enabled():
+                self.gate.fit(x, inner)
             mask = F.pad(mask, (shared, 0), value=1.0)
             inner = (groups * mask.unsqueeze(-1)).view(batch, length, width)
         return self.down(inner)
@@ -136,6 +155,13 @@ class Layer(nn.Module):
         epsilon = self.shape.epsilon
         x = x + self.attend(rms_norm(x, self.attention_norm, epsilon), cosine, sine)
         return x + self.feed(rms_norm(x, self.feed_norm, epsilon))
+
+
+def column_sums(down, group, routed):
+    """[routed, neurons] that makes squared activations into each routed group's contribution: squared norms of its columns."""
+    norms = down.float().square().sum(0)
+    place = torch.arange(len(norms)) // group - (len(norms) // group - routed)
+    return (norms * (place == torch.arange(routed)[:, None])).to(down.dtype)
 
 
 def rotate(x, cosine, sine):
@@ -162,6 +188,7 @@ class Model(nn.Module):
         """Routes the groups after the shared ones: `gates` has a matrix [routed, hidden] for each layer."""
         for layer, weight in zip(self.layers, gates, strict=True):
             layer.gate = Gate(torch.as_tensor(weight), chosen, temperature)
+            layer.gate.columns = column_sums(layer.down.weight, group, len(weight))
             layer.group = group
 
     def angles(self, length):

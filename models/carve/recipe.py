@@ -23,13 +23,13 @@ from recover import Settings, recover
 from source import Source, tokenizer_json
 
 LENGTH = 512  # tokens of a window
-POOL = 3200  # windows
+POOL = 4800  # windows
 CHATS = 144
 ANSWER = 96  # tokens of an answer at most
-CALIBRATION = 16  # windows for the split and the gates
+CALIBRATION = 32  # windows for the split and the gates
 GROUP = 64
-SHARED_GROUPS = 4
-RANKS = {"query": 8, "key": 8, "value": 8, "output": 8, "gated": 12, "up": 12, "down": 12}
+SHARED_GROUPS = 11
+RANKS = {"query": 16, "key": 16, "value": 16, "output": 16, "gated": 48, "up": 48, "down": 48}
 TEMPERATURE = 0.02
 
 
@@ -69,17 +69,17 @@ def prose(arguments, source, tokenizer):
 
 
 def pool(texts, chats, seed):
-    """Half articles, a fifth novels, the rest chats, which come round again; in one order of windows."""
+    """Three fifths articles, a quarter novels, the rest chats, which come round again; in one order of windows."""
     lists = (texts["articles"], texts["novels"], chats)
     taken = [0, 0, 0]
     rows = []
-    for kind in np.random.default_rng(seed).choice(3, size=POOL, p=(0.5, 0.2, 0.3)):
+    for kind in np.random.default_rng(seed).choice(3, size=POOL, p=(0.6, 0.25, 0.15)):
         rows.append(lists[kind][taken[kind] % len(lists[kind])])
         taken[kind] += 1
     return torch.from_numpy(np.stack(rows).astype(np.int64))
 
 
-def split_and_gates(model, windows, seed):
+def split_and_gates(model, windows, chosen, seed):
     inputs, inner = split.record(model, windows)
     orders, fitted = [], []
     for index, layer in enumerate(model.layers):
@@ -87,8 +87,9 @@ def split_and_gates(model, windows, seed):
         order, share = split.split_layer(x, h, layer.down.weight, GROUP, SHARED_GROUPS, seed + index)
         target = gates.expert_shares(share, order, GROUP, SHARED_GROUPS)
         gate = gates.fit_gate(x, target, seed=seed + index)
-        kept, best = gates.kept_share(x, target, gate, 14)
-        print(f"layer {index}: 14 of 20 keep {kept:.3f} of the routed contribution, at best {best:.3f}", flush=True)
+        kept, best = gates.kept_share(x, target, gate, chosen)
+        found = f"{chosen} of {len(gate)} keep {kept:.3f} of the routed contribution, at best {best:.3f}"
+        print(f"layer {index}: {found}", flush=True)
         orders.append(order)
         fitted.append(gate.numpy())
         inputs[index] = inner[index] = None
@@ -112,7 +113,7 @@ def parse():
     parser.add_argument("--questions", type=Path, nargs="*", default=[], help="train splits whose questions are asked")
     parser.add_argument("--not-titles", type=Path, required=True, help="WikiText-2 test: its articles are left out")
     parser.add_argument("--out", type=Path, required=True)
-    parser.add_argument("--chosen", type=int, default=14, help="routed experts active for a token")
+    parser.add_argument("--chosen", type=int, default=7, help="routed experts active for a token")
     parser.add_argument("--steps", type=int, default=Settings.steps)
     parser.add_argument("--minutes", type=float, default=Settings.minutes, help="of recovery at most")
     parser.add_argument("--threads", type=int, default=os.cpu_count())
@@ -132,7 +133,8 @@ def main():
     teacher = Model(source.shape, arrays).eval().requires_grad_(False)
     calibration = np.concatenate((texts["articles"][: 3 * CALIBRATION // 4], texts["novels"][: CALIBRATION // 4]))
     calibration = torch.from_numpy(calibration.astype(np.int64))
-    parts = stage(arguments.out / "split.npz", lambda: split_and_gates(teacher, calibration, arguments.seed))
+    make_parts = lambda: split_and_gates(teacher, calibration, arguments.chosen, arguments.seed)
+    parts = stage(arguments.out / "split.npz", make_parts)
     windows = pool(texts, chats(arguments, source, arrays, tokenizer), arguments.seed)
     student = Model(source.shape, reordered(arrays, parts["orders"]), RANKS, arguments.seed)
     student.carve(parts["gates"], GROUP, arguments.chosen, TEMPERATURE)

@@ -1,7 +1,8 @@
 """Recovery: the carved model learns the dense model's next-token distributions (KL divergence, dense as the target).
 
-Gates, norms and the corrections of low rank learn; the dense matrices stay. It can be interrupted: a checkpoint is written
-every few minutes, and the same call goes on from it.
+Gates, norms and the corrections of low rank learn; the dense matrices stay. The divergence hardly tells a gate which expert it
+should have chosen, so gates also go on learning their experts' true shares of the contribution, at the inputs that the carved
+model itself makes. It can be interrupted: a checkpoint is written every few minutes, and the same call goes on from it.
 """
 
 import json
@@ -25,13 +26,24 @@ class Settings:
     minutes: float = float("inf")
     batch: int = 2
     positions: float = 1.0  # share of each window's positions that the loss looks at
-    left_rate: float = 2e-3
-    right_rate: float = 5e-3
-    gate_rate: float = 0.002  # of the weight's root mean square, as the next
+    left_rate: float = 1e-3
+    right_rate: float = 2.5e-3
+    misfit: float = 1.0  # weight of the gates' own loss, summed over layers
+    gate_rate: float = 0.01  # of the weight's root mean square, as the next
     norm_rate: float = 0.002
     warm_up: int = 5
     fall: float = 0.6
     seed: int = 0
+
+
+@torch.compile(dynamic=False)
+def compare(wanted, found):
+    """The summed KL divergence of logits `found` from logits `wanted`, and its gradient, in one pass."""
+    kind = found.dtype
+    wanted, found = F.log_softmax(wanted.float(), dim=-1), F.log_softmax(found.float(), dim=-1)
+    probability = wanted.exp()
+    divergence = (probability * (wanted - found)).sum()
+    return divergence, (found.exp() - probability).to(kind)
 
 
 class Divergence(torch.autograd.Function):
@@ -45,11 +57,8 @@ class Divergence(torch.autograd.Function):
         total = 0.0
         for start in range(0, len(student), CHUNK):
             part = slice(start, start + CHUNK)
-            wanted = F.log_softmax(F.linear(teacher[part], head), dim=-1, dtype=torch.float32)
-            found = F.log_softmax(F.linear(student[part], head), dim=-1, dtype=torch.float32)
-            probability = wanted.exp()
-            total += torch.dot(probability.flatten(), wanted.sub_(found).flatten()).item()
-            difference = found.exp_().sub_(probability).to(head.dtype)
+            divergence, difference = compare(F.linear(teacher[part], head), F.linear(student[part], head))
+            total += divergence.item()
             gradient[part] = difference @ head
         context.save_for_backward(gradient / len(student))
         return torch.tensor(total / len(student))
@@ -112,13 +121,15 @@ def one_step(student, teacher, optimizer, tokens, settings, step, passed):
     length = tokens.shape[1]
     chosen = torch.randperm(length, generator=generator)[: round(length * settings.positions)].sort().values
     loss = Divergence.apply(found[:, chosen].flatten(0, 1), target[:, chosen].flatten(0, 1), teacher.embedding)
+    misfit = sum(layer.gate.misfit for layer in student.layers)
     optimizer.zero_grad()
-    loss.backward()
-    torch.nn.utils.clip_grad_norm_(list(student.trained().values()), 1.0)
+    (loss + settings.misfit * misfit).backward()
+    trained = student.trained().items()
+    torch.nn.utils.clip_grad_norm_([tensor for name, tensor in trained if not name.endswith("gate.weight")], 1.0)
     for group in optimizer.param_groups:
         group["lr"] = group["rate"] * factor(step, passed, settings)
     optimizer.step()
-    return loss.item()
+    return loss.item(), misfit.item() / len(student.layers)
 
 
 def recover(student, teacher, windows, folder, settings):
@@ -129,17 +140,18 @@ def recover(student, teacher, windows, folder, settings):
     if len(windows) < settings.steps * settings.batch:
         raise SystemExit(f"{len(windows)} windows, {settings.steps} steps of {settings.batch} need more")
     first, began, saved = step, time.monotonic(), time.monotonic()
-    while (passed := max(step / settings.steps, (time.monotonic() - began) / (60 * settings.minutes))) < 1:
+    spent = sum(entry["seconds"] for entry in log)
+    while (passed := max(step / settings.steps, (spent + time.monotonic() - began) / (60 * settings.minutes))) < 1:
         before = time.monotonic()
         tokens = windows[step * settings.batch : (step + 1) * settings.batch]
-        loss = one_step(student, teacher, optimizer, tokens, settings, step, passed)
+        loss, misfit = one_step(student, teacher, optimizer, tokens, settings, step, passed)
         step += 1
         now = time.monotonic()
-        log.append({"tokens": step * tokens.numel(), "seconds": now - before, "divergence": loss})
+        log.append({"tokens": step * tokens.numel(), "seconds": now - before, "divergence": loss, "misfit": misfit})
         if step % 5 == 0:
             recent = [entry["divergence"] for entry in log[-10:]]
             pace = (now - began) / (step - first)
-            left = (settings.steps - step) * pace / 60
+            left = min((settings.steps - step) * pace, 60 * settings.minutes - spent - (now - began)) / 60
             print(
                 f"step {step} of {settings.steps}: divergence {sum(recent) / len(recent):.4f}, "
                 f"{tokens.numel() / pace:.0f} tokens/s, {left:.0f} min left",
