@@ -27,7 +27,7 @@ def arguments() -> argparse.Namespace:
     parser.add_argument("--held-out", type=int, nargs="+", default=[100, 40], help="one document in N, per text")
     parser.add_argument("--work", type=Path, required=True, help="tokens, saves and reports")
     parser.add_argument("--out", type=Path, required=True, help="the checkpoint's folder")
-    parser.add_argument("--tokens", type=int, default=8_000_000)
+    parser.add_argument("--tokens", type=int, default=24_000_000)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--threads", type=int, default=torch.get_num_threads())
