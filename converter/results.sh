@@ -1,5 +1,5 @@
 #!/bin/sh
-# The tables of RESULTS.md: what allocation, tuned gates and rounds are worth at equal bytes.
+# The tables of RESULTS.md: what allocation, tuned gates, refinement and rounds are worth at equal bytes.
 #
 #   sh converter/results.sh HARDTACK CHECKPOINT FOLDER "NAME=TEXT NAME=TEXT" JUDGE_TEXT...
 #
@@ -11,7 +11,7 @@
 set -eu
 hardtack=$1 checkpoint=$2 folder=$3 calibration=$4
 shift 4
-methods=${METHODS:-uniform per-layer global tuned progressive}
+methods=${METHODS:-uniform per-layer global tuned refined progressive}
 first=${methods%% *}
 judge="--ctx 512 --windows ${WINDOWS:-32} --threads 1 --json"
 calibrated="${TOKENS:+--calib-tokens $TOKENS} --judge-tokens 2048 --kv-tokens 0"
@@ -45,6 +45,7 @@ for bits in ${BITS:-1.5 2.0 2.5 3.0 3.5}; do
         rounded) bake "$own" --bits "$bits" ;;
         allocated) bake "$own" $calibrated --budget "$(wc -c <"$folder/$bits-$first.tack")" ;;
         tuned) bake "$own" $calibrated --bits-per-expert "$bits" ;;
+        refined) bake "$own" $calibrated --bits-per-expert "$bits" --refine ;;
         progressive) bake "$own" $calibrated --bits-per-expert "$bits" --progressive ;;
         *) bake "$own" $calibrated --bits-per-expert "$bits" --allocation "$method" --tune 0 ;;
         esac

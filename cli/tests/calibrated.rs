@@ -4,83 +4,16 @@ mod common;
 
 use std::cell::Cell;
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 
-use common::checkpoint::Checkpoint;
+use common::calibrated::{Bake, allocated, interrupted, same_verdict, small, texts};
 use common::program::{Argument, run};
 use common::{FAMILIES, crumb};
 use hardtack::format::limits::{HEADER_BYTES, HEADER_HASHED_BYTES, SECTION_RECORD_BYTES};
 use hardtack::format::{Blob, Encoding, SectionKind};
-use hardtack::{Engine, KvPrecision, Options, SessionOptions};
-use hardtack_converter::bake::{Allocated, Method, Stage, Step, Target, text_sections};
-use hardtack_converter::calibrate::{Domain, Model, Sampler, Sampling, TuneSettings};
-use hardtack_converter::{BakeError, CalibrateOptions, CalibratedBake, bake_calibrated};
-use serde::Deserialize;
-
-const SAMPLING: Sampling = Sampling { window: 128, tokens: 1024, held_out_tokens: 512 };
-
-fn texts() -> Vec<(String, PathBuf)> {
-    ["wikipedia-en", "novels-en"]
-        .map(|name| (name.to_owned(), crumb().join("texts").join(format!("{name}.txt"))))
-        .to_vec()
-}
-
-struct Bake {
-    input: PathBuf,
-    target: Target,
-    walk: Vec<Target>,
-    method: Option<Method>,
-    tune: Option<TuneSettings>,
-    texts: Vec<(String, PathBuf)>,
-    sampling: Sampling,
-}
-
-impl Bake {
-    fn of(input: &Path, target: Target) -> Self {
-        Self {
-            input: input.to_owned(),
-            target,
-            walk: Vec::new(),
-            method: None,
-            tune: None,
-            texts: texts(),
-            sampling: SAMPLING,
-        }
-    }
-
-    fn run(&self, output: &Path) -> CalibratedBake {
-        self.try_run(output, &AtomicBool::new(false), &mut |_| ()).unwrap_or_else(|error| panic!("{error}"))
-    }
-
-    fn try_run(
-        &self,
-        output: &Path,
-        stop: &AtomicBool,
-        progress: &mut dyn FnMut(Step),
-    ) -> Result<CalibratedBake, BakeError> {
-        let options = CalibrateOptions {
-            target: self.target,
-            walk: &self.walk,
-            method: self.method,
-            head: None,
-            texts: &self.texts,
-            sampling: self.sampling,
-            tune: self.tune,
-            kv_tokens: 0,
-            boundary_bytes_max: 1 << 30,
-            stop,
-        };
-        bake_calibrated(&self.input, output, &options, progress)
-    }
-}
-
-/// A small checkpoint with a token for every byte.
-fn small(family: &str) -> Option<Checkpoint> {
-    let checkpoint = Checkpoint::of(family)?;
-    checkpoint.save().save_tokenizer();
-    Some(checkpoint)
-}
+use hardtack::{Engine, Options};
+use hardtack_converter::bake::{Course, Method, Stage, Target};
+use hardtack_converter::calibrate::{Model, TuneSettings};
 
 /// Code bits of every expert that the blob has, layer by layer.
 fn expert_bits(engine: &Engine) -> Vec<Vec<u32>> {
@@ -92,16 +25,6 @@ fn expert_bits(engine: &Engine) -> Vec<Vec<u32>> {
         bits[record.key.layer as usize].push(own[0].code_bits().expect("codes"));
     }
     bits
-}
-
-#[derive(Deserialize)]
-struct Provenance {
-    allocation: Allocated,
-}
-
-fn allocated(engine: &Engine) -> Allocated {
-    let section = engine.section(SectionKind::Provenance).expect("provenance");
-    serde_json::from_slice::<Provenance>(section).expect("an allocation").allocation
 }
 
 #[test]
@@ -176,22 +99,6 @@ fn an_interrupted_bake_goes_on_and_gives_the_same_blob() {
     assert!(fs::read(&whole).unwrap() == fs::read(&stopped).unwrap());
 }
 
-/// Stops a bake in a round, where so much of a stage is done.
-fn interrupted(bake: &Bake, output: &Path, round: usize, stage: Stage, at: u64) {
-    let stop = AtomicBool::new(false);
-    let seen = Cell::new(0);
-    let error = bake
-        .try_run(output, &stop, &mut |step| {
-            if (step.round, step.stage) == (round, stage) {
-                seen.set(step.done);
-                stop.store(step.done >= at, Ordering::Relaxed);
-            }
-        })
-        .unwrap_err();
-    assert!(matches!(error, BakeError::Interrupted), "{error}");
-    assert!(seen.get() >= at && !output.exists(), "stopped at {}", seen.get());
-}
-
 #[test]
 fn rounds_go_down_and_go_on_where_they_were() {
     let Some(checkpoint) = small("qwen3_moe") else { return };
@@ -200,8 +107,8 @@ fn rounds_go_down_and_go_on_where_they_were() {
     let tune = Some(TuneSettings { batch: 4, rate: 0.02, ..TuneSettings::default() });
     let single = Bake { tune, ..Bake::of(checkpoint.path(), Target::ExpertBits(3.0)) };
     let first = single.run(&path("first.tack"));
-    let walk = vec![Target::ExpertBits(3.0)];
-    let bake = Bake { tune, walk, ..Bake::of(checkpoint.path(), Target::ExpertBits(2.0)) };
+    let course = Course::Rounds(&[Target::ExpertBits(3.0)]);
+    let bake = Bake { tune, course, ..Bake::of(checkpoint.path(), Target::ExpertBits(2.0)) };
     let second = bake.run(&path("whole.tack"));
 
     // The first round is the bake that stops there, and the blob names it.
@@ -257,8 +164,8 @@ fn rounds_keep_to_budgets_in_bytes() {
     let scratch = tempfile::tempdir().unwrap();
     let output = scratch.path().join("small.tack");
     let budget = 300_000;
-    let walk = vec![Target::Bytes(400_000), Target::Bytes(350_000)];
-    let baked = Bake { walk, ..Bake::of(checkpoint.path(), Target::Bytes(budget)) }.run(&output);
+    let course = Course::Rounds(&[Target::Bytes(400_000), Target::Bytes(350_000)]);
+    let baked = Bake { course, ..Bake::of(checkpoint.path(), Target::Bytes(budget)) }.run(&output);
     let bytes = baked.baked.file_bytes;
     assert!(bytes <= budget && bytes > budget - 4096, "{bytes} of {budget}");
     let bits: Vec<f64> = baked.allocated.rounds.iter().filter_map(|own| own.expert_bits).collect();
@@ -303,41 +210,6 @@ fn the_shipped_model_is_calibrated_and_judged() {
     same_verdict(&crumb(), &output, &baked);
 }
 
-/// Compares the losses that a bake says with those of the runtime.
-fn same_verdict(input: &Path, output: &Path, baked: &CalibratedBake) {
-    let model = Model::open(input).unwrap();
-    let sampler = Sampler::new(&text_sections(model.checkpoint(), model.spec().vocabulary).unwrap()).unwrap();
-    let engine = Engine::open(output, &Options::default()).unwrap();
-    for ((name, path), said) in texts().iter().zip(&baked.allocated.held_out) {
-        let held_out = sampler.sample(name, path, SAMPLING).unwrap().held_out;
-        let (loss, tokens) = runtime_loss(&engine, &held_out);
-        assert_eq!(tokens, said.tokens);
-        let found = loss / tokens as f64;
-        let (most, family) = (0.002 * said.baked, baked.baked.family);
-        println!(
-            "{family}, {name}, {tokens} tokens: {:.6} nats a token in the graph, {found:.6} in the runtime",
-            said.baked
-        );
-        assert!((found - said.baked).abs() < most, "{family}, {name}: {found}, and {} said", said.baked);
-    }
-}
-
-fn runtime_loss(engine: &Engine, text: &Domain) -> (f64, u64) {
-    let (mut loss, mut tokens) = (0.0, 0);
-    for window in &text.tokens {
-        let options = SessionOptions { context: window.len(), kv: KvPrecision::F32, ..SessionOptions::default() };
-        let mut session = engine.session(&options).unwrap();
-        for pair in window.windows(2) {
-            let logits = session.feed(&pair[..1]).unwrap();
-            let largest = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-            let sum: f64 = logits.iter().map(|logit| f64::from(logit - largest).exp()).sum();
-            loss += sum.ln() + f64::from(largest - logits[pair[1] as usize]);
-            tokens += 1;
-        }
-    }
-    (loss, tokens)
-}
-
 #[test]
 fn what_cannot_be_done_is_said_in_one_line() {
     let Some(checkpoint) = small("mixtral") else { return };
@@ -371,12 +243,13 @@ fn what_cannot_be_done_is_said_in_one_line() {
     fs::remove_file(&output).unwrap();
     let found = error(at(Target::ExpertBits(0.5)));
     assert!(found.starts_with("allocation: "), "{found}");
-    for (before, target) in [
-        (Target::ExpertBits(2.0), Target::ExpertBits(2.0)),
-        (Target::ExpertBits(1.5), Target::ExpertBits(2.0)),
-        (Target::Bytes(400_000), Target::ExpertBits(2.0)),
-    ] {
-        let found = error(Bake { walk: vec![before], ..at(target) });
+    let wrong: [(&'static [Target], Target); 3] = [
+        (&[Target::ExpertBits(2.0)], Target::ExpertBits(2.0)),
+        (&[Target::ExpertBits(1.5)], Target::ExpertBits(2.0)),
+        (&[Target::Bytes(400_000)], Target::ExpertBits(2.0)),
+    ];
+    for (before, target) in wrong {
+        let found = error(Bake { course: Course::Rounds(before), ..at(target) });
         assert!(found.starts_with("rounds: expected budgets that fall to the target, found 2 bits"), "{found}");
     }
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use common::checkpoint::Checkpoint;
 use common::crumb;
 use hardtack::{Engine, KvPrecision, Ladder, Options, RingBits, RingOptions, Session, SessionOptions};
-use hardtack_converter::bake::Target;
+use hardtack_converter::bake::{Course, Target};
 use hardtack_converter::calibrate::Sampling;
 use hardtack_converter::{CalibrateOptions, bake_calibrated};
 
@@ -21,7 +21,7 @@ fn baked(family: &str, output: &Path) -> Option<Engine> {
     let texts: [(String, PathBuf); 1] = [("text".to_owned(), crumb().join("texts/novels-en.txt"))];
     let options = CalibrateOptions {
         target: Target::Bytes(1 << 20),
-        walk: &[],
+        course: Course::Straight { refinements: 0 },
         method: None,
         head: None,
         texts: &texts,

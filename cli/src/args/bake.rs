@@ -47,6 +47,11 @@ pub struct CalibrationArguments {
     #[arg(long, requires = "texts", conflicts_with = "allocation", num_args = 0..=1, require_equals = true,
         default_missing_value = "", value_name = "BUDGETS")]
     pub progressive: Option<String>,
+    /// Measure what each layer's parts cost in the quantized model, share the bits out again by that and quantize again: so
+    /// many times at most (4 without a number), for as long as the divergence on text held out falls
+    #[arg(long, requires = "texts", conflicts_with = "progressive", num_args = 0..=1, require_equals = true,
+        default_missing_value = "4", value_name = "PASSES")]
+    pub refine: Option<usize>,
     /// Tokens of each text to fit on
     #[arg(long, default_value_t = 16_384, value_name = "TOKENS")]
     pub calib_tokens: usize,

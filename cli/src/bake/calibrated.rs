@@ -1,7 +1,7 @@
 //! `hardtack bake --calib`: bits chosen by what they cost on the user's texts.
 
 use anyhow::{Context, ensure};
-use hardtack_converter::bake::{HeldOut, Method, Stage, Step, Target};
+use hardtack_converter::bake::{Course, HeldOut, Method, Refined, Stage, Step, Target};
 use hardtack_converter::calibrate::{Sampling, TuneSettings};
 use hardtack_converter::{BakeError, CalibrateOptions, CalibratedBake, bake_calibrated};
 
@@ -32,7 +32,10 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
     }
     let options = CalibrateOptions {
         target,
-        walk: &walk,
+        course: match own.progressive {
+            Some(_) => Course::Rounds(&walk),
+            None => Course::Straight { refinements: own.refine.unwrap_or(0) },
+        },
         method: own.allocation.map(|allocation| match allocation {
             AllocationArgument::Global => Method::Global,
             AllocationArgument::PerLayer => Method::PerLayer,
@@ -98,6 +101,7 @@ fn step_name(step: &Step) -> String {
     let stage = match step.stage {
         Stage::Calibrate => "taking costs",
         Stage::Quantize => "quantizing",
+        Stage::Refine => "measuring layers",
         Stage::Tune => "tuning gates",
         Stage::Judge => "judging",
         Stage::Kv => "learning KV bits",
@@ -127,7 +131,7 @@ fn warn_starved(baked: &CalibratedBake) {
 
 /// What was baked, a line each: bytes by part, and the verdict on text held out.
 fn report(path: &str, baked: &CalibratedBake) -> String {
-    let CalibratedBake { baked: blob, allocated, parts, untuned, .. } = baked;
+    let CalibratedBake { baked: blob, allocated, parts, untuned, refined, .. } = baked;
     let mut lines =
         vec![format!("{path}: {} ({} bytes), family {}", show_bytes(blob.file_bytes), blob.file_bytes, blob.family)];
     let bits = allocated.expert_bits.map_or(String::new(), |bits| format!(", {bits:.2} bits per expert"));
@@ -145,6 +149,7 @@ fn report(path: &str, baked: &CalibratedBake) -> String {
             held_out.join(", ")
         ));
     }
+    lines.extend((1..).zip(refined).map(|(pass, own)| refinement(pass, *own)));
     lines.push(format!("{:<44} {:>12} {:>12}", "part", "bytes", "bits/weight"));
     for part in parts {
         let bits = part.bits.map_or("-".to_owned(), |bits| format!("{bits:.2}"));
@@ -180,6 +185,11 @@ fn report(path: &str, baked: &CalibratedBake) -> String {
         ),
     });
     lines.join("\n") + "\n"
+}
+
+fn refinement(pass: usize, own: Refined) -> String {
+    let after = if own.stays() { "" } else { "; left as it was" };
+    format!("  refinement {pass}: mean divergence on text held out {:.5} to {:.5}{after}", own.before, own.after)
 }
 
 #[cfg(test)]

@@ -1,6 +1,8 @@
 //! What the tests of the whole program share: the fixtures and how they are baked.
 #![allow(dead_code, reason = "every test uses a part")]
 
+#[cfg(feature = "calibrate")]
+pub mod calibrated;
 pub mod checkpoint;
 pub mod devices;
 #[macro_use]

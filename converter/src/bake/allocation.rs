@@ -1,5 +1,6 @@
 //! From costs to encodings: every expert, attention, common block and the embeddings are items of one knapsack.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use hardtack_format::spec::ModelSpec;
@@ -64,7 +65,12 @@ pub struct Order<'a> {
     /// The encodings of the model that costs were taken on, if it was quantized already: no part gets more bits than it has,
     /// and what it has costs nothing.
     pub ceiling: Option<&'a Assignment>,
+    /// What costs are taken times, by group of parts, where that was measured.
+    pub factors: Option<&'a Factors>,
 }
+
+/// What a measured cost is of an estimated one, by group of parts ([`Part::group`]).
+pub type Factors = BTreeMap<Part, f64>;
 
 /// One allocation.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,6 +111,12 @@ impl Item {
         self.encodings.truncate(kept);
         self.candidates.iter_mut().filter(|own| own.bits == bits).for_each(|own| own.cost = 0.0);
     }
+
+    /// The candidate that it is assigned; nothing if that is none of them.
+    fn assigned(&self, assignment: &Assignment) -> Option<&Candidate> {
+        let encoding = assignment.part(self.part);
+        self.encodings.iter().position(|own| *own == encoding).map(|pick| &self.candidates[pick])
+    }
 }
 
 /// Finds the encodings.
@@ -112,22 +124,50 @@ impl Item {
 /// # Errors
 /// The target is too small, or the tables' numbers break the rules of the knapsack.
 pub fn allocate(recipe: &Recipe, tables: &Tables, order: &Order<'_>) -> Result<Allocation, AllocateError> {
-    let &Order { target, method, head, ceiling } = order;
+    let &Order { target, method, head, ceiling, factors } = order;
     let mut parts = parts(recipe, tables);
     if let Some(ceiling) = ceiling {
         parts.iter_mut().for_each(|item| item.lower(ceiling.part(item.part)));
     }
-    let is_expert = |item: &&Item| matches!(item.part, Part::Expert(..));
-    let mut picked = Picked::new(&recipe.spec);
-    match target {
-        Target::ExpertBits(average) => {
-            picked.rest(parts.iter().filter(|item| !is_expert(item)), head);
-            let experts: Vec<&Item> = parts.iter().filter(is_expert).collect();
-            experts_by_bits(&experts, average, method, &mut picked)?;
+    for item in &mut parts {
+        if let Some(factor) = factors.and_then(|factors| factors.get(&item.part.group())) {
+            item.candidates.iter_mut().for_each(|own| own.cost *= factor);
         }
-        Target::Bytes(budget) => by_bytes(&parts, budget, method, head, &mut picked)?,
+    }
+    let (free, rest): (Vec<&Item>, Vec<&Item>) = parts.iter().partition(|item| is_free(item, order));
+    let mut picked = Picked::new(&recipe.spec);
+    picked.rest(&rest, head);
+    match target {
+        Target::ExpertBits(average) => experts_by_bits(&free, average, method, &mut picked)?,
+        Target::Bytes(budget) => {
+            let fixed = rest.iter().map(|item| fixed_bytes(item, head)).sum();
+            by_bytes(&free, fixed, budget, method, &mut picked)?;
+        }
     }
     Ok(Allocation { assignment: picked.assignment, cost: picked.cost, bound: picked.bound })
+}
+
+/// What the tables say that each group of parts costs as it is assigned, in nats a token: those that an order leaves a choice.
+pub fn group_costs(recipe: &Recipe, tables: &Tables, order: &Order<'_>, assignment: &Assignment) -> Factors {
+    let mut costs = Factors::new();
+    for item in parts(recipe, tables).iter().filter(|item| is_free(item, order)) {
+        if let Some(candidate) = item.assigned(assignment) {
+            *costs.entry(item.part.group()).or_default() += candidate.cost;
+        }
+    }
+    costs
+}
+
+fn is_expert(item: &Item) -> bool {
+    matches!(item.part, Part::Expert(..))
+}
+
+/// Whether an order leaves a part a choice.
+fn is_free(item: &Item, order: &Order<'_>) -> bool {
+    match order.target {
+        Target::ExpertBits(_) => is_expert(item),
+        Target::Bytes(_) => order.head.is_none() || !matches!(item.part, Part::Embedding | Part::Head),
+    }
 }
 
 /// Bytes of the parts that have a choice, as they are assigned.
@@ -267,7 +307,7 @@ impl Picked {
     }
 
     /// The encodings that are not a choice.
-    fn rest<'a>(&mut self, items: impl Iterator<Item = &'a Item>, head: Option<Encoding>) {
+    fn rest(&mut self, items: &[&Item], head: Option<Encoding>) {
         for item in items {
             let is_end = matches!(item.part, Part::Embedding | Part::Head);
             let encoding = head.filter(|_| is_end).unwrap_or(REST);
@@ -308,19 +348,9 @@ fn experts_by_bits(experts: &[&Item], average: f64, method: Method, picked: &mut
     Ok(())
 }
 
-/// All parts against each other; with a method that is not global, the experts keep to the bytes that the global answer gives
-/// them together.
-fn by_bytes(
-    parts: &[Item],
-    budget: u64,
-    method: Method,
-    head: Option<Encoding>,
-    picked: &mut Picked,
-) -> Result<(), AllocateError> {
-    let is_free = |item: &&Item| head.is_none() || !matches!(item.part, Part::Embedding | Part::Head);
-    picked.rest(parts.iter().filter(|item| !is_free(item)), head);
-    let fixed: u64 = parts.iter().filter(|item| !is_free(item)).map(|item| fixed_bytes(item, head)).sum();
-    let free: Vec<&Item> = parts.iter().filter(is_free).collect();
+/// All parts with a choice against each other, beside `fixed` bytes of others; with a method that is not global, the experts keep
+/// to the bytes that the global answer gives them together.
+fn by_bytes(free: &[&Item], fixed: u64, budget: u64, method: Method, picked: &mut Picked) -> Result<(), AllocateError> {
     let items: Vec<Vec<Candidate>> = free.iter().map(|item| item.candidates.clone()).collect();
     let left = budget.checked_sub(fixed).ok_or(AllocateError::Budget { budget, smallest: fixed })?;
     let solution = solve(&items, &[], left).map_err(|error| match error {
@@ -330,7 +360,7 @@ fn by_bytes(
     picked.bound += solution.bound;
     let mut picks = solution.picks;
     if method != Method::Global {
-        let experts: Vec<usize> = (0..free.len()).filter(|&item| matches!(free[item].part, Part::Expert(..))).collect();
+        let experts: Vec<usize> = (0..free.len()).filter(|&item| is_expert(free[item])).collect();
         let own: Vec<Vec<Candidate>> = experts.iter().map(|&item| items[item].clone()).collect();
         let layers: Vec<u32> = experts.iter().map(|&item| layer_of(free[item])).collect();
         let share = experts.iter().map(|&item| items[item][picks[item]].bytes).sum();

@@ -26,7 +26,7 @@ pub struct LayerAssignment {
 }
 
 /// A part of a network that has one encoding.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Part {
     /// The embeddings; the head too where it has no matrix of its own.
     Embedding,
@@ -51,6 +51,26 @@ impl Part {
             (SectionKind::Layer, _) => Some(Self::Attention(layer)),
             (_, Role::Head) => Some(Self::Head),
             _ => Some(Self::Embedding),
+        }
+    }
+
+    /// The part that stands for all whose errors go the same way through the network: the first expert for those of its layer.
+    #[must_use]
+    pub fn group(self) -> Self {
+        match self {
+            Self::Expert(layer, _) => Self::Expert(layer, 0),
+            own => own,
+        }
+    }
+
+    /// What is in the group of a part.
+    pub fn group_name(self) -> String {
+        match self {
+            Self::Embedding => "embeddings".to_owned(),
+            Self::Head => "head".to_owned(),
+            Self::Attention(layer) => format!("attention of layer {layer}"),
+            Self::Common(layer) => format!("common block of layer {layer}"),
+            Self::Expert(layer, _) => format!("experts of layer {layer}"),
         }
     }
 }

@@ -13,6 +13,7 @@ use super::assignment::{Assignment, Part};
 use super::error::BakeError;
 use super::partial_file::{PartialFile, folder_of};
 use super::provenance::{self, Allocated, CalibrationText, HeldOut, STARVED_TOKENS};
+use super::refine::{self, Refined};
 use super::round::{Rounds, round_path};
 use super::target::About;
 use super::{Baked, Progress, kv, text_sections, write};
@@ -23,8 +24,8 @@ use crate::calibrate::{Domain, Judge, Model, Sampler, Sampling, Settings, TuneSe
 pub struct CalibrateOptions<'a> {
     /// What the blob must keep to: bytes of the whole file, or bits of the experts.
     pub target: Target,
-    /// Larger budgets that come before the target, a round each, from large to small.
-    pub walk: &'a [Target],
+    /// How it comes there.
+    pub course: Course<'a>,
     /// How experts share the bits: globally if nothing is said, and nothing can be said of a model without experts.
     pub method: Option<Method>,
     /// Encoding of embeddings and head, where it is not left to the allocation.
@@ -43,6 +44,30 @@ pub struct CalibrateOptions<'a> {
     pub stop: &'a AtomicBool,
 }
 
+/// How a calibrated bake comes to its target.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Course<'a> {
+    /// At once, by the costs of the checkpoint. Then so many times at most the quantized model is measured, and the bits are
+    /// shared out again by what costs are found to be; the first time that does not help on text held out is the last.
+    Straight {
+        /// How many times at most; 0 to leave the first allocation as it is.
+        refinements: usize,
+    },
+    /// By larger budgets that come before the target, from large to small: a round each, with costs of what the one before it
+    /// left.
+    Rounds(&'a [Target]),
+}
+
+impl Course<'_> {
+    /// The budgets before the target.
+    fn before(&self) -> &[Target] {
+        match self {
+            Self::Straight { .. } => &[],
+            Self::Rounds(targets) => targets,
+        }
+    }
+}
+
 /// What is being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
@@ -50,6 +75,8 @@ pub enum Stage {
     Calibrate,
     /// Matrices are quantized; counted in parts.
     Quantize,
+    /// The quantized model is measured, group of parts by group; counted in windows of all layers.
+    Refine,
     /// Gates are tuned; counted in steps.
     Tune,
     /// The result is judged on text held out; counted in windows.
@@ -89,6 +116,8 @@ pub struct CalibratedBake {
     pub starved: Vec<(usize, usize, u64)>,
     /// The same with the gates as they were, where they were tuned.
     pub untuned: Option<Vec<HeldOut>>,
+    /// What refinements came to, where they were asked for.
+    pub refined: Vec<Refined>,
 }
 
 /// Bytes of one kind of part.
@@ -133,15 +162,16 @@ pub fn bake_calibrated(
     let sources = provenance::hash_files(&provenance::files(checkpoint), options.stop, &mut |_| ())?;
     let kv_room = if options.kv_tokens > 0 { kv::room(model.spec()) } else { 0 };
     let about = About { recipe: model.recipe(), text: &text, sources: &sources, calibration: &calibration, kv_room };
-    let rounds = options.walk.len() + 1;
+    let rounds = options.course.before().len() + 1;
     let at = |round, stage, done, total| Step { round, rounds, stage, done, total };
     let judge = Judge::new(&model, &held_out, &settings, &mut |own| {
         progress(at(1, Stage::Judge, own.done, own.total));
     })?;
 
-    let work = Rounds { exact: &model, fit: &fit, judge: &judge, about: &about, settings: &settings, options, output };
+    let work =
+        Rounds { exact: &model, fit: &fit, judge: &judge, about: &about, settings: &settings, options, output, rounds };
     let mut last = None;
-    for (round, &target) in (1..).zip(options.walk) {
+    for (round, &target) in (1..).zip(options.course.before()) {
         last = Some(work.run(round, target, last, progress)?);
     }
     let mut last = work.run(rounds, options.target, last, progress)?;
@@ -163,6 +193,9 @@ pub fn bake_calibrated(
         // The blob is written; a scratch file that stays behind only costs its bytes.
         let _ = std::fs::remove_file(round_path(output, round, "codes"));
     }
+    for path in refine::scratch_paths(output, options.course) {
+        let _ = std::fs::remove_file(path);
+    }
     let baked = Baked {
         family: model.recipe().family,
         layers: last.assignment.layers_name(),
@@ -172,7 +205,14 @@ pub fn bake_calibrated(
     };
     let starved = last.tables.starved(STARVED_TOKENS).iter().map(|own| (own.layer, own.expert, own.tokens)).collect();
     let parts = parts(model.recipe(), &last.assignment, draft.layout.file_bytes());
-    Ok(CalibratedBake { baked, allocated: last.allocated, parts, starved, untuned: last.untuned })
+    Ok(CalibratedBake {
+        baked,
+        allocated: last.allocated,
+        parts,
+        starved,
+        untuned: last.untuned,
+        refined: last.refined,
+    })
 }
 
 /// Refuses what no calibration could do.
@@ -184,7 +224,7 @@ fn check(input: &Path, recipe: &Recipe, options: &CalibrateOptions<'_>) -> Resul
     if let Some(asked) = asked.filter(|_| recipe.layers.iter().all(|layer| layer.experts.is_empty())) {
         return Err(BakeError::NoExperts { input: input.to_owned(), asked, family: recipe.family });
     }
-    let targets: Vec<Target> = options.walk.iter().copied().chain([options.target]).collect();
+    let targets: Vec<Target> = options.course.before().iter().copied().chain([options.target]).collect();
     for pair in targets.windows(2) {
         let falls = match (pair[0], pair[1]) {
             (Target::Bytes(before), Target::Bytes(next)) => next < before,

@@ -13,6 +13,8 @@ mod partial_file;
 mod precision;
 pub(crate) mod provenance;
 #[cfg(feature = "calibrate")]
+mod refine;
+#[cfg(feature = "calibrate")]
 mod round;
 #[cfg(feature = "calibrate")]
 mod target;
@@ -28,17 +30,19 @@ use crate::source::{Checkpoint, Form};
 use crate::vocabulary::{TextSections, from_folder, from_gguf};
 
 #[cfg(feature = "calibrate")]
-pub use allocation::{Allocation, Method, Order, Target, allocate};
+pub use allocation::{Allocation, Factors, Method, Order, Target, allocate};
 pub use assignment::{Assignment, LayerAssignment, Part};
 #[cfg(feature = "calibrate")]
-pub use calibrated::{CalibrateOptions, CalibratedBake, PartBytes, Stage, Step, bake_calibrated};
+pub use calibrated::{CalibrateOptions, CalibratedBake, Course, PartBytes, Stage, Step, bake_calibrated};
 use draft::Draft;
 pub use error::BakeError;
 use partial_file::PartialFile;
 #[cfg(feature = "calibrate")]
-pub(crate) use partial_file::beside;
+pub(crate) use partial_file::{beside, replace};
 pub use precision::Precision;
-pub use provenance::{Allocated, CalibrationText, EarlierRound, GateBond, HeldOut, KvAbout, STARVED_TOKENS};
+pub use provenance::{Allocated, CalibrationText, EarlierRound, Factor, GateBond, HeldOut, KvAbout, STARVED_TOKENS};
+#[cfg(feature = "calibrate")]
+pub use refine::Refined;
 
 /// How a checkpoint is baked.
 #[derive(Debug)]

@@ -121,6 +121,21 @@ pub fn beside(path: &Path, extension: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
+/// Puts bytes where a file of our own may stand: written under a temporary name, synced, then renamed.
+#[cfg(feature = "calibrate")]
+pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let temporary = beside(path, &format!("{}.partial", std::process::id()));
+    let written = File::create(&temporary).and_then(|mut file| {
+        file.write_all(bytes)?;
+        file.sync_all()
+    });
+    let renamed = written.and_then(|()| fs::rename(&temporary, path));
+    if renamed.is_err() {
+        let _ = fs::remove_file(&temporary);
+    }
+    renamed
+}
+
 /// Only a blob may be replaced by a blob: neither a folder or a device, nor the checkpoint or any other file.
 fn refuse_occupied(output: &Path) -> Result<(), BakeError> {
     let occupied = |found| Err(BakeError::Occupied { path: output.to_owned(), found });

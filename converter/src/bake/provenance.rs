@@ -88,9 +88,21 @@ pub struct Allocated {
     /// The rounds before this one: each one's costs were taken on what the one before it left.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rounds: Vec<EarlierRound>,
+    /// What the costs were taken times, where the quantized model was measured: `cost` and `bound` are such costs then.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub factors: Vec<Factor>,
     /// How the KV policy was made, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kv: Option<KvAbout>,
+}
+
+/// What the measured cost of a group of parts is of the estimated one.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Factor {
+    /// The group, such as `experts of layer 3`.
+    pub parts: String,
+    /// Measured by estimated.
+    pub factor: f64,
 }
 
 /// What a blob says about its KV policy.

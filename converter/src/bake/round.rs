@@ -15,7 +15,8 @@ use super::assignment::Assignment;
 use super::calibrated::{CalibrateOptions, Stage, Step};
 use super::error::BakeError;
 use super::partial_file::beside;
-use super::provenance::{Allocated, HeldOut};
+use super::provenance::{Allocated, EarlierRound, HeldOut};
+use super::refine::Refined;
 use super::target::{About, rounded};
 use crate::calibrate::{
     CalibrateError, Domain, Gate, Judge, Judged, Model, Settings, Tables, TuneSettings, calibrate_once, compress,
@@ -33,6 +34,8 @@ pub struct Rounds<'a> {
     pub settings: &'a Settings<'a>,
     pub options: &'a CalibrateOptions<'a>,
     pub output: &'a Path,
+    /// How many there are.
+    pub rounds: usize,
 }
 
 /// What a round leaves.
@@ -42,9 +45,36 @@ pub struct Round {
     pub allocated: Allocated,
     /// The verdict before gates were tuned, where they were.
     pub untuned: Option<Vec<HeldOut>>,
+    /// What refinements came to.
+    pub refined: Vec<Refined>,
     /// All codes, and the gates where they are not the checkpoint's.
     pub store: Arc<Store>,
 }
+
+/// What a round's bits are shared out by, and the gates of its model.
+pub struct Bits<'a> {
+    pub tables: &'a Tables,
+    pub order: Order<'a>,
+    pub walked: &'a [EarlierRound],
+    pub gates: &'a [Option<Gate>],
+}
+
+impl Bits<'_> {
+    /// The model with its codes.
+    pub fn model(&self, exact: &Model, store: &Arc<Store>) -> Model {
+        exact.with(store.clone()).with_gates(self.gates.to_vec())
+    }
+}
+
+/// An allocation, its codes and the verdict on them.
+pub struct Coded {
+    pub assignment: Assignment,
+    pub allocated: Allocated,
+    pub store: Arc<Store>,
+}
+
+/// Shows how much of a stage of a round is done.
+pub type Show<'a> = dyn FnMut(Stage, u64, u64) + 'a;
 
 /// The file of a round beside the output; the first round's is the only one of most bakes.
 pub fn round_path(output: &Path, round: usize, extension: &str) -> PathBuf {
@@ -60,8 +90,7 @@ impl Rounds<'_> {
         before: Option<Round>,
         progress: &mut dyn FnMut(Step),
     ) -> Result<Round, BakeError> {
-        let rounds = self.options.walk.len() + 1;
-        let mut step = |stage, done, total| progress(Step { round, rounds, stage, done, total });
+        let mut step = |stage, done, total| progress(Step { round, rounds: self.rounds, stage, done, total });
         let (start, ceiling, walked) = match before {
             None => (self.exact.clone(), None, Vec::new()),
             Some(Round { store, assignment, allocated, .. }) => {
@@ -74,27 +103,40 @@ impl Rounds<'_> {
         let tables =
             calibrate_once(&start, self.fit, &settings, &mut |own| step(Stage::Calibrate, own.done, own.total))?;
         let (method, head) = (self.options.method.unwrap_or(Method::Global), self.options.head);
-        let order = Order { target, method, head, ceiling: ceiling.as_ref() };
+        let order = Order { target, method, head, ceiling: ceiling.as_ref(), factors: None };
         let (assignment, allocated) = self.about.within_target(&tables, &order, &walked)?;
 
         let gates = start.gates()?;
         drop(start);
+        let bits = Bits { tables: &tables, order, walked: &walked, gates: &gates };
         let codes_path = round_path(self.output, round, "codes");
-        let mut store = Store::open(&codes_path, fingerprint(&tables, &assignment, self.options))?;
-        let from = self.exact.with_gates(gates.clone());
-        compress(&from, self.fit, &assignment, &mut store, self.options.stop, &mut |done, total| {
-            step(Stage::Quantize, done, total);
-        })?;
-        let store = Arc::new(store);
-        let quantized = self.exact.with(store.clone()).with_gates(gates.clone());
-        let held_out = verdict(self.judge, &quantized, &mut step)?;
-        drop(quantized);
-        let mut own = Round { tables, assignment, allocated, untuned: None, store };
-        own.allocated.held_out = held_out;
+        let mut coded = self.quantize(&bits, assignment, allocated, &codes_path, &mut step)?;
+        let refined = self.refine(&bits, &mut coded, &mut step)?;
+        let Coded { assignment, allocated, store } = coded;
+        let mut own = Round { tables, assignment, allocated, untuned: None, refined, store };
         if let Some(tune) = self.options.tune.filter(|_| own.allocated.expert_bits.is_some()) {
             self.tune(&mut own, &gates, &tune, &mut step)?;
         }
         Ok(own)
+    }
+
+    /// Quantizes to an assignment, and judges what comes of it.
+    pub fn quantize(
+        &self,
+        bits: &Bits<'_>,
+        assignment: Assignment,
+        mut allocated: Allocated,
+        codes_path: &Path,
+        step: &mut Show<'_>,
+    ) -> Result<Coded, BakeError> {
+        let mut store = Store::open(codes_path, fingerprint(bits.tables, &assignment, self.options))?;
+        let from = self.exact.with_gates(bits.gates.to_vec());
+        compress(&from, self.fit, &assignment, &mut store, self.options.stop, &mut |done, total| {
+            step(Stage::Quantize, done, total);
+        })?;
+        let store = Arc::new(store);
+        allocated.held_out = verdict(self.judge, &bits.model(self.exact, &store), step)?;
+        Ok(Coded { assignment, allocated, store })
     }
 
     /// Tunes the gates of what a round quantized, and keeps them if on text held out the loss falls and the predictions move no
@@ -104,7 +146,7 @@ impl Rounds<'_> {
         own: &mut Round,
         gates: &[Option<Gate>],
         tune: &TuneSettings,
-        step: &mut dyn FnMut(Stage, u64, u64),
+        step: &mut Show<'_>,
     ) -> Result<(), BakeError> {
         if !has_gates(&own.store, gates) {
             let quantized = self.exact.with(own.store.clone()).with_gates(gates.to_vec());
@@ -135,11 +177,7 @@ fn fingerprint(tables: &Tables, assignment: &Assignment, options: &CalibrateOpti
 }
 
 /// How a changed model does on the texts that were held out.
-fn verdict(
-    judge: &Judge<'_>,
-    changed: &Model,
-    step: &mut dyn FnMut(Stage, u64, u64),
-) -> Result<Vec<HeldOut>, BakeError> {
+fn verdict(judge: &Judge<'_>, changed: &Model, step: &mut Show<'_>) -> Result<Vec<HeldOut>, BakeError> {
     let judged = judge.judge(changed, &mut |own| step(Stage::Judge, own.done, own.total))?;
     let held_out = |own: Judged| HeldOut {
         domain: own.domain,
@@ -159,7 +197,7 @@ fn helps(before: &[HeldOut], after: &[HeldOut]) -> bool {
 }
 
 /// The mean of something over the texts.
-fn mean(held_out: &[HeldOut], what: impl Fn(&HeldOut) -> f64) -> f64 {
+pub fn mean(held_out: &[HeldOut], what: impl Fn(&HeldOut) -> f64) -> f64 {
     held_out.iter().map(what).sum::<f64>() / held_out.len().max(1) as f64
 }
 

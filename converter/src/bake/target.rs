@@ -7,7 +7,7 @@ use super::allocation::{Allocation, Order, Target, allocate, assigned_bytes};
 use super::assignment::Assignment;
 use super::draft::Draft;
 use super::error::BakeError;
-use super::provenance::{Allocated, CalibrationText, EarlierRound, Provenance, SourceFile};
+use super::provenance::{Allocated, CalibrationText, EarlierRound, Factor, Provenance, SourceFile};
 use crate::allocate::AllocateError;
 use crate::calibrate::Tables;
 use crate::vocabulary::TextSections;
@@ -90,6 +90,7 @@ fn describe(allocation: &Allocation, tables: &Tables, order: &Order<'_>, rounds:
         tables.domains.iter().map(|domain| domain.layers[layer].experts[expert].tokens).sum()
     };
     let layers = tables.header.layers.iter().enumerate();
+    let factors = order.factors.into_iter().flatten();
     Allocated {
         method: order.method.name().to_owned(),
         target: order.target.to_string(),
@@ -103,6 +104,7 @@ fn describe(allocation: &Allocation, tables: &Tables, order: &Order<'_>, rounds:
         gates: "as they were".to_owned(),
         held_out: Vec::new(),
         rounds: rounds.to_vec(),
+        factors: factors.map(|(part, &factor)| Factor { parts: part.group_name(), factor }).collect(),
         kv: None,
     }
 }

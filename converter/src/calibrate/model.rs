@@ -1,5 +1,6 @@
 //! A checkpoint as the graph wants it: one layer's tensors at a time, rows of embeddings and head on demand.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -16,7 +17,7 @@ use super::graph::{
 use crate::bake::provenance;
 use crate::bridge::settings;
 use crate::source::Checkpoint;
-use crate::store::Store;
+use crate::store::{Key, Store};
 
 /// A checkpoint and its recipe, and what stands in for some of its tensors.
 #[derive(Clone, Debug)]
@@ -24,6 +25,8 @@ pub struct Model {
     checkpoint: Arc<Checkpoint>,
     recipe: Arc<Recipe>,
     replaced: Option<Arc<Store>>,
+    /// What stays the checkpoint's own, whatever the store has.
+    kept: Arc<BTreeSet<Key>>,
     gates: Option<Arc<Vec<Option<Gate>>>>,
 }
 
@@ -45,13 +48,25 @@ impl Model {
         let checkpoint = Checkpoint::open(path)?;
         let recipe = recipe(settings(&checkpoint), &checkpoint)
             .map_err(|source| CalibrateError::Family { input: path.to_owned(), source })?;
-        Ok(Self { checkpoint: Arc::new(checkpoint), recipe: Arc::new(recipe), replaced: None, gates: None })
+        Ok(Self {
+            checkpoint: Arc::new(checkpoint),
+            recipe: Arc::new(recipe),
+            replaced: None,
+            kept: Arc::default(),
+            gates: None,
+        })
     }
 
     /// The same model with the tensors that a store has in the place of the checkpoint's: quantized, or tuned.
     #[must_use]
     pub fn with(&self, store: Arc<Store>) -> Self {
         Self { replaced: Some(store), ..self.clone() }
+    }
+
+    /// The same model with the checkpoint's own tensors under some keys, whatever a store has for them.
+    #[must_use]
+    pub fn keeping(&self, keys: BTreeSet<Key>) -> Self {
+        Self { kept: Arc::new(keys), ..self.clone() }
     }
 
     /// The same model with other gates, one place for each layer.
@@ -111,6 +126,9 @@ impl Model {
         });
         if let Some(store) = &self.replaced {
             hasher.update(&store.fingerprint());
+            self.kept.iter().for_each(|key| {
+                hasher.update(format!("{key:?}").as_bytes());
+            });
         }
         if self.replaced.is_some() || self.gates.is_some() {
             for gate in self.gates()?.into_iter().flatten() {
@@ -207,7 +225,8 @@ impl Model {
         count: usize,
     ) -> Result<Vec<f32>, CalibrateError> {
         let key = (section, source.role);
-        if let Some((store, shape)) = self.replaced.as_ref().and_then(|store| Some((store, store.shape(key)?))) {
+        let replaced = self.replaced.as_ref().filter(|_| !self.kept.contains(&key));
+        if let Some((store, shape)) = replaced.and_then(|store| Some((store, store.shape(key)?))) {
             let count = count.min((shape.stack * shape.rows) as usize - first);
             return Ok(store.rows(key, first, count)?);
         }

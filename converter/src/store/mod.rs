@@ -151,6 +151,11 @@ impl Store {
         self.fingerprint
     }
 
+    /// Everything that is here.
+    pub fn keys(&self) -> impl Iterator<Item = Key> {
+        self.tensors.keys().copied()
+    }
+
     /// How a tensor is kept; nothing if it is not here.
     pub fn shape(&self, key: Key) -> Option<Shape> {
         self.tensors.get(&key).map(|(shape, _)| *shape)

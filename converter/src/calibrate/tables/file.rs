@@ -15,15 +15,15 @@
 //! `layers_left` U64 `[1]`. Numbers are binary, so they come back to the bit.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::Write;
-use std::path::{Path, PathBuf};
+use std::fs;
+use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 
 use super::names::{Values, tensors};
 use super::{Header, Tables};
+use crate::bake::replace;
 use crate::calibrate::error::CalibrateError;
 
 /// Key of the header in the file's metadata.
@@ -119,22 +119,6 @@ fn write_parts(path: &Path, tables: &Tables, mut parts: Vec<Part>) -> Result<(),
     let metadata = HashMap::from([(HEADER.to_owned(), header)]);
     let bytes = serialize(views, Some(metadata)).expect("shapes of their own values");
     replace(path, &bytes).map_err(|source| CalibrateError::Write { path: path.to_owned(), source })
-}
-
-/// Writes under a temporary name, makes sure that it is on the disk, and gives it its name.
-fn replace(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.partial", std::process::id()));
-    let temporary: PathBuf = path.with_file_name(name);
-    let written = File::create(&temporary).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    let renamed = written.and_then(|()| fs::rename(&temporary, path));
-    if renamed.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    renamed
 }
 
 struct Reader<'a> {

@@ -1,0 +1,224 @@
+//! Costs corrected by measurement. An estimated cost is of second order and looks at one block alone; on its way through the
+//! layers behind it an error makes more of itself: other experts are chosen, and it meets the errors of all the others. The
+//! first layers have the longest way. So the quantized model is measured with one group of parts after another as the
+//! checkpoint has them. What the divergence loses by that, beside what the costs say, is what the group's costs are taken times
+//! when the bits are shared out again.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::allocation::{Factors, Order, group_costs};
+use super::assignment::Part;
+use super::calibrated::{Course, Stage};
+use super::error::BakeError;
+use super::partial_file::{beside, replace};
+use super::round::{Bits, Coded, Rounds, Show, mean};
+use super::target::rounded;
+use crate::calibrate::{Domain, Judge, Judged, Model};
+use crate::store::{Key, Store};
+
+/// Tokens of each text that a measurement takes, spread evenly over what was fitted on.
+const TOKENS: usize = 4096;
+/// Share of the whole divergence below which a group's own is not trusted: it is drawn to the factor of all of them together.
+const PRIOR: f64 = 0.01;
+
+/// What one refinement came to, as the mean divergence on the texts held out.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Refined {
+    /// Before it.
+    pub before: f64,
+    /// After it; it stays if this is less.
+    pub after: f64,
+}
+
+impl Refined {
+    /// Whether it stays.
+    pub fn stays(self) -> bool {
+        self.after < self.before
+    }
+}
+
+/// Divergences of a quantized model, on disk from group to group.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+struct Measured {
+    /// The codes it was measured of.
+    codes: String,
+    /// Of all that is quantized.
+    whole: f64,
+    /// With one group after another as the checkpoint has it.
+    without: Vec<f64>,
+}
+
+impl Measured {
+    /// What is on disk; nothing if that is no measurement.
+    fn read(path: &Path) -> Option<Self> {
+        std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
+    }
+}
+
+/// Files beside the output that refinements leave while a bake is under way.
+pub fn scratch_paths(output: &Path, course: Course<'_>) -> Vec<PathBuf> {
+    let passes = match course {
+        Course::Straight { refinements } => refinements,
+        Course::Rounds(_) => 0,
+    };
+    (1..=passes).flat_map(|pass| [codes_path(output, pass), measured_path(output, pass)]).collect()
+}
+
+fn codes_path(output: &Path, pass: usize) -> PathBuf {
+    beside(output, &format!("refined.{pass}.codes"))
+}
+
+fn measured_path(output: &Path, pass: usize) -> PathBuf {
+    beside(output, &format!("refined.{pass}.json"))
+}
+
+impl Rounds<'_> {
+    /// Measures, shares the bits out again and quantizes again, until it no longer helps on text held out.
+    pub fn refine(&self, bits: &Bits<'_>, coded: &mut Coded, step: &mut Show<'_>) -> Result<Vec<Refined>, BakeError> {
+        let Course::Straight { refinements } = self.options.course else { return Ok(Vec::new()) };
+        let mut refined = Vec::new();
+        for pass in 1..=refinements {
+            let costs = group_costs(self.about.recipe, bits.tables, &bits.order, &coded.assignment);
+            let measured = self.measure(bits, coded, &costs, &measured_path(self.output, pass), step)?;
+            let found = factors(&costs, &measured);
+            let order = Order { factors: Some(&found), ..bits.order };
+            let (assignment, allocated) = self.about.within_target(bits.tables, &order, bits.walked)?;
+            if assignment == coded.assignment {
+                break;
+            }
+            let next = self.quantize(bits, assignment, allocated, &codes_path(self.output, pass), step)?;
+            let divergence = |coded: &Coded| mean(&coded.allocated.held_out, |own| own.divergence);
+            let own = Refined { before: divergence(coded), after: divergence(&next) };
+            refined.push(own);
+            if !own.stays() {
+                break;
+            }
+            *coded = next;
+        }
+        Ok(refined)
+    }
+
+    fn measure(
+        &self,
+        bits: &Bits<'_>,
+        coded: &Coded,
+        costs: &Factors,
+        path: &Path,
+        step: &mut Show<'_>,
+    ) -> Result<Measured, BakeError> {
+        let codes = blake3::Hash::from_bytes(coded.store.fingerprint()).to_hex().to_string();
+        let known = Measured::read(path).filter(|own| own.codes == codes && own.without.len() <= costs.len());
+        let known = match known {
+            Some(whole) if whole.without.len() == costs.len() => return Ok(whole),
+            known => known,
+        };
+
+        let some = spread(self.fit);
+        // The checkpoint, the quantized model, and that without each group.
+        let runs = costs.len() as u64 + 2;
+        let mut forward = |run: u64, done, total| step(Stage::Refine, run * total + done, runs * total);
+        let judge = Judge::new(self.exact, &some, self.settings, &mut |own| forward(0, own.done, own.total))?;
+        let mut divergence = |run, model: &Model| -> Result<f64, BakeError> {
+            let judged = judge.judge(model, &mut |own| forward(run, own.done, own.total))?;
+            Ok(rounded(judged.iter().map(|own: &Judged| own.divergence).sum::<f64>() / judged.len() as f64))
+        };
+        let quantized = bits.model(self.exact, &coded.store);
+        let mut measured = match known {
+            Some(known) => known,
+            None => Measured { codes, whole: divergence(1, &quantized)?, without: Vec::new() },
+        };
+        for (run, &group) in (2..).zip(costs.keys()).skip(measured.without.len()) {
+            measured.without.push(divergence(run, &quantized.keeping(keys(&coded.store, group)))?);
+            let json = serde_json::to_vec(&measured).expect("plain strings and numbers always serialize");
+            replace(path, &json).map_err(|source| BakeError::Write { path: path.to_owned(), source })?;
+        }
+        Ok(measured)
+    }
+}
+
+/// Windows of each text, evenly spread, of about as many tokens as a measurement takes.
+fn spread(domains: &[Domain]) -> Vec<Domain> {
+    let own = |domain: &Domain| {
+        let every = domain.token_count().div_ceil(TOKENS).max(1);
+        Domain { tokens: domain.tokens.iter().step_by(every).cloned().collect(), ..domain.clone() }
+    };
+    domains.iter().map(own).collect()
+}
+
+/// Everything of a group that a store has.
+fn keys(store: &Arc<Store>, group: Part) -> BTreeSet<Key> {
+    store.keys().filter(|&(section, role)| Part::of(section, role).map(Part::group) == Some(group)).collect()
+}
+
+/// Measured by estimated cost of each group.
+fn factors(costs: &Factors, measured: &Measured) -> Factors {
+    let saved: Vec<f64> = measured.without.iter().map(|without| (measured.whole - without).max(0.0)).collect();
+    let (estimated, found): (f64, f64) = (costs.values().sum(), saved.iter().sum());
+    let prior = PRIOR * measured.whole;
+    if estimated <= 0.0 || found <= 0.0 || prior <= 0.0 {
+        return Factors::new();
+    }
+    let factor = |(&cost, saved): (&f64, f64)| rounded((saved + prior) / (cost + prior * estimated / found));
+    costs.keys().copied().zip(costs.values().zip(saved).map(factor)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn measured(whole: f64, without: &[f64]) -> Measured {
+        Measured { codes: String::new(), whole, without: without.to_vec() }
+    }
+
+    fn costs(costs: &[f64]) -> Factors {
+        (0..).map(|layer| Part::Expert(layer, 0)).zip(costs.iter().copied()).collect()
+    }
+
+    fn found(own: &[f64], whole: f64, without: &[f64]) -> Vec<f64> {
+        factors(&costs(own), &measured(whole, without)).into_values().collect()
+    }
+
+    #[test]
+    fn a_factor_is_what_was_measured_by_what_was_estimated() {
+        let own = found(&[0.1, 0.1, 0.1], 1.0, &[0.9, 0.7, 0.8]);
+        // All groups together: 0.6 for 0.3.
+        let expected = [0.11 / 0.105, 0.31 / 0.105, 0.21 / 0.105];
+        assert!(own.iter().zip(expected).all(|(own, expected)| (own - expected).abs() < 1e-6), "{own:?}");
+        // Costs that are right but for one scale keep their order, and where nothing was lost, they are as they were.
+        let own = found(&[0.1, 0.2, 0.4], 2.0, &[1.8, 1.6, 1.2]);
+        assert!(own.iter().all(|own| (own - 2.0).abs() < 1e-6), "{own:?}");
+    }
+
+    #[test]
+    fn what_is_too_small_to_be_measured_takes_the_factor_of_all() {
+        // The last group costs next to nothing, and by chance the divergence rose without it.
+        let own = found(&[0.1, 0.1, 0.000_01], 1.0, &[0.8, 0.8, 1.001]);
+        assert!((own[2] / 2.0 - 1.0).abs() < 0.01, "{own:?}");
+        // One that should cost much and does not is worth little, never nothing.
+        let own = found(&[0.1, 0.1, 0.1], 1.0, &[0.8, 0.8, 1.001]);
+        assert!(own[2] > 0.0 && own[2] < 0.2 * own[0], "{own:?}");
+    }
+
+    #[test]
+    fn without_a_divergence_there_are_no_factors() {
+        for (whole, without) in [(0.0, [0.0, 0.0]), (0.1, [0.1, 0.2])] {
+            assert!(found(&[0.1, 0.2], whole, &without).is_empty());
+        }
+        assert!(found(&[0.0, 0.0], 0.1, &[0.05, 0.0]).is_empty());
+    }
+
+    #[test]
+    fn a_measurement_takes_windows_from_the_whole_of_a_text() {
+        let windows: Vec<Vec<u32>> = (0..20).map(|window| vec![window; 512]).collect();
+        let text = Domain { name: "text".to_owned(), hash: String::new(), tokens: windows };
+        let [some] = &spread(std::slice::from_ref(&text))[..] else { panic!("one text") };
+        let first: Vec<u32> = some.tokens.iter().map(|window| window[0]).collect();
+        assert_eq!(first, [0, 3, 6, 9, 12, 15, 18]);
+        let short = Domain { tokens: text.tokens[..2].to_vec(), ..text };
+        assert_eq!(spread(std::slice::from_ref(&short)), [short]);
+    }
+}
