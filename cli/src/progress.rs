@@ -31,6 +31,7 @@ impl Bar {
     }
 
     /// Something else is done now: time left is estimated anew.
+    #[cfg(feature = "calibrate")]
     pub fn begin(&self, stage: String) {
         self.bar.reset_eta();
         self.bar.set_prefix(stage);

@@ -59,6 +59,8 @@ fn the_shipped_model_gains_at_few_bits() {
     let engine = Engine::open(&output, &Options { verify: true, ..Options::default() }).unwrap();
     assert_eq!(allocated(&engine), refined.allocated);
     same_verdict(&crumb(), &output, &refined);
+    let inspected = run(&[&"inspect", &output]).succeeded().out;
+    assert!(inspected.contains("\ncosts measured, and taken times "), "{inspected}");
 }
 
 #[test]

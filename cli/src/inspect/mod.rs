@@ -9,7 +9,7 @@ use std::fmt::Write;
 
 use hardtack::format::{Blob, Encoding, SectionKey, SectionKind};
 use hardtack::{Engine, Options};
-use hardtack_converter::bake::{Allocated, STARVED_TOKENS};
+use hardtack_converter::bake::{Allocated, Factor, STARVED_TOKENS};
 use serde::{Deserialize, Serialize};
 
 use crate::args::InspectArguments;
@@ -165,6 +165,11 @@ fn verdict(own: &Allocated) -> String {
         .collect();
     if !starved.is_empty() {
         let _ = writeln!(text, "experts that met few calibration tokens: {}", starved.join(" "));
+    }
+    let by_factor = |left: &&Factor, right: &&Factor| left.factor.total_cmp(&right.factor);
+    if let (Some(least), Some(most)) = (own.factors.iter().min_by(by_factor), own.factors.iter().max_by(by_factor)) {
+        let end = |own: &Factor| format!("{:.2} ({})", own.factor, clean(&own.parts));
+        let _ = writeln!(text, "costs measured, and taken times {} to {}", end(least), end(most));
     }
     for (round, own) in (1..).zip(&own.rounds) {
         let _ = writeln!(text, "round {round} before it for {}; gates {}", clean(&own.target), clean(&own.gates));
