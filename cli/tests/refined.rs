@@ -18,7 +18,7 @@ const COURSE: Course<'static> = Course::Straight { refinements: 2 };
 /// What a measurement leaves while it is under way.
 #[derive(Deserialize)]
 struct Measured {
-    without: Vec<f64>,
+    divergences: Vec<f64>,
 }
 
 fn divergence(held_out: &[HeldOut]) -> f64 {
@@ -83,7 +83,7 @@ fn an_interrupted_refinement_goes_on_and_gives_the_same_blob() {
     for at in [total / 20, total / 2, total * 3 / 4] {
         interrupted(&bake, &stopped, 1, Stage::Refine, at);
         let bytes = fs::read(path("stopped.tack.refined.1.json")).unwrap_or_default();
-        let measured = serde_json::from_slice(&bytes).map_or(0, |own: Measured| own.without.len());
+        let measured = serde_json::from_slice(&bytes).map_or(0, |own: Measured| own.divergences.len());
         kept.push(measured);
     }
     assert!(kept[0] == 0 && 0 < kept[1] && kept[1] < kept[2], "{kept:?}");
@@ -92,7 +92,7 @@ fn an_interrupted_refinement_goes_on_and_gives_the_same_blob() {
     let left: Vec<String> = names(scratch.path()).into_iter().filter(|name| name.starts_with("stopped")).collect();
     assert_eq!(left, ["stopped.tack", "stopped.tack.tables"]);
     // A file that is no measurement, or one of other codes, is made again.
-    for text in ["{", r#"{"codes": "00", "whole": 1.0, "without": [0.5]}"#] {
+    for text in ["{", r#"{"codes": "00", "divergences": [0.5]}"#] {
         fs::write(path("again.tack.refined.1.json"), text).unwrap();
         bake.run(&path("again.tack"));
         assert!(fs::read(path("whole.tack")).unwrap() == fs::read(path("again.tack")).unwrap());

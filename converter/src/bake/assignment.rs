@@ -63,6 +63,16 @@ impl Part {
         }
     }
 
+    /// How many of a model's layers are done before a part is met.
+    #[must_use]
+    pub fn depth(self, layers: usize) -> usize {
+        match self {
+            Self::Embedding => 0,
+            Self::Head => layers,
+            Self::Attention(layer) | Self::Common(layer) | Self::Expert(layer, _) => layer,
+        }
+    }
+
     /// What is in the group of a part.
     pub fn group_name(self) -> String {
         match self {

@@ -17,7 +17,7 @@ use super::error::BakeError;
 use super::partial_file::{beside, replace};
 use super::round::{Bits, Coded, Rounds, Show, mean};
 use super::target::rounded;
-use crate::calibrate::{Domain, Judge, Judged, Model};
+use crate::calibrate::{Domain, Judge, Progress};
 use crate::store::{Key, Store};
 
 /// Tokens of each text that a measurement takes, spread evenly over what was fitted on.
@@ -46,16 +46,20 @@ impl Refined {
 struct Measured {
     /// The codes it was measured of.
     codes: String,
-    /// Of all that is quantized.
-    whole: f64,
-    /// With one group after another as the checkpoint has it.
-    without: Vec<f64>,
+    /// With one group after another as the checkpoint has it, in the order in which the network meets them; the last is of all
+    /// that is quantized.
+    divergences: Vec<f64>,
 }
 
 impl Measured {
     /// What is on disk; nothing if that is no measurement.
     fn read(path: &Path) -> Option<Self> {
         std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
+    }
+
+    fn write(&self, path: &Path) -> Result<(), BakeError> {
+        let json = serde_json::to_vec(self).expect("plain strings and numbers always serialize");
+        replace(path, &json).map_err(|source| BakeError::Write { path: path.to_owned(), source })
     }
 }
 
@@ -111,30 +115,38 @@ impl Rounds<'_> {
         step: &mut Show<'_>,
     ) -> Result<Measured, BakeError> {
         let codes = blake3::Hash::from_bytes(coded.store.fingerprint()).to_hex().to_string();
-        let known = Measured::read(path).filter(|own| own.codes == codes && own.without.len() <= costs.len());
-        let known = match known {
-            Some(whole) if whole.without.len() == costs.len() => return Ok(whole),
-            known => known,
-        };
+        let groups = in_order(costs);
+        let known = Measured::read(path).filter(|own| own.codes == codes && own.divergences.len() <= groups.len() + 1);
+        let mut measured = known.unwrap_or(Measured { codes, divergences: Vec::new() });
+        if measured.divergences.len() > groups.len() {
+            return Ok(measured);
+        }
 
+        let layers = self.about.recipe.layers.len();
+        let depths = groups.iter().map(|group| group.depth(layers)).chain([layers]);
+        // A group changes nothing before its own layer, so it goes on from there with the stream of the quantized model.
+        let total = 2 * layers + depths.clone().map(|depth| layers - depth).sum::<usize>();
         let some = spread(self.fit);
-        // The checkpoint, the quantized model, and that without each group.
-        let runs = costs.len() as u64 + 2;
-        let mut forward = |run: u64, done, total| step(Stage::Refine, run * total + done, runs * total);
-        let judge = Judge::new(self.exact, &some, self.settings, &mut |own| forward(0, own.done, own.total))?;
-        let mut divergence = |run, model: &Model| -> Result<f64, BakeError> {
-            let judged = judge.judge(model, &mut |own| forward(run, own.done, own.total))?;
-            Ok(rounded(judged.iter().map(|own: &Judged| own.divergence).sum::<f64>() / judged.len() as f64))
+        let windows = some.iter().map(|domain| domain.tokens.len()).sum::<usize>() as u64;
+        let mut show = |done: usize, own: Progress| {
+            step(Stage::Refine, done as u64 * windows + own.done, total as u64 * windows);
         };
+        let judge = Judge::new(self.exact, &some, self.settings, &mut |own| show(0, own))?;
         let quantized = bits.model(self.exact, &coded.store);
-        let mut measured = match known {
-            Some(known) => known,
-            None => Measured { codes, whole: divergence(1, &quantized)?, without: Vec::new() },
-        };
-        for (run, &group) in (2..).zip(costs.keys()).skip(measured.without.len()) {
-            measured.without.push(divergence(run, &quantized.keeping(keys(&coded.store, group)))?);
-            let json = serde_json::to_vec(&measured).expect("plain strings and numbers always serialize");
-            replace(path, &json).map_err(|source| BakeError::Write { path: path.to_owned(), source })?;
+        let mut stream = judge.begin(&quantized)?;
+        let (mut done, mut behind) = (layers, 0);
+        for (number, depth) in depths.enumerate() {
+            judge.advance(&mut stream, depth, &quantized, &mut |own| show(done, own))?;
+            done += depth - behind;
+            behind = depth;
+            if number >= measured.divergences.len() {
+                let kept = groups.get(number).map_or_else(BTreeSet::new, |&group| keys(&coded.store, group));
+                let judged = judge.judge_from(stream.clone(), &quantized.keeping(kept), &mut |own| show(done, own))?;
+                let sum: f64 = judged.iter().map(|own| own.divergence).sum();
+                measured.divergences.push(rounded(sum / judged.len() as f64));
+                measured.write(path)?;
+            }
+            done += layers - depth;
         }
         Ok(measured)
     }
@@ -149,6 +161,13 @@ fn spread(domains: &[Domain]) -> Vec<Domain> {
     domains.iter().map(own).collect()
 }
 
+/// Groups in the order in which the network meets them.
+fn in_order(costs: &Factors) -> Vec<Part> {
+    let mut groups: Vec<Part> = costs.keys().copied().collect();
+    groups.sort_by_key(|group| group.depth(usize::MAX));
+    groups
+}
+
 /// Everything of a group that a store has.
 fn keys(store: &Arc<Store>, group: Part) -> BTreeSet<Key> {
     store.keys().filter(|&(section, role)| Part::of(section, role).map(Part::group) == Some(group)).collect()
@@ -156,14 +175,16 @@ fn keys(store: &Arc<Store>, group: Part) -> BTreeSet<Key> {
 
 /// Measured by estimated cost of each group.
 fn factors(costs: &Factors, measured: &Measured) -> Factors {
-    let saved: Vec<f64> = measured.without.iter().map(|without| (measured.whole - without).max(0.0)).collect();
-    let (estimated, found): (f64, f64) = (costs.values().sum(), saved.iter().sum());
-    let prior = PRIOR * measured.whole;
+    let Some((whole, without)) = measured.divergences.split_last() else { return Factors::new() };
+    let groups = in_order(costs).into_iter().zip(without);
+    let saved: Factors = groups.map(|(group, without)| (group, (whole - without).max(0.0))).collect();
+    let (estimated, found): (f64, f64) = (costs.values().sum(), saved.values().sum());
+    let prior = PRIOR * whole;
     if estimated <= 0.0 || found <= 0.0 || prior <= 0.0 {
         return Factors::new();
     }
-    let factor = |(&cost, saved): (&f64, f64)| rounded((saved + prior) / (cost + prior * estimated / found));
-    costs.keys().copied().zip(costs.values().zip(saved).map(factor)).collect()
+    let factor = |(group, saved)| (group, rounded((saved + prior) / (costs[&group] + prior * estimated / found)));
+    saved.into_iter().map(factor).collect()
 }
 
 #[cfg(test)]
@@ -171,7 +192,7 @@ mod tests {
     use super::*;
 
     fn measured(whole: f64, without: &[f64]) -> Measured {
-        Measured { codes: String::new(), whole, without: without.to_vec() }
+        Measured { codes: String::new(), divergences: [without, &[whole]].concat() }
     }
 
     fn costs(costs: &[f64]) -> Factors {
@@ -201,6 +222,19 @@ mod tests {
         // One that should cost much and does not is worth little, never nothing.
         let own = found(&[0.1, 0.1, 0.1], 1.0, &[0.8, 0.8, 1.001]);
         assert!(own[2] > 0.0 && own[2] < 0.2 * own[0], "{own:?}");
+    }
+
+    #[test]
+    fn what_was_measured_goes_to_its_own_group() {
+        let parts =
+            [Part::Embedding, Part::Head, Part::Attention(0), Part::Attention(1), Part::Common(0), Part::Common(1)];
+        let costs: Factors = parts.into_iter().map(|part| (part, 0.1)).collect();
+        let order =
+            [Part::Embedding, Part::Attention(0), Part::Common(0), Part::Attention(1), Part::Common(1), Part::Head];
+        assert_eq!(in_order(&costs), order);
+        let found = factors(&costs, &measured(1.0, &[0.95, 0.9, 0.8, 0.7, 0.6, 0.5]));
+        let by_factor = found.into_iter().map(|(part, factor)| ((factor * 1e6) as u64, part)).collect::<BTreeSet<_>>();
+        assert!(by_factor.into_iter().map(|(_, part)| part).eq(order), "the less is left, the more it costs");
     }
 
     #[test]

@@ -1,6 +1,7 @@
 //! Forward: every layer is read once and meets all windows.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 
 use candle_core::{Device, Tensor};
 use hardtack_format::Role;
@@ -22,8 +23,7 @@ impl Run<'_> {
         layers: usize,
         boundaries: &mut Boundaries,
     ) -> Result<Vec<f32>, CalibrateError> {
-        let row = |token| self.model.global_rows(Role::Embedding, token as usize, 1);
-        let mut stream = embed(self.model.spec().embedding_scale, &self.windows, row)?;
+        let mut stream = self.begin()?;
         for index in 0..kept.max(layers) {
             if index < kept {
                 boundaries.put(index, &stream)?;
@@ -35,6 +35,17 @@ impl Run<'_> {
             }
         }
         Ok(stream)
+    }
+
+    /// The stream before the first layer.
+    pub fn begin(&self) -> Result<Vec<f32>, CalibrateError> {
+        let row = |token| self.model.global_rows(Role::Embedding, token as usize, 1);
+        embed(self.model.spec().embedding_scale, &self.windows, row)
+    }
+
+    /// Runs some layers on the stream before the first of them.
+    pub fn run_layers(&mut self, layers: Range<usize>, stream: &mut [f32]) -> Result<(), CalibrateError> {
+        layers.into_iter().try_for_each(|index| self.run_layer(index, stream))
     }
 
     fn run_layer(&mut self, index: usize, stream: &mut [f32]) -> Result<(), CalibrateError> {

@@ -1,10 +1,11 @@
 //! How far a changed model is from the checkpoint on given text: losses of both, and the divergence of their predictions.
 
+use std::ops::Range;
+
 use candle_core::{Device, Tensor};
 use hardtack_format::Role;
 use rayon::prelude::*;
 
-use super::boundaries::Boundaries;
 use super::head::{Block, TOKENS, Token};
 use super::{DTYPE, Progress, Run, Settings};
 use crate::calibrate::error::CalibrateError;
@@ -27,6 +28,15 @@ pub struct Judged {
     pub divergence: f64,
 }
 
+/// The stream of a model before one of its layers, or behind the last, for all windows of some texts.
+#[derive(Clone, Debug)]
+pub struct Stream {
+    /// Layers behind it.
+    layer: usize,
+    /// `[tokens, hidden]`.
+    rows: Vec<f32>,
+}
+
 /// The final, normalized stream of one model, and the normalizers of its predictions.
 struct Side<'a> {
     model: &'a Model,
@@ -42,7 +52,7 @@ pub struct Judge<'a> {
 }
 
 impl<'a> Judge<'a> {
-    /// Runs the checkpoint.
+    /// Runs the checkpoint. Progress counts windows, once for every layer.
     ///
     /// # Errors
     /// The checkpoint or a text is no use, or `stop` was set.
@@ -52,7 +62,33 @@ impl<'a> Judge<'a> {
         settings: &'a Settings<'a>,
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, CalibrateError> {
-        Ok(Self { exact: side(exact, domains, settings, progress)?, domains, settings })
+        let stream = begin(exact, domains, settings)?;
+        Ok(Self { exact: side(exact, stream, domains, settings, progress)?, domains, settings })
+    }
+
+    /// The stream of a model before its first layer.
+    ///
+    /// # Errors
+    /// The model is no use.
+    pub fn begin(&self, model: &Model) -> Result<Stream, CalibrateError> {
+        begin(model, self.domains, self.settings)
+    }
+
+    /// Brings a stream on to a later layer of a model.
+    ///
+    /// # Errors
+    /// The model is no use, or `stop` was set.
+    pub fn advance(
+        &self,
+        stream: &mut Stream,
+        layer: usize,
+        model: &Model,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<(), CalibrateError> {
+        run(model, stream.layer..layer, self.domains, self.settings, progress)?
+            .run_layers(stream.layer..layer, &mut stream.rows)?;
+        stream.layer = layer;
+        Ok(())
     }
 
     /// Judges a model on each of the texts.
@@ -60,7 +96,20 @@ impl<'a> Judge<'a> {
     /// # Errors
     /// The model is no use, or `stop` was set.
     pub fn judge(&self, changed: &Model, progress: &mut dyn FnMut(Progress)) -> Result<Vec<Judged>, CalibrateError> {
-        let changed = side(changed, self.domains, self.settings, progress)?;
+        self.judge_from(self.begin(changed)?, changed, progress)
+    }
+
+    /// The same from a stream that another model made, one that is the same up to there.
+    ///
+    /// # Errors
+    /// Those of [`Judge::judge`].
+    pub fn judge_from(
+        &self,
+        stream: Stream,
+        changed: &Model,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Vec<Judged>, CalibrateError> {
+        let changed = side(changed, stream, self.domains, self.settings, progress)?;
         let divergences = divergences(&self.exact, &changed)?;
         let none =
             |own: &Domain| Judged { domain: own.name.clone(), tokens: 0, exact: 0.0, changed: 0.0, divergence: 0.0 };
@@ -84,20 +133,35 @@ impl<'a> Judge<'a> {
     }
 }
 
+/// A pass of a model through some of its layers.
+fn run<'a>(
+    model: &'a Model,
+    layers: Range<usize>,
+    domains: &'a [Domain],
+    settings: &'a Settings<'a>,
+    progress: &'a mut dyn FnMut(Progress),
+) -> Result<Run<'a>, CalibrateError> {
+    let windows = windows(domains, model.spec(), settings.domain_tokens_min)?;
+    let total = (layers.len() * windows.len()) as u64;
+    Run::new(model, settings, windows, total, progress)
+}
+
+fn begin(model: &Model, domains: &[Domain], settings: &Settings<'_>) -> Result<Stream, CalibrateError> {
+    Ok(Stream { layer: 0, rows: run(model, 0..0, domains, settings, &mut |_| ())?.begin()? })
+}
+
 fn side<'a>(
     model: &'a Model,
+    mut stream: Stream,
     domains: &[Domain],
     settings: &Settings<'_>,
     progress: &mut dyn FnMut(Progress),
 ) -> Result<Side<'a>, CalibrateError> {
-    let windows = windows(domains, model.spec(), settings.domain_tokens_min)?;
-    let layers = model.spec().layers.len();
-    let total = (layers * windows.len()) as u64;
-    let mut run = Run::new(model, settings, windows, total, progress)?;
-    let mut none = Boundaries::new(0, run.tokens() * run.hidden, 0, settings.scratch)?;
-    let stream = run.forward(0, layers, &mut none)?;
+    let layers = stream.layer..model.spec().layers.len();
+    let mut run = run(model, layers.clone(), domains, settings, progress)?;
+    run.run_layers(layers, &mut stream.rows)?;
     let gain = model.global(Role::FinalNorm, DTYPE)?;
-    let stream = Tensor::from_vec(stream, (run.tokens(), run.hidden), &Device::Cpu)?;
+    let stream = Tensor::from_vec(stream.rows, (run.tokens(), run.hidden), &Device::Cpu)?;
     let normed = rms_norm(&stream, &gain, f64::from(model.spec().norm_epsilon))?;
     let mut tokens = run.token_list();
     run.normalizers(&normed, &mut tokens)?;

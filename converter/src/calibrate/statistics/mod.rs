@@ -31,7 +31,7 @@ pub use cost::{Tile, block_costs, squared_change};
 pub(super) use forward::embed;
 pub use gates::{GateGradient, TuneSettings, gate_gradients, tune_gates};
 pub use inputs::{Accumulate, Consumer, NoConsumer, Place};
-pub use judge::{Judge, Judged};
+pub use judge::{Judge, Judged, Stream};
 pub use kv::kv_chunks;
 pub use memory::peak_bytes;
 
