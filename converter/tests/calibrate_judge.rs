@@ -1,0 +1,44 @@
+//! A verdict that begins between two layers is the whole one.
+
+mod calibrate_support;
+
+use std::sync::atomic::AtomicBool;
+
+use calibrate_support::{fixture, references};
+use hardtack_converter::calibrate::*;
+
+#[test]
+fn a_change_is_judged_from_its_own_layer_on() {
+    let Some(folder) = fixture("qwen3_moe") else { return };
+    let model = Model::open(&folder).unwrap();
+    let tokens = references(&folder).into_iter().map(|reference| reference.prompt).collect();
+    let texts = [Domain { name: "text".to_owned(), hash: String::new(), tokens }];
+    let (scratch, stop) = (tempfile::tempdir().unwrap(), AtomicBool::new(false));
+    let settings = Settings::new(scratch.path(), &stop);
+    let judge = Judge::new(&model, &texts, &settings, &mut |_| ()).unwrap();
+
+    let (layers, windows) = (model.spec().layers.len(), texts[0].tokens.len());
+    let last = layers - 1;
+    let mut gates = model.gates().unwrap();
+    let gate = gates[last].as_mut().expect("a gate");
+    gate.weights = gate.weights.neg().unwrap();
+    let changed = model.with_gates(gates);
+    let whole = judge.judge(&changed, &mut |_| ()).unwrap();
+    assert!(whole[0].divergence > 1e-6 && whole[0].changed != whole[0].exact, "{whole:?}");
+
+    // The layers before it are the checkpoint's own, whether at once or one by one.
+    for steps in [vec![last], (0..=last).collect()] {
+        let mut stream = judge.begin(&model).unwrap();
+        let mut shown = Vec::new();
+        for layer in steps {
+            judge.advance(&mut stream, layer, &model, &mut |own| shown.push(own.done)).unwrap();
+        }
+        assert_eq!(shown.len(), last * windows);
+        let mut shown = Vec::new();
+        let found = judge.judge_from(stream.clone(), &changed, &mut |own| shown.push((own.done, own.total))).unwrap();
+        assert_eq!(found, whole);
+        assert_eq!(shown.last(), Some(&(windows as u64, windows as u64)), "one layer is left");
+        let same = judge.judge_from(stream, &model, &mut |_| ()).unwrap();
+        assert_eq!((same[0].divergence, same[0].changed), (0.0, same[0].exact));
+    }
+}
