@@ -61,7 +61,15 @@ impl<'a> Speaker<'a> {
     ) -> anyhow::Result<Self> {
         let sampler = model::sampler(session.engine(), sampling)?;
         let stops = Stops::new(&sampling.stop)?;
-        Ok(Self { session, tokenizer, sampler, stops, tokens_max: sampling.max_tokens, batch, held: Vec::new() })
+        Ok(Self {
+            session,
+            tokenizer,
+            sampler,
+            stops,
+            tokens_max: sampling.max_tokens.or_max(),
+            batch,
+            held: Vec::new(),
+        })
     }
 
     /// The tokens that the session holds.

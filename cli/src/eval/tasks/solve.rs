@@ -7,7 +7,7 @@ use hardtack::text::{Opening, Special, Tokenizer};
 use super::answer::{Answer, Given};
 use super::item::Problem;
 use super::{number, prompts};
-use crate::args::{SamplingArguments, TasksArguments};
+use crate::args::{SamplingArguments, TasksArguments, TokenLimit};
 use crate::conversation::Conversation;
 use crate::model;
 use crate::speak::{Speaker, Why};
@@ -40,8 +40,8 @@ impl<'a> Solver<'a> {
             top_p: 1.0,
             min_p: 0.0,
             repetition_penalty: 1.0,
-            seed: 0,
-            max_tokens: answer,
+            seed: Some(Some(0)),
+            max_tokens: TokenLimit(Some(answer)),
             stop: STOPS.map(str::to_owned).to_vec(),
         };
         let speaker = Speaker::new(session, tokenizer, &sampling, arguments.session.batch)?;
