@@ -1,6 +1,8 @@
 //! Text for a model that speaks token ids: encoding, streaming text out, and chat templates.
 
 mod error;
+pub(crate) mod markers;
+pub(crate) mod pieces;
 mod stops;
 mod stream;
 mod template;

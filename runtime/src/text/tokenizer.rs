@@ -71,6 +71,19 @@ impl Tokenizer {
         Ok(ids)
     }
 
+    /// The ids of a text that a model is to continue: plain text, after the begin token where the model wants one.
+    pub fn prompt(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        let mut tokens: Vec<u32> = self.begin().into_iter().collect();
+        tokens.extend(self.encode(text, Special::Plain)?);
+        Ok(tokens)
+    }
+
+    /// The ids of a template's own words, in which the names of control tokens mean those tokens. Whatever somebody else may
+    /// have written in it has its names broken already.
+    pub(crate) fn encode_markup(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        self.encode(text, Special::Parse)
+    }
+
     /// The bytes of one token, for control tokens their name; empty for an id outside the vocabulary.
     pub fn bytes(&self, id: u32) -> &[u8] {
         self.vocabulary.bytes(id)
@@ -91,6 +104,12 @@ impl Tokenizer {
     /// The table of all tokens.
     pub fn vocabulary(&self) -> &Vocabulary<Box<[u8]>> {
         &self.vocabulary
+    }
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.debug_struct("Tokenizer").field("tokens", &self.vocabulary.count()).finish_non_exhaustive()
     }
 }
 
