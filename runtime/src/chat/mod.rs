@@ -23,6 +23,8 @@ mod writer;
 
 use std::path::{Path, PathBuf};
 
+use serde_json::Map;
+
 pub use answer::{Answer, Delta};
 pub use prompter::{Prompt, Prompter};
 pub use turn::Turn;
@@ -33,6 +35,7 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::saved::{self, Written};
 use crate::session::Session;
+use crate::text::Json;
 use answer::Before;
 use file::{Note, SessionFile};
 use reader::Reader;
@@ -50,6 +53,10 @@ pub struct ChatOptions {
     pub write: WriteOptions,
     /// The file in which the conversation is kept.
     pub file: Option<PathBuf>,
+    /// Variables of the template, such as `enable_thinking`.
+    pub variables: Map<String, Json>,
+    /// Tools that the model may call.
+    pub tools: Vec<Json>,
     /// Whether a conversation that goes on keeps its seed, whatever `write.sampling.seed` says.
     pub keep_seed: bool,
 }
@@ -79,6 +86,20 @@ impl ChatOptions {
     #[must_use]
     pub fn file(mut self, file: impl Into<PathBuf>) -> Self {
         self.file = Some(file.into());
+        self
+    }
+
+    /// Sets variables of the template, such as `enable_thinking` or `reasoning_effort`.
+    #[must_use]
+    pub fn variables(mut self, variables: Map<String, Json>) -> Self {
+        self.variables = variables;
+        self
+    }
+
+    /// Sets tools that the model may call, each a JSON schema as chat APIs take them.
+    #[must_use]
+    pub fn tools(mut self, tools: Vec<Json>) -> Self {
+        self.tools = tools;
         self
     }
 
@@ -123,7 +144,10 @@ impl Engine {
     /// read and replaced, is damaged, or is open in another program.
     pub fn chat(&self, options: ChatOptions) -> Result<Chat, Error> {
         let file = options.file.as_deref().map(SessionFile::open).transpose()?;
-        let prompter = Prompter::new(self)?;
+        let prompter = Prompter::new(self)?
+            .variables(options.variables.clone())
+            .tools(options.tools.clone())
+            .cancel(options.write.cancel.clone());
         let pen = Pen::new(self, &options.write)?;
         let context = self.plan(&options.write.session)?.context;
         let mut chat = Chat { prompter, state: State::new(pen, context), resumed: None };

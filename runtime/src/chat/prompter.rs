@@ -1,13 +1,15 @@
 //! A conversation as tokens, in the model's own form and so that nobody can forge a turn.
 
 use hardtack_format::SectionKind;
+use serde_json::Map;
 
 use super::form::Form;
 use super::turn::Turn;
+use crate::cancel::Cancel;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::text::markers::{Markers, unused_mark};
-use crate::text::{ChatTemplate, Message, RenderLimits, Tokenizer};
+use crate::text::{ChatTemplate, Json, Message, RenderInput, RenderLimits, Tokenizer};
 
 /// Bytes of a rendering beside its messages, and for each of their bytes.
 const RENDERED_BYTES: usize = 1 << 20;
@@ -33,7 +35,15 @@ pub struct Prompter {
     template: ChatTemplate,
     pub(super) markers: Markers,
     pub(super) form: Form,
+    /// Fields of a message in which the template looks for what the model thought.
+    thinking_fields: Vec<&'static str>,
+    variables: Map<String, Json>,
+    tools: Vec<Json>,
+    cancel: Cancel,
 }
+
+/// Fields by which templates know a model's thinking: most of them by the first, gpt-oss by the second.
+const THINKING_FIELDS: [&str; 2] = ["reasoning_content", "thinking"];
 
 /// A prompt as the model reads it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,7 +70,34 @@ impl Prompter {
         let template = ChatTemplate::from_section(section, vocabulary)?;
         let source = String::from_utf8_lossy(section);
         let (markers, form) = (Markers::new(vocabulary, &source)?, Form::of(&source, vocabulary));
-        Ok(Self { engine: engine.clone(), template, markers, form })
+        let is_field = |field: &&str| {
+            ["message.", "m.", "['", "[\""].iter().any(|before| source.contains(&format!("{before}{field}")))
+        };
+        let thinking_fields = THINKING_FIELDS.into_iter().filter(is_field).collect();
+        let (variables, tools, cancel) = (Map::new(), Vec::new(), Cancel::new());
+        Ok(Self { engine: engine.clone(), template, markers, form, thinking_fields, variables, tools, cancel })
+    }
+
+    /// Sets variables of the template, such as `enable_thinking` or `reasoning_effort`. They are the program's own words:
+    /// nothing of theirs is made plain text.
+    #[must_use]
+    pub fn variables(mut self, variables: Map<String, Json>) -> Self {
+        self.variables = variables;
+        self
+    }
+
+    /// Sets tools that the model may call, each a JSON schema as chat APIs take them.
+    #[must_use]
+    pub fn tools(mut self, tools: Vec<Json>) -> Self {
+        self.tools = tools;
+        self
+    }
+
+    /// Sets what ends a rendering from elsewhere.
+    #[must_use]
+    pub fn cancel(mut self, cancel: Cancel) -> Self {
+        self.cancel = cancel;
+        self
     }
 
     /// The prompt of a conversation, up to where the model's answer begins.
@@ -94,7 +131,7 @@ impl Prompter {
     /// The conversation's text, with breaks in the names of control tokens that somebody has said.
     pub(super) fn render(&self, turns: &[&Turn], mark: char) -> Result<String, Error> {
         let mut said: Vec<Said> = turns.iter().map(|turn| self.said(turn, mark)).collect();
-        let text = self.render_said(turns, &said)?;
+        let text = self.render_said(turns, &said, mark)?;
         // A message that does not stand in the text as it is was changed by the template, which may have put a name
         // together from its pieces.
         let mut found = 0;
@@ -109,7 +146,7 @@ impl Prompter {
                 }
             }
         }
-        if changed { self.render_said(turns, &said) } else { Ok(text) }
+        if changed { self.render_said(turns, &said, mark) } else { Ok(text) }
     }
 
     /// Whether a rendered text begins with a name: it is cut there by any tokenizer.
@@ -127,15 +164,43 @@ impl Prompter {
         Said { content: self.guarded(turn, mark), thinking }
     }
 
-    fn render_said(&self, turns: &[&Turn], said: &[Said]) -> Result<String, Error> {
+    fn render_said(&self, turns: &[&Turn], said: &[Said], mark: char) -> Result<String, Error> {
         let bytes: usize = said.iter().map(|said| said.content.len() + said.thinking.len()).sum();
         let output_bytes = RENDERED_BYTES.saturating_add(bytes.saturating_mul(RENDERED_FACTOR));
         let limits = RenderLimits { output_bytes, ..RenderLimits::default() };
-        let message = |(turn, said): (&&Turn, &Said)| (turn.role.clone(), said.content.clone());
-        let messages: Vec<(String, String)> = turns.iter().zip(said).map(message).collect();
-        let messages: Vec<Message<'_>> =
-            messages.iter().map(|(role, content)| Message { role, content }).collect();
-        Ok(self.template.render(&messages, true, &limits)?)
+        let message = |(turn, said): (&&Turn, &Said)| {
+            let mut message = Message::new(&turn.role, said.content.as_str());
+            if !said.thinking.is_empty() {
+                self.thinking_fields.iter().for_each(|field| message.set(field, said.thinking.as_str()));
+            }
+            message
+        };
+        let messages: Vec<Message> = turns.iter().zip(said).map(message).collect();
+        let interrupted = || self.cancel.is_cancelled();
+        let mut input = RenderInput::new(&messages).limits(limits).interrupted(&interrupted);
+        let tools: Vec<Json> = self.tools.iter().map(|tool| self.guarded_json(tool, mark)).collect();
+        if !tools.is_empty() {
+            input = input.tools(&tools);
+        }
+        if !self.variables.is_empty() {
+            input = input.variables(&self.variables);
+        }
+        Ok(self.template.render(&input)?.to_string())
+    }
+
+    /// A value whose texts have breaks in them.
+    fn guarded_json(&self, value: &Json, mark: char) -> Json {
+        match value {
+            Json::String(text) => Json::String(self.markers.guard(text, &[], mark)),
+            Json::Array(items) => items.iter().map(|item| self.guarded_json(item, mark)).collect(),
+            Json::Object(fields) => {
+                let guarded = |(name, value): (&String, &Json)| {
+                    (self.markers.guard(name, &[], mark), self.guarded_json(value, mark))
+                };
+                Json::Object(fields.iter().map(guarded).collect())
+            }
+            other => other.clone(),
+        }
     }
 
     pub(super) fn tokenizer(&self) -> Result<&Tokenizer, Error> {

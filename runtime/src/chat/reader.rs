@@ -112,11 +112,6 @@ impl<'v> Reader<'v> {
         self.release(pieces);
     }
 
-    /// Whether the model began to think and did not come to an end.
-    pub fn is_thinking(&self) -> bool {
-        matches!(self.place, Place::Thinking(_))
-    }
-
     /// Whether the tokens say just what the pieces of text do.
     pub fn is_plain(&self) -> bool {
         !self.has_tags && !self.stopped
@@ -278,6 +273,6 @@ fn is_answer(header: &str) -> bool {
 
 /// How many bytes at the end of a text may be the beginning of a tag.
 fn partial(text: &str, tag: &Tag) -> usize {
-    let lengths = (1..tag.name.len().min(text.len() + 1)).rev();
-    lengths.into_iter().find(|&length| text.as_bytes().ends_with(&tag.name.as_bytes()[..length])).unwrap_or(0)
+    let lengths = tag.name.char_indices().map(|(at, _)| at).skip(1);
+    lengths.filter(|&length| text.ends_with(&tag.name[..length])).max().unwrap_or(0)
 }

@@ -54,7 +54,7 @@ impl Markers {
         let (mut names, mut more) = (Vec::new(), Vec::new());
         for id in 0..vocabulary.count() {
             let kind = vocabulary.kind(id);
-            let steers = steers(kind);
+            let steers = kind.steers();
             if !steers && kind != TokenKind::UserDefined {
                 continue;
             }
@@ -77,7 +77,7 @@ impl Markers {
 
     /// Whether a token steers, by what the vocabulary or the template says.
     pub fn steer<B: AsRef<[u8]>>(&self, vocabulary: &Vocabulary<B>, id: u32) -> bool {
-        steers(vocabulary.kind(id)) || self.more.binary_search(&id).is_ok()
+        vocabulary.kind(id).steers() || self.more.binary_search(&id).is_ok()
     }
 
     /// A message with a break in every name. The names that begin at the bytes `real` are left whole: the model itself has
@@ -251,10 +251,6 @@ pub fn unused_mark<'t>(texts: impl Iterator<Item = &'t str> + Clone) -> char {
     let mut marks = ('\u{fdd0}'..='\u{fdef}').chain('\u{f0000}'..='\u{ffffd}');
     // More texts than fit a conversation would be needed to use up 65,000 characters of four bytes.
     marks.find(|&mark| !texts.clone().any(|text| text.contains(mark))).unwrap_or('\u{10fffe}')
-}
-
-fn steers(kind: TokenKind) -> bool {
-    kind == TokenKind::Control
 }
 
 /// Whether an added token that is called text steers after all: it looks like a mark, and the template writes it or it is
