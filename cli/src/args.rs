@@ -21,7 +21,7 @@ pub use eval::{
     BootstrapArguments, DivergenceArguments, EvalArguments, Evaluation, LogitsArguments, NeedleArguments,
     PerplexityArguments, StreamArguments, TasksArguments, WindowArguments,
 };
-pub use values::TokenLimit;
+use values::TokenLimit;
 
 /// Bakes language models into one file under a byte budget, and runs them offline.
 ///
@@ -212,7 +212,10 @@ pub struct ChatArguments {
     /// Print the prompt that the model's template makes of every turn
     #[arg(long)]
     pub show_prompt: bool,
-    /// Go on with the conversation in this file if there is one, and keep it there when leaving
+    /// Show what the model thinks before it answers, on standard error
+    #[arg(long)]
+    pub show_thinking: bool,
+    /// Go on with the conversation in this file if there is one, and keep it there after every answer
     #[arg(long, value_name = "FILE")]
     pub session: Option<PathBuf>,
     #[command(flatten)]
@@ -240,6 +243,9 @@ pub struct RunArguments {
     /// With --chat: what the model is told first
     #[arg(long, requires = "chat", allow_hyphen_values = true, value_name = "TEXT")]
     pub system: Option<String>,
+    /// With --chat: show what the model thinks before it answers, on standard error
+    #[arg(long, requires = "chat")]
+    pub show_thinking: bool,
     /// The answer and its figures as JSON, when it is complete
     #[arg(long)]
     pub json: bool,

@@ -4,7 +4,6 @@ mod args;
 mod bake;
 mod bench;
 mod chat;
-mod conversation;
 mod eval;
 mod input;
 mod inspect;
@@ -18,9 +17,7 @@ mod pages;
 mod progress;
 mod provenance;
 mod run;
-mod saved;
 mod size;
-mod speak;
 mod terminal;
 
 use std::process::ExitCode;

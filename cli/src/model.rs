@@ -3,17 +3,17 @@
 use std::path::{Path, PathBuf};
 use std::thread;
 
-use anyhow::{Context, ensure};
-use hardtack::format::SectionKind;
+use anyhow::ensure;
 use hardtack::text::Tokenizer;
 use hardtack::{
-    DeviceChoice, Engine, KvPrecision, Load, Options, RingOptions, Sampler, SamplerOptions, SessionOptions,
+    Cancel, DeviceChoice, Engine, Error, KvPrecision, Load, Options, RingOptions, SamplerOptions, SessionOptions,
+    WriteOptions,
 };
 
 use crate::args::{
     DeviceArgument, EngineArguments, KvArgument, KvArguments, LoadArgument, SamplingArguments, SessionArguments,
 };
-use crate::interrupt::Loading;
+use crate::interrupt::{self, Loading};
 use crate::output::{note, warn};
 
 /// Most threads that the runtime takes; it refuses more itself.
@@ -78,15 +78,13 @@ pub fn describe(engine: &Engine) -> String {
 }
 
 /// The blob's tokenizer.
-pub fn tokenizer(engine: &Engine) -> anyhow::Result<Tokenizer> {
+pub fn tokenizer(engine: &Engine) -> anyhow::Result<&Tokenizer> {
     let _loading = Loading::begin();
-    let path = engine.path().display();
-    let section = |kind: SectionKind| {
-        let missing = || format!("{path}: no {} section: this blob speaks token ids only", kind.name());
-        engine.section(kind).with_context(missing)
-    };
-    let (json, table) = (section(SectionKind::Tokenizer)?, section(SectionKind::Vocabulary)?);
-    Tokenizer::from_sections(json, table).with_context(|| format!("{path}"))
+    engine.tokenizer().map_err(|error| match error {
+        // The library's other errors about text do not know the file.
+        error @ Error::NoText { .. } => error.into(),
+        error => anyhow::Error::new(error).context(engine.path().display().to_string()),
+    })
 }
 
 /// Refuses two models that number their tokens differently.
@@ -144,15 +142,23 @@ pub fn exact_kv(argument: KvArgument) -> KvPrecision {
     }
 }
 
-/// A sampler as the flags say.
-pub fn sampler(engine: &Engine, arguments: &SamplingArguments) -> anyhow::Result<Sampler> {
-    let options = SamplerOptions {
+/// How texts are written, as the flags say.
+pub fn write_options(session: SessionOptions, arguments: &SamplingArguments) -> WriteOptions {
+    WriteOptions::new()
+        .session(session)
+        .sampling(sampler_options(arguments))
+        .tokens_max(arguments.max_tokens.0)
+        .stop(arguments.stop.iter().cloned())
+        .cancel(Cancel::watching(interrupt::flag()))
+}
+
+fn sampler_options(arguments: &SamplingArguments) -> SamplerOptions {
+    SamplerOptions {
         temperature: arguments.temperature,
         top_k: arguments.top_k,
         top_p: arguments.top_p,
         min_p: arguments.min_p,
         repetition_penalty: arguments.repetition_penalty,
         seed: arguments.seed.flatten().unwrap_or(0),
-    };
-    Ok(Sampler::new(options, engine.network().spec.vocabulary as usize)?)
+    }
 }

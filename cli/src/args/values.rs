@@ -21,13 +21,6 @@ pub fn tokens_at_once() -> RangedU64ValueParser<usize> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TokenLimit(pub Option<usize>);
 
-impl TokenLimit {
-    /// The limit as a number, the largest one for none.
-    pub fn or_max(self) -> usize {
-        self.0.unwrap_or(usize::MAX)
-    }
-}
-
 /// Reads a limit of tokens, -1 for none.
 pub fn parse_token_limit(text: &str) -> Result<TokenLimit, String> {
     match text.parse::<i64>() {

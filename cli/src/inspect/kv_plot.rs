@@ -18,7 +18,7 @@ const CHUNK: usize = 64;
 pub fn plot(engine: &Engine, file: &Path, kv: &KvArguments, path: &Path) -> anyhow::Result<()> {
     let most = engine.network().spec.context_max as usize;
     // A drawing judges nothing, so that a text of the calibration may be drawn.
-    let tokens = text::read(file, &model::tokenizer(engine)?, [], most, |_| Ok(()))?.tokens;
+    let tokens = text::read(file, model::tokenizer(engine)?, [], most, |_| Ok(()))?.tokens;
     let options = SessionOptions { kv: model::ring(kv), ..SessionOptions::default() };
     let mut session = engine.session(&options)?;
     ensure!(tokens.len() > 2 * CHUNK, "{}: {} tokens fill no chunk that is sealed", file.display(), tokens.len());
