@@ -1,11 +1,13 @@
 //! A checkpoint of either form behind one door: names, shapes, and rows of numbers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::dequantize;
 use super::error::one_line;
 use super::file::SourceFile;
+use super::quantized::{self, Quantized};
+use super::recognize;
 use super::{ElementKind, GgufMetadata, SourceError, TensorInfo, gguf, hugging_face};
 
 /// Stored bytes are read in pieces of about this size, so that only the numbers asked for take memory.
@@ -36,6 +38,9 @@ pub struct Checkpoint {
     tensors: Vec<TensorInfo>,
     /// From name to place in `tensors`.
     places: HashMap<String, usize>,
+    /// Weights that stand for several stored tensors.
+    quantized: BTreeMap<String, Quantized>,
+    warnings: Vec<String>,
 }
 
 impl Checkpoint {
@@ -45,19 +50,22 @@ impl Checkpoint {
     /// # Errors
     /// Where the path is no model, or a header breaks its format; the weights themselves are not looked at.
     pub fn open(path: &Path) -> Result<Self, SourceError> {
-        let (form, sources, tensors) = if path.is_dir() {
+        let (form, sources, tensors, quantized) = if path.is_dir() {
             let folder = hugging_face::open(path)?;
             let form = Form::HuggingFace { config: folder.config, folder: path.to_owned() };
-            (form, folder.sources, folder.tensors)
+            (form, folder.sources, folder.tensors, folder.quantized)
         } else {
             let source = SourceFile::open(path)?;
+            recognize::check_gguf(&source)?;
             let file = gguf::open(&source)?;
-            (Form::Gguf(file.metadata), vec![source], file.tensors)
+            (Form::Gguf(file.metadata), vec![source], file.tensors, Vec::new())
         };
+        let warnings = quantized::warning(&quantized).into_iter().collect();
+        let quantized = quantized.into_iter().map(|weight| (weight.name.clone(), weight)).collect();
         let files = sources.iter().map(|source| source.path.clone()).collect();
         let places = tensors.iter().enumerate().map(|(i, tensor)| (tensor.name.clone(), i)).collect();
         let label = one_line(&path.display().to_string());
-        Ok(Self { form, path: path.to_owned(), label, files, sources, tensors, places })
+        Ok(Self { form, path: path.to_owned(), label, files, sources, tensors, places, quantized, warnings })
     }
 
     /// The folder or the file.
@@ -70,12 +78,25 @@ impl Checkpoint {
         &self.form
     }
 
-    /// The names of all tensors, in the order of their bytes.
+    /// The names of all tensors: those that are stored as they are, in the order of their bytes, then the weights that
+    /// are put together from several (see [`shape`](Self::shape)).
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.iter().map(|tensor| tensor.name.as_str())
+        let stored = self.tensors.iter().map(|tensor| tensor.name.as_str());
+        stored.chain(self.quantized.keys().map(String::as_str))
     }
 
-    /// Shape, kind and place of a tensor.
+    /// The shape of a tensor, row-major; of a quantized weight that of the weight it stands for.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        let stored = self.tensor(name).map(|tensor| tensor.shape.as_slice());
+        stored.or_else(|| self.quantized.get(name).map(|weight| weight.shape.as_slice()))
+    }
+
+    /// What the person who bakes should know of the checkpoint, one line each.
+    pub fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+
+    /// Shape, kind and place of a tensor that is stored as it is.
     pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
         self.places.get(name).map(|&place| &self.tensors[place])
     }
@@ -90,7 +111,11 @@ impl Checkpoint {
     /// # Errors
     /// As [`read_rows`](Self::read_rows).
     pub fn read(&self, name: &str) -> Result<Vec<f32>, SourceError> {
-        self.read_rows(name, 0, self.known(name)?.rows())
+        let rows = match self.quantized.get(name) {
+            Some(weight) => weight.rows(),
+            None => self.known(name)?.rows(),
+        };
+        self.read_rows(name, 0, rows)
     }
 
     /// Rows `first..first + count` of a tensor seen as a matrix [product of the leading dimensions, last dimension];
@@ -100,8 +125,11 @@ impl Checkpoint {
     /// Where there is no such tensor or row, the kind is not one of numbers we know, a number is not finite, or the
     /// file cannot be read.
     pub fn read_rows(&self, name: &str, first: usize, count: usize) -> Result<Vec<f32>, SourceError> {
+        if let Some(weight) = self.quantized.get(name) {
+            return self.read_quantized(weight, first, count);
+        }
         let tensor = self.known(name)?;
-        self.check_rows(tensor, first, count)?;
+        self.check_rows(tensor, tensor.rows(), first, count)?;
         let Some(decode) = dequantize::decoder(tensor.kind) else {
             return Err(self.not_supported(tensor, ""));
         };
@@ -135,7 +163,7 @@ impl Checkpoint {
     /// Where there is no such tensor or row, its elements are not bytes, or the file cannot be read.
     pub fn read_byte_rows(&self, name: &str, first: usize, count: usize) -> Result<Vec<u8>, SourceError> {
         let tensor = self.known(name)?;
-        self.check_rows(tensor, first, count)?;
+        self.check_rows(tensor, tensor.rows(), first, count)?;
         if !matches!(tensor.kind, ElementKind::U8 | ElementKind::F8E8M0) {
             return Err(self.not_supported(tensor, " as bytes, expected U8"));
         }
@@ -145,12 +173,18 @@ impl Checkpoint {
         Ok(bytes)
     }
 
+    fn read_quantized(&self, weight: &Quantized, first: usize, count: usize) -> Result<Vec<f32>, SourceError> {
+        self.check_rows(&weight.codes, weight.rows(), first, count)?;
+        let numbers = weight.read_rows(&self.sources, first, count)?;
+        self.check_finite(&weight.codes, first * weight.columns(), &numbers)?;
+        Ok(numbers)
+    }
+
     fn known(&self, name: &str) -> Result<&TensorInfo, SourceError> {
         self.tensor(name).ok_or_else(|| SourceError::UnknownTensor { file: self.label.clone(), tensor: one_line(name) })
     }
 
-    fn check_rows(&self, tensor: &TensorInfo, first: usize, count: usize) -> Result<(), SourceError> {
-        let rows = tensor.rows();
+    fn check_rows(&self, tensor: &TensorInfo, rows: usize, first: usize, count: usize) -> Result<(), SourceError> {
         if first.checked_add(count).is_some_and(|end| end <= rows) {
             return Ok(());
         }

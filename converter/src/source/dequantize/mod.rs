@@ -1,9 +1,12 @@
 //! From stored blocks to f32: one small function for each block layout, and the table that finds it.
 
+pub(super) mod float8;
 mod k_quants;
 mod legacy;
 mod mxfp4;
 mod plain;
+
+use hardtack_models::mxfp4::exponent_value;
 
 use super::ElementKind;
 
@@ -17,6 +20,11 @@ pub(super) fn decoder(kind: ElementKind) -> Option<Decoder> {
         ElementKind::F32 => |bytes, numbers| blocks(bytes, numbers, plain::f32),
         ElementKind::F16 => |bytes, numbers| blocks(bytes, numbers, plain::f16),
         ElementKind::Bf16 => |bytes, numbers| blocks(bytes, numbers, plain::bf16),
+        ElementKind::F8E4M3 => |bytes, numbers| each(bytes, numbers, float8::e4m3),
+        ElementKind::F8E5M2 => |bytes, numbers| each(bytes, numbers, float8::e5m2),
+        ElementKind::F8E4M3Fnuz => |bytes, numbers| each(bytes, numbers, float8::e4m3_fnuz),
+        ElementKind::F8E5M2Fnuz => |bytes, numbers| each(bytes, numbers, float8::e5m2_fnuz),
+        ElementKind::F8E8M0 => |bytes, numbers| each(bytes, numbers, exponent_value),
         ElementKind::Q4_0 => |bytes, numbers| blocks(bytes, numbers, legacy::q4_0),
         ElementKind::Q4_1 => |bytes, numbers| blocks(bytes, numbers, legacy::q4_1),
         ElementKind::Q5_0 => |bytes, numbers| blocks(bytes, numbers, legacy::q5_0),
@@ -31,6 +39,14 @@ pub(super) fn decoder(kind: ElementKind) -> Option<Decoder> {
         _ => return None,
     };
     Some(decoder)
+}
+
+/// Decodes byte after byte.
+fn each(bytes: &[u8], numbers: &mut [f32], decode: impl Fn(u8) -> f32) {
+    assert_eq!(bytes.len(), numbers.len());
+    for (byte, number) in bytes.iter().zip(numbers) {
+        *number = decode(*byte);
+    }
 }
 
 /// Decodes block after block.
