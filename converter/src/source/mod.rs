@@ -9,6 +9,7 @@ mod gguf;
 mod hugging_face;
 mod safetensors_header;
 mod tensor;
+mod unreadable;
 
 pub use checkpoint::{Checkpoint, Form};
 pub use element::ElementKind;
