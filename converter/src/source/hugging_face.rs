@@ -58,13 +58,10 @@ pub(super) fn open(folder: &Path) -> Result<Folder, SourceError> {
     Ok(Folder { config, sources, tensors: found.plain, quantized: found.quantized })
 }
 
-/// The tensors of a file of weights. One that is cut short is said to be so.
+/// The tensors of a file of weights.
 fn read_header(source: &SourceFile) -> Result<Vec<TensorInfo>, SourceError> {
     recognize::check_safetensors(source)?;
-    safetensors_header::read(source).map_err(|error| match error {
-        SourceError::Ends { file, what, expected, found } => SourceError::Incomplete { file, what, expected, found },
-        error => error,
-    })
+    safetensors_header::read(source)
 }
 
 /// `model.safetensors.index.json`; its other fields do not matter to us.

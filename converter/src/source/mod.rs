@@ -11,6 +11,7 @@ mod quantized;
 mod recognize;
 mod safetensors_header;
 mod tensor;
+mod unreadable;
 
 pub use checkpoint::{Checkpoint, Form};
 pub use element::ElementKind;

@@ -29,7 +29,9 @@ const LISTED: usize = 4;
 
 /// Refuses a file that is known to be something else than GGUF.
 pub(super) fn check_gguf(source: &SourceFile) -> Result<(), SourceError> {
-    let Some(kind) = kind(source)?.filter(|kind| *kind != FileKind::Gguf) else { return Ok(()) };
+    // The reader of GGUF knows what came before it.
+    let is_other = |kind: &FileKind| !matches!(kind, FileKind::Gguf | FileKind::OldGgml);
+    let Some(kind) = kind(source)?.filter(is_other) else { return Ok(()) };
     let parent = source.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let folder = one_line(&parent.display().to_string());
     let advice = match kind {
@@ -39,7 +41,6 @@ pub(super) fn check_gguf(source: &SourceFile) -> Result<(), SourceError> {
         }
         FileKind::OllamaManifest => ollama(source)?,
         FileKind::Modelfile => "bake the GGUF file that its FROM line names".to_owned(),
-        FileKind::OldGgml => "convert the original checkpoint with a current llama.cpp, or bake that folder".to_owned(),
         FileKind::Zip | FileKind::Archive(_) => "unpack it, and bake the folder or the GGUF file in it".to_owned(),
         kind => advice(kind).to_owned(),
     };

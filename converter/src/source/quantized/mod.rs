@@ -97,6 +97,11 @@ impl Quantized {
         self.shape.last().copied().unwrap_or(1)
     }
 
+    /// Bits of a code, as stored.
+    pub fn code_bits(&self) -> f64 {
+        self.codes.bytes as f64 * 8.0 / (self.rows() as f64 * self.columns() as f64)
+    }
+
     /// Rows `first..first + count`, which exist; no more than their parts is read.
     pub fn read_rows(&self, sources: &[SourceFile], first: usize, count: usize) -> Result<Vec<f32>, SourceError> {
         let stored = Stored::of(sources);
@@ -224,21 +229,4 @@ pub(super) fn put_together(
     settings.check_plain(&parts)?;
     let has_quantized = !quantized.is_empty();
     Ok(Found { plain: parts.rest(has_quantized), quantized: quantized.into_values().collect() })
-}
-
-/// One line about what was found, for the person who bakes; `None` where nothing is quantized.
-pub(super) fn warning(quantized: &[Quantized]) -> Option<String> {
-    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
-    for own in quantized {
-        *counts.entry(&own.label).or_default() += 1;
-    }
-    if counts.is_empty() {
-        return None;
-    }
-    let kinds: Vec<String> = counts.iter().map(|(label, count)| format!("{count} as {label}")).collect();
-    Some(format!(
-        "weights of this checkpoint are rounded already ({}) and are now rounded a second time; the checkpoint that it \
-         was made from gives a better blob",
-        kinds.join("; ")
-    ))
 }

@@ -51,7 +51,7 @@ impl<'a> Parts<'a> {
 
     /// The tensor without which `of` cannot be read.
     pub fn take_for(&mut self, of: &TensorInfo, name: &str) -> Result<TensorInfo, SourceError> {
-        self.take(name).ok_or_else(|| SourceError::MissingPart {
+        self.take(name).ok_or_else(|| SourceError::LoneCodes {
             file: self.stored.label(of).to_owned(),
             tensor: of.name.clone(),
             part: name.to_owned(),

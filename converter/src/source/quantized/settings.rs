@@ -225,7 +225,7 @@ impl Settings {
         let is_code = |kind| matches!(kind, F8E4M3 | F8E5M2 | F8E4M3Fnuz | F8E5M2Fnuz);
         match parts.left().find(|tensor| self.method.is_some() && is_code(tensor.kind)) {
             None => Ok(()),
-            Some(tensor) => Err(SourceError::MissingPart {
+            Some(tensor) => Err(SourceError::LoneCodes {
                 file: parts.stored.label(tensor).to_owned(),
                 tensor: tensor.name.clone(),
                 part: format!("{}_scale", tensor.name),
