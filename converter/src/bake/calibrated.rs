@@ -10,6 +10,7 @@ use hardtack_models::Recipe;
 
 use super::allocation::{Method, Order, Target, part_bytes};
 use super::assignment::{Assignment, Part};
+use super::claim::Claim;
 use super::error::BakeError;
 use super::partial_file::{PartialFile, folder_of};
 use super::provenance::{self, Allocated, CalibrationText, HeldOut, STARVED_TOKENS};
@@ -137,7 +138,8 @@ pub struct PartBytes {
 /// far stands there too (`.codes`) until the blob is written.
 ///
 /// # Errors
-/// The checkpoint or a text cannot be used, the target is too small, the rounds do not go down to it, or `stop` was set.
+/// The checkpoint or a text cannot be used, the target is too small, the rounds do not go down to it, another bake to the same
+/// output is under way, what comes of it is not finite, or `stop` was set.
 pub fn bake_calibrated(
     input: &Path,
     output: &Path,
@@ -149,6 +151,8 @@ pub fn bake_calibrated(
     let checkpoint = model.checkpoint();
     kinds::check(checkpoint, model.recipe())?;
     let text = text_sections(checkpoint, model.spec().vocabulary)?;
+    // Held until everything beside the output is done with.
+    let _claim = Claim::take(output)?;
     let output_file = PartialFile::create(output)?;
     let sampler = Sampler::new(&text)?;
     let (fit, held_out, calibration) = texts(&sampler, options)?;
@@ -167,7 +171,7 @@ pub fn bake_calibrated(
     // Whatever can be refused is refused before anything long is begun.
     check_texts(model.spec(), &fit, settings.domain_tokens_min)?;
     for round in 1..=rounds {
-        Store::check(&round_path(output, round, "codes"))?;
+        Store::check_place(&round_path(output, round, "codes"))?;
     }
     let unread = provenance::unread(&files)?;
     let about = About { recipe: model.recipe(), text: &text, sources: &unread, calibration: &calibration, kv_room };

@@ -135,6 +135,17 @@ pub enum BakeError {
         /// What it is.
         found: &'static str,
     },
+    /// Another bake has the same output.
+    #[error(
+        "{}: {holder} is baking to this output; wait for it, or choose another output",
+        path.display()
+    )]
+    Claimed {
+        /// The output.
+        path: PathBuf,
+        /// Which process it is.
+        holder: String,
+    },
     /// Stopped from outside.
     #[error("interrupted: nothing was written")]
     Interrupted,

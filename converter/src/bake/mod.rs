@@ -5,6 +5,8 @@ mod allocation;
 mod assignment;
 #[cfg(feature = "calibrate")]
 mod calibrated;
+#[cfg(feature = "calibrate")]
+mod claim;
 mod draft;
 mod error;
 mod kinds;
