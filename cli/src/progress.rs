@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use crate::interrupt;
-use crate::output::note;
+use crate::output::{harmless, is_quiet, note};
 
 /// Time between two lines.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -27,7 +27,8 @@ impl Bar {
     /// The template is none.
     pub fn new(template: &str, stage: &str) -> anyhow::Result<Self> {
         let style = ProgressStyle::with_template(template)?;
-        let bar = ProgressBar::new(0).with_style(style).with_prefix(stage.to_owned());
+        let bar = if is_quiet() { ProgressBar::hidden() } else { ProgressBar::new(0) };
+        let bar = bar.with_style(style).with_prefix(stage.to_owned());
         let said = (!stderr().is_terminal()).then(Instant::now);
         Ok(Self { bar, said, of: "" })
     }
@@ -43,7 +44,7 @@ impl Bar {
 
     /// Says something beside the bar.
     pub fn message(&self, message: String) {
-        self.bar.set_message(message);
+        self.bar.set_message(harmless(&message).into_owned());
     }
 
     /// So much of so much is done.

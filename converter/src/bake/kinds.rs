@@ -27,6 +27,10 @@ pub fn second_rounding(checkpoint: &Checkpoint, recipe: &Recipe) -> Option<Strin
     for tensor in tensors(recipe).filter(|tensor| !tensor.is_vector()) {
         // Of blocks and scales the blocks come first.
         let Some(name) = tensor.names().into_iter().next() else { continue };
+        if let Some(quantized) = checkpoint.quantized_as(name) {
+            matrices.insert(name, quantized);
+            continue;
+        }
         let Some(info) = checkpoint.tensor(name) else { continue };
         if tensor.is_bytes() {
             matrices.insert(name, ("MXFP4", MXFP4_BITS));

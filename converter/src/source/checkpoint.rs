@@ -1,12 +1,14 @@
 //! A checkpoint of either form behind one door: names, shapes, and rows of numbers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use super::dequantize::{self, Decoder};
 use super::error::one_line;
 use super::file::SourceFile;
 use super::gguf::Scales;
+use super::quantized::Quantized;
+use super::recognize;
 use super::unreadable::Unreadable;
 use super::{ElementKind, GgufMetadata, SourceError, TensorInfo, gguf, hugging_face};
 
@@ -40,6 +42,8 @@ pub struct Checkpoint {
     places: HashMap<String, usize>,
     /// What some tensors are multiplied by.
     scales: Scales,
+    /// Weights that stand for several stored tensors.
+    quantized: BTreeMap<String, Quantized>,
 }
 
 impl Checkpoint {
@@ -49,22 +53,25 @@ impl Checkpoint {
     /// # Errors
     /// Where the path is no model, or a header breaks its format; the weights themselves are not looked at.
     pub fn open(path: &Path) -> Result<Self, SourceError> {
-        let (form, sources, mut tensors) = if path.is_dir() {
+        let (form, sources, mut tensors, quantized) = if path.is_dir() {
             let folder = hugging_face::open(path)?;
             let form = Form::HuggingFace { config: folder.config, folder: path.to_owned() };
-            (form, folder.sources, folder.tensors)
+            (form, folder.sources, folder.tensors, folder.quantized)
         } else {
-            let model = gguf::open(SourceFile::open(path)?)?;
-            (Form::Gguf(model.metadata), model.sources, model.tensors)
+            let source = SourceFile::open(path)?;
+            recognize::check_gguf(&source)?;
+            let model = gguf::open(source)?;
+            (Form::Gguf(model.metadata), model.sources, model.tensors, Vec::new())
         };
         let scales = match form {
             Form::HuggingFace { .. } => Scales::new(),
             Form::Gguf(_) => gguf::take_scales(&mut tensors),
         };
+        let quantized = quantized.into_iter().map(|weight| (weight.name.clone(), weight)).collect();
         let files = sources.iter().map(|source| source.path.clone()).collect();
         let places = tensors.iter().enumerate().map(|(i, tensor)| (tensor.name.clone(), i)).collect();
         let label = one_line(&path.display().to_string());
-        Ok(Self { form, path: path.to_owned(), label, files, sources, tensors, places, scales })
+        Ok(Self { form, path: path.to_owned(), label, files, sources, tensors, places, scales, quantized })
     }
 
     /// The folder or the file.
@@ -77,12 +84,25 @@ impl Checkpoint {
         &self.form
     }
 
-    /// The names of all tensors, in the order of their bytes.
+    /// The names of all tensors: those that are stored as they are, in the order of their bytes, then the weights that
+    /// are put together from several (see [`shape`](Self::shape)).
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.iter().map(|tensor| tensor.name.as_str())
+        let stored = self.tensors.iter().map(|tensor| tensor.name.as_str());
+        stored.chain(self.quantized.keys().map(String::as_str))
     }
 
-    /// Shape, kind and place of a tensor.
+    /// The shape of a tensor, row-major; of a quantized weight that of the weight it stands for.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        let stored = self.tensor(name).map(|tensor| tensor.shape.as_slice());
+        stored.or_else(|| self.quantized.get(name).map(|weight| weight.shape.as_slice()))
+    }
+
+    /// What a weight is quantized as, and how many bits its codes have; `None` for tensors that are stored as they are.
+    pub fn quantized_as(&self, name: &str) -> Option<(&str, f64)> {
+        self.quantized.get(name).map(|weight| (weight.label.as_str(), weight.code_bits()))
+    }
+
+    /// Shape, kind and place of a tensor that is stored as it is.
     pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
         self.places.get(name).map(|&place| &self.tensors[place])
     }
@@ -102,12 +122,15 @@ impl Checkpoint {
         const ADVICE: &str = "bake from the weights before they were quantized so";
         let (mut unreadable, mut count) = (Unreadable::default(), 0);
         for (name, as_bytes) in wanted {
+            count += 1;
+            if !as_bytes && self.quantized.contains_key(name) {
+                continue;
+            }
             let tensor = self.known(name)?;
             let is_readable = if as_bytes { is_bytes(tensor.kind) } else { self.decoder(tensor).is_some() };
             if !is_readable {
                 unreadable.add(tensor.kind.name(), name);
             }
-            count += 1;
         }
         unreadable.refuse(&self.label, count, ADVICE)
     }
@@ -117,7 +140,11 @@ impl Checkpoint {
     /// # Errors
     /// As [`read_rows`](Self::read_rows).
     pub fn read(&self, name: &str) -> Result<Vec<f32>, SourceError> {
-        self.read_rows(name, 0, self.known(name)?.rows())
+        let rows = match self.quantized.get(name) {
+            Some(weight) => weight.rows(),
+            None => self.known(name)?.rows(),
+        };
+        self.read_rows(name, 0, rows)
     }
 
     /// Rows `first..first + count` of a tensor seen as a matrix [product of the leading dimensions, last dimension];
@@ -127,8 +154,11 @@ impl Checkpoint {
     /// Where there is no such tensor or row, the kind is not one of numbers we know, a number is not finite, or the
     /// file cannot be read.
     pub fn read_rows(&self, name: &str, first: usize, count: usize) -> Result<Vec<f32>, SourceError> {
+        if let Some(weight) = self.quantized.get(name) {
+            return self.read_quantized(weight, first, count);
+        }
         let tensor = self.known(name)?;
-        self.check_rows(tensor, first, count)?;
+        self.check_rows(tensor, tensor.rows(), first, count)?;
         let Some(decode) = self.decoder(tensor) else {
             return Err(self.not_supported(tensor, ""));
         };
@@ -181,7 +211,7 @@ impl Checkpoint {
     /// Where there is no such tensor or row, its elements are not bytes, or the file cannot be read.
     pub fn read_byte_rows(&self, name: &str, first: usize, count: usize) -> Result<Vec<u8>, SourceError> {
         let tensor = self.known(name)?;
-        self.check_rows(tensor, first, count)?;
+        self.check_rows(tensor, tensor.rows(), first, count)?;
         if !is_bytes(tensor.kind) {
             return Err(self.not_supported(tensor, " as bytes, expected U8"));
         }
@@ -189,6 +219,13 @@ impl Checkpoint {
         let mut bytes = vec![0; length];
         self.read_stored(tensor, offset, &mut bytes)?;
         Ok(bytes)
+    }
+
+    fn read_quantized(&self, weight: &Quantized, first: usize, count: usize) -> Result<Vec<f32>, SourceError> {
+        self.check_rows(&weight.codes, weight.rows(), first, count)?;
+        let numbers = weight.read_rows(&self.sources, first, count)?;
+        self.check_finite(&weight.codes, first * weight.columns(), &numbers)?;
+        Ok(numbers)
     }
 
     fn known(&self, name: &str) -> Result<&TensorInfo, SourceError> {
@@ -206,8 +243,7 @@ impl Checkpoint {
         }
     }
 
-    fn check_rows(&self, tensor: &TensorInfo, first: usize, count: usize) -> Result<(), SourceError> {
-        let rows = tensor.rows();
+    fn check_rows(&self, tensor: &TensorInfo, rows: usize, first: usize, count: usize) -> Result<(), SourceError> {
         if first.checked_add(count).is_some_and(|end| end <= rows) {
             return Ok(());
         }

@@ -23,11 +23,47 @@ pub enum SourceError {
         /// What is there.
         found: String,
     },
+    /// The path holds something else than a checkpoint, and is known by name.
+    #[error("{file} is {found}: {advice}")]
+    Recognized {
+        /// The path.
+        file: String,
+        /// What it is, with its article.
+        found: String,
+        /// What to do next.
+        advice: String,
+    },
+    /// The checkpoint is quantized in a way that cannot be undone here.
+    #[error(
+        "{file}: {setting} is {found:?}, which is not supported; supported: {known}; bake the model it was made from"
+    )]
+    Quantization {
+        /// The file with the setting.
+        file: String,
+        /// The setting.
+        setting: String,
+        /// Its value.
+        found: String,
+        /// What would have done.
+        known: String,
+    },
+    /// A quantized weight lacks a tensor that belongs to it.
+    #[error("{file}: tensor {tensor}: expected a tensor {part} beside it, found none")]
+    LoneCodes {
+        /// The file with the codes.
+        file: String,
+        /// The codes.
+        tensor: String,
+        /// What is absent.
+        part: String,
+    },
     /// A file that another file names does not exist.
-    #[error("{file}: missing, but {named_by} names it")]
+    #[error("{file}: missing, but {named_by} names it{others}; fetch what is missing")]
     MissingFile {
         /// The absent file.
         file: String,
+        /// Others that are absent too, as the message goes on; empty if it is the only one.
+        others: String,
         /// The file that names it.
         named_by: String,
     },

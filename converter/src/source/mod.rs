@@ -7,6 +7,8 @@ mod error;
 mod file;
 mod gguf;
 mod hugging_face;
+mod quantized;
+mod recognize;
 mod safetensors_header;
 mod tensor;
 mod unreadable;

@@ -1,6 +1,7 @@
 //! From stored blocks to f32: one small function for each block layout, and the table that finds it.
 
 mod codebooks;
+pub(super) mod float8;
 mod iq;
 mod iq4;
 mod k_quants;
@@ -9,6 +10,8 @@ mod mxfp4;
 mod nvfp4;
 mod plain;
 mod ternary;
+
+use hardtack_models::mxfp4::exponent_value;
 
 use super::ElementKind;
 
@@ -22,6 +25,11 @@ pub(super) fn decoder(kind: ElementKind) -> Option<Decoder> {
         ElementKind::F32 => |bytes, numbers| blocks(bytes, numbers, plain::f32),
         ElementKind::F16 => |bytes, numbers| blocks(bytes, numbers, plain::f16),
         ElementKind::Bf16 => |bytes, numbers| blocks(bytes, numbers, plain::bf16),
+        ElementKind::F8E4M3 => |bytes, numbers| each(bytes, numbers, float8::e4m3),
+        ElementKind::F8E5M2 => |bytes, numbers| each(bytes, numbers, float8::e5m2),
+        ElementKind::F8E4M3Fnuz => |bytes, numbers| each(bytes, numbers, float8::e4m3_fnuz),
+        ElementKind::F8E5M2Fnuz => |bytes, numbers| each(bytes, numbers, float8::e5m2_fnuz),
+        ElementKind::F8E8M0 => |bytes, numbers| each(bytes, numbers, exponent_value),
         ElementKind::I8 => |bytes, numbers| blocks(bytes, numbers, plain::i8),
         ElementKind::I16 => |bytes, numbers| blocks(bytes, numbers, plain::i16),
         ElementKind::I32 => |bytes, numbers| blocks(bytes, numbers, plain::i32),
@@ -56,6 +64,14 @@ pub(super) fn decoder(kind: ElementKind) -> Option<Decoder> {
         _ => return None,
     };
     Some(decoder)
+}
+
+/// Decodes byte after byte.
+fn each(bytes: &[u8], numbers: &mut [f32], decode: impl Fn(u8) -> f32) {
+    assert_eq!(bytes.len(), numbers.len());
+    for (byte, number) in bytes.iter().zip(numbers) {
+        *number = decode(*byte);
+    }
 }
 
 /// Decodes block after block.
