@@ -104,7 +104,7 @@ fn walk(list: &str, target: Target) -> anyhow::Result<Vec<Target>> {
 /// What a bake goes through, in order.
 fn stages(options: &CalibrateOptions<'_>) -> String {
     let names = |stages: &[Stage]| stages.iter().map(|stage| stage_name(*stage)).collect::<Vec<_>>().join(", ");
-    let mut list = vec![names(&[Stage::Judge])];
+    let mut list = vec![names(&[Stage::Read, Stage::Judge])];
     let round = names(&[Stage::Calibrate, Stage::Quantize, Stage::Judge]);
     let tune = options.tune.map(|_| format!("with experts {}", names(&[Stage::Tune, Stage::Judge])));
     match options.course {
@@ -135,6 +135,7 @@ fn step_name(step: &Step) -> String {
 
 fn stage_name(stage: Stage) -> &'static str {
     match stage {
+        Stage::Read => "reading",
         Stage::Calibrate => "taking costs",
         Stage::Quantize => "quantizing",
         Stage::Refine => "measuring layers",
@@ -246,15 +247,18 @@ mod tests {
             stop: interrupt::flag(),
         };
         let straight = |refinements| Course::Straight { refinements };
-        assert_eq!(stages(&options(straight(0), 0, None)), "judging, taking costs, quantizing, judging, writing");
+        assert_eq!(
+            stages(&options(straight(0), 0, None)),
+            "reading, judging, taking costs, quantizing, judging, writing"
+        );
         assert_eq!(
             stages(&options(straight(2), 64, Some(TuneSettings::default()))),
-            "judging, taking costs, quantizing, judging, at most 2 times (measuring layers, quantizing, judging), \
+            "reading, judging, taking costs, quantizing, judging, at most 2 times (measuring layers, quantizing, judging), \
              with experts tuning gates, judging, learning KV bits, writing"
         );
         assert_eq!(
             stages(&options(Course::Rounds(&[Target::Bytes(2)]), 0, None)),
-            "judging, 2 times (taking costs, quantizing, judging), writing"
+            "reading, judging, 2 times (taking costs, quantizing, judging), writing"
         );
     }
 

@@ -73,6 +73,8 @@ impl Course<'_> {
 /// What is being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
+    /// The sources are read for their hashes; counted in bytes.
+    Read,
     /// Costs are taken; counted in windows.
     Calibrate,
     /// Matrices are quantized; counted in parts.
@@ -168,16 +170,14 @@ pub fn bake_calibrated(
     let files = provenance::files(checkpoint);
     let kv_room = if options.kv_tokens > 0 { kv::room(model.spec()) } else { 0 };
     let rounds = options.course.before().len() + 1;
-    // Whatever can be refused is refused before anything long is begun.
-    check_texts(model.spec(), &fit, settings.domain_tokens_min)?;
-    for round in 1..=rounds {
-        Store::check_place(&round_path(output, round, "codes"))?;
-    }
     let unread = provenance::unread(&files)?;
     let about = About { recipe: model.recipe(), text: &text, sources: &unread, calibration: &calibration, kv_room };
-    check_target(&about, &fit, options)?;
+    check_early(&about, &fit, output, options)?;
 
-    let sources = provenance::hash_files(&files, options.stop, &mut |_| ())?;
+    let total = unread.iter().map(|file| file.bytes).sum();
+    let sources = provenance::hash_files(&files, options.stop, &mut |done| {
+        progress(Step { round: 1, rounds, stage: Stage::Read, done, total });
+    })?;
     let about = About { sources: &sources, ..about };
     let at = |round, stage, done, total| Step { round, rounds, stage, done, total };
     let judge = Judge::new(&model, &held_out, &settings, &mut |own| {
@@ -254,8 +254,18 @@ fn check(input: &Path, recipe: &Recipe, options: &CalibrateOptions<'_>) -> Resul
     Ok(())
 }
 
-/// Refuses a target that is smaller than the smallest blob.
-fn check_target(about: &About<'_>, fit: &[Domain], options: &CalibrateOptions<'_>) -> Result<(), BakeError> {
+/// Refuses what a bake would otherwise come to after hours: texts that do not fit the model, files in
+/// the way, a target below the smallest blob.
+fn check_early(
+    about: &About<'_>,
+    fit: &[Domain],
+    output: &Path,
+    options: &CalibrateOptions<'_>,
+) -> Result<(), BakeError> {
+    check_texts(&about.recipe.spec, fit, options.sampling.window)?;
+    for round in 1..=options.course.before().len() + 1 {
+        Store::check_place(&round_path(output, round, "codes"))?;
+    }
     let (target, method, head) = (options.target, options.method.unwrap_or(Method::Global), options.head);
     let order = Order { target, method, head, ceiling: None, factors: None };
     let room = match options.course {
