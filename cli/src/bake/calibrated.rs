@@ -7,7 +7,7 @@ use hardtack_converter::{BakeError, CalibrateOptions, CalibratedBake, bake_calib
 
 use crate::args::{AllocationArgument, BakeArguments};
 use crate::interrupt;
-use crate::output::{note, show};
+use crate::output::{note, show, warn};
 use crate::progress::Bar;
 use crate::size::{parse_bytes, show_bytes};
 
@@ -71,7 +71,7 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
         result => result?,
     };
     for warning in &baked.baked.warnings {
-        note(format_args!("warning: {warning}"));
+        warn(format_args!("warning: {warning}"));
     }
     warn_starved(&baked);
     show(&report(&arguments.output.display().to_string(), &baked))?;
@@ -158,7 +158,7 @@ fn warn_starved(baked: &CalibratedBake) {
         .collect();
     let more = baked.starved.len().saturating_sub(STARVED_SHOWN);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    note(format_args!(
+    warn(format_args!(
         "warning: few tokens reached some experts: {}{more}; they were given part of their layer's mean cost and inputs: \
          more --calib-tokens or another text would tell",
         shown.join(", ")

@@ -7,7 +7,7 @@ use hardtack_converter::{BakeError, BakeOptions, Precision};
 
 use crate::args::BakeArguments;
 use crate::interrupt;
-use crate::output::{note, show};
+use crate::output::{note, show, warn};
 use crate::progress::Bar;
 use crate::size::show_bytes;
 
@@ -45,7 +45,7 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
         result => result?,
     };
     for warning in &baked.warnings {
-        note(format_args!("warning: {warning}"));
+        warn(format_args!("warning: {warning}"));
     }
     show(&format!(
         "{}: {} ({} bytes), family {}, layers {}, embeddings and head {}\n",
