@@ -71,6 +71,11 @@ impl<'c> Answer<'c> {
         self.run.report()
     }
 
+    /// The prompt that is answered, for people.
+    pub fn prompt(&self) -> String {
+        self.ledger.text.replace(self.ledger.mark, "")
+    }
+
     /// Everything that is said in the answer, once it is complete.
     ///
     /// # Errors
