@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::kv::KvPrecision;
 use crate::os::{BlobFile, Load};
 use crate::plan::{Fixed, Plan, SessionOptions, plan};
+use crate::recognize::not_a_blob;
 use crate::sample::{Sampler, SamplerOptions};
 use crate::session::Session;
 #[cfg(feature = "text")]
@@ -89,7 +90,7 @@ impl Engine {
             DeviceChoice::Cuda => Self::on_first_gpu(path, options, &LEAST),
             DeviceChoice::Auto(session) => match Self::on_first_gpu(path, options, &session) {
                 Ok(engine) => Ok(engine),
-                Err(error @ (Error::File { .. } | Error::Blob { .. })) => Err(error),
+                Err(error @ (Error::File { .. } | Error::Blob { .. } | Error::NotABlob { .. })) => Err(error),
                 Err(error) => Self::on_cpu(path, options, Some(error.to_string())),
             },
         }
@@ -319,6 +320,9 @@ struct Opened {
 
 impl Opened {
     fn new(path: &Path, options: &Options) -> Result<Self, Error> {
+        if let Some(error) = not_a_blob(path) {
+            return Err(error);
+        }
         let file = BlobFile::map(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
         let invalid = |source| Error::Blob { path: path.to_owned(), source };
         let (network, fixed) = bind(&file, options.verify).map_err(invalid)?;

@@ -24,6 +24,16 @@ pub enum Error {
         /// The rule it breaks.
         source: FormatError,
     },
+    /// The path is something else than a blob, and is known by name.
+    #[error("{} is {found}: {advice}", path.display())]
+    NotABlob {
+        /// What was given.
+        path: PathBuf,
+        /// What it is, with its article.
+        found: String,
+        /// What to do next.
+        advice: String,
+    },
     /// A saved session that cannot be restored.
     #[error("{}: {what} before byte {offset}: expected {expected}, found {found}", path.display())]
     Saved {

@@ -34,6 +34,7 @@ mod memory;
 #[allow(unsafe_code, reason = "the operating system's room")]
 mod os;
 pub mod plan;
+mod recognize;
 pub mod sample;
 mod saved;
 mod scratch;

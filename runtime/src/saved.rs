@@ -114,13 +114,7 @@ pub fn save(path: &Path, content: &mut Content<'_>, note: &[u8], written: Writte
 ///
 /// # Errors
 /// As [`save`].
-pub fn write(
-    path: &Path,
-    file: &File,
-    content: &mut Content<'_>,
-    note: &[u8],
-    written: Written,
-) -> Result<(), Error> {
+pub fn write(path: &Path, file: &File, content: &mut Content<'_>, note: &[u8], written: Written) -> Result<(), Error> {
     if note.len() > NOTE_BYTES_MAX {
         let expected = format!("at most {NOTE_BYTES_MAX} bytes");
         return Err(Error::Setting { setting: "a session's note", expected, found: note.len().to_string() });
@@ -176,7 +170,11 @@ fn pass<P: Pipe>(pipe: &mut P, content: &mut Content<'_>, written: Written) -> R
     let mut model = content.model;
     pipe.bytes(&mut model)?;
     if model != content.model {
-        return Err(pipe.elsewhere("model", "the model that is open".to_owned(), "a session of another model".to_owned()));
+        return Err(pipe.elsewhere(
+            "model",
+            "the model that is open".to_owned(),
+            "a session of another model".to_owned(),
+        ));
     }
     let numbers: Vec<(&'static str, u64)> = match content.size {
         KvSize::F16(_) => vec![("kind of cache", 0)],

@@ -311,7 +311,10 @@ impl Session {
 
 impl fmt::Debug for Session {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        to.debug_struct("Session").field("engine", &self.engine).field("position", &self.position).finish_non_exhaustive()
+        to.debug_struct("Session")
+            .field("engine", &self.engine)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
     }
 }
 

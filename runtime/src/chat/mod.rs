@@ -297,9 +297,8 @@ impl Chat {
         let unread = position == 0 && turns.len() > system.len();
         let reread = reread.or_else(|| unread.then(|| "the conversation was not closed in order".to_owned()));
         self.resumed = Some(Resumed { turns: turns.len(), tokens: position, reread, other_system });
-        self.state.ledger = ledger.filter(|ledger| {
-            ledger.prompt_end <= position && ledger.turns <= turns.len() && position > 0
-        });
+        self.state.ledger =
+            ledger.filter(|ledger| ledger.prompt_end <= position && ledger.turns <= turns.len() && position > 0);
         self.state.turns = Turns::new(turns);
         Ok(())
     }

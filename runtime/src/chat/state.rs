@@ -68,7 +68,10 @@ pub struct Prepared {
 
 /// How a prompt compares with the room for it.
 enum Fit {
-    Fits { kept: usize, rest: Vec<u32> },
+    Fits {
+        kept: usize,
+        rest: Vec<u32>,
+    },
     /// So many tokens, if they were counted.
     TooLong(Option<usize>),
 }
@@ -114,7 +117,8 @@ impl State {
                     if left_out > 0 {
                         break;
                     }
-                    let found = found.map_or_else(|| format!("more than {room} tokens"), |found| format!("{found} tokens"));
+                    let found =
+                        found.map_or_else(|| format!("more than {room} tokens"), |found| format!("{found} tokens"));
                     return Err(Error::MessageSize { found, room: room.to_string() });
                 };
                 left_out += (self.turns.bytes(forgotten) - self.turns.bytes(next)) as u64;

@@ -8,8 +8,8 @@
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use hardtack_format::vocabulary::{TokenKind, Vocabulary};
 
-use crate::text::{Tokenizer, TextError};
 use crate::text::pieces::encode_in_pieces;
+use crate::text::{TextError, Tokenizer};
 
 /// Names that steer in some chat format, whatever a tokenizer calls their tokens.
 const WELL_KNOWN: [&str; 16] = [
@@ -192,13 +192,7 @@ impl Markers {
     }
 
     /// The tokens of plain text with breaks in it.
-    fn spell(
-        &self,
-        tokenizer: &Tokenizer,
-        text: &str,
-        mark: char,
-        most: usize,
-    ) -> Result<Option<Vec<u32>>, TextError> {
+    fn spell(&self, tokenizer: &Tokenizer, text: &str, mark: char, most: usize) -> Result<Option<Vec<u32>>, TextError> {
         let whole = text.replace(mark, "");
         let plain = |text: &str| tokenizer.encode(text, crate::text::Special::Plain);
         let safe = |tokens: &[u32]| !tokens.iter().any(|&id| self.steer(tokenizer.vocabulary(), id));
