@@ -45,6 +45,21 @@ pub struct Store {
 }
 
 impl Store {
+    /// Refuses a path where something else stands, which [`open`](Self::open) would refuse after hours.
+    ///
+    /// # Errors
+    /// There is another file, or it cannot be read.
+    pub fn check(path: &Path) -> Result<(), StoreError> {
+        let failed = |source| StoreError::Access { path: path.to_owned(), source };
+        let mut found = Vec::new();
+        match File::open(path) {
+            Ok(file) => file.take(MAGIC.len() as u64).read_to_end(&mut found).map_err(failed)?,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed(error)),
+        };
+        if found.is_empty() || found == MAGIC { Ok(()) } else { Err(StoreError::Occupied { path: path.to_owned() }) }
+    }
+
     /// Opens the file at `path` with all whole records that it has, or begins it anew if there is none, or one of another
     /// fingerprint.
     ///

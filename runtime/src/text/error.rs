@@ -32,8 +32,8 @@ pub enum TextError {
         /// Ids of the table.
         count: u32,
     },
-    /// Plain text came out as a control token: the tokenizer cannot keep them apart.
-    #[error("plain text was encoded as control token {0}")]
+    /// Plain text came out as a control token or a marker: the tokenizer cannot keep them apart.
+    #[error("plain text was encoded as token {0}, which steers the model")]
     ControlInPlainText(u32),
     /// Stop strings beyond their limits.
     #[error("stop strings: {0}")]

@@ -13,7 +13,7 @@ pub const SECTION_BYTES_MAX: usize = 128 << 20;
 /// Longest text for one `encode`.
 pub const TEXT_BYTES_MAX: usize = 16 << 20;
 
-/// Whether names of control tokens in a text mean those tokens.
+/// Whether names of control tokens and markers in a text mean those tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Special {
     /// They do. For text that a chat template has rendered, and nothing else.
@@ -46,6 +46,7 @@ impl Tokenizer {
         {
             return Err(TextError::Tokenizer("its dropout would give other tokens every time".into()));
         }
+        contained(|| guard(&mut library, &vocabulary)).map_err(TextError::Tokenizer)?;
         Ok(Self { library: Mutex::new(library), vocabulary })
     }
 
@@ -64,11 +65,24 @@ impl Tokenizer {
             if id >= count {
                 return Err(TextError::UnknownToken { id, count });
             }
-            if special == Special::Plain && self.vocabulary.kind(id) == TokenKind::Control {
+            if special == Special::Plain && self.vocabulary.kind(id).steers() {
                 return Err(TextError::ControlInPlainText(id));
             }
         }
         Ok(ids)
+    }
+
+    /// The ids of a text that a model is to continue: plain text, after the begin token where the model wants one.
+    pub fn prompt(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        let mut tokens: Vec<u32> = self.begin().into_iter().collect();
+        tokens.extend(self.encode(text, Special::Plain)?);
+        Ok(tokens)
+    }
+
+    /// The ids of a template's own words, in which the names of control tokens mean those tokens. Whatever somebody else may
+    /// have written in it has its names broken already.
+    pub(crate) fn encode_markup(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        self.encode(text, Special::Parse)
     }
 
     /// The bytes of one token, for control tokens their name; empty for an id outside the vocabulary.
@@ -92,6 +106,24 @@ impl Tokenizer {
     pub fn vocabulary(&self) -> &Vocabulary<Box<[u8]>> {
         &self.vocabulary
     }
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.debug_struct("Tokenizer").field("tokens", &self.vocabulary.count()).finish_non_exhaustive()
+    }
+}
+
+/// Makes every added token that steers one that `Special::Plain` spells out. The file calls some of them no special
+/// tokens (Qwen3's `<think>`, DeepSeek's `<｜User｜>`), because their text is shown.
+fn guard<B: AsRef<[u8]>>(library: &mut tokenizers::Tokenizer, vocabulary: &Vocabulary<B>) -> tokenizers::Result<()> {
+    if !(0..vocabulary.count()).any(|id| vocabulary.kind(id) == TokenKind::Marker) {
+        return Ok(());
+    }
+    let added = library.get_added_tokens_decoder().into_iter();
+    let typed = added.filter(|(id, token)| !token.special && vocabulary.kind(*id).steers());
+    let guarded: Vec<_> = typed.map(|(_, token)| token.special(true)).collect();
+    library.add_special_tokens(guarded).map(drop)
 }
 
 fn limit(what: &'static str, bytes: &[u8], limit: usize) -> Result<(), TextError> {
