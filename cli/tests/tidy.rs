@@ -28,8 +28,6 @@ const IMPORTS: [(&str, &[&str]); 10] = [
             "hardtack-kernels-neon",
             "heapless",
             "memmap2",
-            "minijinja",
-            "minijinja-contrib",
             "rand_core",
             "rand_pcg",
             "serde_json",
