@@ -1,7 +1,9 @@
 //! Attention over caches that are longer than a span, whole and in spans side by side.
 
+use crate::Kernel;
+use crate::device::Address;
+use crate::params::Params;
 use half::f16;
-use hardtack_kernels_cuda::{Address, Kernel, Params};
 
 use super::devices::{Inputs, OnDevice, on_devices, quantize};
 use super::numbers::{Random, assert_close, assert_same};

@@ -1,8 +1,10 @@
 //! Experts of one token and of a prompt, against scalar's panels and formulas.
 
+use crate::Kernel;
+use crate::device::Address;
+use crate::params::Params;
 use hardtack_format::Encoding;
 use hardtack_kernels::scalar;
-use hardtack_kernels_cuda::{Address, Kernel, Params};
 
 use super::devices::{Inputs, OnDevice, on_devices};
 use super::numbers::{Matrix, Random, assert_close, assert_same};

@@ -1,11 +1,12 @@
 //! A ring's bytes: what the host makes of them, and storing and sealing on a device, equal to the bit.
 
+use crate::Kernel;
+use crate::params::Params;
+use crate::ring::{ChunkPlace, RingLayout};
 use half::f16;
 use hardtack_kernels::hadamard::hadamard;
 use hardtack_kernels::nested::{CODE_BITS, CodeGroup, GROUP_ROWS, pack_unit, quantize_row, value};
 use hardtack_kernels::ring_shape::{CHUNK, Matrix, RingShape, Scaled};
-use hardtack_kernels_cuda::ring::{ChunkPlace, RingLayout};
-use hardtack_kernels_cuda::{Kernel, Params};
 
 use super::devices::{OnDevice, on_devices};
 use super::numbers::Random;

@@ -1,12 +1,13 @@
 //! Attention over a ring against a computation with the same codes, whole and in spans, in pieces and token by token.
 
+use crate::Kernel;
+use crate::params::Params;
+use crate::ring::ChunkPlace;
 use half::f16;
 use hardtack_kernels::hadamard::hadamard;
 use hardtack_kernels::nested::{Folded, GROUP_ROWS, Places};
 use hardtack_kernels::ring_shape::{CHUNK, Scaled};
 use hardtack_kernels::scalar;
-use hardtack_kernels_cuda::ring::ChunkPlace;
-use hardtack_kernels_cuda::{Kernel, Params};
 
 use super::devices::{OnDevice, on_devices, quantize};
 use super::numbers::{Random, assert_close, assert_same};

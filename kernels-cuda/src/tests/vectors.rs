@@ -1,8 +1,9 @@
 //! Operations on vectors: embedding, normalization, quantization, heads, the likeliest token.
 
+use crate::Kernel;
+use crate::params::Params;
 use hardtack_format::Encoding;
 use hardtack_kernels::pack::unpack_row;
-use hardtack_kernels_cuda::{Kernel, Params};
 
 use super::devices::{on_devices, quantize};
 use super::numbers::{Matrix, Random, assert_close, assert_same};
