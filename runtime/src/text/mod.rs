@@ -1,5 +1,6 @@
 //! Text for a model that speaks token ids: encoding, streaming text out, and chat templates.
 
+mod contain;
 mod error;
 mod stops;
 mod stream;
