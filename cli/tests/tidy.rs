@@ -19,6 +19,7 @@ const IMPORTS: [(&str, &[&str]); 11] = [
         &[
             "blake3",
             "bytemuck",
+            "chrono",
             "half",
             "hardtack-format",
             "hardtack-kernels",
@@ -32,6 +33,7 @@ const IMPORTS: [(&str, &[&str]); 11] = [
             "minijinja-contrib",
             "rand_core",
             "rand_pcg",
+            "serde_json",
             "thiserror",
             "tokenizers",
         ],

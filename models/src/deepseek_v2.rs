@@ -7,7 +7,7 @@ use crate::basics::{Basics, dense, gate_kind, mixture};
 use crate::config::Config;
 use crate::draft::{Draft, plain, whole};
 use crate::error::FamilyError;
-use crate::gguf::{self, Pairs};
+use crate::gguf::{self, Pairs, Stored};
 use crate::hub;
 use crate::metadata::Metadata;
 use crate::rope_settings::YarnRule;
@@ -179,8 +179,10 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
     if !has_known_epsilon(&spec) {
         return Err(metadata.unsupported("attention.layer_norm_rms_epsilon", "1e-6"));
     }
-    // Older files keep keys' and values' up-projections together; newer ones split them as a blob does.
+    // Older files keep keys' and values' up-projections together; newer ones split them as a blob does. Some of a fork
+    // have both: theirs of the second kind are no stacks.
     let joint = names.shape("blk.0.attn_kv_b.weight").is_some();
+    let stored = Stored::new(names, Pairs::Halves, experts.count);
     let locate = move |slot: &Slot| match (slot.place, slot.role) {
         (Place::Layer(layer), Role::Query) if latent.query_rank > 0 => {
             latent_source(slot, latent, format!("blk.{layer}.attn_q_b.weight"))
@@ -189,7 +191,7 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
         (Place::Layer(layer), Role::KeyUp | Role::ValueUp) if joint => {
             latent_source(slot, latent, format!("blk.{layer}.attn_kv_b.weight"))
         }
-        _ => gguf::source(slot, Pairs::Halves, experts.count),
+        _ => stored.source(slot),
     };
     Ok(gguf::draft("deepseek_v2", &basics, spec, names, &[], Box::new(locate)))
 }

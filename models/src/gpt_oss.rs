@@ -6,7 +6,7 @@ use hardtack_format::spec::*;
 use crate::config::Config;
 use crate::draft::{Draft, plain};
 use crate::error::FamilyError;
-use crate::gguf::{self, Pairs};
+use crate::gguf::{self, Pairs, Stored};
 use crate::hub;
 use crate::metadata::Metadata;
 use crate::rope_settings::YarnRule;
@@ -147,9 +147,10 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
         attention: basics.attention(HeadNorm::None, if layer % 2 == 0 { window } else { 0 }),
         feed_forward: FeedForwardSpec { activation, kind: FeedForwardKind::Experts(experts) },
     });
+    let stored = Stored::new(names, Pairs::Halves, experts.count);
     let locate = move |slot: &Slot| match (slot.place, slot.role) {
         (Place::Layer(layer), Role::FeedForwardNorm) => plain(format!("blk.{layer}.post_attention_norm.weight"), slot),
-        _ => gguf::source(slot, Pairs::Halves, experts.count),
+        _ => stored.source(slot),
     };
     Ok(gguf::draft("gpt_oss", &basics, spec, names, &EXTRAS, Box::new(locate)))
 }

@@ -98,5 +98,5 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
         ..basics.spec(|_| LayerSpec { attention, feed_forward: mixture(experts) })
     };
     let pairs = Pairs::SideBySide { head_dim: basics.head_dim };
-    Ok(gguf::draft("granitemoe", &basics, spec, names, &[], gguf::locate(pairs, experts.count)))
+    Ok(gguf::draft("granitemoe", &basics, spec, names, &[], gguf::locate(names, pairs, experts.count)))
 }

@@ -72,18 +72,5 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
     let attention = basics.attention(HeadNorm::None, 0);
     let spec = basics.spec(|_| LayerSpec { attention, feed_forward: mixture(experts) });
     let pairs = Pairs::SideBySide { head_dim: basics.head_dim };
-    // Files from before experts were joined (llama.cpp pull request 6505) have a tensor for each.
-    let separate = names.shape("blk.0.ffn_gate.0.weight").is_some();
-    let locate = move |slot: &Slot| match (slot.place, slot.role) {
-        (Place::Expert(layer, expert), role) if separate => {
-            let part = match role {
-                Role::Gated => "ffn_gate",
-                Role::Down => "ffn_down",
-                _ => "ffn_up",
-            };
-            plain(format!("blk.{layer}.{part}.{expert}.weight"), slot)
-        }
-        _ => gguf::source(slot, pairs, experts.count),
-    };
-    Ok(gguf::draft("mixtral", &basics, spec, names, &[], Box::new(locate)))
+    Ok(gguf::draft("mixtral", &basics, spec, names, &[], gguf::locate(names, pairs, experts.count)))
 }

@@ -68,6 +68,6 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
     };
     let attention = basics.attention(HeadNorm::None, 0);
     let spec = basics.spec(|_| LayerSpec { attention, feed_forward: mixture(experts) });
-    let locate = gguf::locate(Pairs::Halves, experts.count);
+    let locate = gguf::locate(names, Pairs::Halves, experts.count);
     Ok(gguf::draft("qwen2_moe", &basics, spec, names, &[Role::SharedGate], locate))
 }

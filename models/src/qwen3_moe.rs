@@ -60,5 +60,5 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
     };
     let attention = basics.attention(HeadNorm::PerHead, 0);
     let spec = basics.spec(|_| LayerSpec { attention, feed_forward: mixture(experts) });
-    Ok(gguf::draft("qwen3_moe", &basics, spec, names, &[], gguf::locate(Pairs::Halves, experts.count)))
+    Ok(gguf::draft("qwen3_moe", &basics, spec, names, &[], gguf::locate(names, Pairs::Halves, experts.count)))
 }

@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use hardtack_format::Encoding;
 use hardtack_models::Recipe;
 
-use super::allocation::{Method, Target, part_bytes};
+use super::allocation::{Method, Order, Target, part_bytes};
 use super::assignment::{Assignment, Part};
 use super::claim::Claim;
 use super::error::BakeError;
@@ -17,8 +17,9 @@ use super::provenance::{self, Allocated, CalibrationText, HeldOut, STARVED_TOKEN
 use super::refine::{self, Refined};
 use super::round::{Rounds, round_path};
 use super::target::About;
-use super::{Baked, Progress, kv, text_sections, write};
-use crate::calibrate::{Domain, Judge, Model, Sampler, Sampling, Settings, TuneSettings, default_options};
+use super::{Baked, Progress, kinds, kv, text_sections, write};
+use crate::calibrate::{Domain, Judge, Model, Sampler, Sampling, Settings, TuneSettings, check_texts, default_options};
+use crate::store::Store;
 
 /// How a calibrated bake goes.
 #[derive(Debug)]
@@ -148,6 +149,7 @@ pub fn bake_calibrated(
     let model = Model::open(input)?;
     check(input, model.recipe(), options)?;
     let checkpoint = model.checkpoint();
+    kinds::check(checkpoint, model.recipe())?;
     let text = text_sections(checkpoint, model.spec().vocabulary)?;
     // Held until everything beside the output is done with.
     let _claim = Claim::take(output)?;
@@ -163,10 +165,20 @@ pub fn bake_calibrated(
         output: None,
         stop: options.stop,
     };
-    let sources = provenance::hash_files(&provenance::files(checkpoint), options.stop, &mut |_| ())?;
+    let files = provenance::files(checkpoint);
     let kv_room = if options.kv_tokens > 0 { kv::room(model.spec()) } else { 0 };
-    let about = About { recipe: model.recipe(), text: &text, sources: &sources, calibration: &calibration, kv_room };
     let rounds = options.course.before().len() + 1;
+    // Whatever can be refused is refused before anything long is begun.
+    check_texts(model.spec(), &fit, settings.domain_tokens_min)?;
+    for round in 1..=rounds {
+        Store::check(&round_path(output, round, "codes"))?;
+    }
+    let unread = provenance::unread(&files)?;
+    let about = About { recipe: model.recipe(), text: &text, sources: &unread, calibration: &calibration, kv_room };
+    check_target(&about, &fit, options)?;
+
+    let sources = provenance::hash_files(&files, options.stop, &mut |_| ())?;
+    let about = About { sources: &sources, ..about };
     let at = |round, stage, done, total| Step { round, rounds, stage, done, total };
     let judge = Judge::new(&model, &held_out, &settings, &mut |own| {
         progress(at(1, Stage::Judge, own.done, own.total));
@@ -205,7 +217,7 @@ pub fn bake_calibrated(
         layers: last.assignment.layers_name(),
         head: last.assignment.head,
         file_bytes: draft.layout.file_bytes(),
-        warnings: text.warnings.clone(),
+        warnings: text.warnings.iter().cloned().chain(kinds::second_rounding(checkpoint, model.recipe())).collect(),
     };
     let starved = last.tables.starved(STARVED_TOKENS).iter().map(|own| (own.layer, own.expert, own.tokens)).collect();
     let parts = parts(model.recipe(), &last.assignment, draft.layout.file_bytes());
@@ -240,6 +252,18 @@ fn check(input: &Path, recipe: &Recipe, options: &CalibrateOptions<'_>) -> Resul
         }
     }
     Ok(())
+}
+
+/// Refuses a target that is smaller than the smallest blob.
+fn check_target(about: &About<'_>, fit: &[Domain], options: &CalibrateOptions<'_>) -> Result<(), BakeError> {
+    let (target, method, head) = (options.target, options.method.unwrap_or(Method::Global), options.head);
+    let order = Order { target, method, head, ceiling: None, factors: None };
+    let room = match options.course {
+        Course::Straight { refinements: 0 } => 0,
+        Course::Straight { .. } => about.factors_bytes(),
+        Course::Rounds(before) => about.round_bytes() * before.len() as u64,
+    };
+    about.check_target(fit, &order, room)
 }
 
 type Texts = (Vec<Domain>, Vec<Domain>, Vec<CalibrationText>);

@@ -9,6 +9,7 @@ mod calibrated;
 mod claim;
 mod draft;
 mod error;
+mod kinds;
 #[cfg(feature = "calibrate")]
 mod kv;
 mod partial_file;
@@ -98,6 +99,7 @@ pub fn bake(
     let checkpoint = Checkpoint::open(input)?;
     let recipe = recipe(settings(&checkpoint), &checkpoint)
         .map_err(|source| BakeError::Family { input: input.to_owned(), source })?;
+    kinds::check(&checkpoint, &recipe)?;
     let text = text_sections(&checkpoint, recipe.spec.vocabulary)?;
     // Whatever can be refused is refused before anything long is begun.
     let files = provenance::files(&checkpoint);
@@ -116,7 +118,7 @@ pub fn bake(
         layers: draft.assignment.layers_name(),
         head: draft.assignment.head,
         file_bytes: draft.layout.file_bytes(),
-        warnings: text.warnings,
+        warnings: text.warnings.into_iter().chain(kinds::second_rounding(&checkpoint, &recipe)).collect(),
     })
 }
 

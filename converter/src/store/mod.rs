@@ -66,6 +66,24 @@ struct Disk {
 }
 
 impl Store {
+    /// Refuses a path where something else stands, which [`open`](Self::open) would refuse after hours.
+    ///
+    /// # Errors
+    /// There is another file, or it cannot be read.
+    pub fn check(path: &Path) -> Result<(), StoreError> {
+        let failed = |source| StoreError::Access { path: path.to_owned(), source };
+        let occupied = || StoreError::Occupied { path: path.to_owned() };
+        match fs::symlink_metadata(path) {
+            Ok(about) if !about.is_file() => return Err(occupied()),
+            Ok(_) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed(error)),
+        }
+        let mut found = Vec::new();
+        File::open(path).and_then(|file| file.take(HEAD_BYTES as u64).read_to_end(&mut found)).map_err(failed)?;
+        if found.is_empty() || record::is_scratch(&found) { Ok(()) } else { Err(occupied()) }
+    }
+
     /// Opens the file at `path` with all whole records that it has, or starts it anew if there is none, or one of another
     /// fingerprint. Nobody else can open it until this is dropped.
     ///

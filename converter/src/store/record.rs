@@ -33,7 +33,7 @@ pub fn file_head(fingerprint: [u8; 32]) -> [u8; HEAD_BYTES] {
 }
 
 /// Whether a file that begins so is a scratch file of any version.
-pub fn is_scratch(head: &[u8; HEAD_BYTES]) -> bool {
+pub fn is_scratch(head: &[u8]) -> bool {
     head.starts_with(&MAGIC) || head.starts_with(&MAGIC_BEFORE)
 }
 
