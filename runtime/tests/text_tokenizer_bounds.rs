@@ -105,3 +105,36 @@ fn of_two_readings_neither_is_taken() {
         file("null", "null").replacen("\"vocab\"", &format!("\"unk_token\":\"{}\",\"vocab\"", "a".repeat(300)), 1);
     refused(&long, &["300 bytes, the limit is 256"]);
 }
+
+/// Crafted files from reports against the library (huggingface/tokenizers 2094, 2151, 2156, 2198): each made it panic.
+#[test]
+fn panics_of_the_library_become_errors() {
+    // A merge that is longer than every token.
+    refused(&file("null", "null").replace("\"merges\":[]", "\"merges\":[\"a b\"]"), &["tokenizer"]);
+    refused(&file(r#"{"type":"Precompiled","precompiled_charsmap":null}"#, "null"), &["precompiled_charsmap"]);
+    refused(&file(r#"{"type":"Precompiled","precompiled_charsmap":"AAAAAA=="}"#, "null"), &["precompiled_charsmap"]);
+    // This one panics at the first text only.
+    let chunks_of_none = open(&file("null", r#"{"type":"FixedLength","length":0}"#));
+    let error = chunks_of_none.and_then(|tokenizer| tokenizer.encode("ab", Special::Plain)).unwrap_err();
+    assert!(!error.to_string().contains('\n'), "{error}");
+}
+
+/// Patterns that backtrack without end (huggingface/tokenizers 2060), or nest as deep as a run of letters is long
+/// (ggml-org/llama.cpp 27783).
+#[test]
+fn patterns_come_to_an_end() {
+    let split = |regex: &str| {
+        let step =
+            format!(r#"{{"type":"Split","pattern":{{"Regex":"{regex}"}},"behavior":"Isolated","invert":false}}"#);
+        open(&file("null", &step)).unwrap()
+    };
+    let run = "a".repeat(30_000) + "b";
+    for regex in ["(a+)+", "(a*)*b", "((?=[a-z])([^A-Z]))+", r"(?:a|aa)+\\s"] {
+        assert_eq!(split(regex).encode(&run, Special::Plain).unwrap().len(), run.len(), "{regex}");
+    }
+    // What needs exponentially many steps is given up, and says so.
+    let start = std::time::Instant::now();
+    let error = split(r"((a|aa)+)\\1\\1$").encode(&run, Special::Plain).unwrap_err();
+    assert!(matches!(error, TextError::Encode(_)), "{error}");
+    assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
+}

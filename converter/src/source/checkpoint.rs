@@ -269,6 +269,7 @@ impl Checkpoint {
         Err(SourceError::NotFinite {
             file: self.sources[tensor.file].label.clone(),
             tensor: tensor.name.clone(),
+            row: (first + place) / tensor.columns(),
             index: first + place,
             value: numbers[place],
         })

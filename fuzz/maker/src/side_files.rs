@@ -22,7 +22,7 @@ pub fn write_all(folder: &Path) -> Result<()> {
 
 /// A session of each kind, without magic, model and hash, which the target adds.
 fn sessions(folder: &Path) -> Result<()> {
-    const BEFORE: usize = 40;
+    const BEFORE: usize = 48;
     const AFTER: usize = 32;
     let (blob, saved) = (folder.join("sample.tack"), folder.join("saved"));
     fs::create_dir_all(folder)?;
@@ -37,7 +37,7 @@ fn sessions(folder: &Path) -> Result<()> {
             if !tokens.is_empty() {
                 session.feed(&tokens).expect("they fit");
             }
-            session.save(&saved, &tokens, b"note").expect("a file");
+            session.save(&saved, b"").expect("a file");
             let file = fs::read(&saved)?;
             let bytes = [&[kind], &file[BEFORE..file.len() - AFTER]].concat();
             write(folder, "session", &format!("{kind}_{count}"), &bytes)?;

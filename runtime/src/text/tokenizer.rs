@@ -48,7 +48,8 @@ impl Tokenizer {
         let survey =
             hardtack_tokenizer::survey(tokenizer_json).map_err(|error| TextError::Tokenizer(error.to_string()))?;
         let text_bytes_max = TEXT_BYTES_MAX.min((NORMALIZED_BYTES_MAX as f64 / survey.growth) as usize);
-        let mut library = contained(|| tokenizers::Tokenizer::from_bytes(tokenizer_json)).map_err(TextError::Tokenizer)?;
+        let mut library =
+            contained(|| tokenizers::Tokenizer::from_bytes(tokenizer_json)).map_err(TextError::Tokenizer)?;
         // Begin and end tokens are ours to add, and a text is never cut or padded in silence.
         library.with_padding(None);
         library.with_truncation(None).map_err(|error| TextError::Tokenizer(one_line(&error.to_string())))?;
