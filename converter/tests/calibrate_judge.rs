@@ -43,7 +43,8 @@ fn a_change_is_judged_from_its_own_layer_on() {
     }
 }
 
-/// A bake printed "baked NaN, divergence NaN" and ended well: `NaN < x` is false, so nothing seemed wrong.
+/// A bake printed "baked NaN, divergence NaN" and ended well: `NaN < x` is false, so nothing seemed
+/// wrong.
 #[test]
 fn a_verdict_that_is_no_number_is_an_error() {
     let model = Model::open(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/crumb")).unwrap();

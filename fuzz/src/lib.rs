@@ -23,7 +23,8 @@ pub fn keep_limit() {
     assert!(ALLOCATOR.limit() <= HEAP_BYTES_MAX);
 }
 
-/// A file for readers that take a path, in the folder for temporary files, which the script that runs the targets removes.
+/// A file for readers that take a path, in the folder for temporary files, which the script that
+/// runs the targets removes.
 pub struct TempFile {
     path: PathBuf,
 }

@@ -1,5 +1,6 @@
-//! Any header, index, spec and policy in front of a valid blob's weights, with every hash made right, opened by the runtime: a
-//! session over an exact cache and one over a ring, a few tokens each, give tokens of the vocabulary.
+//! Any header, index, spec and policy in front of a valid blob's weights, with every hash made
+//! right, opened by the runtime: a session over an exact cache and one over a ring, a few tokens
+//! each, give tokens of the vocabulary.
 #![no_main]
 
 use std::ops::ControlFlow;

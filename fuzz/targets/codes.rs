@@ -1,4 +1,5 @@
-//! Any bytes as a bake's scratch file. What is opened is read whole; a tensor is added, and is there when it is opened again.
+//! Any bytes as a bake's scratch file. What is opened is read whole; a tensor is added, and is
+//! there when it is opened again.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -1,5 +1,5 @@
-//! Any JSON as the `config.json` of a checkpoint that has whatever tensors are asked for: a recipe within the format's limits, or
-//! a refusal.
+//! Any JSON as the `config.json` of a checkpoint that has whatever tensors are asked for: a recipe
+//! within the format's limits, or a refusal.
 #![no_main]
 
 use std::collections::HashMap;

@@ -1,4 +1,5 @@
-//! Any bytes as the KV policy of a network: what is accepted is written again to the same bytes, and chooses bits that there are.
+//! Any bytes as the KV policy of a network: what is accepted is written again to the same bytes,
+//! and chooses bits that there are.
 #![no_main]
 
 use std::sync::LazyLock;

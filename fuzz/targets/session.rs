@@ -1,4 +1,5 @@
-//! Any bytes as a saved session, with magic, model and the hash at its end made right: what is accepted goes on from there.
+//! Any bytes as a saved session, with magic, model and the hash at its end made right: what is
+//! accepted goes on from there.
 #![no_main]
 
 use std::sync::LazyLock;
@@ -14,7 +15,8 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     Engine::open(file.path(), &options).expect("a valid blob")
 });
 static SAVED: LazyLock<TempFile> = LazyLock::new(|| TempFile::new("session"));
-/// The first bytes of every session's file of this model that has no note: magic, length, root hash.
+/// The first bytes of every session's file of this model that has no note: magic, length, root
+/// hash.
 static BEGINNING: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let mut session = ENGINE.session(&options(0)).expect("a session");
     session.save(SAVED.path(), &[]).expect("a file");

@@ -1,5 +1,5 @@
-//! Any text as a chat template, rendered over a few conversations within small limits: no panic gets out, no text is longer than
-//! the limit, and no rendering takes long.
+//! Any text as a chat template, rendered over a few conversations within small limits: no panic
+//! gets out, no text is longer than the limit, and no rendering takes long.
 #![no_main]
 
 use std::sync::LazyLock;

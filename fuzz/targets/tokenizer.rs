@@ -1,4 +1,5 @@
-//! Any bytes as a `tokenizer.json`: read and used under the allocator's limit, without a panic that gets out.
+//! Any bytes as a `tokenizer.json`: read and used under the allocator's limit, without a panic that
+//! gets out.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -10,8 +10,8 @@ const COPIES: u32 = 8;
 /// Times that they are taken.
 const ATTEMPTS: u32 = 3;
 
-/// Bytes a second that the device reads and writes while it copies `bytes` of its memory, the best of a few attempts; both
-/// are counted. Twice as many are allocated meanwhile.
+/// Bytes a second that the device reads and writes while it copies `bytes` of its memory, the best
+/// of a few attempts; both are counted. Twice as many are allocated meanwhile.
 ///
 /// # Errors
 /// No byte is to be copied, the device has no such room, or it fails.

@@ -1,9 +1,10 @@
 //! What a device does: keeps memory, moves bytes, runs kernels.
 //!
-//! Whoever can write to an address of a device, or launch a kernel with parameters of his own, can write to any memory that the
-//! device reaches, which can be all of the host's. So outside this crate a [`Device`] only has a name and memory: what takes
-//! addresses is [`Raw`], and the way to it needs an [`Inside`], which nobody else can make. For the same reason nobody else can
-//! make another kind of device, which would be handed one.
+//! Whoever can write to an address of a device, or launch a kernel with parameters of his own, can
+//! write to any memory that the device reaches, which can be all of the host's. So outside this
+//! crate a [`Device`] only has a name and memory: what takes addresses is [`Raw`], and the way to
+//! it needs an [`Inside`], which nobody else can make. For the same reason nobody else can make
+//! another kind of device, which would be handed one.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -108,8 +109,9 @@ pub trait Device: Send + Sync {
     fn raw(&self, inside: Inside) -> &dyn Raw;
 }
 
-/// What a device does with addresses. Its callers only name memory that [`Raw::allocate`] or [`Raw::share`] gave and that was
-/// not given back, and only launch kernels with parameters that were made for it.
+/// What a device does with addresses. Its callers only name memory that [`Raw::allocate`] or
+/// [`Raw::share`] gave and that was not given back, and only launch kernels with parameters that
+/// were made for it.
 pub trait Raw: Send + Sync {
     /// Takes memory.
     ///
@@ -120,8 +122,9 @@ pub trait Raw: Send + Sync {
     /// Gives memory back.
     fn free(&self, address: Address);
 
-    /// Where the device sees these bytes of the host, if it reads the host's memory. `bytes` is what `owner` gave: it is not asked
-    /// again, as it may answer otherwise. They stay there as long as the device, which keeps the owner.
+    /// Where the device sees these bytes of the host, if it reads the host's memory. `bytes` is
+    /// what `owner` gave: it is not asked again, as it may answer otherwise. They stay there as
+    /// long as the device, which keeps the owner.
     ///
     /// # Errors
     /// The device fails.

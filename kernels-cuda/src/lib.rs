@@ -3,8 +3,8 @@
 //! `kernels/*.cu` are the kernels. [`Session`] turns a network into lists of launches of them, over anything that is a
 //! [`Device`]: a GPU, or the [`Emulator`], a process on the host that runs the same sources.
 //!
-//! Nothing of what is public can name an address of a device or launch a kernel, and sizes and positions that do not fit are
-//! errors.
+//! Nothing of what is public can name an address of a device or launch a kernel, and sizes and
+//! positions that do not fit are errors.
 //!
 //! ```compile_fail
 //! use hardtack_kernels_cuda::device::Address; // private, and so is whatever takes one

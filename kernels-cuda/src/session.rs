@@ -215,8 +215,8 @@ impl<D: Device> Session<D> {
     /// open is sealed ([`Session::seal`]) and the chunks that are left are told ([`Session::set_chunks`]), layer by layer.
     ///
     /// # Errors
-    /// There are no tokens, more than a batch, more than fit or than one chunk of a ring, or one that the model does not have;
-    /// or the device fails.
+    /// There are no tokens, more than a batch, more than fit or than one chunk of a ring, or one
+    /// that the model does not have; or the device fails.
     pub fn pass(&mut self, position: usize, tokens: &[u32]) -> Result<(), CudaError> {
         in_range("tokens of a pass", tokens.len(), 1, self.sizes.batch)?;
         self.check_position(position, tokens.len())?;

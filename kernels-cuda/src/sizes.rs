@@ -126,7 +126,8 @@ impl SessionSizes {
     /// A layer that the kernels cannot run, or more tokens, units or chunks than they can count.
     pub fn of(spec: &ModelSpec, context: usize, batch: usize, kv: impl Into<KvStore>) -> Result<Self, CudaError> {
         let (hidden, kv) = (spec.hidden as usize, kv.into());
-        // Before anything is multiplied: with these limits and the format's, no product below comes near 64 bits.
+        // Before anything is multiplied: with these limits and the format's, no product below comes
+        // near 64 bits.
         in_range("tokens of a batch", batch, 1, BLOCKS_MAX)?;
         let context = match &kv {
             KvStore::Exact(_) => {

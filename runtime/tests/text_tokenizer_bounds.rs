@@ -1,4 +1,5 @@
-//! Tokenizer files that ask for more than any published one are refused before the library is given them.
+//! Tokenizer files that ask for more than any published one are refused before the library is given
+//! them.
 
 use hardtack::text::{Special, TextError, Tokenizer};
 use hardtack_format::vocabulary::{TextRules, TokenKind, write};
@@ -106,7 +107,8 @@ fn of_two_readings_neither_is_taken() {
     refused(&long, &["300 bytes, the limit is 256"]);
 }
 
-/// Crafted files from reports against the library (huggingface/tokenizers 2094, 2151, 2156, 2198): each made it panic.
+/// Crafted files from reports against the library (huggingface/tokenizers 2094, 2151, 2156, 2198):
+/// each made it panic.
 #[test]
 fn panics_of_the_library_become_errors() {
     // A merge that is longer than every token.
@@ -119,8 +121,8 @@ fn panics_of_the_library_become_errors() {
     assert!(!error.to_string().contains('\n'), "{error}");
 }
 
-/// Patterns that backtrack without end (huggingface/tokenizers 2060), or nest as deep as a run of letters is long
-/// (ggml-org/llama.cpp 27783).
+/// Patterns that backtrack without end (huggingface/tokenizers 2060), or nest as deep as a run of
+/// letters is long (ggml-org/llama.cpp 27783).
 #[test]
 fn patterns_come_to_an_end() {
     let split = |regex: &str| {

@@ -1,7 +1,9 @@
-//! SentencePiece's `precompiled_charsmap`: a double-array trie of what is replaced, and the texts it is replaced by.
+//! SentencePiece's `precompiled_charsmap`: a double-array trie of what is replaced, and the texts
+//! it is replaced by.
 //!
-//! In base64: the trie's bytes `u32`, its units `u32` each, and texts that end with a zero byte. A unit's low byte is the letter that
-//! leads to it, bit 8 says that a text ends there, bits 10 and up are where its children stand, xor-ed with its own place.
+//! In base64: the trie's bytes `u32`, its units `u32` each, and texts that end with a zero byte. A
+//! unit's low byte is the letter that leads to it, bit 8 says that a text ends there, bits 10 and
+//! up are where its children stand, xor-ed with its own place.
 
 use crate::error::{SurveyError, within};
 use crate::limits::CHARSMAP_BYTES_MAX;

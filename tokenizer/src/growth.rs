@@ -1,8 +1,8 @@
-//! The steps of a section, each of a kind that is known: how much longer each can make a text, and what its regular expressions
-//! come to.
+//! The steps of a section, each of a kind that is known: how much longer each can make a text, and
+//! what its regular expressions come to.
 //!
-//! Growth is counted in bytes, at its worst. Unicode's own normalizations have known bounds (UAX #15, "maximum expansion
-//! factor"): 3 for NFC and NFD, 11 for NFKC and NFKD.
+//! Growth is counted in bytes, at its worst. Unicode's own normalizations have known bounds (UAX
+//! #15, "maximum expansion factor"): 3 for NFC and NFD, 11 for NFKC and NFKD.
 
 use crate::charsmap;
 use crate::error::{SurveyError, short, within};
@@ -130,8 +130,8 @@ fn setting(value: &Value<'_>, name: &'static str) -> Result<usize, SurveyError> 
     within("bytes of a normalizer's setting", bytes, SETTING_BYTES_MAX).map(|()| bytes)
 }
 
-/// What `Replace` makes of a text at its worst: the content for every match, of which a regular expression may have one
-/// between any two letters.
+/// What `Replace` makes of a text at its worst: the content for every match, of which a regular
+/// expression may have one between any two letters.
 fn replace(value: &Value<'_>, survey: &mut Survey) -> Result<f64, SurveyError> {
     let content = setting(value, "content")? as f64;
     match pattern(value, survey)? {

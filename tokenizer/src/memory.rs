@@ -1,4 +1,5 @@
-//! What reading a file takes at its peak, from what it holds: most of it is the library's, while it parses.
+//! What reading a file takes at its peak, from what it holds: most of it is the library's, while it
+//! parses.
 
 use crate::survey::{ModelKind, Survey};
 

@@ -1,8 +1,9 @@
 //! How large a regular expression becomes when it is compiled, judged by its text.
 //!
-//! What takes memory are character classes: `\w` alone is an automaton of 60 KB, since it is spelled out in the bytes of UTF-8,
-//! and a counted repetition writes its inside out as often as it says. So classes are counted, each as often as it is written
-//! out. Everything else is a few bytes a letter.
+//! What takes memory are character classes: `\w` alone is an automaton of 60 KB, since it is
+//! spelled out in the bytes of UTF-8, and a counted repetition writes its inside out as often as it
+//! says. So classes are counted, each as often as it is written out. Everything else is a few bytes
+//! a letter.
 
 use crate::error::{SurveyError, short, within};
 use crate::limits::{CLASSES_MAX, REGEX_BYTES_MAX};
@@ -55,7 +56,8 @@ pub fn classes(pattern: &str) -> Result<usize, SurveyError> {
             }
             '.' => atom = LETTERS_OF_A_CLASS,
             '{' => {
-                // A repetition of the last atom, which was counted once. Where it is none, it is counted too high.
+                // A repetition of the last atom, which was counted once. Where it is none, it is
+                // counted too high.
                 let inside: String = rest.clone().take_while(|letter| *letter != '}').collect();
                 let times = inside.split(',').filter_map(|number| number.trim().parse::<usize>().ok()).max();
                 if let Some(times) = times {

@@ -1,4 +1,5 @@
-//! A section of the file as values, of which there are not too many, and of whose keys none stands there twice.
+//! A section of the file as values, of which there are not too many, and of whose keys none stands
+//! there twice.
 
 use std::borrow::Cow;
 use std::fmt;

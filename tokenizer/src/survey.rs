@@ -1,4 +1,5 @@
-//! One reading of the whole file: its sections as values, its vocabulary and merges counted as they go by.
+//! One reading of the whole file: its sections as values, its vocabulary and merges counted as they
+//! go by.
 
 use std::fmt;
 
@@ -35,7 +36,8 @@ pub struct Survey {
     pub merges: usize,
     /// Tokens besides the model's.
     pub added: usize,
-    /// How many times as long, in bytes, a text is at its worst after normalizing and pre-tokenizing.
+    /// How many times as long, in bytes, a text is at its worst after normalizing and
+    /// pre-tokenizing.
     pub growth: f64,
     /// Character classes of all regular expressions, by which their compiled size is judged.
     pub classes: usize,

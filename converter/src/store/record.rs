@@ -15,7 +15,8 @@ use super::{Key, Shape};
 
 /// First bytes of the file, the last of them the version.
 pub const MAGIC: [u8; 8] = *b"\x89TACKST2";
-/// Of the version before, whose records had no hash of their heads: such a file is ours and starts anew.
+/// Of the version before, whose records had no hash of their heads: such a file is ours and starts
+/// anew.
 const MAGIC_BEFORE: [u8; 8] = *b"\x89TACKST\n";
 /// Bytes before the first record.
 pub const HEAD_BYTES: usize = 40;

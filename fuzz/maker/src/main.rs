@@ -45,8 +45,8 @@ fn blobs(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Inputs of a folder beside this package: `found/TARGET` has what once crashed a target, so that it never does again, and
-/// `seeds/TARGET` what is easier written by hand.
+/// Inputs of a folder beside this package: `found/TARGET` has what once crashed a target, so that
+/// it never does again, and `seeds/TARGET` what is easier written by hand.
 fn kept(folder: &Path, kind: &str) -> Result<()> {
     for target in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(kind))? {
         let target = target?;

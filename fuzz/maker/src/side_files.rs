@@ -1,4 +1,5 @@
-//! Inputs for the readers of files that programs leave behind: saved sessions, a bake's scratch file and tables, a KV policy.
+//! Inputs for the readers of files that programs leave behind: saved sessions, a bake's scratch
+//! file and tables, a KV policy.
 
 use std::fs;
 use std::io::Result;

@@ -1,6 +1,8 @@
-//! Any bytes as the side file of a calibration. What is accepted is written again and read the same.
+//! Any bytes as the side file of a calibration. What is accepted is written again and read the
+//! same.
 //!
-//! The reader is compiled from its own source, without the rest of the calibration, which takes minutes to build.
+//! The reader is compiled from its own source, without the rest of the calibration, which takes
+//! minutes to build.
 #![no_main]
 
 mod bake;

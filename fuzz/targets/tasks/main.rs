@@ -1,4 +1,5 @@
-//! Any bytes as a task's file; the first byte says which task. The readers are the program's own, compiled from its sources.
+//! Any bytes as a task's file; the first byte says which task. The readers are the program's own,
+//! compiled from its sources.
 #![no_main]
 
 mod eval;

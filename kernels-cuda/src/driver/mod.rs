@@ -147,7 +147,8 @@ impl Device for Driver {
     }
 }
 
-/// What the safety of these calls rests on, the trait asks of its callers, all of which are in this crate.
+/// What the safety of these calls rests on, the trait asks of its callers, all of which are in this
+/// crate.
 impl Raw for Driver {
     fn allocate(&self, what: &'static str, bytes: u64) -> Result<Address, CudaError> {
         let _alone = self.enter()?;

@@ -1,4 +1,5 @@
-//! An emulation for tests of what is built on a device: it counts, it has as much memory as it is told, and it fails when told to.
+//! An emulation for tests of what is built on a device: it counts, it has as much memory as it is
+//! told, and it fails when told to.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -6,7 +7,8 @@ use super::Emulator;
 use crate::device::{Address, Device, DeviceMemory, HostBytes, Inside, Launch, Raw, Recorded};
 use crate::error::CudaError;
 
-/// An emulation that counts what is taken of it, has as much memory as it is told, and fails when told to.
+/// An emulation that counts what is taken of it, has as much memory as it is told, and fails when
+/// told to.
 #[derive(Debug)]
 pub struct Watched {
     device: Emulator,

@@ -144,7 +144,8 @@ impl Memory {
     }
 }
 
-/// Runs the kernel over all tokens, in one or span by span, and gives the joined result with its codes' place.
+/// Runs the kernel over all tokens, in one or span by span, and gives the joined result with its
+/// codes' place.
 fn run(device: &OnDevice, case: &Case, memory: &Memory, in_one: bool) -> Inputs {
     let upload = |values: &[f32]| match (values.is_empty(), case.half) {
         (true, _) => None,

@@ -11,8 +11,9 @@ use crate::{CudaError, Emulator, Kernel};
 use hardtack_kernels::activations::groups;
 use hardtack_kernels::{ActivationsMut, scalar};
 
-/// Runs a test on an emulated device with tensor cores and on one without, whose blocks run their last thread first, and on
-/// a GPU. What is not at hand is said past the test runner, which keeps to itself what a passing test prints.
+/// Runs a test on an emulated device with tensor cores and on one without, whose blocks run their
+/// last thread first, and on a GPU. What is not at hand is said past the test runner, which keeps
+/// to itself what a passing test prints.
 pub fn on_devices(mut test: impl FnMut(&OnDevice)) {
     let program = std::env::current_exe().unwrap();
     let folder = program.parent().unwrap();
@@ -46,7 +47,8 @@ enum Target {
     Gpu(Driver),
 }
 
-/// The same call of either device. `each!(self, device => device.name())` becomes a match with that call in every arm.
+/// The same call of either device. `each!(self, device => device.name())` becomes a match with that
+/// call in every arm.
 macro_rules! each {
     ($own:ident, $device:ident => $call:expr) => {
         match &$own.device {

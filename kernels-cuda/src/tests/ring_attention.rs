@@ -1,4 +1,5 @@
-//! Attention over a ring against a computation with the same codes, whole and in spans, in pieces and token by token.
+//! Attention over a ring against a computation with the same codes, whole and in spans, in pieces
+//! and token by token.
 
 use crate::Kernel;
 use crate::params::Params;
@@ -21,7 +22,8 @@ struct Case {
     kv_heads: usize,
     widths: [usize; 2],
     latent: bool,
-    /// The first token stands in the chunk behind so many that are sealed, of which others were forgotten before.
+    /// The first token stands in the chunk behind so many that are sealed, of which others were
+    /// forgotten before.
     sealed: usize,
     forgotten: usize,
     /// Where in its chunk.

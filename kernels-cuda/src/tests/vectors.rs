@@ -14,7 +14,8 @@ fn quantize_is_scalars() {
         for columns in [1, 63, 64, 65, 200, 1100] {
             let mut random = Random(columns as u64);
             let mut floats = random.floats(3 * columns);
-            // One row of zeros and numbers near it, and a group whose halves are ties: the largest is 127.
+            // One row of zeros and numbers near it, and a group whose halves are ties: the largest
+            // is 127.
             floats[columns..2 * columns]
                 .iter_mut()
                 .enumerate()

@@ -12,7 +12,8 @@ use crate::text::contain::contain;
 pub const SECTION_BYTES_MAX: usize = 128 << 20;
 /// Longest text for one `encode`.
 pub const TEXT_BYTES_MAX: usize = 16 << 20;
-/// Longest text after normalizing and pre-tokenizing, at its worst: every byte of it takes 17 while the library works.
+/// Longest text after normalizing and pre-tokenizing, at its worst: every byte of it takes 17 while
+/// the library works.
 const NORMALIZED_BYTES_MAX: usize = 256 << 20;
 
 /// Whether names of control tokens and markers in a text mean those tokens.
@@ -26,8 +27,9 @@ pub enum Special {
 
 /// A blob's tokenizer. Encoding allocates and may take long; everything else is a look into a table.
 ///
-/// The library that encodes has panics in its code for odd files. They are contained, print nothing, and become errors; a
-/// program that is built with `panic = "abort"` ends there all the same.
+/// The library that encodes has panics in its code for odd files. They are contained, print
+/// nothing, and become errors; a program that is built with `panic = "abort"` ends there all the
+/// same.
 pub struct Tokenizer {
     /// Behind a lock because the choice of `Special` is a setting of the library's tokenizer,
     /// and a second copy of it would double tens of megabytes.
@@ -41,7 +43,8 @@ impl Tokenizer {
     /// Reads the sections `tokenizer` (a Hugging Face `tokenizer.json`) and `vocabulary`.
     ///
     /// # Errors
-    /// A section that is none, or a tokenizer that asks for more than any published one: see [`hardtack_tokenizer::limits`].
+    /// A section that is none, or a tokenizer that asks for more than any published one: see
+    /// [`hardtack_tokenizer::limits`].
     pub fn from_sections(tokenizer_json: &[u8], vocabulary: &[u8]) -> Result<Self, TextError> {
         limit("tokenizer section", tokenizer_json, SECTION_BYTES_MAX)?;
         let vocabulary = Vocabulary::read(Box::from(vocabulary))?;
@@ -66,7 +69,8 @@ impl Tokenizer {
     /// The ids of a text, without begin or end token.
     ///
     /// # Errors
-    /// The text is too long, or the library fails on it, or gives an id that the vocabulary does not have.
+    /// The text is too long, or the library fails on it, or gives an id that the vocabulary does
+    /// not have.
     pub fn encode(&self, text: &str, special: Special) -> Result<Vec<u32>, TextError> {
         limit("text", text.as_bytes(), self.text_bytes_max)?;
         let encoding = {
