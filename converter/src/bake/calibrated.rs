@@ -140,8 +140,9 @@ pub struct PartBytes {
 /// far stands there too (`.codes`) until the blob is written.
 ///
 /// # Errors
-/// The checkpoint or a text cannot be used, the target is too small, the rounds do not go down to it, another bake to the same
-/// output is under way, what comes of it is not finite, or `stop` was set.
+/// The checkpoint or a text cannot be used, the target is too small, the rounds do not go down to
+/// it, another bake to the same output is under way, what comes of it is not finite, or `stop` was
+/// set.
 pub fn bake_calibrated(
     input: &Path,
     output: &Path,

@@ -53,6 +53,7 @@ pub(super) fn write(
 
 /// The library must take the file now, where a person can act, not on somebody's device.
 pub(super) fn check_loads(bytes: &[u8]) -> Result<(), VocabularyError> {
+    hardtack_tokenizer::survey(bytes).map_err(|error| VocabularyError::Library(error.to_string()))?;
     let loaded = tokenizers::Tokenizer::from_bytes(bytes);
     loaded.map(|_| ()).map_err(|error| VocabularyError::Library(error.to_string().replace('\n', " ")))
 }
