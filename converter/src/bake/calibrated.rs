@@ -16,12 +16,14 @@ use super::provenance::{self, Allocated, CalibrationText, HeldOut, STARVED_TOKEN
 use super::refine::{self, Refined};
 use super::round::{Rounds, round_path};
 use super::target::About;
-use super::{Baked, Progress, kv, text_sections, write};
+use super::{Baked, Choices, Progress, kv, text_of, write};
 use crate::calibrate::{Domain, Judge, Model, Sampler, Sampling, Settings, TuneSettings, default_options};
 
 /// How a calibrated bake goes.
 #[derive(Debug)]
 pub struct CalibrateOptions<'a> {
+    /// What is taken from the checkpoint, and what is put up with.
+    pub choices: Choices<'a>,
     /// What the blob must keep to: bytes of the whole file, or bits of the experts.
     pub target: Target,
     /// How it comes there.
@@ -143,10 +145,10 @@ pub fn bake_calibrated(
     options: &CalibrateOptions<'_>,
     progress: &mut dyn FnMut(Step),
 ) -> Result<CalibratedBake, BakeError> {
-    let model = Model::open(input)?;
+    let model = Model::open_with(input, options.choices.unused)?;
     check(input, model.recipe(), options)?;
     let checkpoint = model.checkpoint();
-    let text = text_sections(checkpoint, model.spec().vocabulary)?;
+    let text = text_of(checkpoint, model.recipe(), &options.choices)?;
     let output_file = PartialFile::create(output)?;
     let sampler = Sampler::new(&text)?;
     let (fit, held_out, calibration) = texts(&sampler, options)?;
@@ -201,6 +203,8 @@ pub fn bake_calibrated(
         layers: last.assignment.layers_name(),
         head: last.assignment.head,
         file_bytes: draft.layout.file_bytes(),
+        tensors: model.recipe().stored_tensors(),
+        left_out: model.recipe().left_out(),
         warnings: text.warnings.clone(),
     };
     let starved = last.tables.starved(STARVED_TOKENS).iter().map(|own| (own.layer, own.expert, own.tokens)).collect();
