@@ -3,7 +3,7 @@
 use anyhow::{Context, bail, ensure};
 use hardtack::Engine;
 use hardtack::format::SectionKind;
-use hardtack::text::{ChatTemplate, Message, RenderLimits, Special, Tokenizer};
+use hardtack::text::{ChatTemplate, Message, RenderInput, Special, Tokenizer};
 
 /// One turn.
 #[derive(Clone, Debug)]
@@ -70,8 +70,8 @@ impl Conversation {
         let contents: Vec<String> =
             self.turns.iter().map(|turn| fenced(&turn.content, fences, tokenizer)).collect::<anyhow::Result<_>>()?;
         let turns = self.turns.iter().zip(&contents);
-        let messages: Vec<Message<'_>> = turns.map(|(turn, content)| Message { role: turn.role, content }).collect();
-        let marked = self.template.render(&messages, true, &RenderLimits::default())?;
+        let messages: Vec<Message> = turns.map(|(turn, content)| Message::new(turn.role, content.as_str())).collect();
+        let marked = self.template.render(&RenderInput::new(&messages))?.to_string();
 
         let mut tokens = Vec::new();
         let mut rest = marked.as_str();

@@ -19,6 +19,7 @@ const IMPORTS: [(&str, &[&str]); 10] = [
         &[
             "blake3",
             "bytemuck",
+            "chrono",
             "half",
             "hardtack-format",
             "hardtack-kernels",
@@ -31,6 +32,7 @@ const IMPORTS: [(&str, &[&str]); 10] = [
             "minijinja-contrib",
             "rand_core",
             "rand_pcg",
+            "serde_json",
             "thiserror",
             "tokenizers",
         ],

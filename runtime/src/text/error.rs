@@ -42,6 +42,7 @@ pub enum TextError {
 
 /// A chat template that cannot be rendered. Every message is one line.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TemplateError {
     /// The template is too long.
     #[error("chat template: {found} bytes, the limit is {limit}")]
@@ -51,6 +52,12 @@ pub enum TemplateError {
         /// The most it may have.
         limit: usize,
     },
+    /// There is nothing in the template.
+    #[error("chat template: it is empty, so the model has no form of conversation")]
+    Empty,
+    /// What the template was given cannot be used.
+    #[error("chat template's input: {0}")]
+    Input(String),
     /// The template is not one that the engine reads.
     #[error("chat template: {0}")]
     Syntax(String),
@@ -63,6 +70,9 @@ pub enum TemplateError {
     /// The template ran too long.
     #[error("chat template: more than {0} steps")]
     Steps(u64),
+    /// Rendering was stopped by whoever asked for it.
+    #[error("chat template: interrupted")]
+    Interrupted,
     /// The template made too much text.
     #[error("chat template: more than {0} bytes of text")]
     Output(usize),

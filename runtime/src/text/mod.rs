@@ -1,5 +1,6 @@
 //! Text for a model that speaks token ids: encoding, streaming text out, and chat templates.
 
+mod contain;
 mod error;
 mod stops;
 mod stream;
@@ -9,5 +10,7 @@ mod tokenizer;
 pub use error::{TemplateError, TextError};
 pub use stops::{STOP_BYTES_MAX, STOPS_MAX, Stops};
 pub use stream::{Opening, Piece, TextStream};
-pub use template::{ChatTemplate, Message, RenderLimits};
+pub use template::{
+    Author, ChatTemplate, Clock, Json, Message, RenderInput, RenderLimits, Rendered, Span, parse_variable,
+};
 pub use tokenizer::{Special, Tokenizer};

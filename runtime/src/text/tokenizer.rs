@@ -1,12 +1,12 @@
 //! Text to token ids, and ids to bytes.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
 use hardtack_format::vocabulary::{TokenKind, Vocabulary};
 use tokenizers::models::ModelWrapper;
 
 use crate::text::TextError;
+use crate::text::contain::contain;
 
 /// Longest tokenizer section.
 pub const SECTION_BYTES_MAX: usize = 128 << 20;
@@ -35,7 +35,7 @@ impl Tokenizer {
     pub fn from_sections(tokenizer_json: &[u8], vocabulary: &[u8]) -> Result<Self, TextError> {
         limit("tokenizer section", tokenizer_json, SECTION_BYTES_MAX)?;
         let vocabulary = Vocabulary::read(Box::from(vocabulary))?;
-        let loaded = contain(|| tokenizers::Tokenizer::from_bytes(tokenizer_json)).map_err(TextError::Tokenizer)?;
+        let loaded = contained(|| tokenizers::Tokenizer::from_bytes(tokenizer_json)).map_err(TextError::Tokenizer)?;
         let mut library = loaded;
         // Begin and end tokens are ours to add, and a text is never cut or padded in silence.
         library.with_padding(None);
@@ -57,7 +57,7 @@ impl Tokenizer {
             // The library holds no invariant that a panic in it could break: it is only read while encoding.
             let mut library = self.library.lock().unwrap_or_else(PoisonError::into_inner);
             library.set_encode_special_tokens(special == Special::Plain);
-            contain(|| library.encode_fast(text, false)).map_err(TextError::Encode)?
+            contained(|| library.encode_fast(text, false)).map_err(TextError::Encode)?
         };
         let ids = encoding.get_ids().to_vec();
         let count = self.vocabulary.count();
@@ -112,10 +112,10 @@ fn limit(what: &'static str, bytes: &[u8], limit: usize) -> Result<(), TextError
 }
 
 /// Runs the library, whose code for odd `tokenizer.json` files has panics in it: the file is the world's fault, not ours.
-fn contain<T>(run: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(run)) {
+fn contained<T>(run: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
+    match contain(run) {
         Ok(result) => result.map_err(|error| one_line(&error.to_string())),
-        Err(_) => Err("the tokenizer library panicked".into()),
+        Err(panic) => Err(format!("the tokenizer library panicked: {}", one_line(&panic))),
     }
 }
 
