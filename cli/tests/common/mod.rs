@@ -9,6 +9,7 @@ pub mod devices;
 pub mod families;
 pub mod program;
 pub mod reference;
+pub mod small;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

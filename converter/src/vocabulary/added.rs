@@ -57,6 +57,10 @@ pub(super) fn merge(
     beside: &Beside,
     findings: &mut Findings,
 ) -> Result<bool, VocabularyError> {
+    // Only such a file can be written to; any other is refused by whoever reads it next.
+    if !tokenizer.is_object() || !tokenizer["model"].is_object() {
+        return Ok(false);
+    }
     let mut list = AddedList::read(tokenizer);
     let special = beside.names();
     if let Some(decoder) = beside.settings["added_tokens_decoder"].as_object() {
@@ -97,7 +101,7 @@ pub(super) fn trim(
     required: impl Fn(&str) -> bool,
     findings: &mut Findings,
 ) -> bool {
-    let Some(tokens) = tokenizer["added_tokens"].as_array_mut() else { return false };
+    let Some(tokens) = tokenizer.get_mut("added_tokens").and_then(Value::as_array_mut) else { return false };
     let mut beyond = Vec::new();
     tokens.retain(|token| {
         let fits = token["id"].as_u64().is_none_or(|id| id < u64::from(rows));

@@ -46,7 +46,7 @@ impl Tokenizer {
         {
             return Err(TextError::Tokenizer("its dropout would give other tokens every time".into()));
         }
-        contain(|| guard(&mut library, &vocabulary)).map_err(TextError::Tokenizer)?;
+        contained(|| guard(&mut library, &vocabulary)).map_err(TextError::Tokenizer)?;
         Ok(Self { library: Mutex::new(library), vocabulary })
     }
 
