@@ -3,8 +3,10 @@
 use anyhow::{Context, ensure};
 use hardtack_converter::bake::{Course, HeldOut, Method, Refined, Stage, Step, Target};
 use hardtack_converter::calibrate::{Sampling, TuneSettings};
-use hardtack_converter::{BakeError, CalibrateOptions, CalibratedBake, bake_calibrated};
+use hardtack_converter::{BakeError, CalibrateOptions, CalibratedBake, Review, bake_calibrated};
 
+use super::check::Check;
+use super::warn_of;
 use crate::args::{AllocationArgument, BakeArguments};
 use crate::interrupt;
 use crate::output::{note, show, warn};
@@ -30,7 +32,10 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
     if own.progressive.is_some() && walk.is_empty() {
         note(format_args!("--progressive: no budget of its list is above {target}; it is one round"));
     }
+    let check = Check::default();
+    let review = |text: &mut _| check.review(text);
     let options = CalibrateOptions {
+        choices: arguments.choices.choices(Review(&review)),
         target,
         course: match own.progressive {
             Some(_) => Course::Rounds(&walk),
@@ -70,11 +75,10 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
         }
         result => result?,
     };
-    for warning in &baked.baked.warnings {
-        warn(format_args!("warning: {warning}"));
-    }
+    warn_of(&baked.baked);
     warn_starved(&baked);
     show(&report(&arguments.output.display().to_string(), &baked))?;
+    show(&format!("{}\n", check.line(&baked.baked)))?;
     Ok(())
 }
 

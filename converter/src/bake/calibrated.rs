@@ -17,13 +17,15 @@ use super::provenance::{self, Allocated, CalibrationText, HeldOut, STARVED_TOKEN
 use super::refine::{self, Refined};
 use super::round::{Rounds, round_path};
 use super::target::About;
-use super::{Baked, Progress, kinds, kv, text_sections, write};
+use super::{Baked, Choices, Progress, kinds, kv, text_of, write};
 use crate::calibrate::{Domain, Judge, Model, Sampler, Sampling, Settings, TuneSettings, check_texts, default_options};
 use crate::store::Store;
 
 /// How a calibrated bake goes.
 #[derive(Debug)]
 pub struct CalibrateOptions<'a> {
+    /// What is taken from the checkpoint, and what is put up with.
+    pub choices: Choices<'a>,
     /// What the blob must keep to: bytes of the whole file, or bits of the experts.
     pub target: Target,
     /// How it comes there.
@@ -149,11 +151,11 @@ pub fn bake_calibrated(
     options: &CalibrateOptions<'_>,
     progress: &mut dyn FnMut(Step),
 ) -> Result<CalibratedBake, BakeError> {
-    let model = Model::open(input)?;
+    let model = Model::open_with(input, options.choices.unused)?;
     check(input, model.recipe(), options)?;
     let checkpoint = model.checkpoint();
     kinds::check(checkpoint, model.recipe())?;
-    let text = text_sections(checkpoint, model.spec().vocabulary)?;
+    let text = text_of(checkpoint, model.recipe(), &options.choices)?;
     // Held until everything beside the output is done with.
     let _claim = Claim::take(output)?;
     let output_file = PartialFile::create(output)?;
@@ -218,6 +220,8 @@ pub fn bake_calibrated(
         layers: last.assignment.layers_name(),
         head: last.assignment.head,
         file_bytes: draft.layout.file_bytes(),
+        tensors: model.recipe().stored_tensors(),
+        left_out: model.recipe().left_out(),
         warnings: text.warnings.iter().cloned().chain(kinds::second_rounding(checkpoint, model.recipe())).collect(),
     };
     let starved = last.tables.starved(STARVED_TOKENS).iter().map(|own| (own.layer, own.expert, own.tokens)).collect();

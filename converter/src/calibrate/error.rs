@@ -130,13 +130,15 @@ impl CalibrateError {
 }
 
 impl From<BakeError> for CalibrateError {
-    /// What hashing the sources can say.
+    /// What opening a checkpoint and hashing its files can say.
     fn from(error: BakeError) -> Self {
         match error {
             BakeError::Interrupted => Self::Interrupted,
             BakeError::Source(source) => Self::Source(source),
             BakeError::Calibrate(error) => *error,
             BakeError::Read { path, source } => Self::Read { path, source },
+            BakeError::Family { input, source } => Self::Family { input, source },
+            BakeError::Load { input, source } => Self::Load { input, source },
             other => Self::Settings { expected: "sources that can be read".to_owned(), found: other.to_string() },
         }
     }
