@@ -1,6 +1,6 @@
 //! A Hugging Face folder: config.json, and either model.safetensors or an index that names its shards.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::{Component, Path};
 
@@ -27,6 +27,8 @@ pub(super) struct Folder {
     pub sources: Vec<SourceFile>,
     pub tensors: Vec<TensorInfo>,
     pub quantized: Vec<Quantized>,
+    /// Tensors that a network can do without.
+    pub idle: HashSet<String>,
 }
 
 pub(super) fn open(folder: &Path) -> Result<Folder, SourceError> {
@@ -57,7 +59,7 @@ pub(super) fn open(folder: &Path) -> Result<Folder, SourceError> {
         open_shards(folder, &index, &index_label, &mut sources)?
     };
     let found = quantized::put_together(folder, &mut config, tensors, &mut sources)?;
-    Ok(Folder { config, sources, tensors: found.plain, quantized: found.quantized })
+    Ok(Folder { config, sources, tensors: found.plain, quantized: found.quantized, idle: found.idle })
 }
 
 /// The tensors of a file of weights.
