@@ -362,7 +362,7 @@ mod tests {
         let text = [("<thi", TokenKind::Normal), ("nk>", TokenKind::Normal)];
         for tokens in [&marker[..], &text, &[]] {
             let bench = Bench::new("</think>", tokens);
-            let cases: [(&str, &[&str], (&str, &str)); 12] = [
+            let cases: [(&str, &[&str], (&str, &str)); 14] = [
                 ("", &["<think>", "why", "</think>", "\n\nDone"], ("Done", "why")),
                 ("", &["\n<think>\n", "why\n", "</think>", "Done"], ("Done", "why\n")),
                 ("", &["Done"], ("Done", "")),
@@ -370,6 +370,9 @@ mod tests {
                 ("<|a|><think>\n", &["why", "</think>", "Done"], ("Done", "why")),
                 // The model says once more what the template has said.
                 ("<think>\n", &["<think>", "\nwhy", "</think>", "Done"], ("Done", "why")),
+                // Several thoughts one after another.
+                ("", &["<think>", "a", "</think>", "\n", "<think>", "b", "</think>", "Done"], ("Done", "ab")),
+                ("", &["<th", "ink>", "a<", "/thi", "nk", ">Done"], ("Done", "a")),
                 // Never closed.
                 ("<think>\n", &["why"], ("", "why")),
                 ("", &["<think>", "why"], ("", "why")),

@@ -1,7 +1,7 @@
 //! Where a conversation stands: its turns, what the session holds of them, and its file.
 
 use super::file::{Note, SessionFile};
-use super::prompter::{Prompter, mark};
+use super::prompter::Prompter;
 use super::turn::{Turn, Turns};
 use super::writer::{Pen, Report};
 use crate::error::Error;
@@ -99,7 +99,7 @@ impl State {
         }
         loop {
             let turns = self.turns.without(forgotten);
-            let mark = mark(&turns);
+            let mark = prompter.mark(&turns);
             let text = prompter.render(&turns, mark)?;
             let count = turns.len();
             let found = match self.fit(prompter, &text, mark, forgotten, room)? {

@@ -16,7 +16,9 @@ pub const TEXT_BYTES_MAX: usize = 16 << 20;
 /// Whether names of control tokens and markers in a text mean those tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Special {
-    /// They do. For text that a chat template has rendered, and nothing else.
+    /// They do. Never for text that anybody else has a word in, a rendered chat template included: a user could forge
+    /// turns. [`Prompter`](crate::chat::Prompter) makes prompts.
+    #[doc(hidden)]
     Parse,
     /// They are plain text. For whatever a user or a document wrote: it cannot forge a turn.
     Plain,
@@ -50,7 +52,8 @@ impl Tokenizer {
         Ok(Self { library: Mutex::new(library), vocabulary })
     }
 
-    /// The ids of a text, without begin or end token.
+    /// The ids of a text, without begin or end token. Conversations are made into tokens by
+    /// [`Prompter`](crate::chat::Prompter), and texts to continue by [`Tokenizer::prompt`].
     pub fn encode(&self, text: &str, special: Special) -> Result<Vec<u32>, TextError> {
         limit("text", text.as_bytes(), TEXT_BYTES_MAX)?;
         let encoding = {
