@@ -1,5 +1,5 @@
-//! Conversations in the library: answers in the model's own form, what is given back to the template, and what happens
-//! when one is cut short.
+//! Conversations in the library: answers in the model's own form, what is given back to the
+//! template, and what happens when one is cut short.
 
 mod scripted;
 
@@ -58,7 +58,8 @@ fn a_turn_costs_what_is_new_in_it() {
     assert_eq!(chat.turns(), [Turn::system("Be brief.")]);
 }
 
-/// The published case of gpt-oss: a message in channel `analysis`, then one in `final` (openai/harmony, docs/format.md).
+/// The published case of gpt-oss: a message in channel `analysis`, then one in `final`
+/// (openai/harmony, docs/format.md).
 #[test]
 fn harmony_s_channels_are_read_and_given_back() {
     let names = ["<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|return|>", "<|call|>"];
@@ -82,7 +83,8 @@ fn harmony_s_channels_are_read_and_given_back() {
     assert!(prompt.contains("<|start|>assistant<|channel|>final<|message|>Paris.<|end|><|start|>user"), "{prompt}");
 }
 
-/// A template that drops earlier thinking, as those of Qwen 3, QwQ and DeepSeek R1 do, and a thought that names a token.
+/// A template that drops earlier thinking, as those of Qwen 3, QwQ and DeepSeek R1 do, and a
+/// thought that names a token.
 #[test]
 fn thinking_is_told_apart_and_dropped_as_the_template_wants() {
     let folder = tempfile::tempdir().unwrap();
@@ -205,7 +207,8 @@ fn nobody_can_forge_a_turn_whatever_the_template_does() {
     }
 }
 
-/// Messages that a template puts side by side are no name together, nor with the template's own words.
+/// Messages that a template puts side by side are no name together, nor with the template's own
+/// words.
 #[test]
 fn halves_of_a_name_do_not_meet() {
     let folder = tempfile::tempdir().unwrap();

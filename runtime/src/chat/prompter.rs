@@ -17,8 +17,9 @@ const RENDERED_FACTOR: usize = 4;
 
 /// Turns conversations into prompts by a blob's chat template.
 ///
-/// Names of control tokens in what somebody said are plain text, whatever the template does with it: a person who types
-/// `<|im_end|>` has typed ten letters. This is the only way to a prompt, and it is safe.
+/// Names of control tokens in what somebody said are plain text, whatever the template does with
+/// it: a person who types `<|im_end|>` has typed ten letters. This is the only way to a prompt, and
+/// it is safe.
 ///
 /// ```no_run
 /// use hardtack::chat::{Prompter, Turn};
@@ -44,7 +45,8 @@ pub struct Prompter {
     foreign: Vec<String>,
 }
 
-/// Fields by which templates know a model's thinking: most of them by the first, gpt-oss by the second.
+/// Fields by which templates know a model's thinking: most of them by the first, gpt-oss by the
+/// second.
 const THINKING_FIELDS: [&str; 2] = ["reasoning_content", "thinking"];
 
 /// A prompt as the model reads it.
@@ -81,7 +83,8 @@ impl Prompter {
         Ok(Self { engine, template, markers, form, thinking_fields, variables, tools, cancel, foreign })
     }
 
-    /// Sets variables of the template, such as `enable_thinking` or `reasoning_effort`. Names of control tokens in them are plain text.
+    /// Sets variables of the template, such as `enable_thinking` or `reasoning_effort`. Names of
+    /// control tokens in them are plain text.
     #[must_use]
     pub fn variables(mut self, variables: Map<String, Json>) -> Self {
         self.foreign.push(Json::Object(variables.clone()).to_string());
@@ -116,7 +119,8 @@ impl Prompter {
         Ok(Prompt { tokens, text: text.replace(mark, "") })
     }
 
-    /// The tokens of a rendered conversation from its start on; `None` if there are more than `most`.
+    /// The tokens of a rendered conversation from its start on; `None` if there are more than
+    /// `most`.
     pub(super) fn encode_whole(&self, text: &str, mark: char, most: usize) -> Result<Option<Vec<u32>>, Error> {
         let tokenizer = self.tokenizer()?;
         let Some(mut tokens) = self.encode(text, mark, most)? else { return Ok(None) };
@@ -154,8 +158,8 @@ impl Prompter {
         Ok(self.markers.guard_rendered(&rendered, &roles, real, mark))
     }
 
-    /// A turn as it goes to the template. Only the model's own words have breaks before: afterwards nobody can tell what it
-    /// wrote as a token and what letter by letter.
+    /// A turn as it goes to the template. Only the model's own words have breaks before: afterwards
+    /// nobody can tell what it wrote as a token and what letter by letter.
     fn message(&self, turn: &Turn, mark: char) -> Message {
         if turn.role != "assistant" {
             return Message::new(&turn.role, turn.content.as_str());
@@ -173,7 +177,8 @@ impl Prompter {
         self.markers.guard(&turn.content, &turn.markers, mark)
     }
 
-    /// A character for the breaks of a conversation: one that is in none of its texts, nor in the template.
+    /// A character for the breaks of a conversation: one that is in none of its texts, nor in the
+    /// template.
     pub(super) fn mark(&self, turns: &[&Turn]) -> char {
         let said = turns.iter().flat_map(|turn| [turn.content.as_str(), turn.thinking.as_str()]);
         let around = self.foreign.iter().map(String::as_str);

@@ -1,9 +1,10 @@
-//! The tokens that steer a model, by name: how somebody's words are kept from ever becoming one of them.
+//! The tokens that steer a model, by name: how somebody's words are kept from ever becoming one of
+//! them.
 //!
-//! A rendered conversation is read for the names of such tokens. Every character of it has an author, so wherever a name is
-//! not the template's own, a *break* is put into it: a character that nobody uses and that is taken out again after the names
-//! were read. Text with a break in it is encoded as plain text, and everything else in one go, as a reference tokenizer
-//! reads it.
+//! A rendered conversation is read for the names of such tokens. Every character of it has an
+//! author, so wherever a name is not the template's own, a *break* is put into it: a character that
+//! nobody uses and that is taken out again after the names were read. Text with a break in it is
+//! encoded as plain text, and everything else in one go, as a reference tokenizer reads it.
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use hardtack_format::vocabulary::{TokenKind, Vocabulary};
@@ -47,7 +48,8 @@ pub struct Markers {
 }
 
 impl Markers {
-    /// The control tokens of a vocabulary, and those added tokens that steer by what the template writes.
+    /// The control tokens of a vocabulary, and those added tokens that steer by what the template
+    /// writes.
     ///
     /// # Errors
     /// There are too many names.
@@ -83,15 +85,16 @@ impl Markers {
         vocabulary.kind(id).steers() || self.more.binary_search(&id).is_ok()
     }
 
-    /// An answer of the model with a break in every name but those that begin at the bytes `real`: these tokens the model
-    /// itself has written.
+    /// An answer of the model with a break in every name but those that begin at the bytes `real`:
+    /// these tokens the model itself has written.
     pub fn guard(&self, answer: &str, real: &[usize], mark: char) -> String {
         self.break_names(answer, mark, |start, _, _| real.contains(&start))
     }
 
-    /// A rendered conversation with a break in every name that is not the template's own. A name may have a turn's role in
-    /// its middle, as in `<|user|>`. The model's answers may have as many whole names as it has written such tokens, `real`;
-    /// if there are more, the template has put some together, and none of them counts.
+    /// A rendered conversation with a break in every name that is not the template's own. A name
+    /// may have a turn's role in its middle, as in `<|user|>`. The model's answers may have as many
+    /// whole names as it has written such tokens, `real`; if there are more, the template has put
+    /// some together, and none of them counts.
     pub fn guard_rendered(&self, rendered: &Rendered, roles: &[&str], real: usize, mark: char) -> String {
         let mut end = 0;
         let spans = rendered.spans().map(|span| {
@@ -121,7 +124,8 @@ impl Markers {
         })
     }
 
-    /// Puts a break after the first letter of every name, unless `keep(start, end, shown)` says otherwise.
+    /// Puts a break after the first letter of every name, unless `keep(start, end, shown)` says
+    /// otherwise.
     fn break_names(&self, text: &str, mark: char, keep: impl Fn(usize, usize, bool) -> bool) -> String {
         let mut guarded = String::with_capacity(text.len() + 16);
         let mut at = 0;
@@ -144,8 +148,8 @@ impl Markers {
         self.finder.find(text).is_some_and(|found| found.start() == 0)
     }
 
-    /// The tokens of a rendered conversation. Names count where they are whole; a stretch between names with a break in it
-    /// is plain text. `None` if there are more than `most`.
+    /// The tokens of a rendered conversation. Names count where they are whole; a stretch between
+    /// names with a break in it is plain text. `None` if there are more than `most`.
     ///
     /// # Errors
     /// The tokenizer fails, or cannot spell a name as plain text.
@@ -186,7 +190,8 @@ impl Markers {
         if steering <= self.finder.find_iter(text).count() {
             return Ok(Some(tokens));
         }
-        // A normalizer has made a name of something that was none, such as one in full-width letters.
+        // A normalizer has made a name of something that was none, such as one in full-width
+        // letters.
         let mut tokens = Vec::new();
         let mut at = 0;
         for name in self.finder.find_iter(text) {
@@ -208,7 +213,8 @@ impl Markers {
         match encode_in_pieces(&whole, most, plain) {
             Ok(Some(tokens)) if safe(&tokens) => return Ok(Some(tokens)),
             Ok(None) => return Ok(None),
-            // An older blob's tokenizer reads the names of added tokens in plain text too: halves of them are none.
+            // An older blob's tokenizer reads the names of added tokens in plain text too: halves
+            // of them are none.
             Ok(Some(_)) | Err(TextError::ControlInPlainText(_)) => {}
             Err(error) => return Err(error),
         }
@@ -231,8 +237,9 @@ pub fn unused_mark<'t>(texts: impl Iterator<Item = &'t str> + Clone) -> char {
     marks.find(|&mark| !texts.clone().any(|text| text.contains(mark))).unwrap_or('\u{10fffe}')
 }
 
-/// Whether an added token that is called text steers after all: it looks like a mark, and the template writes it or it is
-/// well known. Line breaks, words and the like are text, wherever they stand.
+/// Whether an added token that is called text steers after all: it looks like a mark, and the
+/// template writes it or it is well known. Line breaks, words and the like are text, wherever they
+/// stand.
 fn is_marker(name: &str, template: &str) -> bool {
     let edges = [name.chars().next(), name.chars().next_back()];
     let is_mark = |edge: Option<char>| edge.is_some_and(|edge| !edge.is_alphanumeric() && !edge.is_whitespace());
