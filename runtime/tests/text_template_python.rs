@@ -87,3 +87,44 @@ fn a_tool_call_is_written_as_python_writes_it() {
         "weather({\"city\": \"Köln\", \"days\": 2, \"sure\": true, \"unit\": null, \"scale\": 1.5})city=Köln;days=2;sure=true;unit=null;scale=1.5;{'city': 'Köln', 'days': 2, 'sure': True, 'unit': None, 'scale': 1.5}None"
     );
 }
+
+#[test]
+fn what_other_engines_failed_at() {
+    let schema = json!({"p": {"type": ["string", "null"], "x": 1, "y": 2}});
+    let messages = [Message::new("user", "hi").with("schema", schema)];
+    for (source, right) in [
+        // A type that is a list, asked for in capitals (Gemma 4 with llama.cpp).
+        (
+            "{{ messages[0].schema.p.type | upper == 'STRING' }} {{ messages[0].schema.p.type | upper }}",
+            "False ['STRING', 'NULL']",
+        ),
+        // `reject` with a test over the keys of a dictionary (Qwen3-Coder with llama.cpp).
+        ("{%- for k in messages[0].schema.p.keys() | reject('in', ['type', 'x']) %}{{ k }}{%- endfor %}", "y"),
+        // A dictionary or a list as a condition, and one set to none (Llama 3.1 with mistral.rs).
+        (
+            "{%- if not tools is defined %}{%- set tools = none %}{%- endif %}{{ 'map' if messages[0].schema }}{{ tools is none }}",
+            "mapTrue",
+        ),
+        // `rejectattr` without a test (Mistral Nemo with node-llama-cpp).
+        ("{{ messages | rejectattr('tool_calls') | list | length }}", "1"),
+        // SmolLM3's tag for training (minijinja).
+        ("{% generation %}{{ messages[0].content.rstrip() ~ '<|im_end|>' }}{% endgeneration %}", "hi<|im_end|>"),
+        // Mistral Small 3's date (text-generation-inference, textgen).
+        ("{%- set today = strftime_now(\"%Y-%m-%d\") %}{{ today }}", "2026-01-02"),
+    ] {
+        assert_eq!(render(source, RenderInput::new(&messages)).as_deref(), Ok(right), "{source}");
+    }
+}
+
+#[test]
+fn special_tokens_come_from_the_vocabulary() {
+    use hardtack_format::vocabulary::{TextRules, TokenKind, Vocabulary, write};
+    let tokens = [(TokenKind::Unknown, "<unk>"), (TokenKind::Control, "<s>"), (TokenKind::Control, "</s>")];
+    let rules = TextRules { begin: Some(1), end: Some(2), ..TextRules::default() };
+    let table = write(&rules, &tokens.map(|(kind, name)| (kind, name.as_bytes()))).unwrap();
+    let vocabulary = Vocabulary::read(table).unwrap();
+    let source = b"{{ bos_token }}{{ eos_token }}{{ unk_token + 'x' }}{{ pad_token is defined }}";
+    let template = ChatTemplate::from_section(source, &vocabulary).unwrap();
+    assert_eq!(template.render(&RenderInput::new(&[])).unwrap().text(), "<s></s><unk>xFalse");
+    assert!(matches!(ChatTemplate::from_section(b"\xff", &vocabulary), Err(TemplateError::Syntax(_))));
+}
