@@ -167,6 +167,29 @@ fn tensors_outrank_the_configuration() {
     assert_eq!(Checkpoint::open(copy.path()).unwrap().names().count(), 4);
 }
 
+/// Methods that no configuration speaks of show by their tensors.
+#[test]
+fn tensors_of_unknown_methods_are_refused_by_name() {
+    for (name, method) in [("a.W_q", "hqq"), ("a.codebooks", "aqlm"), ("a.weight._data", "quanto")] {
+        let folder = folder(json!({}), &[(name, "U8", &[4], vec![0; 4])]);
+        refused(folder.path(), &[name, method, "supported: awq"]);
+    }
+}
+
+/// AutoGPTQ wrote a bias of zeros beside every weight: it can be read, and is not missed by a network without biases.
+#[test]
+fn biases_of_zeros_are_not_listed() {
+    for (value, listed) in [(0u8, 1), (1, 2)] {
+        let scale = ("a.weight_scale", "F32", &[1][..], 1f32.to_le_bytes().to_vec());
+        let bias = ("a.bias", "F16", &[2][..], vec![value; 4]);
+        let folder = folder(json!({}), &[("a.weight", "F8_E4M3", &[2, 2], vec![0; 4]), scale, bias]);
+        let checkpoint = Checkpoint::open(folder.path()).unwrap();
+        assert_eq!(checkpoint.names().count(), listed);
+        assert_eq!(checkpoint.shape("a.bias"), Some(&[2][..]));
+        assert_eq!(checkpoint.read("a.bias").unwrap().len(), 2);
+    }
+}
+
 /// A safetensors file of bytes.
 fn safetensors(tensors: &[(&str, &str, &[usize], Vec<u8>)]) -> Vec<u8> {
     let mut header = serde_json::Map::new();
@@ -224,7 +247,7 @@ fn parts_that_do_not_fit() {
     let scale = ("a.weight_scale_inv", "F32", &[1, 1][..], 1f32.to_le_bytes().to_vec());
     let nan = folder(fp8(), &[("a.weight", "F8_E4M3", &[2, 2], vec![0, 0, 0x7f, 0]), scale]);
     let line = Checkpoint::open(nan.path()).unwrap().read("a.weight").unwrap_err().to_string();
-    assert!(line.contains("tensor a.weight: element 2: expected a finite number, found NaN"), "{line}");
+    assert!(line.contains("tensor a.weight: element 2 of row 1: expected a finite number, found NaN"), "{line}");
 }
 
 /// Without settings of a quantization, floats of eight bits are the numbers they say.
@@ -253,6 +276,20 @@ fn states_of_bitsandbytes_that_lie() {
     };
     let good = state(r#"{"quant_type": "nf4", "blocksize": 64, "shape": [2, 4], "dtype": "bfloat16"}"#);
     assert_eq!(Checkpoint::open(good.path()).unwrap().read("a.weight").unwrap(), [0.0; 8]);
+    // Codes may be kept as numbers of another kind (bnb_4bit_quant_storage); their bytes are the same.
+    let name = "a.weight.quant_state.bitsandbytes__nf4";
+    let text = r#"{"quant_type": "nf4", "blocksize": 64, "shape": [2, 4], "dtype": "bfloat16"}"#;
+    let other = folder(
+        json!({}),
+        &[
+            (name, "U8", &[text.len()], text.as_bytes().to_vec()),
+            ("a.weight", "BF16", &[2, 1], vec![0x01, 0x23, 0x45, 0x67]),
+            ("a.weight.absmax", "F32", &[1], 2f32.to_le_bytes().to_vec()),
+            ("a.weight.quant_map", "F32", &[16], (0..16u8).flat_map(|code| f32::from(code).to_le_bytes()).collect()),
+        ],
+    );
+    let checkpoint = Checkpoint::open(other.path()).unwrap();
+    assert_eq!(checkpoint.read("a.weight").unwrap(), [0.0, 2.0, 4.0, 6.0, 8.0, 10.0, 12.0, 14.0]);
     let cases = [
         ("{", "its settings as JSON"),
         (r#"{"blocksize": 0, "shape": [2, 4]}"#, "at least one number"),

@@ -9,6 +9,7 @@ use crate::draft::{Draft, plain, whole};
 use crate::error::FamilyError;
 use crate::gguf::{self, Pairs, Stored};
 use crate::hub;
+use crate::hub_experts::HubExperts;
 use crate::metadata::Metadata;
 use crate::rope_settings::YarnRule;
 use crate::select::Selection;
@@ -25,7 +26,7 @@ struct Latent {
     value_dim: u32,
 }
 
-pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyError> {
+pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, FamilyError> {
     refuse(config)?;
     let latent = Latent {
         query_rank: config.optional_count("q_lora_rank")?.unwrap_or(0),
@@ -59,6 +60,7 @@ pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyEr
     if !has_known_epsilon(&spec) {
         return Err(config.unsupported("rms_norm_eps", "1e-6, which the latent's normalizations have in any case"));
     }
+    let stored = HubExperts::new(names, experts.count, experts.inner);
     Ok(Draft {
         family: "deepseek_v2",
         spec,
@@ -66,7 +68,7 @@ pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyEr
         frequencies: basics.rope.frequencies(),
         frequency_divisors: None,
         optional: Vec::new(),
-        locate: Box::new(move |slot| source(slot, latent)),
+        locate: Box::new(move |slot| stored.source(slot).unwrap_or_else(|| source(slot, latent))),
     })
 }
 

@@ -8,6 +8,7 @@ use crate::draft::{Draft, plain};
 use crate::error::FamilyError;
 use crate::gguf::{self, Pairs, Stored};
 use crate::hub;
+use crate::hub_experts::HubExperts;
 use crate::metadata::Metadata;
 use crate::rope_settings::YarnRule;
 use crate::select::Selection;
@@ -78,6 +79,7 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
         None => Storage::Floats,
     };
     let count = experts.count as usize;
+    let stacked = HubExperts::stacked(names, experts.count);
     Ok(Draft {
         family: "gpt_oss",
         spec,
@@ -85,7 +87,7 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
         frequencies: basics.rope.frequencies(),
         frequency_divisors: None,
         optional: EXTRAS.to_vec(),
-        locate: Box::new(move |slot| source(slot, count, stored_as)),
+        locate: Box::new(move |slot| stacked.source(slot).unwrap_or_else(|| source(slot, count, stored_as))),
     })
 }
 

@@ -12,7 +12,7 @@ use crate::metadata::Metadata;
 use crate::rope_settings::YarnRule;
 use crate::source::Names;
 
-pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyError> {
+pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, FamilyError> {
     config.refuse_watched(&["attention_bias"])?;
     let basics = hub::basics(config, 10_000.0)?;
     let experts = ExpertsSpec {
@@ -31,7 +31,7 @@ pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyEr
         frequencies: basics.rope.frequencies(),
         frequency_divisors: None,
         optional: hub::attention_biases(config)?,
-        locate: Box::new(hub::source),
+        locate: hub::locate(names, experts.count, experts.inner),
     })
 }
 

@@ -1,6 +1,6 @@
 //! A checkpoint of either form behind one door: names, shapes, and rows of numbers.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use super::dequantize::{self, Decoder};
@@ -44,6 +44,8 @@ pub struct Checkpoint {
     scales: Scales,
     /// Weights that stand for several stored tensors.
     quantized: BTreeMap<String, Quantized>,
+    /// Tensors that are there to be read, and are not listed: nothing is missing without them.
+    idle: HashSet<String>,
 }
 
 impl Checkpoint {
@@ -53,15 +55,15 @@ impl Checkpoint {
     /// # Errors
     /// Where the path is no model, or a header breaks its format; the weights themselves are not looked at.
     pub fn open(path: &Path) -> Result<Self, SourceError> {
-        let (form, sources, mut tensors, quantized) = if path.is_dir() {
+        let (form, sources, mut tensors, quantized, idle) = if path.is_dir() {
             let folder = hugging_face::open(path)?;
             let form = Form::HuggingFace { config: folder.config, folder: path.to_owned() };
-            (form, folder.sources, folder.tensors, folder.quantized)
+            (form, folder.sources, folder.tensors, folder.quantized, folder.idle)
         } else {
             let source = SourceFile::open(path)?;
             recognize::check_gguf(&source)?;
             let model = gguf::open(source)?;
-            (Form::Gguf(model.metadata), model.sources, model.tensors, Vec::new())
+            (Form::Gguf(model.metadata), model.sources, model.tensors, Vec::new(), HashSet::new())
         };
         let scales = match form {
             Form::HuggingFace { .. } => Scales::new(),
@@ -71,7 +73,7 @@ impl Checkpoint {
         let files = sources.iter().map(|source| source.path.clone()).collect();
         let places = tensors.iter().enumerate().map(|(i, tensor)| (tensor.name.clone(), i)).collect();
         let label = one_line(&path.display().to_string());
-        Ok(Self { form, path: path.to_owned(), label, files, sources, tensors, places, scales, quantized })
+        Ok(Self { form, path: path.to_owned(), label, files, sources, tensors, places, scales, quantized, idle })
     }
 
     /// The folder or the file.
@@ -85,9 +87,9 @@ impl Checkpoint {
     }
 
     /// The names of all tensors: those that are stored as they are, in the order of their bytes, then the weights that
-    /// are put together from several (see [`shape`](Self::shape)).
+    /// are put together from several (see [`shape`](Self::shape)). Biases of zeros that quantizers add are left out.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        let stored = self.tensors.iter().map(|tensor| tensor.name.as_str());
+        let stored = self.tensors.iter().map(|tensor| tensor.name.as_str()).filter(|name| !self.idle.contains(*name));
         stored.chain(self.quantized.keys().map(String::as_str))
     }
 
@@ -269,6 +271,7 @@ impl Checkpoint {
         Err(SourceError::NotFinite {
             file: self.sources[tensor.file].label.clone(),
             tensor: tensor.name.clone(),
+            row: (first + place) / tensor.columns(),
             index: first + place,
             value: numbers[place],
         })

@@ -42,10 +42,10 @@ mod tests {
         }
         assert_eq!(e4m3(0x7e), 448.0);
         assert!(e4m3(0x7f).is_nan() && e4m3(0xff).is_nan());
-        assert_eq!((e5m2(0x01), e5m2(0x3c), e5m2(0x7b), e5m2(0xfb)), (1.52587890625e-5, 1.0, 57344.0, -57344.0));
+        assert_eq!((e5m2(0x01), e5m2(0x3c), e5m2(0x7b), e5m2(0xfb)), (2f32.powi(-16), 1.0, 57344.0, -57344.0));
         assert!(e5m2(0x7c).is_infinite() && e5m2(0x7d).is_nan());
         assert_eq!((e4m3_fnuz(0x01), e4m3_fnuz(0x40), e4m3_fnuz(0x7f)), (0.0009765625, 1.0, 240.0));
-        assert_eq!((e5m2_fnuz(0x01), e5m2_fnuz(0x40), e5m2_fnuz(0x7f)), (7.62939453125e-6, 1.0, 57344.0));
+        assert_eq!((e5m2_fnuz(0x01), e5m2_fnuz(0x40), e5m2_fnuz(0x7f)), (2f32.powi(-17), 1.0, 57344.0));
         assert!(e4m3_fnuz(0x80).is_nan() && e5m2_fnuz(0x80).is_nan());
     }
 }

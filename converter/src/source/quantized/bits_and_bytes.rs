@@ -5,6 +5,7 @@ use std::ops::Range;
 
 use serde::Deserialize;
 
+use super::super::error::one_line;
 use super::super::{ElementKind, SourceError, TensorInfo};
 use super::bits::{Codes, Order};
 use super::grid::{Entries, Grid, Sharing};
@@ -105,7 +106,7 @@ fn parsed(parts: &Parts<'_>, state: &TensorInfo) -> Result<State, SourceError> {
     }
     let bytes = parts.stored.bytes(state)?;
     serde_json::from_slice(&bytes)
-        .map_err(|error| parts.wrong(state, "", "its settings as JSON".into(), error.to_string()))
+        .map_err(|error| parts.wrong(state, "", "its settings as JSON".into(), one_line(&error.to_string())))
 }
 
 fn wrong_state(parts: &Parts<'_>, state: &TensorInfo, expected: &str) -> SourceError {

@@ -17,7 +17,7 @@ mod settings;
 mod stored;
 mod values;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 
 use super::file::SourceFile;
@@ -193,6 +193,8 @@ pub(super) struct Found {
     pub plain: Vec<TensorInfo>,
     /// Weights that stand for several.
     pub quantized: Vec<Quantized>,
+    /// Tensors in `plain` that a network can do without.
+    pub idle: HashSet<String>,
 }
 
 /// Puts a folder's tensors together. `config` loses the settings of a quantization that is undone here.
@@ -227,6 +229,22 @@ pub(super) fn put_together(
         }
     }
     settings.check_plain(&parts)?;
-    let has_quantized = !quantized.is_empty();
-    Ok(Found { plain: parts.rest(has_quantized), quantized: quantized.into_values().collect() })
+    let quantized: Vec<Quantized> = quantized.into_values().collect();
+    let idle = idle_biases(&parts, &quantized)?;
+    Ok(Found { plain: parts.rest(!quantized.is_empty()), quantized, idle })
+}
+
+/// Biases of nothing but zeros beside quantized weights: AutoGPTQ wrote them for every layer, whether the model has
+/// biases or not.
+fn idle_biases(parts: &Parts<'_>, quantized: &[Quantized]) -> Result<HashSet<String>, SourceError> {
+    const BIAS_BYTES_MAX: u64 = 1 << 20;
+    let mut idle = HashSet::new();
+    for weight in quantized {
+        let Some(module) = weight.name.strip_suffix(".weight") else { continue };
+        let Some(bias) = parts.get(&format!("{module}.bias")) else { continue };
+        if bias.bytes <= BIAS_BYTES_MAX && parts.stored.bytes(bias)?.iter().all(|byte| *byte == 0) {
+            idle.insert(bias.name.clone());
+        }
+    }
+    Ok(idle)
 }

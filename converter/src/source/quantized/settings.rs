@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::super::error::one_line;
 use super::super::file::SourceFile;
-use super::super::hugging_face::{open_if_present, parse_json};
+use super::super::hugging_face::{CONFIG_BYTES_MAX, open_if_present, parse_json};
 use super::super::{ElementKind, SourceError};
 use super::parts::Parts;
 
@@ -17,6 +17,17 @@ const KEYS: [&str; 3] = ["quantization_config", "compression_config", "quantizat
 /// Files that hold them where `config.json` does not: of ModelOpt, AutoGPTQ and AutoAWQ.
 const FILES: [(&str, &str); 3] =
     [("hf_quant_config.json", "modelopt"), ("quantize_config.json", "gptq"), ("quant_config.json", "awq")];
+
+/// Endings of tensors by which methods show that are not read here.
+const FOREIGN: [(&str, &str); 7] = [
+    (".W_q", "hqq"),
+    (".codebooks", "aqlm"),
+    (".indices", "vptq"),
+    (".weight._data", "quanto"),
+    (".weight_bitmask", "a sparse format of compressed-tensors"),
+    (".meta", "a sparse format of compressed-tensors"),
+    (".weight_scales", "eetq"),
+];
 
 /// How weights are packed, where names and shapes leave a choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +71,7 @@ impl Settings {
             for (name, default) in FILES {
                 let Some(source) = open_if_present(&folder.join(name))? else { continue };
                 settings.file.clone_from(&source.label);
-                settings.values = parse_json(&source)?;
+                settings.values = parse_json(&source, CONFIG_BYTES_MAX)?;
                 sources.push(source);
                 settings.name_method(default)?;
                 break;
@@ -218,19 +229,25 @@ impl Settings {
         Some((count("group_size")?, count("bits")?, mode))
     }
 
-    /// Refuses a float of eight bits that lacks its scale in a folder that has a quantization: what it stands for is
-    /// not what it says.
+    /// Refuses codes that nothing here can read: a float of eight bits without its scale in a folder that has a
+    /// quantization, which is not the number it says, and the tensors of methods that say nothing in a configuration.
     pub(super) fn check_plain(&self, parts: &Parts<'_>) -> Result<(), SourceError> {
         use ElementKind::*;
         let is_code = |kind| matches!(kind, F8E4M3 | F8E5M2 | F8E4M3Fnuz | F8E5M2Fnuz);
-        match parts.left().find(|tensor| self.method.is_some() && is_code(tensor.kind)) {
-            None => Ok(()),
-            Some(tensor) => Err(SourceError::LoneCodes {
-                file: parts.stored.label(tensor).to_owned(),
-                tensor: tensor.name.clone(),
-                part: format!("{}_scale", tensor.name),
-            }),
+        for tensor in parts.left() {
+            if self.method.is_some() && is_code(tensor.kind) {
+                return Err(SourceError::LoneCodes {
+                    file: parts.stored.label(tensor).to_owned(),
+                    tensor: tensor.name.clone(),
+                    part: format!("{}_scale", tensor.name),
+                });
+            }
+            if let Some((_, method)) = FOREIGN.iter().find(|(ending, _)| tensor.name.ends_with(ending)) {
+                let setting = format!("the method of tensor {}", tensor.name);
+                return Err(self.unknown(&setting, method, KNOWN));
+            }
         }
+        Ok(())
     }
 }
 
