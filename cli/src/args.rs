@@ -2,6 +2,7 @@
 
 mod bake;
 mod eval;
+mod template;
 mod values;
 
 use std::hash::{BuildHasher, RandomState};
@@ -21,6 +22,7 @@ pub use eval::{
     BootstrapArguments, DivergenceArguments, EvalArguments, Evaluation, LogitsArguments, NeedleArguments,
     PerplexityArguments, StreamArguments, TasksArguments, WindowArguments,
 };
+use template::TemplateArguments;
 pub use values::Seed;
 use values::TokenLimit;
 
@@ -220,6 +222,8 @@ pub struct ChatArguments {
     #[arg(long, value_name = "FILE")]
     pub session: Option<PathBuf>,
     #[command(flatten)]
+    pub template: TemplateArguments,
+    #[command(flatten)]
     pub engine: EngineArguments,
     #[command(flatten)]
     pub cache: SessionArguments,
@@ -250,6 +254,8 @@ pub struct RunArguments {
     /// The answer and its figures as JSON, when it is complete
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub template: TemplateArguments,
     #[command(flatten)]
     pub engine: EngineArguments,
     #[command(flatten)]
