@@ -302,3 +302,49 @@ fn states_of_bitsandbytes_that_lie() {
         refused(state(text).path(), &[expected]);
     }
 }
+
+/// A digit or letter of a header that is another one: an error line or numbers, and never a panic.
+#[test]
+fn damaged_headers_cost_an_error_line() {
+    const FOLDERS: [&str; 10] = [
+        "awq",
+        "bitsandbytes",
+        "compressed_bytes",
+        "compressed_floats",
+        "compressed_packed",
+        "fp8_blocks",
+        "gptq",
+        "gptq_v2",
+        "mlx",
+        "modelopt",
+    ];
+    const STRIDE: usize = 23;
+    for (start, name) in FOLDERS.into_iter().enumerate() {
+        let copy = with_config(name, |_| ());
+        let path = copy.path().join("model.safetensors");
+        let mut bytes = fs::read(&path).unwrap();
+        let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        for place in (8 + start..header).step_by(STRIDE) {
+            for mask in [1, 4] {
+                bytes[place] ^= mask;
+                fs::write(&path, &bytes).unwrap();
+                let opened = Checkpoint::open(copy.path());
+                bytes[place] ^= mask;
+                let one_line = |error: String| assert!(!error.contains(char::is_control), "{error:?}");
+                let checkpoint = match opened {
+                    Ok(checkpoint) => checkpoint,
+                    Err(error) => {
+                        one_line(error.to_string());
+                        continue;
+                    }
+                };
+                for name in checkpoint.names() {
+                    match checkpoint.read(name) {
+                        Ok(numbers) => assert!(numbers.iter().all(|number| number.is_finite())),
+                        Err(error) => one_line(error.to_string()),
+                    }
+                }
+            }
+        }
+    }
+}
