@@ -111,6 +111,11 @@ fn parts_that_do_not_fit_are_named() {
     fs::copy(&second, &renamed).unwrap();
     refusal(&renamed, &["part 2 of 3 of a split model", "ends in -00002-of-00003.gguf", "found renamed.gguf"]);
     Checkpoint::open(&first).unwrap();
+    // Joined by `cat`: the first part's table says nothing of the rest.
+    let mut joined = parts[0].bytes();
+    joined.resize(joined.len() + (2 << 20), 0);
+    fs::write(&renamed, joined).unwrap();
+    refusal(&renamed, &["part 1 of 3 of a split model", "bytes behind its last tensor (parts joined by `cat`"]);
 
     let numbers = |index: u16, count: u16| {
         let file = File::default().text("general.architecture", "llama");
@@ -180,4 +185,19 @@ fn factors_of_tensors_are_multiplied_in() {
     let scaled = [0.0, 1.0, 2.0, 3.0, 40.0, 50.0, 60.0, 70.0, 800.0, 900.0, 1000.0, 1100.0];
     assert_eq!(checkpoint.read(names[1]).unwrap(), scaled);
     assert_eq!(checkpoint.read_rows(names[1], 3, 2).unwrap(), scaled[6..10]);
+}
+
+#[test]
+fn files_of_other_things_are_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("other.gguf");
+    for (key, value, words) in [
+        ("general.type", "adapter", "found a LoRA adapter"),
+        ("general.type", "mmproj", "(mmproj): give the file of the language model"),
+        ("general.architecture", "clip", "(mmproj): give the file of the language model"),
+        ("general.architecture", "imatrix", "found an importance matrix"),
+    ] {
+        File::default().text(key, value).write(&path);
+        refusal(&path, &["other.gguf: not a model: expected a whole language model", words]);
+    }
 }

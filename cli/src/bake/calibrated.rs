@@ -3,11 +3,13 @@
 use anyhow::{Context, ensure};
 use hardtack_converter::bake::{Course, HeldOut, Method, Refined, Stage, Step, Target};
 use hardtack_converter::calibrate::{Sampling, TuneSettings};
-use hardtack_converter::{BakeError, CalibrateOptions, CalibratedBake, bake_calibrated};
+use hardtack_converter::{BakeError, CalibrateOptions, CalibratedBake, Review, bake_calibrated};
 
+use super::check::Check;
+use super::warn_of;
 use crate::args::{AllocationArgument, BakeArguments};
 use crate::interrupt;
-use crate::output::{note, show};
+use crate::output::{note, show, warn};
 use crate::progress::Bar;
 use crate::size::{parse_bytes, show_bytes};
 
@@ -30,7 +32,10 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
     if own.progressive.is_some() && walk.is_empty() {
         note(format_args!("--progressive: no budget of its list is above {target}; it is one round"));
     }
+    let check = Check::default();
+    let review = |text: &mut _| check.review(text);
     let options = CalibrateOptions {
+        choices: arguments.choices.choices(Review(&review)),
         target,
         course: match own.progressive {
             Some(_) => Course::Rounds(&walk),
@@ -70,11 +75,10 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
         }
         result => result?,
     };
-    for warning in &baked.baked.warnings {
-        note(format_args!("warning: {warning}"));
-    }
+    warn_of(&baked.baked);
     warn_starved(&baked);
     show(&report(&arguments.output.display().to_string(), &baked))?;
+    show(&format!("{}\n", check.line(&baked.baked)))?;
     Ok(())
 }
 
@@ -104,7 +108,7 @@ fn walk(list: &str, target: Target) -> anyhow::Result<Vec<Target>> {
 /// What a bake goes through, in order.
 fn stages(options: &CalibrateOptions<'_>) -> String {
     let names = |stages: &[Stage]| stages.iter().map(|stage| stage_name(*stage)).collect::<Vec<_>>().join(", ");
-    let mut list = vec![names(&[Stage::Judge])];
+    let mut list = vec![names(&[Stage::Read, Stage::Judge])];
     let round = names(&[Stage::Calibrate, Stage::Quantize, Stage::Judge]);
     let tune = options.tune.map(|_| format!("with experts {}", names(&[Stage::Tune, Stage::Judge])));
     match options.course {
@@ -135,6 +139,7 @@ fn step_name(step: &Step) -> String {
 
 fn stage_name(stage: Stage) -> &'static str {
     match stage {
+        Stage::Read => "reading",
         Stage::Calibrate => "taking costs",
         Stage::Quantize => "quantizing",
         Stage::Refine => "measuring layers",
@@ -157,7 +162,7 @@ fn warn_starved(baked: &CalibratedBake) {
         .collect();
     let more = baked.starved.len().saturating_sub(STARVED_SHOWN);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    note(format_args!(
+    warn(format_args!(
         "warning: few tokens reached some experts: {}{more}; they were given part of their layer's mean cost and inputs: \
          more --calib-tokens or another text would tell",
         shown.join(", ")
@@ -246,15 +251,18 @@ mod tests {
             stop: interrupt::flag(),
         };
         let straight = |refinements| Course::Straight { refinements };
-        assert_eq!(stages(&options(straight(0), 0, None)), "judging, taking costs, quantizing, judging, writing");
+        assert_eq!(
+            stages(&options(straight(0), 0, None)),
+            "reading, judging, taking costs, quantizing, judging, writing"
+        );
         assert_eq!(
             stages(&options(straight(2), 64, Some(TuneSettings::default()))),
-            "judging, taking costs, quantizing, judging, at most 2 times (measuring layers, quantizing, judging), \
+            "reading, judging, taking costs, quantizing, judging, at most 2 times (measuring layers, quantizing, judging), \
              with experts tuning gates, judging, learning KV bits, writing"
         );
         assert_eq!(
             stages(&options(Course::Rounds(&[Target::Bytes(2)]), 0, None)),
-            "judging, 2 times (taking costs, quantizing, judging), writing"
+            "reading, judging, 2 times (taking costs, quantizing, judging), writing"
         );
     }
 

@@ -9,6 +9,7 @@ pub mod devices;
 pub mod families;
 pub mod program;
 pub mod reference;
+pub mod small;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -16,7 +17,7 @@ use std::sync::atomic::AtomicBool;
 
 use hardtack::Session;
 use hardtack::format::Encoding;
-use hardtack_converter::{BakeOptions, Baked, Precision, bake};
+use hardtack_converter::{BakeOptions, Baked, Choices, Precision, bake};
 
 /// The reference checkpoints, or nothing, loudly, where they are not at hand.
 pub fn fixtures() -> Option<PathBuf> {
@@ -58,7 +59,7 @@ pub const FAMILIES: [&str; 10] = [
 pub fn bake_at(input: &Path, output: &Path, encoding: Encoding) -> Baked {
     let stop = AtomicBool::new(false);
     let precision = Precision::Uniform(encoding);
-    let options = BakeOptions { precision, head: Some(encoding), calibration: &[], stop: &stop };
+    let options = BakeOptions { choices: Choices::default(), precision, head: Some(encoding), calibration: &[], stop: &stop };
     bake(input, output, &options, &mut |_| ()).unwrap_or_else(|error| panic!("{}: {error}", input.display()))
 }
 

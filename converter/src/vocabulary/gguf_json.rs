@@ -7,7 +7,7 @@ use serde_json::{Map, Value, json};
 
 use crate::vocabulary::gguf::{Family, GgufVocabulary};
 use crate::vocabulary::piece::{SPACE_SIGN, byte_of_char};
-use crate::vocabulary::{VocabularyError, merges};
+use crate::vocabulary::{VocabularyError, library, merges};
 
 /// The file's bytes, proven to load.
 pub(super) fn write(
@@ -47,14 +47,8 @@ pub(super) fn write(
         "model": model,
     });
     let bytes = file.to_string().into_bytes();
-    check_loads(&bytes)?;
+    library::check_loads(&bytes)?;
     Ok(bytes)
-}
-
-/// The library must take the file now, where a person can act, not on somebody's device.
-pub(super) fn check_loads(bytes: &[u8]) -> Result<(), VocabularyError> {
-    let loaded = tokenizers::Tokenizer::from_bytes(bytes);
-    loaded.map(|_| ()).map_err(|error| VocabularyError::Library(error.to_string().replace('\n', " ")))
 }
 
 /// `model.vocab`: the first token of a name has it; a second one can be read but never written.
@@ -98,9 +92,10 @@ fn merges_of<'a>(
         field: "tokenizer.ggml.merges",
         problem: format!("`{}` {problem}", merge.escape_debug()),
     };
-    let mut merges = Vec::with_capacity(meta.merges.len());
+    let listed = meta.merges.as_deref().unwrap_or_default();
+    let mut merges = Vec::with_capacity(listed.len());
     let mut joined = String::new();
-    for merge in &meta.merges {
+    for merge in listed {
         let Some((left, right)) = merge.split_once(' ') else {
             return Err(bad(merge, "is not two pieces with a space between"));
         };
@@ -177,7 +172,7 @@ fn added_tokens(meta: &GgufVocabulary, kinds: &[TokenKind]) -> Vec<Value> {
     let mut added = Vec::new();
     for ((id, piece), kind) in (0u32..).zip(&meta.tokens).zip(kinds) {
         let special = match kind {
-            TokenKind::Control | TokenKind::Unknown => true,
+            TokenKind::Control | TokenKind::Marker | TokenKind::Unknown => true,
             TokenKind::UserDefined => false,
             _ => continue,
         };

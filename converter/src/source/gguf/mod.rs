@@ -59,10 +59,26 @@ pub(super) fn open(source: SourceFile) -> Result<Model, SourceError> {
             return Err(gguf.metadata.wrong(key, "no such key: merge with the llama.cpp of that time", "it".into()));
         }
     }
+    refuse_other_things(&source.label, &gguf.metadata)?;
     match Part::of(&gguf.metadata)? {
         Some(part) => split::open(source, gguf, part),
         None => Ok(Model { sources: vec![source], metadata: gguf.metadata, tensors: gguf.tensors }),
     }
+}
+
+/// GGUF files hold other things than models too.
+fn refuse_other_things(file: &str, metadata: &GgufMetadata) -> Result<(), SourceError> {
+    let key = |key| Ok::<_, SourceError>(optional(metadata.get_str(key))?.unwrap_or_default());
+    let found = match (key("general.type")?, key("general.architecture")?) {
+        ("adapter", _) => "a LoRA adapter: merge it into its model first (llama-export-lora)",
+        ("mmproj", _) | (_, "clip") => {
+            "the vision or audio part of a model (mmproj): give the file of the language model beside it"
+        }
+        ("imatrix", _) | (_, "imatrix") => "an importance matrix: give the file of the model it was made on",
+        _ => return Ok(()),
+    };
+    let expected = "a whole language model".to_owned();
+    Err(SourceError::NotAModel { file: file.to_owned(), expected, found: found.to_owned() })
 }
 
 /// Parses the head of one file. A piece of a file that was cut by bytes looks like a damaged one: its

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Gguf, Model, read};
+use super::{ALIGNMENT_MAX, Gguf, Model, read};
 use crate::source::error::{SourceError, one_line, optional};
 use crate::source::file::SourceFile;
 use crate::source::{GgufMetadata, TensorInfo};
@@ -50,7 +50,7 @@ const _: () = assert!(PARTS_MAX == 1000, "the message above names it");
 
 /// Opens all parts of the model that `given` is one part of.
 pub fn open(given: SourceFile, head: Gguf, part: Part) -> Result<Model, SourceError> {
-    let paths = paths(&given, part)?;
+    let paths = paths(&given, &head, part)?;
     let given_label = given.label.clone();
     let mut given = Some((given, head));
     let (mut sources, mut tensors, mut heads) = (Vec::new(), Vec::new(), Vec::new());
@@ -70,15 +70,21 @@ pub fn open(given: SourceFile, head: Gguf, part: Part) -> Result<Model, SourceEr
 }
 
 /// Where the parts stand: beside the one given, under its own name but for the number.
-fn paths(given: &SourceFile, part: Part) -> Result<Vec<PathBuf>, SourceError> {
+fn paths(given: &SourceFile, head: &Gguf, part: Part) -> Result<Vec<PathBuf>, SourceError> {
     let name = given.path.file_name().unwrap_or_default().to_string_lossy();
     let ending = part.ending(part.index);
     let Some(stem) = name.strip_suffix(&ending) else {
+        let end = head.tensors.last().map_or(0, |last| last.offset + last.bytes);
+        let more = given.bytes.saturating_sub(end.next_multiple_of(ALIGNMENT_MAX.into()));
+        let joined = match more {
+            0 => String::new(),
+            more => format!(" and {more} bytes behind its last tensor (parts joined by `cat` are no model)"),
+        };
         return Err(SourceError::Split {
             file: given.label.clone(),
             what: format!("part {} of {} of a split model", part.index + 1, part.count),
             expected: format!("a name that ends in {ending}, as the other parts' do"),
-            found: one_line(&name),
+            found: one_line(&name) + &joined,
         });
     };
     Ok((0..part.count).map(|index| given.path.with_file_name(format!("{stem}{}", part.ending(index)))).collect())
