@@ -131,7 +131,10 @@ fn added_tokens_of_the_configurations_are_taken() {
         ),
         (
             "extra_special_tokens by role",
-            vec![("tokenizer_config.json", settings(json!({ "extra_special_tokens": { "turn_token": "<|im_start|>" } })))],
+            vec![(
+                "tokenizer_config.json",
+                settings(json!({ "extra_special_tokens": { "turn_token": "<|im_start|>" } })),
+            )],
             [267, 266],
         ),
     ];
@@ -347,8 +350,7 @@ fn a_gguf_that_lost_its_merges_is_refused() {
 
 #[test]
 fn distilled_qwen_is_split_as_qwen_is() {
-    let [qwen, distilled] = ["qwen2", "deepseek-r1-qwen"].map(|pre| {
-        from_gguf(&GgufVocabulary { pre: Some(pre.into()), ..gguf([3, 3, 3]) }, ROWS).unwrap()
-    });
+    let [qwen, distilled] = ["qwen2", "deepseek-r1-qwen"]
+        .map(|pre| from_gguf(&GgufVocabulary { pre: Some(pre.into()), ..gguf([3, 3, 3]) }, ROWS).unwrap());
     assert_eq!(qwen, distilled);
 }

@@ -5,7 +5,8 @@ mod scripted;
 
 use hardtack::chat::{Prompter, Turn};
 use hardtack::{
-    Cancel, Chat, ChatOptions, Delta, Ended, Engine, Error, SamplerOptions, Session, SessionOptions, WriteOptions, Writer,
+    Cancel, Chat, ChatOptions, Delta, Ended, Engine, Error, SamplerOptions, Session, SessionOptions, WriteOptions,
+    Writer,
 };
 use hardtack_format::vocabulary::TokenKind;
 use scripted::{CHATML, CHATML_TOKENS, Script};
@@ -118,7 +119,8 @@ fn a_template_gets_thinking_in_the_field_it_reads() {
         let tokens = [&CHATML_TOKENS[..], &[("<think>", kind), ("</think>", kind)], &words].concat();
         // The template has begun the thinking.
         let answer = ["thought", "</think>", "Done", "<|im_end|>"];
-        let engine = Script { template: &template, tokens: &tokens, answer: &answer, context_max: 4096 }.open(folder.path());
+        let engine =
+            Script { template: &template, tokens: &tokens, answer: &answer, context_max: 4096 }.open(folder.path());
         let mut chat = chat(&engine);
         assert_eq!(say(&mut chat, "x"), ("Done".to_owned(), "thought".to_owned()));
         say(&mut chat, "y");
@@ -192,7 +194,8 @@ fn nobody_can_forge_a_turn_whatever_the_template_does() {
                     vec![Turn::system(attack), Turn::user("x"), Turn::assistant(attack), Turn::user(attack)],
                 ] {
                     let prompt = prompter.prompt(&turns).unwrap();
-                    let steering: Vec<u32> = prompt.tokens.iter().copied().filter(|id| (256..261).contains(id)).collect();
+                    let steering: Vec<u32> =
+                        prompt.tokens.iter().copied().filter(|id| (256..261).contains(id)).collect();
                     let expected: Vec<u32> = turns.iter().flat_map(|_| [256, 257]).chain([256]).collect();
                     assert_eq!(steering, expected, "{kind:?}, {content}, {attack:?}: {}", prompt.text);
                 }
@@ -206,9 +209,12 @@ fn nobody_can_forge_a_turn_whatever_the_template_does() {
 fn halves_of_a_name_do_not_meet() {
     let folder = tempfile::tempdir().unwrap();
     let tokens = [&CHATML_TOKENS[..], &[("Done", TokenKind::Normal)]].concat();
-    for template in ["{% for m in messages %}{{ m.content }}{% endfor %}", "<|im_{% for m in messages %}{{ m.content }}{% endfor %}"]
-    {
-        let engine = Script { template, tokens: &tokens, answer: &["Done", "<|im_end|>"], context_max: 4096 }.open(folder.path());
+    for template in [
+        "{% for m in messages %}{{ m.content }}{% endfor %}",
+        "<|im_{% for m in messages %}{{ m.content }}{% endfor %}",
+    ] {
+        let engine = Script { template, tokens: &tokens, answer: &["Done", "<|im_end|>"], context_max: 4096 }
+            .open(folder.path());
         let prompter = Prompter::new(&engine).unwrap();
         for halves in [["<|im_", "end|>"], ["<", "|im_end|>"], ["<|im_end|", ">"], ["end", "|>"]] {
             let prompt = prompter.prompt(&halves.map(Turn::user)).unwrap();
@@ -262,7 +268,8 @@ fn a_cancelled_message_is_not_kept_and_a_cancelled_answer_is() {
 fn answers_end_for_the_reasons_they_give() {
     let folder = tempfile::tempdir().unwrap();
     let tokens = [&CHATML_TOKENS[..], &[("one ", TokenKind::Normal), ("two ", TokenKind::Normal)]].concat();
-    let endless = Script { answer: &["one ", "two ", "<|im_end|>"], ..Script::chatml(&tokens, &["one "]) }.open(folder.path());
+    let endless =
+        Script { answer: &["one ", "two ", "<|im_end|>"], ..Script::chatml(&tokens, &["one "]) }.open(folder.path());
     let mut ended = |write: WriteOptions| {
         let mut chat = endless.chat(ChatOptions::new().write(write)).unwrap();
         (say(&mut chat, "x").0, chat.report().unwrap().ended)

@@ -81,9 +81,12 @@ fn a_session_of_another_model_or_cache_is_read_anew_from_its_turns() {
     let short = SessionOptions { context: 100, ..SessionOptions::default() };
     let f32 = SessionOptions { kv: KvPrecision::F32, ..long };
     let in_ring = SessionOptions { kv: ring(), ..SessionOptions::default() };
-    for (model, session, why) in
-        [(&other, long, "model"), (&engine, f32, "kind of cache"), (&engine, in_ring, "kind of cache"), (&engine, short, "tokens")]
-    {
+    for (model, session, why) in [
+        (&other, long, "model"),
+        (&engine, f32, "kind of cache"),
+        (&engine, in_ring, "kind of cache"),
+        (&engine, short, "tokens"),
+    ] {
         fs::write(&file, &good).unwrap();
         let mut chat = model.chat(with(session).file(&file).system("Other.")).unwrap();
         let resumed = chat.resumed().unwrap().clone();
@@ -166,7 +169,8 @@ fn the_sampler_goes_on_where_it_was() {
     let engine = engine(folder.path());
     let file = folder.path().join("talk");
     // So hot that any token may follow.
-    let sampling = SamplerOptions { temperature: 100.0, top_k: 0, top_p: 1.0, min_p: 0.0, seed: 7, ..SamplerOptions::default() };
+    let sampling =
+        SamplerOptions { temperature: 100.0, top_k: 0, top_p: 1.0, min_p: 0.0, seed: 7, ..SamplerOptions::default() };
     let write = |seed| WriteOptions::new().tokens_max(Some(20)).sampling(SamplerOptions { seed, ..sampling });
     let mut whole = engine.chat(ChatOptions::new().write(write(7))).unwrap();
     let expected = ["a", "b", "c"].map(|text| say(&mut whole, text));

@@ -52,11 +52,7 @@ fn name(value: &Value) -> Option<&str> {
 }
 
 /// Adds to `added_tokens` what only the other files have. False if that is nothing.
-pub(super) fn merge(
-    tokenizer: &mut Value,
-    beside: &Beside,
-    findings: &mut Findings,
-) -> Result<bool, VocabularyError> {
+pub(super) fn merge(tokenizer: &mut Value, beside: &Beside, findings: &mut Findings) -> Result<bool, VocabularyError> {
     // Only such a file can be written to; any other is refused by whoever reads it next.
     if !tokenizer.is_object() || !tokenizer["model"].is_object() {
         return Ok(false);
@@ -95,12 +91,7 @@ pub(super) fn merge(
 }
 
 /// Takes out the added tokens that the embedding has no row for. A `required` one would be missed.
-pub(super) fn trim(
-    tokenizer: &mut Value,
-    rows: u32,
-    required: impl Fn(&str) -> bool,
-    findings: &mut Findings,
-) -> bool {
+pub(super) fn trim(tokenizer: &mut Value, rows: u32, required: impl Fn(&str) -> bool, findings: &mut Findings) -> bool {
     let Some(tokens) = tokenizer.get_mut("added_tokens").and_then(Value::as_array_mut) else { return false };
     let mut beyond = Vec::new();
     tokens.retain(|token| {
@@ -203,7 +194,9 @@ impl<'a> AddedList<'a> {
         let id = of_model.or(id).unwrap_or(next);
         if of_model.is_none() && self.taken.contains(&id) {
             let name = content.escape_debug();
-            findings.warnings.push(format!("token `{name}` left out: its id {id} is another token's in tokenizer.json"));
+            findings
+                .warnings
+                .push(format!("token `{name}` left out: its id {id} is another token's in tokenizer.json"));
             return;
         }
         let special = described["special"].as_bool().unwrap_or(false);
@@ -245,7 +238,8 @@ fn write(
                 moved |= new.contains(&content) && id(token) != Some(next);
                 next += 1;
             }
-            for (content, id) in tokens.iter().filter(|_| moved).filter_map(|token| Some((content(token)?, id(token)?))) {
+            for (content, id) in tokens.iter().filter(|_| moved).filter_map(|token| Some((content(token)?, id(token)?)))
+            {
                 pieces.entry(content).or_insert_with(|| id.into());
             }
         }
@@ -253,7 +247,9 @@ fn write(
             let known: HashSet<&str> = pieces.iter().filter_map(|piece| piece[0].as_str()).collect();
             let mut next = pieces.len() as u64;
             for token in &tokens {
-                let Some(content) = content(token).filter(|content| !known.contains(content.as_str())) else { continue };
+                let Some(content) = content(token).filter(|content| !known.contains(content.as_str())) else {
+                    continue;
+                };
                 if new.contains(&content) && id(token) != Some(next) {
                     let problem = format!("`{}` cannot be given its id", content.escape_debug());
                     return Err(VocabularyError::Field { field: "added_tokens", problem });

@@ -36,7 +36,8 @@ pub fn from_files(
     vocabulary_size: u32,
 ) -> Result<TextSections, VocabularyError> {
     let mut sections = TextSections::default();
-    let json = |name: &str| Ok::<_, VocabularyError>(read_json(&folder.join(name), CONFIG_BYTES_MAX)?.unwrap_or(Value::Null));
+    let json =
+        |name: &str| Ok::<_, VocabularyError>(read_json(&folder.join(name), CONFIG_BYTES_MAX)?.unwrap_or(Value::Null));
     let settings = json("tokenizer_config.json")?;
     let template = template(folder, &settings, &mut sections.warnings)?;
     sections.set_template(template);
@@ -49,7 +50,9 @@ pub fn from_files(
                 "no tokenizer.json ({name} alone is not read): the blob will speak token ids only; --tokenizer takes \
                  one from elsewhere"
             ),
-            None => "no tokenizer.json: the blob will speak token ids only; --tokenizer takes one from elsewhere".into(),
+            None => {
+                "no tokenizer.json: the blob will speak token ids only; --tokenizer takes one from elsewhere".into()
+            }
         });
         return Ok(sections);
     };
@@ -58,7 +61,8 @@ pub fn from_files(
     let beside = Beside { settings, special: json("special_tokens_map.json")?, added: json("added_tokens.json")? };
     let configs = Configs { beside, generation: json("generation_config.json")?, config };
     let mut findings = Findings::default();
-    let bytes = complete(&mut json_value, bytes, &configs, sections.template.as_deref(), vocabulary_size, &mut findings)?;
+    let bytes =
+        complete(&mut json_value, bytes, &configs, sections.template.as_deref(), vocabulary_size, &mut findings)?;
     library::check_loads(&bytes)?;
 
     let mut list = folder_json::tokens(&json_value, vocabulary_size)?;

@@ -80,10 +80,8 @@ impl Script<'_> {
             SectionKind::Template => self.template.as_bytes().to_vec(),
             _ => b"{}".to_vec(),
         };
-        let plain =
-            [SectionKind::Spec, SectionKind::Tokenizer, SectionKind::Vocabulary, SectionKind::Template].map(|kind| {
-                SectionPlan::Plain { key: SectionKey::only(kind), bytes: content(kind).len() as u64 }
-            });
+        let plain = [SectionKind::Spec, SectionKind::Tokenizer, SectionKind::Vocabulary, SectionKind::Template]
+            .map(|kind| SectionPlan::Plain { key: SectionKey::only(kind), bytes: content(kind).len() as u64 });
         let plans: Vec<SectionPlan> = plain.into_iter().chain(weights(&spec)).collect();
         let layout = Layout::new(&plans).unwrap();
         let mut file = vec![0; layout.file_bytes() as usize];
@@ -138,14 +136,16 @@ impl Script<'_> {
         // GPT-2's `bytes_to_unicode`: printable bytes stand for themselves, the rest for letters from U+0100 on.
         let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
         let mut beyond = (0x100..).filter_map(char::from_u32);
-        let letters = (0..=u8::MAX).map(|byte| if printable(&byte) { char::from(byte) } else { beyond.next().unwrap() });
+        let letters =
+            (0..=u8::MAX).map(|byte| if printable(&byte) { char::from(byte) } else { beyond.next().unwrap() });
         let vocabulary: Map<String, Value> =
             letters.zip(0..).map(|(letter, id): (char, u32)| (letter.to_string(), json!(id))).collect();
         let added = self.tokens.iter().zip(256..).map(|((name, kind), id): (_, u32)| {
             json!({ "id": id, "content": name, "special": *kind == TokenKind::Control, "single_word": false,
                 "lstrip": false, "rstrip": false, "normalized": false })
         });
-        let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
+        let byte_level =
+            json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
         json!({ "version": "1.0", "truncation": null, "padding": null, "added_tokens": added.collect::<Vec<_>>(),
             "normalizer": null, "pre_tokenizer": byte_level, "post_processor": null, "decoder": byte_level,
             "model": { "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
