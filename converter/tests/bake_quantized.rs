@@ -1,4 +1,5 @@
-//! A quantized folder makes the blob that the weights it stands for make, and the bake says that they are rounded again.
+//! A quantized folder makes the blob that the weights it stands for make, and the bake says that
+//! they are rounded again.
 
 use std::fs;
 use std::path::Path;
