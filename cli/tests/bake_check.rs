@@ -14,7 +14,8 @@ use serde_json::json;
 fn bake(input: &Path, flags: &[&dyn AsRef<std::ffi::OsStr>]) -> (tempfile::TempDir, Outcome) {
     let scratch = tempfile::tempdir().unwrap();
     let blob = scratch.path().join("x.tack");
-    let mut arguments: Vec<Argument<'_>> = vec![&"bake", &input, &"-o", &blob, &"--bits", &"f32", &"--head-bits", &"f32"];
+    let mut arguments: Vec<Argument<'_>> =
+        vec![&"bake", &input, &"-o", &blob, &"--bits", &"f32", &"--head-bits", &"f32"];
     arguments.extend(flags);
     let outcome = run(&arguments);
     let expected: &[&str] = if outcome.code == Some(0) { &["x.tack"] } else { &[] };
@@ -102,14 +103,14 @@ fn markers_that_are_not_special_cannot_be_typed() {
         // Only rendering finds this one.
         added(268, "<|user|]", false),
     ]);
-    model.template = Some(common::small::TEMPLATE.replace("<|im_start|>{{ m.role }}", "<|im_start|>{{ '<|' + m.role + '|]' }}"));
+    model.template =
+        Some(common::small::TEMPLATE.replace("<|im_start|>{{ m.role }}", "<|im_start|>{{ '<|' + m.role + '|]' }}"));
     let (scratch, outcome) = baked(&model, &[]);
     let line = outcome.succeeded();
     assert!(last_line(&line).contains("3 markers, 2 end tokens"), "{line:#?}");
     let blob = scratch.path().join("x.tack");
-    let tokens = |text: &str| {
-        run(&[&"run", &blob, &"-n", &"1", &"-p", &text]).succeeded().numbers_before("prompt tokens")[0]
-    };
+    let tokens =
+        |text: &str| run(&[&"run", &blob, &"-n", &"1", &"-p", &text]).succeeded().numbers_before("prompt tokens")[0];
     for mark in ["<|im_end|>", "<|im_start|>", "<|user|]"] {
         assert_eq!(tokens(mark), mark.len() as u64, "{mark}");
     }

@@ -14,6 +14,6 @@ pub mod vocabulary;
 pub use bake::{
     BakeError, BakeOptions, Baked, BrokenChat, CalibrationText, Choices, Precision, Review, TextSource, bake,
 };
-pub use hardtack_models::{LeftOut, Unused};
 #[cfg(feature = "calibrate")]
 pub use bake::{CalibrateOptions, CalibratedBake, bake_calibrated};
+pub use hardtack_models::{LeftOut, Unused};

@@ -131,7 +131,10 @@ fn added_tokens_of_the_configurations_are_taken() {
         ),
         (
             "extra_special_tokens by role",
-            vec![("tokenizer_config.json", settings(json!({ "extra_special_tokens": { "turn_token": "<|im_start|>" } })))],
+            vec![(
+                "tokenizer_config.json",
+                settings(json!({ "extra_special_tokens": { "turn_token": "<|im_start|>" } })),
+            )],
             [267, 266],
         ),
     ];
@@ -236,6 +239,8 @@ fn an_end_that_is_named_and_not_there_is_a_problem() {
     assert_eq!((several.problems.len(), table(&several).rules().ends.clone()), (0, vec![265]));
     let as_object = named(json!({ "eos_token": { "content": "<|endoftext|>" } }), Value::Null);
     assert_eq!((as_object.problems.len(), table(&as_object).rules().end), (0, Some(265)));
+    let listed = named(json!({ "eos_token": ["<|endoftext|>", "<|over|>"] }), Value::Null);
+    assert_eq!((listed.problems.len(), table(&listed).rules().ends.clone()), (0, vec![265, 266]));
 }
 
 #[test]
@@ -347,8 +352,7 @@ fn a_gguf_that_lost_its_merges_is_refused() {
 
 #[test]
 fn distilled_qwen_is_split_as_qwen_is() {
-    let [qwen, distilled] = ["qwen2", "deepseek-r1-qwen"].map(|pre| {
-        from_gguf(&GgufVocabulary { pre: Some(pre.into()), ..gguf([3, 3, 3]) }, ROWS).unwrap()
-    });
+    let [qwen, distilled] = ["qwen2", "deepseek-r1-qwen"]
+        .map(|pre| from_gguf(&GgufVocabulary { pre: Some(pre.into()), ..gguf([3, 3, 3]) }, ROWS).unwrap());
     assert_eq!(qwen, distilled);
 }

@@ -26,7 +26,14 @@ impl fmt::Display for LeftOut {
 const KNOWN: [(&[&str], &str); 4] = [
     (&["rotary_emb.inv_freq"], "frequencies, which are computed"),
     (
-        &["vision_tower.", "vision_model.", "visual.", "multi_modal_projector.", "mm_projector.", "vision_embed_tokens."],
+        &[
+            "vision_tower.",
+            "vision_model.",
+            "visual.",
+            "multi_modal_projector.",
+            "mm_projector.",
+            "vision_embed_tokens.",
+        ],
         "vision",
     ),
     (&["audio_tower.", "audio_projector.", "speech_encoder."], "audio"),
@@ -85,7 +92,8 @@ mod tests {
             "lm_head.weight",
         ];
         let names = names.map(String::from);
-        let lines: Vec<String> = grouped(&names, |name| name == "lm_head.weight").iter().map(ToString::to_string).collect();
+        let lines: Vec<String> =
+            grouped(&names, |name| name == "lm_head.weight").iter().map(ToString::to_string).collect();
         assert_eq!(
             lines,
             [

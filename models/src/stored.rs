@@ -38,7 +38,8 @@ fn settle_rows(draft: &mut Draft, names: &dyn Names, warnings: &mut Vec<String>)
     match shape[..] {
         [rows, hidden] if hidden == draft.spec.hidden as usize && rows != expected as usize => {
             let Some(rows) = u32::try_from(rows).ok().filter(|rows| *rows <= VOCABULARY_MAX) else { return };
-            warnings.push(format!("the configuration speaks of {expected} tokens, {name} has {rows} rows: {rows} it is"));
+            warnings
+                .push(format!("the configuration speaks of {expected} tokens, {name} has {rows} rows: {rows} it is"));
             draft.spec.vocabulary = rows;
         }
         _ => {}

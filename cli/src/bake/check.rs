@@ -56,8 +56,8 @@ pub struct Check {
 impl Check {
     /// Tries the text; what would break a conversation goes to its problems, what else a person should know to its warnings.
     pub fn review(&self, text: &mut TextSections) {
-        if let (Some(json), Some(table)) = (text.tokenizer.clone(), text.vocabulary.clone()) {
-            match Tokenizer::from_sections(&json, &table) {
+        if let (Some(json), Some(table)) = (&text.tokenizer, &text.vocabulary) {
+            match Tokenizer::from_sections(json, table) {
                 Ok(tokenizer) => *self.tried.borrow_mut() = Some(try_text(&tokenizer, text)),
                 Err(error) => text.problems.push(error.to_string()),
             }
@@ -74,7 +74,9 @@ impl Check {
             Some(tried) => {
                 let template = match tried.renderings {
                     0 => "no template".to_owned(),
-                    renderings => format!("template {}, {}", counted(renderings, "rendering"), counted(tried.markers, "marker")),
+                    renderings => {
+                        format!("template {}, {}", counted(renderings, "rendering"), counted(tried.markers, "marker"))
+                    }
                 };
                 let ends = counted(tried.ends, "end token");
                 format!("check: {template}, {ends}, tokenizer {} round trips, {tensors}", grouped(tried.round_trips))
@@ -114,9 +116,7 @@ fn try_text(tokenizer: &Tokenizer, text: &mut TextSections) -> Tried {
 
 /// Sends texts and single tokens through the tokenizer; gives how many came back.
 fn try_tokenizer(tokenizer: &Tokenizer, text: &mut TextSections) -> usize {
-    let returns = |text: &str| {
-        tokenizer.encode(text, Special::Plain).is_ok_and(|ids| decoded(tokenizer, &ids) == text)
-    };
+    let returns = |text: &str| tokenizer.encode(text, Special::Plain).is_ok_and(|ids| decoded(tokenizer, &ids) == text);
     let mut back = 0;
     let lost: Vec<&str> = TEXTS.into_iter().filter(|text| !returns(text)).collect();
     back += TEXTS.len() - lost.len();
@@ -173,8 +173,9 @@ fn shortened(text: &str) -> String {
 
 /// Renders one and two turns, with and without a system prompt, and holds the template's own words against the vocabulary.
 fn try_template(template: &ChatTemplate, tokenizer: &Tokenizer, text: &mut TextSections, tried: &mut Tried) {
-    let [system, first, answer, second] = [("system", "sun"), ("user", "moon"), ("assistant", "star"), ("user", "comet")]
-        .map(|(role, content)| Message::new(role, content));
+    let [system, first, answer, second] =
+        [("system", "sun"), ("user", "moon"), ("assistant", "star"), ("user", "comet")]
+            .map(|(role, content)| Message::new(role, content));
     let one = vec![first.clone()];
     let two = vec![first, answer, second];
     let with_system = |turns: &[Message]| [std::slice::from_ref(&system), turns].concat();
@@ -195,7 +196,8 @@ fn try_template(template: &ChatTemplate, tokenizer: &Tokenizer, text: &mut TextS
         }
     }
     tried.renderings = rendered.len();
-    let says = |rendered: &Rendered| rendered.spans().any(|span| span.author == Author::Other && span.text.contains("moon"));
+    let says =
+        |rendered: &Rendered| rendered.spans().any(|span| span.author == Author::Other && span.text.contains("moon"));
     if !rendered.iter().all(says) {
         text.problems.push("the chat template leaves out what the user says".to_owned());
     }
@@ -270,7 +272,9 @@ fn try_end(rendered: &[Rendered], tokenizer: &Tokenizer, text: &mut TextSections
             "the chat template ends an answer with `{}`, which is no end token: answers would not stop",
             mark.escape_debug()
         )),
-        None => text.warnings.push("the chat template ends an answer with no token: stop strings may be needed".to_owned()),
+        None => {
+            text.warnings.push("the chat template ends an answer with no token: stop strings may be needed".to_owned())
+        }
     }
 }
 

@@ -59,7 +59,8 @@ pub const FAMILIES: [&str; 10] = [
 pub fn bake_at(input: &Path, output: &Path, encoding: Encoding) -> Baked {
     let stop = AtomicBool::new(false);
     let precision = Precision::Uniform(encoding);
-    let options = BakeOptions { choices: Choices::default(), precision, head: Some(encoding), calibration: &[], stop: &stop };
+    let options =
+        BakeOptions { choices: Choices::default(), precision, head: Some(encoding), calibration: &[], stop: &stop };
     bake(input, output, &options, &mut |_| ()).unwrap_or_else(|error| panic!("{}: {error}", input.display()))
 }
 

@@ -43,7 +43,8 @@ impl Small {
         let vocabulary: Map<String, Value> =
             pieces().into_iter().zip(0..).map(|(piece, id): (String, u32)| (piece, json!(id))).collect();
         let marks = [(265, "<|endoftext|>"), (266, "<|im_start|>"), (267, "<|im_end|>")];
-        let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
+        let byte_level =
+            json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
         let tensor = |(place, (name, shape)): (usize, (&str, Vec<usize>))| {
             let count: usize = shape.iter().product();
             // Weights of about 0.1 that no two tensors share.

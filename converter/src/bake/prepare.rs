@@ -106,7 +106,11 @@ fn are_same(
 ///
 /// # Errors
 /// The tokenizer cannot be read or is not one that the runtime has, or a conversation would be broken.
-pub(crate) fn text_of(checkpoint: &Checkpoint, recipe: &Recipe, choices: &Choices<'_>) -> Result<TextSections, BakeError> {
+pub(crate) fn text_of(
+    checkpoint: &Checkpoint,
+    recipe: &Recipe,
+    choices: &Choices<'_>,
+) -> Result<TextSections, BakeError> {
     let mut text = text_from(checkpoint, recipe.spec.vocabulary, choices.text)?;
     if let Some(Review(review)) = choices.review {
         review(&mut text);

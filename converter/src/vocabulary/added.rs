@@ -26,14 +26,15 @@ const FLAGS: [&str; 5] = ["single_word", "lstrip", "rstrip", "normalized", "spec
 const SHOWN: usize = 4;
 
 impl Beside {
-    /// The name of the token that a setting names, which is a string or an object with `content`.
-    pub fn name(&self, key: &str) -> Option<&str> {
-        [&self.settings, &self.special].into_iter().find_map(|file| name(&file[key]))
+    /// Names of the tokens that a setting names: a string, an object with `content`, or a list of these.
+    pub fn named(&self, key: &str) -> Vec<&str> {
+        let own = [&self.settings, &self.special].into_iter().map(|file| names(&file[key]));
+        own.into_iter().find(|names| !names.is_empty()).unwrap_or_default()
     }
 
     /// Names of all special tokens.
-    fn names(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = NAMED.iter().filter_map(|key| self.name(key)).collect();
+    fn special(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = NAMED.iter().flat_map(|key| self.named(key)).collect();
         for value in LISTED.iter().flat_map(|key| [&self.settings[key], &self.special[key]]) {
             match value {
                 Value::Array(list) => names.extend(list.iter().filter_map(name)),
@@ -47,22 +48,25 @@ impl Beside {
     }
 }
 
+fn names(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Array(list) => list.iter().filter_map(name).collect(),
+        value => name(value).into_iter().collect(),
+    }
+}
+
 fn name(value: &Value) -> Option<&str> {
     value.as_str().or_else(|| value["content"].as_str())
 }
 
 /// Adds to `added_tokens` what only the other files have. False if that is nothing.
-pub(super) fn merge(
-    tokenizer: &mut Value,
-    beside: &Beside,
-    findings: &mut Findings,
-) -> Result<bool, VocabularyError> {
+pub(super) fn merge(tokenizer: &mut Value, beside: &Beside, findings: &mut Findings) -> Result<bool, VocabularyError> {
     // Only such a file can be written to; any other is refused by whoever reads it next.
     if !tokenizer.is_object() || !tokenizer["model"].is_object() {
         return Ok(false);
     }
     let mut list = AddedList::read(tokenizer);
-    let special = beside.names();
+    let special = beside.special();
     if let Some(decoder) = beside.settings["added_tokens_decoder"].as_object() {
         let mut described: Vec<(u64, &Value)> =
             decoder.iter().filter_map(|(id, token)| Some((id.parse().ok()?, token))).collect();
@@ -95,12 +99,7 @@ pub(super) fn merge(
 }
 
 /// Takes out the added tokens that the embedding has no row for. A `required` one would be missed.
-pub(super) fn trim(
-    tokenizer: &mut Value,
-    rows: u32,
-    required: impl Fn(&str) -> bool,
-    findings: &mut Findings,
-) -> bool {
+pub(super) fn trim(tokenizer: &mut Value, rows: u32, required: impl Fn(&str) -> bool, findings: &mut Findings) -> bool {
     let Some(tokens) = tokenizer.get_mut("added_tokens").and_then(Value::as_array_mut) else { return false };
     let mut beyond = Vec::new();
     tokens.retain(|token| {
@@ -203,7 +202,9 @@ impl<'a> AddedList<'a> {
         let id = of_model.or(id).unwrap_or(next);
         if of_model.is_none() && self.taken.contains(&id) {
             let name = content.escape_debug();
-            findings.warnings.push(format!("token `{name}` left out: its id {id} is another token's in tokenizer.json"));
+            findings
+                .warnings
+                .push(format!("token `{name}` left out: its id {id} is another token's in tokenizer.json"));
             return;
         }
         let special = described["special"].as_bool().unwrap_or(false);
@@ -245,7 +246,8 @@ fn write(
                 moved |= new.contains(&content) && id(token) != Some(next);
                 next += 1;
             }
-            for (content, id) in tokens.iter().filter(|_| moved).filter_map(|token| Some((content(token)?, id(token)?))) {
+            for (content, id) in tokens.iter().filter(|_| moved).filter_map(|token| Some((content(token)?, id(token)?)))
+            {
                 pieces.entry(content).or_insert_with(|| id.into());
             }
         }
@@ -253,7 +255,9 @@ fn write(
             let known: HashSet<&str> = pieces.iter().filter_map(|piece| piece[0].as_str()).collect();
             let mut next = pieces.len() as u64;
             for token in &tokens {
-                let Some(content) = content(token).filter(|content| !known.contains(content.as_str())) else { continue };
+                let Some(content) = content(token).filter(|content| !known.contains(content.as_str())) else {
+                    continue;
+                };
                 if new.contains(&content) && id(token) != Some(next) {
                     let problem = format!("`{}` cannot be given its id", content.escape_debug());
                     return Err(VocabularyError::Field { field: "added_tokens", problem });

@@ -36,7 +36,8 @@ pub fn from_files(
     vocabulary_size: u32,
 ) -> Result<TextSections, VocabularyError> {
     let mut sections = TextSections::default();
-    let json = |name: &str| Ok::<_, VocabularyError>(read_json(&folder.join(name), CONFIG_BYTES_MAX)?.unwrap_or(Value::Null));
+    let json =
+        |name: &str| Ok::<_, VocabularyError>(read_json(&folder.join(name), CONFIG_BYTES_MAX)?.unwrap_or(Value::Null));
     let settings = json("tokenizer_config.json")?;
     let template = template(folder, &settings, &mut sections.warnings)?;
     sections.set_template(template);
@@ -49,7 +50,9 @@ pub fn from_files(
                 "no tokenizer.json ({name} alone is not read): the blob will speak token ids only; --tokenizer takes \
                  one from elsewhere"
             ),
-            None => "no tokenizer.json: the blob will speak token ids only; --tokenizer takes one from elsewhere".into(),
+            None => {
+                "no tokenizer.json: the blob will speak token ids only; --tokenizer takes one from elsewhere".into()
+            }
         });
         return Ok(sections);
     };
@@ -58,7 +61,8 @@ pub fn from_files(
     let beside = Beside { settings, special: json("special_tokens_map.json")?, added: json("added_tokens.json")? };
     let configs = Configs { beside, generation: json("generation_config.json")?, config };
     let mut findings = Findings::default();
-    let bytes = complete(&mut json_value, bytes, &configs, sections.template.as_deref(), vocabulary_size, &mut findings)?;
+    let bytes =
+        complete(&mut json_value, bytes, &configs, sections.template.as_deref(), vocabulary_size, &mut findings)?;
     library::check_loads(&bytes)?;
 
     let mut list = folder_json::tokens(&json_value, vocabulary_size)?;
@@ -89,22 +93,21 @@ fn complete(
     findings: &mut Findings,
 ) -> Result<Vec<u8>, VocabularyError> {
     let merged = added::merge(tokenizer, &configs.beside, findings)?;
-    let end = configs.beside.name("eos_token");
-    let required = |name: &str| Some(name) == end || template.is_some_and(|template| template.contains(name));
+    let ends = configs.beside.named("eos_token");
+    let required = |name: &str| ends.contains(&name) || template.is_some_and(|template| template.contains(name));
     let trimmed = added::trim(tokenizer, rows, required, findings);
     Ok(if merged || trimmed { tokenizer.to_string().into_bytes() } else { bytes })
 }
 
 /// The end tokens of all configurations. Where `generation_config.json` names some, it outranks `config.json`.
 fn named_ends(list: &TokenList, configs: &Configs<'_>) -> Vec<NamedEnd> {
-    let name = configs.beside.name("eos_token");
-    let by_name = name.map(|name| NamedEnd {
+    let by_name = configs.beside.named("eos_token").into_iter().map(|name| NamedEnd {
         place: "tokenizer_config.json eos_token",
         name: Some(name.to_owned()),
         id: list.id(name),
         outranked: false,
     });
-    let mut ends: Vec<NamedEnd> = by_name.into_iter().collect();
+    let mut ends: Vec<NamedEnd> = by_name.collect();
     let generation = ids(&configs.generation["eos_token_id"]);
     let outranked = !generation.is_empty();
     let place = "generation_config.json eos_token_id";
@@ -126,7 +129,7 @@ fn rules(
 ) -> TextRules {
     let count = list.tokens.len() as u64;
     let wrapped = folder_json::wrapping(tokenizer);
-    let begin = wrapped.begin.or_else(|| list.id(configs.beside.name("bos_token")?));
+    let begin = wrapped.begin.or_else(|| list.id(configs.beside.named("bos_token").first()?));
     let begin = begin.or_else(|| ids(&configs.config["bos_token_id"]).first().copied());
     let begin = begin.filter(|&id| u64::from(id) < count);
     let end = named.iter().find_map(|end| end.id).filter(|&id| u64::from(id) < count);

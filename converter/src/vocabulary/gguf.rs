@@ -112,7 +112,8 @@ fn check_columns(meta: &GgufVocabulary, family: &Family, vocabulary_size: u32) -
     if let Family::ByteLevel(_) = family
         && meta.merges.as_ref().is_none_or(Vec::is_empty)
     {
-        let is_long = |index: &usize| kind(meta, *index) == TokenKind::Normal && meta.tokens[*index].chars().nth(1).is_some();
+        let is_long =
+            |index: &usize| kind(meta, *index) == TokenKind::Normal && meta.tokens[*index].chars().nth(1).is_some();
         let long = (0..tokens).filter(is_long).count();
         if meta.merges.is_none() || long > 0 {
             return Err(VocabularyError::NoMerges { long });
@@ -208,8 +209,7 @@ fn table(
     let tokens = meta.tokens.iter().zip(kinds).map(|(piece, &kind)| (kind, token_bytes(piece, kind, alphabet)));
     let mut tokens: Vec<_> = tokens.collect();
     let named = [("tokenizer.ggml.eos_token_id", meta.eos), ("tokenizer.ggml.eot_token_id", meta.eot)];
-    let named: Vec<NamedEnd> =
-        named.into_iter().filter_map(|(place, id)| Some(NamedEnd::by_id(place, id?))).collect();
+    let named: Vec<NamedEnd> = named.into_iter().filter_map(|(place, id)| Some(NamedEnd::by_id(place, id?))).collect();
     let count = tokens.len() as u64;
     let in_table = |id: &u32| u64::from(*id) < count;
     let begin = meta.bos.filter(in_table);

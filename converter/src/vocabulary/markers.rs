@@ -96,7 +96,9 @@ mod tests {
 
     #[test]
     fn marks_have_signs_on_both_sides() {
-        for mark in ["<think>", "</s>", "<|im_end|>", "<｜User｜>", "[INST]", "]~b]", "<｜tool▁calls▁begin｜>", "_<EOT>"] {
+        for mark in
+            ["<think>", "</s>", "<|im_end|>", "<｜User｜>", "[INST]", "]~b]", "<｜tool▁calls▁begin｜>", "_<EOT>"]
+        {
             assert!(looks_like_a_mark(mark), "{mark}");
         }
         for text in ["", "<", "...", "\n\n", "▁▁", "assistant", " <b>", "<b >", "'s", "你好", "a>", "don't"] {

@@ -147,7 +147,12 @@ mod tests {
             findings.problems
         };
         // A name that is taken for another's, an id where there is no other, and no end at all.
-        let named = NamedEnd { place: "tokenizer_config.json eos_token", name: Some("<|im_end|>".into()), id: None, outranked: false };
+        let named = NamedEnd {
+            place: "tokenizer_config.json eos_token",
+            name: Some("<|im_end|>".into()),
+            id: None,
+            outranked: false,
+        };
         assert!(problems(&[named], &tokens)[0].contains("`<|im_end|>`"));
         assert!(problems(&by_id(&[99]), &tokens)[0].contains("99"));
         assert!(problems(&by_id(&[0, 99]), &tokens).is_empty());
