@@ -253,9 +253,13 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    /// What is computed anyway (old Llama checkpoints keep frequencies), the copy of a tied head,
-    /// and parts of a larger model that this network does without.
+    /// What is computed anyway (old Llama checkpoints keep frequencies), the halves of a latent's
+    /// up-projection that is there whole, the copy of a tied head, and parts of a larger model that
+    /// this network does without.
     fn is_ignorable(&self, name: &str) -> bool {
-        left_out::word(name).is_some() || (self.draft.head == Head::Tied && is_head(name))
+        let half_of = name.strip_suffix("attn_k_b.weight").or_else(|| name.strip_suffix("attn_v_b.weight"));
+        left_out::word(name).is_some()
+            || half_of.is_some_and(|layer| self.used.contains(&format!("{layer}attn_kv_b.weight")))
+            || (self.draft.head == Head::Tied && is_head(name))
     }
 }

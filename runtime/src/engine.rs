@@ -1,7 +1,10 @@
 //! An open model: the blob's bytes, its network, a tier of kernels and the threads.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+#[cfg(feature = "text")]
+use std::sync::OnceLock;
 
 use hardtack_format::{Blob, FormatError, Network, SectionKind};
 use hardtack_kernels::KernelTable;
@@ -16,7 +19,11 @@ use crate::error::Error;
 use crate::kv::KvPrecision;
 use crate::os::{BlobFile, Load};
 use crate::plan::{Fixed, Plan, SessionOptions, plan};
+use crate::recognize::not_a_blob;
+use crate::sample::{Sampler, SamplerOptions};
 use crate::session::Session;
+#[cfg(feature = "text")]
+use crate::text::Tokenizer;
 
 /// Most threads.
 pub const THREADS_MAX: usize = 1024;
@@ -56,6 +63,9 @@ struct Shared {
     memory_max: Option<u64>,
     kernels: &'static KernelTable,
     pool: Pool,
+    /// Read when it is first asked for: not everybody needs text.
+    #[cfg(feature = "text")]
+    tokenizer: OnceLock<Tokenizer>,
 }
 
 /// Where the network runs.
@@ -80,7 +90,7 @@ impl Engine {
             DeviceChoice::Cuda => Self::on_first_gpu(path, options, &LEAST),
             DeviceChoice::Auto(session) => match Self::on_first_gpu(path, options, &session) {
                 Ok(engine) => Ok(engine),
-                Err(error @ (Error::File { .. } | Error::Blob { .. })) => Err(error),
+                Err(error @ (Error::File { .. } | Error::Blob { .. } | Error::NotABlob { .. })) => Err(error),
                 Err(error) => Self::on_cpu(path, options, Some(error.to_string())),
             },
         }
@@ -151,7 +161,20 @@ impl Engine {
     ) -> Result<Self, Error> {
         let (path, memory_max) = (path.to_owned(), options.memory_max);
         let (kernels, pool) = (tiers::choose(options.kernels.as_deref())?, start_threads(threads)?);
-        Ok(Self { shared: Arc::new(Shared { file, path, place, passed_over, fixed, memory_max, kernels, pool }) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                file,
+                path,
+                place,
+                passed_over,
+                fixed,
+                memory_max,
+                kernels,
+                pool,
+                #[cfg(feature = "text")]
+                tokenizer: OnceLock::new(),
+            }),
+        })
     }
 
     /// The network: its numbers and its tensors.
@@ -224,6 +247,32 @@ impl Engine {
         self.blob().plain(kind)
     }
 
+    /// The blob's tokenizer. It is read when it is first asked for.
+    ///
+    /// # Errors
+    /// The blob has none, or one that cannot be read.
+    #[cfg(feature = "text")]
+    pub fn tokenizer(&self) -> Result<&Tokenizer, Error> {
+        if let Some(tokenizer) = self.shared.tokenizer.get() {
+            return Ok(tokenizer);
+        }
+        let section = |kind: SectionKind| {
+            let (path, advice) = (self.path().to_owned(), "this blob speaks token ids only");
+            self.section(kind).ok_or(Error::NoText { path, section: kind.name(), advice })
+        };
+        let (json, table) = (section(SectionKind::Tokenizer)?, section(SectionKind::Vocabulary)?);
+        let tokenizer = Tokenizer::from_sections(json, table)?;
+        Ok(self.shared.tokenizer.get_or_init(|| tokenizer))
+    }
+
+    /// A sampler for this model's logits.
+    ///
+    /// # Errors
+    /// An option outside its range.
+    pub fn sampler(&self, options: SamplerOptions) -> Result<Sampler, Error> {
+        Sampler::new(options, self.network().spec.vocabulary as usize)
+    }
+
     /// What a session would take, byte for byte.
     ///
     /// # Errors
@@ -253,6 +302,12 @@ impl Engine {
     }
 }
 
+impl fmt::Debug for Engine {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_struct("Engine").field("path", &self.shared.path).finish_non_exhaustive()
+    }
+}
+
 /// The smallest session there can be: a model that leaves no room for it is refused before it is read.
 const LEAST: SessionOptions = SessionOptions { context: 1, batch: 1, kv: KvPrecision::F16 };
 
@@ -265,6 +320,9 @@ struct Opened {
 
 impl Opened {
     fn new(path: &Path, options: &Options) -> Result<Self, Error> {
+        if let Some(error) = not_a_blob(path) {
+            return Err(error);
+        }
         let file = BlobFile::map(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
         let invalid = |source| Error::Blob { path: path.to_owned(), source };
         let (network, fixed) = bind(&file, options.verify).map_err(invalid)?;

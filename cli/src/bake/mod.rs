@@ -9,7 +9,7 @@ use hardtack_converter::{BakeError, BakeOptions, Baked, Precision, Review};
 
 use crate::args::BakeArguments;
 use crate::interrupt;
-use crate::output::{note, show};
+use crate::output::{note, show, warn};
 use crate::progress::Bar;
 use crate::size::show_bytes;
 
@@ -29,9 +29,14 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
         calibration: &[],
         stop: interrupt::flag(),
     };
-    let style = "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} {msg}";
+    let style = "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} left in this stage {msg}";
     let mut bar = Bar::new(style, "baking")?;
+    let mut total_bytes = None;
     let result = hardtack_converter::bake(&arguments.input, &arguments.output, &options, &mut |progress| {
+        // The sources are read once for their hashes, then the blob is written.
+        if total_bytes.replace(progress.total_bytes) != Some(progress.total_bytes) {
+            bar.begin("baking".to_owned());
+        }
         bar.message(progress.part.to_owned());
         bar.set(progress.done_bytes, progress.total_bytes);
     });
@@ -44,7 +49,7 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
         }
         result => result?,
     };
-    warn(&baked);
+    warn_of(&baked);
     show(&format!(
         "{}: {} ({} bytes), family {}, layers {}, embeddings and head {}\n",
         arguments.output.display(),
@@ -59,12 +64,12 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
 }
 
 /// Says what the person who bakes should know.
-fn warn(baked: &Baked) {
+fn warn_of(baked: &Baked) {
     for warning in &baked.warnings {
-        note(format_args!("warning: {warning}"));
+        warn(format_args!("warning: {warning}"));
     }
     if !baked.left_out.is_empty() {
         let kinds: Vec<String> = baked.left_out.iter().map(ToString::to_string).collect();
-        note(format_args!("left out, tensors without a place in the network: {}", kinds.join(", ")));
+        warn(format_args!("left out, tensors without a place in the network: {}", kinds.join(", ")));
     }
 }

@@ -5,8 +5,11 @@ mod allocation;
 mod assignment;
 #[cfg(feature = "calibrate")]
 mod calibrated;
+#[cfg(feature = "calibrate")]
+mod claim;
 mod draft;
 mod error;
+mod kinds;
 #[cfg(feature = "calibrate")]
 mod kv;
 mod partial_file;
@@ -102,6 +105,7 @@ pub fn bake(
 ) -> Result<Baked, BakeError> {
     let checkpoint = Checkpoint::open(input)?;
     let recipe = recipe_of(&checkpoint, options.choices.unused)?;
+    kinds::check(&checkpoint, &recipe)?;
     let text = text_of(&checkpoint, &recipe, &options.choices)?;
     // Whatever can be refused is refused before anything long is begun.
     let files = provenance::files(&checkpoint);
@@ -122,6 +126,6 @@ pub fn bake(
         file_bytes: draft.layout.file_bytes(),
         tensors: recipe.stored_tensors(),
         left_out: recipe.left_out(),
-        warnings: text.warnings,
+        warnings: text.warnings.into_iter().chain(kinds::second_rounding(&checkpoint, &recipe)).collect(),
     })
 }

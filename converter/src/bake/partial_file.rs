@@ -121,11 +121,13 @@ pub fn beside(path: &Path, extension: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Puts bytes where a file of our own may stand: written under a temporary name, synced, then renamed.
+/// Puts bytes where a file of our own may stand: written under a temporary name, synced, then renamed. The temporary name can
+/// be guessed, so whatever is there is removed and never followed.
 #[cfg(feature = "calibrate")]
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let temporary = beside(path, &format!("{}.partial", std::process::id()));
-    let written = File::create(&temporary).and_then(|mut file| {
+    let _ = fs::remove_file(&temporary);
+    let written = File::create_new(&temporary).and_then(|mut file| {
         file.write_all(bytes)?;
         file.sync_all()
     });

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use hardtack_format::{Role, SectionKey};
 use hardtack_models::{FamilyError, LoadError};
 
 use crate::bake::BakeError;
 use crate::quantize::{GptqError, HessianError, PanelError};
 use crate::source::SourceError;
-use crate::store::StoreError;
+use crate::store::{Key, StoreError};
 
 /// A calibration that did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,16 @@ pub enum CalibrateError {
     /// A matrix cannot be quantized with feedback.
     #[error("quantization: {0}")]
     Feedback(#[from] GptqError),
+    /// What is wrong with the weights or inputs of one tensor.
+    #[error("{section}, {role}: {source}")]
+    Of {
+        /// Its section.
+        section: SectionKey,
+        /// Its role.
+        role: Role,
+        /// What it is.
+        source: Box<CalibrateError>,
+    },
     /// The inputs of a matrix are no numbers.
     #[error("quantization: {0}")]
     Inputs(#[from] HessianError),
@@ -56,6 +67,19 @@ pub enum CalibrateError {
         expected: String,
         /// What it has.
         found: String,
+    },
+    /// A model's predictions on a text are no numbers.
+    #[error(
+        "text {domain}: {what}: expected a finite number, found {found}: the model is damaged or overflows on this text, \
+         and nothing that is made of it is of use"
+    )]
+    NotFinite {
+        /// The text's name.
+        domain: String,
+        /// What was measured.
+        what: &'static str,
+        /// NaN, inf or -inf.
+        found: f64,
     },
     /// The settings contradict each other.
     #[error("calibration: expected {expected}, found {found}")]
@@ -96,6 +120,13 @@ pub enum CalibrateError {
     /// Stopped from outside.
     #[error("interrupted: the layers that were finished are kept if a state file was asked for")]
     Interrupted,
+}
+
+impl CalibrateError {
+    /// Says which tensor it is about.
+    pub(crate) fn of(self, (section, role): Key) -> Self {
+        Self::Of { section, role, source: Box::new(self) }
+    }
 }
 
 impl From<BakeError> for CalibrateError {

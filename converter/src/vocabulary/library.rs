@@ -7,6 +7,7 @@ use crate::vocabulary::VocabularyError;
 
 /// The library must take the file now, where a person can act, not on somebody's device.
 pub(super) fn check_loads(bytes: &[u8]) -> Result<(), VocabularyError> {
+    hardtack_tokenizer::survey(bytes).map_err(|error| VocabularyError::Library(error.to_string()))?;
     let loaded = Tokenizer::from_bytes(bytes);
     loaded.map(|_| ()).map_err(|error| VocabularyError::Library(error.to_string().replace('\n', " ")))
 }

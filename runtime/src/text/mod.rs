@@ -2,6 +2,8 @@
 
 mod contain;
 mod error;
+pub(crate) mod markers;
+pub(crate) mod pieces;
 mod stops;
 mod stream;
 mod template;

@@ -12,6 +12,9 @@ use crate::text::contain::contain;
 pub const SECTION_BYTES_MAX: usize = 128 << 20;
 /// Longest text for one `encode`.
 pub const TEXT_BYTES_MAX: usize = 16 << 20;
+/// Longest text after normalizing and pre-tokenizing, at its worst: every byte of it takes 17 while
+/// the library works.
+const NORMALIZED_BYTES_MAX: usize = 256 << 20;
 
 /// Whether names of control tokens and markers in a text mean those tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,20 +26,33 @@ pub enum Special {
 }
 
 /// A blob's tokenizer. Encoding allocates and may take long; everything else is a look into a table.
+///
+/// The library that encodes has panics in its code for odd files. They are contained, print
+/// nothing, and become errors; a program that is built with `panic = "abort"` ends there all the
+/// same.
 pub struct Tokenizer {
     /// Behind a lock because the choice of `Special` is a setting of the library's tokenizer,
     /// and a second copy of it would double tens of megabytes.
     library: Mutex<tokenizers::Tokenizer>,
     vocabulary: Vocabulary<Box<[u8]>>,
+    /// Longest text for one `encode`, by what normalizers can make of it.
+    text_bytes_max: usize,
 }
 
 impl Tokenizer {
     /// Reads the sections `tokenizer` (a Hugging Face `tokenizer.json`) and `vocabulary`.
+    ///
+    /// # Errors
+    /// A section that is none, or a tokenizer that asks for more than any published one: see
+    /// [`hardtack_tokenizer::limits`].
     pub fn from_sections(tokenizer_json: &[u8], vocabulary: &[u8]) -> Result<Self, TextError> {
         limit("tokenizer section", tokenizer_json, SECTION_BYTES_MAX)?;
         let vocabulary = Vocabulary::read(Box::from(vocabulary))?;
-        let loaded = contained(|| tokenizers::Tokenizer::from_bytes(tokenizer_json)).map_err(TextError::Tokenizer)?;
-        let mut library = loaded;
+        let survey =
+            hardtack_tokenizer::survey(tokenizer_json).map_err(|error| TextError::Tokenizer(error.to_string()))?;
+        let text_bytes_max = TEXT_BYTES_MAX.min((NORMALIZED_BYTES_MAX as f64 / survey.growth) as usize);
+        let mut library =
+            contained(|| tokenizers::Tokenizer::from_bytes(tokenizer_json)).map_err(TextError::Tokenizer)?;
         // Begin and end tokens are ours to add, and a text is never cut or padded in silence.
         library.with_padding(None);
         library.with_truncation(None).map_err(|error| TextError::Tokenizer(one_line(&error.to_string())))?;
@@ -47,12 +63,16 @@ impl Tokenizer {
             return Err(TextError::Tokenizer("its dropout would give other tokens every time".into()));
         }
         contained(|| guard(&mut library, &vocabulary)).map_err(TextError::Tokenizer)?;
-        Ok(Self { library: Mutex::new(library), vocabulary })
+        Ok(Self { library: Mutex::new(library), vocabulary, text_bytes_max })
     }
 
     /// The ids of a text, without begin or end token.
+    ///
+    /// # Errors
+    /// The text is too long, or the library fails on it, or gives an id that the vocabulary does
+    /// not have.
     pub fn encode(&self, text: &str, special: Special) -> Result<Vec<u32>, TextError> {
-        limit("text", text.as_bytes(), TEXT_BYTES_MAX)?;
+        limit("text", text.as_bytes(), self.text_bytes_max)?;
         let encoding = {
             // The library holds no invariant that a panic in it could break: it is only read while encoding.
             let mut library = self.library.lock().unwrap_or_else(PoisonError::into_inner);
@@ -70,6 +90,19 @@ impl Tokenizer {
             }
         }
         Ok(ids)
+    }
+
+    /// The ids of a text that a model is to continue: plain text, after the begin token where the model wants one.
+    pub fn prompt(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        let mut tokens: Vec<u32> = self.begin().into_iter().collect();
+        tokens.extend(self.encode(text, Special::Plain)?);
+        Ok(tokens)
+    }
+
+    /// The ids of a template's own words, in which the names of control tokens mean those tokens. Whatever somebody else may
+    /// have written in it has its names broken already.
+    pub(crate) fn encode_markup(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        self.encode(text, Special::Parse)
     }
 
     /// The bytes of one token, for control tokens their name; empty for an id outside the vocabulary.
@@ -95,6 +128,12 @@ impl Tokenizer {
     }
 }
 
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.debug_struct("Tokenizer").field("tokens", &self.vocabulary.count()).finish_non_exhaustive()
+    }
+}
+
 /// Makes every added token that steers one that `Special::Plain` spells out. The file calls some of them no special
 /// tokens (Qwen3's `<think>`, DeepSeek's `<｜User｜>`), because their text is shown.
 fn guard<B: AsRef<[u8]>>(library: &mut tokenizers::Tokenizer, vocabulary: &Vocabulary<B>) -> tokenizers::Result<()> {
@@ -111,7 +150,7 @@ fn limit(what: &'static str, bytes: &[u8], limit: usize) -> Result<(), TextError
     if bytes.len() <= limit { Ok(()) } else { Err(TextError::Size { what, found: bytes.len(), limit }) }
 }
 
-/// Runs the library, whose code for odd `tokenizer.json` files has panics in it: the file is the world's fault, not ours.
+/// Runs the library, whose code for odd files has panics in it.
 fn contained<T>(run: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
     match contain(run) {
         Ok(result) => result.map_err(|error| one_line(&error.to_string())),
