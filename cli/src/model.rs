@@ -11,7 +11,7 @@ use hardtack::{
 };
 
 use crate::args::{
-    DeviceArgument, EngineArguments, KvArgument, KvArguments, LoadArgument, SamplingArguments, SessionArguments,
+    DeviceArgument, EngineArguments, KvArgument, KvArguments, LoadArgument, SamplingArguments, Seed, SessionArguments,
 };
 use crate::interrupt::{self, Loading};
 use crate::output::{note, warn};
@@ -159,6 +159,6 @@ fn sampler_options(arguments: &SamplingArguments) -> SamplerOptions {
         top_p: arguments.top_p,
         min_p: arguments.min_p,
         repetition_penalty: arguments.repetition_penalty,
-        seed: arguments.seed.flatten().unwrap_or(0),
+        seed: arguments.seed.and_then(|Seed(seed)| seed).unwrap_or(0),
     }
 }

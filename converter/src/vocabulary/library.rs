@@ -12,8 +12,8 @@ pub(super) fn check_loads(bytes: &[u8]) -> Result<(), VocabularyError> {
     loaded.map(|_| ()).map_err(|error| VocabularyError::Library(error.to_string().replace('\n', " ")))
 }
 
-/// Lets a tokenizer read text as text only: names of tokens that steer are spelled out, also of those that the file
-/// calls no special tokens.
+/// Lets a tokenizer read text as text only: names of tokens that steer are spelled out, also of
+/// those that the file calls no special tokens.
 pub(crate) fn read_plain_text<B: AsRef<[u8]>>(
     tokenizer: &mut Tokenizer,
     table: &Vocabulary<B>,
