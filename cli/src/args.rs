@@ -2,6 +2,7 @@
 
 mod bake;
 mod eval;
+mod memory;
 
 use std::path::PathBuf;
 
@@ -14,6 +15,8 @@ use crate::size::parse_bytes;
 #[cfg(feature = "calibrate")]
 pub use bake::AllocationArgument;
 pub use bake::BakeArguments;
+pub use memory::MemoryArgument;
+use memory::parse_memory;
 pub use eval::{
     BootstrapArguments, DivergenceArguments, EvalArguments, Evaluation, LogitsArguments, NeedleArguments,
     PerplexityArguments, StreamArguments, TasksArguments, WindowArguments,
@@ -61,9 +64,10 @@ pub struct EngineArguments {
     #[arg(long)]
     pub verify: bool,
     /// Most bytes for weights, tokenizer, keys and values, buffers and the process together, in the machine's memory and a
-    /// GPU's: refuses to start if it needs more
-    #[arg(long, value_parser = parse_bytes, value_name = "BYTES")]
-    pub memory: Option<u64>,
+    /// GPU's: refuses to start if it needs more. Without it, what the machine and its control group (as a container has one)
+    /// have left, of mapped weights only what a token reads; `none` goes on whatever they have
+    #[arg(long, value_parser = parse_memory, value_name = "BYTES|none")]
+    pub memory: Option<MemoryArgument>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

@@ -11,6 +11,6 @@ pub mod source;
 pub mod store;
 pub mod vocabulary;
 
-pub use bake::{BakeError, BakeOptions, Baked, CalibrationText, Precision, bake};
+pub use bake::{BakeError, BakeOptions, BakePlan, Baked, CalibrationText, Precision, bake};
 #[cfg(feature = "calibrate")]
 pub use bake::{CalibrateOptions, CalibratedBake, bake_calibrated};

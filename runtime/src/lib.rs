@@ -26,7 +26,8 @@ pub mod engine;
 mod error;
 mod forward;
 mod kv;
-mod memory;
+pub mod memory;
+mod opened;
 #[allow(unsafe_code, reason = "the operating system's room")]
 mod os;
 pub mod plan;
@@ -48,6 +49,7 @@ pub use hardtack_kernels_cuda as kernels_cuda;
 pub use kv::ladder::Ladder;
 pub use kv::size::RingSize;
 pub use kv::{KvPrecision, KvSize, RingBits, RingOptions};
+pub use memory::SystemMemory;
 pub use os::Load;
 pub use plan::{Plan, SessionOptions};
 pub use sample::{Sampler, SamplerOptions};

@@ -5,6 +5,7 @@ use rand_core::{RngCore, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use crate::error::Error;
+use crate::memory::list;
 
 /// Tokens that the repetition penalty looks back on.
 pub const PENALTY_TOKENS: usize = 64;
@@ -69,7 +70,7 @@ impl Sampler {
             options,
             random: Pcg64Mcg::seed_from_u64(options.seed),
             recent: HistoryBuf::new(),
-            candidates: Vec::with_capacity(vocabulary),
+            candidates: list(vocabulary)?,
         })
     }
 

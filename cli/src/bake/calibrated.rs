@@ -5,6 +5,7 @@ use hardtack_converter::bake::{Course, HeldOut, Method, Refined, Stage, Step, Ta
 use hardtack_converter::calibrate::{Sampling, TuneSettings};
 use hardtack_converter::{BakeError, CalibrateOptions, CalibratedBake, bake_calibrated};
 
+use super::memory::{Limit, tell};
 use crate::args::{AllocationArgument, BakeArguments};
 use crate::interrupt;
 use crate::output::{note, show};
@@ -30,6 +31,7 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
     if own.progressive.is_some() && walk.is_empty() {
         note(format_args!("--progressive: no budget of its list is above {target}; it is one round"));
     }
+    let limit = Limit::of(arguments.memory);
     let options = CalibrateOptions {
         target,
         course: match own.progressive {
@@ -47,6 +49,7 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
         tune: (own.tune > 0).then(|| TuneSettings { epochs: own.tune, ..TuneSettings::default() }),
         kv_tokens: own.kv_tokens,
         boundary_bytes_max: own.calib_memory,
+        memory_max: limit.bytes(),
         stop: interrupt::flag(),
     };
     let mut bar = Bar::new("{prefix} {bar:30} {pos}/{len} {eta} left", "reading")?;
@@ -64,8 +67,9 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
             note(format_args!("interrupted: no blob was written; the same command goes on where it was"));
             return Ok(());
         }
-        result => result?,
+        result => result.map_err(|error| limit.explain(error))?,
     };
+    tell(&baked.baked.plan);
     for warning in &baked.baked.warnings {
         note(format_args!("warning: {warning}"));
     }

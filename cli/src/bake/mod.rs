@@ -2,6 +2,7 @@
 
 #[cfg(feature = "calibrate")]
 mod calibrated;
+mod memory;
 
 use hardtack_converter::{BakeError, BakeOptions, Precision};
 
@@ -18,10 +19,12 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
     if !arguments.calibration.texts.is_empty() {
         return calibrated::bake(arguments);
     }
+    let limit = memory::Limit::of(arguments.memory);
     let options = BakeOptions {
         precision: arguments.budget.map_or(Precision::Uniform(arguments.bits), Precision::Budget),
         head: arguments.head_bits,
         calibration: &[],
+        memory_max: limit.bytes(),
         stop: interrupt::flag(),
     };
     let style = "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} {msg}";
@@ -37,8 +40,9 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
             note(format_args!("interrupted: nothing was written"));
             return Ok(());
         }
-        result => result?,
+        result => result.map_err(|error| limit.explain(error))?,
     };
+    memory::tell(&baked.plan);
     for warning in &baked.warnings {
         note(format_args!("warning: {warning}"));
     }

@@ -10,6 +10,7 @@ mod error;
 #[cfg(feature = "calibrate")]
 mod kv;
 mod partial_file;
+mod plan;
 mod precision;
 pub(crate) mod provenance;
 #[cfg(feature = "calibrate")]
@@ -39,6 +40,7 @@ pub use error::BakeError;
 use partial_file::PartialFile;
 #[cfg(feature = "calibrate")]
 pub(crate) use partial_file::{beside, replace};
+pub use plan::BakePlan;
 pub use precision::Precision;
 pub use provenance::{Allocated, CalibrationText, EarlierRound, Factor, GateBond, HeldOut, KvAbout, STARVED_TOKENS};
 #[cfg(feature = "calibrate")]
@@ -53,6 +55,9 @@ pub struct BakeOptions<'a> {
     pub head: Option<hardtack_format::Encoding>,
     /// The texts that the choices above were calibrated on; none if none was read. The blob names them for good.
     pub calibration: &'a [CalibrationText],
+    /// Most bytes of memory that it may take: weights are read in smaller pieces and by fewer threads where that helps,
+    /// and a bake that cannot keep to it is refused before it begins.
+    pub memory_max: Option<u64>,
     /// Set from elsewhere to stop: nothing is left behind then.
     pub stop: &'a AtomicBool,
 }
@@ -68,6 +73,8 @@ pub struct Baked {
     pub head: hardtack_format::Encoding,
     /// Length of the blob.
     pub file_bytes: u64,
+    /// What the bake took of memory at most.
+    pub plan: BakePlan,
     /// What the person who bakes should know, one line each.
     pub warnings: Vec<String>,
 }
@@ -96,25 +103,28 @@ pub fn bake(
     let checkpoint = Checkpoint::open(input)?;
     let recipe = recipe(settings(&checkpoint), &checkpoint)
         .map_err(|source| BakeError::Family { input: input.to_owned(), source })?;
+    let plan = BakePlan::new(&checkpoint, &recipe, None, options.memory_max)?;
     let text = text_sections(&checkpoint, recipe.spec.vocabulary)?;
     // Whatever can be refused is refused before anything long is begun.
     let files = provenance::files(&checkpoint);
     let unread = provenance::unread(&files)?;
-    Draft::new(&recipe, &text, &unread, options)?;
+    let file_bytes = Draft::new(&recipe, &text, &unread, options)?.layout.file_bytes();
     let output_file = PartialFile::create(output)?;
+    output_file.expect_room(file_bytes)?;
 
     let total_bytes = unread.iter().map(|file| file.bytes).sum();
     let sources = provenance::hash_files(&files, options.stop, &mut |done_bytes| {
         progress(Progress { done_bytes, total_bytes, part: "reading the sources" });
     })?;
     let draft = Draft::new(&recipe, &text, &sources, options)?;
-    write::write(&checkpoint, &draft, None, output_file, options.stop, progress)?;
+    write::write(&checkpoint, &draft, None, &plan, output_file, options.stop, progress)?;
     Ok(Baked {
         family: recipe.family,
         layers: draft.assignment.layers_name(),
         head: draft.assignment.head,
-        file_bytes: draft.layout.file_bytes(),
-        warnings: text.warnings,
+        file_bytes,
+        plan,
+        warnings: text.warnings.clone(),
     })
 }
 

@@ -14,6 +14,7 @@ use super::error::CalibrateError;
 use super::text::Domain;
 use crate::bake::CalibrationText;
 use crate::vocabulary::TextSections;
+use crate::vocabulary::load::load;
 
 /// How windows are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +63,7 @@ impl Sampler {
         let (Some(json), Some(table)) = (&text.tokenizer, &text.vocabulary) else {
             return Err(unusable("none".to_owned()));
         };
-        let mut tokenizer = Tokenizer::from_bytes(json).map_err(|error| unusable(error.to_string()))?;
+        let mut tokenizer = load(json).map_err(|error| unusable(error.to_string()))?;
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|error| unusable(error.to_string()))?;
         // What looks like a control token in a text is text.

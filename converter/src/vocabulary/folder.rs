@@ -5,6 +5,7 @@ use std::io::Read;
 use std::path::Path;
 
 use hardtack_format::vocabulary::{self, TextRules};
+use serde::de::IgnoredAny;
 use serde_json::Value;
 
 use crate::vocabulary::folder_json::{self, TokenList};
@@ -32,9 +33,11 @@ pub fn from_folder(folder: &Path, config: &Value, vocabulary_size: u32) -> Resul
         });
         return Ok(sections);
     };
-    let tokenizer: Value =
-        serde_json::from_slice(&bytes).map_err(|source| VocabularyError::Json { path: path.clone(), source })?;
+    let invalid = |source| VocabularyError::Json { path: path.clone(), source };
+    serde_json::from_slice::<IgnoredAny>(&bytes).map_err(invalid)?;
+    // Tried before the tree of its values is made: either takes a multiple of the file.
     gguf_json::check_loads(&bytes)?;
+    let tokenizer: Value = serde_json::from_slice(&bytes).map_err(invalid)?;
 
     let list = folder_json::tokens(&tokenizer, vocabulary_size)?;
     let generation = read_json(&folder.join("generation_config.json"), CONFIG_BYTES_MAX)?.unwrap_or(Value::Null);

@@ -5,6 +5,7 @@ mod folder;
 mod folder_json;
 mod gguf;
 mod gguf_json;
+pub(crate) mod load;
 mod merges;
 mod piece;
 mod pre_tokenizer;

@@ -1,6 +1,7 @@
 //! Text for a model that speaks token ids: encoding, streaming text out, and chat templates.
 
 mod error;
+mod load;
 mod stops;
 mod stream;
 mod template;

@@ -6,7 +6,10 @@ use std::sync::{Mutex, PoisonError};
 use hardtack_format::vocabulary::{TokenKind, Vocabulary};
 use tokenizers::models::ModelWrapper;
 
+use crate::memory::expect_room;
+use crate::plan::TEXT_FACTOR;
 use crate::text::TextError;
+use crate::text::load::load;
 
 /// Longest tokenizer section.
 pub const SECTION_BYTES_MAX: usize = 128 << 20;
@@ -35,8 +38,10 @@ impl Tokenizer {
     pub fn from_sections(tokenizer_json: &[u8], vocabulary: &[u8]) -> Result<Self, TextError> {
         limit("tokenizer section", tokenizer_json, SECTION_BYTES_MAX)?;
         let vocabulary = Vocabulary::read(Box::from(vocabulary))?;
-        let loaded = contain(|| tokenizers::Tokenizer::from_bytes(tokenizer_json)).map_err(TextError::Tokenizer)?;
-        let mut library = loaded;
+        // The library allocates bit by bit, and ends the program where a bit is refused.
+        let bytes = tokenizer_json.len() as u64 * TEXT_FACTOR;
+        expect_room(bytes).map_err(|_| TextError::Memory { bytes })?;
+        let mut library = contain(|| load(tokenizer_json)).map_err(TextError::Tokenizer)?;
         // Begin and end tokens are ours to add, and a text is never cut or padded in silence.
         library.with_padding(None);
         library.with_truncation(None).map_err(|error| TextError::Tokenizer(one_line(&error.to_string())))?;
