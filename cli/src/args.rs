@@ -15,12 +15,12 @@ use crate::size::parse_bytes;
 #[cfg(feature = "calibrate")]
 pub use bake::AllocationArgument;
 pub use bake::BakeArguments;
-pub use memory::MemoryArgument;
-use memory::parse_memory;
 pub use eval::{
     BootstrapArguments, DivergenceArguments, EvalArguments, Evaluation, LogitsArguments, NeedleArguments,
     PerplexityArguments, StreamArguments, TasksArguments, WindowArguments,
 };
+pub use memory::MemoryArgument;
+use memory::parse_memory;
 
 /// Bakes language models into one file under a byte budget, and runs them offline.
 #[derive(Debug, Parser)]

@@ -6,7 +6,8 @@ use anyhow::{Context, ensure};
 use hardtack::format::SectionKind;
 use hardtack::text::Tokenizer;
 use hardtack::{
-    DeviceChoice, Engine, KvPrecision, Load, Options, RingOptions, Sampler, SamplerOptions, SessionOptions, SystemMemory,
+    DeviceChoice, Engine, KvPrecision, Load, Options, RingOptions, Sampler, SamplerOptions, SessionOptions,
+    SystemMemory,
 };
 
 use crate::args::{

@@ -146,9 +146,9 @@ fn a_blob_that_changes_under_us_has_its_sections_where_they_were() {
 fn what_the_system_does_not_have_is_refused_unless_told_otherwise() {
     let folder = tempfile::tempdir().unwrap();
     // A trained context that no machine has the memory for.
-    let path = baked(folder.path(), synthetic::Network { context: 1 << 28, layers: 8, ..NETWORK });
+    let path = baked(folder.path(), synthetic::Network { context: 1 << 24, layers: 96, ..NETWORK });
     let engine = Engine::open(&path, &options(Load::Mmap)).unwrap();
-    let all = SessionOptions { context: 1 << 28, ..SessionOptions::default() };
+    let all = SessionOptions { context: 1 << 24, ..SessionOptions::default() };
     let error = engine.plan(&all).unwrap_err();
     assert!(matches!(error, Error::SystemMemory { .. }), "{error}");
     let line = error.to_string();
@@ -170,7 +170,7 @@ fn what_the_system_does_not_have_is_refused_unless_told_otherwise() {
 #[cfg(target_os = "linux")]
 fn little_address_space_is_an_error_and_no_abort() {
     let folder = tempfile::tempdir().unwrap();
-    let network = synthetic::Network { vocabulary: 24_000, context: 1 << 26, ..NETWORK };
+    let network = synthetic::Network { vocabulary: 24_000, context: 1 << 24, layers: 12, ..NETWORK };
     let path = baked(folder.path(), network);
     let ring = ["--kv-bits", "8,4,2", "--ctx", "0", "--memory", "none"].map(|word| Box::new(word) as Box<dyn AsRef<_>>);
     let short = ["--ctx", "64"].map(|word| Box::new(word) as Box<dyn AsRef<_>>);
@@ -178,7 +178,8 @@ fn little_address_space_is_an_error_and_no_abort() {
     for (more, mebibytes) in [(&short[..], 30..150), (&ring[..], 100..1500)] {
         for limit in mebibytes.clone().step_by((mebibytes.len() / 12).max(1)) {
             let script = format!("ulimit -v {}; exec hardtack", limit << 10);
-            let mut arguments: Vec<common::program::Argument<'_>> = vec![&"run", &path, &"-p", &"Hi", &"-n", &"3", &"-t", &"1"];
+            let mut arguments: Vec<common::program::Argument<'_>> =
+                vec![&"run", &path, &"-p", &"Hi", &"-n", &"3", &"-t", &"1"];
             arguments.extend(more.iter().map(|word| &**word as common::program::Argument<'_>));
             let outcome = common::program::run_in_shell(&script, &arguments);
             // 127: not even the program's own code fits.
@@ -196,11 +197,11 @@ fn little_address_space_is_an_error_and_no_abort() {
 #[test]
 fn a_context_that_is_only_promised_is_no_abort() {
     let folder = tempfile::tempdir().unwrap();
-    let path = baked(folder.path(), synthetic::Network { context: 1 << 28, ..NETWORK });
+    let path = baked(folder.path(), synthetic::Network { context: 1 << 24, layers: 96, ..NETWORK });
     let ignored = Options { system_memory: SystemMemory::Ignored, ..options(Load::Mmap) };
     let engine = Engine::open(&path, &ignored).unwrap();
     let bits = RingBits::Ladder(Ladder::new(&[[8, 8], [4, 4], [2, 2]]).unwrap());
-    let exact = SessionOptions { context: 1 << 28, ..SessionOptions::default() };
+    let exact = SessionOptions { context: 1 << 24, ..SessionOptions::default() };
     let ring = SessionOptions { kv: KvPrecision::Ring(RingOptions { bytes: 1 << 46, bits }), ..exact };
     for options in [exact, ring] {
         let needed = engine.plan(&options).unwrap().total_bytes();

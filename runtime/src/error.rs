@@ -79,9 +79,7 @@ pub enum Error {
         advice: String,
     },
     /// The plan does not fit what the system would give.
-    #[error(
-        "{needed} bytes must be in memory ({parts}), but {bound} has no more than {room} left; {advice}"
-    )]
+    #[error("{needed} bytes must be in memory ({parts}), but {bound} has no more than {room} left; {advice}")]
     SystemMemory {
         /// Everything that must stay in memory.
         needed: u64,

@@ -66,7 +66,11 @@ impl Source<'_> {
                 let length = file.metadata().map_err(failed)?.len();
                 if range.start > range.end || range.end > length {
                     let (setting, expected) = ("range", format!("a part of the file's bytes 0 to {length}"));
-                    return Err(Error::Setting { setting, expected, found: format!("{} to {}", range.start, range.end) });
+                    return Err(Error::Setting {
+                        setting,
+                        expected,
+                        found: format!("{} to {}", range.start, range.end),
+                    });
                 }
                 match load {
                     Load::Mmap => {

@@ -44,8 +44,7 @@ impl Limit {
 
 /// Says what a bake took at most, stage by stage.
 pub fn tell(plan: &BakePlan) {
-    let stages: Vec<String> =
-        plan.stages().map(|(name, bytes)| format!("{name} {}", show_bytes(bytes))).collect();
+    let stages: Vec<String> = plan.stages().map(|(name, bytes)| format!("{name} {}", show_bytes(bytes))).collect();
     note(format_args!(
         "[memory: at most {}; process {}, headers {}, and one after another {}]",
         show_bytes(plan.peak_bytes()),

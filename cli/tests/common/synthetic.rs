@@ -42,7 +42,8 @@ pub fn write_network(folder: &Path, network: Network) {
     fs::write(folder.join("config.json"), config.to_string()).unwrap();
     let mut shapes = vec![("model.embed_tokens.weight".to_owned(), vec![vocabulary, hidden])];
     for layer in 0..layers {
-        let mut add = |name: &str, shape: &[usize]| shapes.push((format!("model.layers.{layer}.{name}.weight"), shape.to_vec()));
+        let mut add =
+            |name: &str, shape: &[usize]| shapes.push((format!("model.layers.{layer}.{name}.weight"), shape.to_vec()));
         add("input_layernorm", &[hidden]);
         add("self_attn.q_proj", &[hidden, hidden]);
         add("self_attn.k_proj", &[hidden / 2, hidden]);
@@ -56,9 +57,10 @@ pub fn write_network(folder: &Path, network: Network) {
     shapes.push(("model.norm.weight".to_owned(), vec![hidden]));
     let mut state = 1u64;
     let bytes: Vec<Vec<u8>> = shapes.iter().map(|(_, shape)| half_floats(shape.iter().product(), &mut state)).collect();
-    let views = shapes.iter().zip(&bytes).map(|((name, shape), bytes)| {
-        (name.as_str(), TensorView::new(Dtype::F16, shape.clone(), bytes).unwrap())
-    });
+    let views = shapes
+        .iter()
+        .zip(&bytes)
+        .map(|((name, shape), bytes)| (name.as_str(), TensorView::new(Dtype::F16, shape.clone(), bytes).unwrap()));
     safetensors::serialize_to_file(views, None, &folder.join("model.safetensors")).unwrap();
 }
 

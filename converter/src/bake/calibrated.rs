@@ -236,9 +236,8 @@ fn plan(
         let statistics = peak_bytes(&recipe.spec, tokens, window, default_options().len(), boundary_bytes_max);
         statistics.max(compress_bytes(&recipe.spec, tokens, window))
     };
-    let at = |boundary_bytes_max, memory_max| {
-        BakePlan::new(checkpoint, recipe, Some(bytes(boundary_bytes_max)), memory_max)
-    };
+    let at =
+        |boundary_bytes_max, memory_max| BakePlan::new(checkpoint, recipe, Some(bytes(boundary_bytes_max)), memory_max);
     let whole = at(options.boundary_bytes_max, None)?;
     let over = options.memory_max.map_or(0, |limit| whole.peak_bytes().saturating_sub(limit));
     let boundary_bytes_max = options.boundary_bytes_max.saturating_sub(over);

@@ -89,8 +89,7 @@ impl PartialFile {
     pub fn finish(mut self, head: &[u8]) -> Result<(), BakeError> {
         self.start_section(0)?;
         self.put(head)?;
-        persist(self.file, &self.output)
-            .map_err(|source| BakeError::Write { path: self.output.clone(), source })?;
+        persist(self.file, &self.output).map_err(|source| BakeError::Write { path: self.output.clone(), source })?;
         // The new name itself is only safe once the folder is on the disk. Where folders cannot be synced, it is the
         // system's business.
         if let Ok(folder) = File::open(folder_of(&self.output)) {

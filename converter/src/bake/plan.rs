@@ -25,7 +25,7 @@ const HEADER_FACTOR: u64 = 8;
 /// tokenizer: measured in `cli/tests/bake_memory.rs`.
 const GGUF_TEXT_FACTOR: u64 = 18;
 /// The same for each byte of a `tokenizer.json` and of the configurations beside it.
-const JSON_TEXT_FACTOR: u64 = 24;
+const JSON_TEXT_FACTOR: u64 = 32;
 /// A piece that the reader dequantizes from.
 const READ_BYTES: u64 = 2 << 20;
 /// Numbers of a tensor in memory at once for each thread, where memory is not short.
@@ -161,7 +161,10 @@ impl fmt::Display for BakePlan {
 fn header_lengths(checkpoint: &Checkpoint) -> u64 {
     let mut firsts = BTreeMap::new();
     for tensor in checkpoint.names().filter_map(|name| checkpoint.tensor(name)) {
-        firsts.entry(tensor.file).and_modify(|first: &mut u64| *first = tensor.offset.min(*first)).or_insert(tensor.offset);
+        firsts
+            .entry(tensor.file)
+            .and_modify(|first: &mut u64| *first = tensor.offset.min(*first))
+            .or_insert(tensor.offset);
     }
     firsts.into_values().sum()
 }

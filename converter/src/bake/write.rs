@@ -6,11 +6,11 @@ use hardtack_format::{Encoding, TensorRef, gate_bonds};
 use hardtack_models::{LoadError, TensorSource};
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
+use super::Progress;
 use super::draft::{Content, Draft};
 use super::error::BakeError;
 use super::partial_file::PartialFile;
 use super::plan::{BakePlan, Pieces};
-use super::Progress;
 use crate::quantize::{PanelError, encode_rows};
 use crate::source::Checkpoint;
 use crate::store::{Key, Shape, Store};

@@ -83,11 +83,8 @@ const VERSION_1: Files = Files {
     cached: ["total_inactive_file", "total_active_file"],
 };
 /// Above `memory.high` a group is held up until it is of no use.
-const VERSION_2: Files = Files {
-    limits: &["memory.max", "memory.high"],
-    used: "memory.current",
-    cached: ["inactive_file", "active_file"],
-};
+const VERSION_2: Files =
+    Files { limits: &["memory.max", "memory.high"], used: "memory.current", cached: ["inactive_file", "active_file"] };
 
 /// What a group leaves. Cached files are no use of it.
 fn of_folder(folder: &Path, files: &Files) -> Option<u64> {

@@ -18,7 +18,10 @@ pub struct Boundaries {
 enum Place {
     Memory(Vec<Vec<f32>>),
     /// A file without a name, which goes with the process.
-    File { file: File, folder: PathBuf },
+    File {
+        file: File,
+        folder: PathBuf,
+    },
 }
 
 impl Boundaries {
