@@ -3,14 +3,17 @@
 mod bake;
 mod eval;
 mod memory;
+mod values;
 
+use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
+use std::process;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use hardtack::format::Encoding;
-use hardtack::{Ladder, RingBits};
+use hardtack::RingBits;
 
 use crate::size::parse_bytes;
+use values::{count, parse_encoding, parse_escapes, parse_ring_bits, parse_seed, parse_token_limit, tokens_at_once};
 
 #[cfg(feature = "calibrate")]
 pub use bake::AllocationArgument;
@@ -21,13 +24,35 @@ pub use eval::{
 };
 pub use memory::MemoryArgument;
 use memory::parse_memory;
+use values::TokenLimit;
 
 /// Bakes language models into one file under a byte budget, and runs them offline.
+///
+/// Sizes in bytes are written as 4096, 1e9, 512m, 2g, 2Gi, 1.5GiB (k, m, g, t and those with i are powers of 1024) or
+/// 90MB, 2GB (kB, MB, GB and TB are powers of 1000).
+///
+/// Exit codes: 0 done, 1 failed, 2 the command line cannot be read, 130, 143 and 129 ended by Ctrl-C, SIGTERM and SIGHUP.
 #[derive(Debug, Parser)]
 #[command(name = "hardtack", version, max_term_width = 100)]
 pub struct Arguments {
     #[command(subcommand)]
     pub command: Command,
+    /// Results, warnings and errors only: no notes and no progress
+    #[arg(short, long, global = true)]
+    pub quiet: bool,
+    /// Colours and styles on a terminal; `auto` leaves them away where NO_COLOR is set
+    #[arg(long, global = true, value_enum, default_value_t = ColorArgument::Auto, value_name = "WHEN")]
+    pub color: ColorArgument,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum ColorArgument {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    /// Into files and pipes too
+    Always,
+    /// Nowhere
+    Never,
 }
 
 #[derive(Debug, Subcommand)]
@@ -44,6 +69,24 @@ pub enum Command {
     Eval(EvalArguments),
     /// Measure speed beside this machine's bandwidth (which takes up to 512 MiB of a GPU of its own)
     Bench(BenchArguments),
+    /// Write completions of the command line for a shell
+    Completions(CompletionsArguments),
+    /// Write a page of the manual, as `man -l` reads it
+    Man(ManArguments),
+}
+
+#[derive(Debug, Args)]
+pub struct CompletionsArguments {
+    /// The shell
+    #[arg(value_enum)]
+    pub shell: clap_complete::Shell,
+}
+
+#[derive(Debug, Args)]
+pub struct ManArguments {
+    /// The command that the page is about, such as `run` or `eval ppl`; without it, the whole program
+    #[arg(value_name = "COMMAND")]
+    pub command: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -52,7 +95,7 @@ pub struct EngineArguments {
     #[arg(long, value_enum, default_value_t = DeviceArgument::Cpu)]
     pub device: DeviceArgument,
     /// Threads; 0 for as many as the processor has. A GPU's work needs but one
-    #[arg(short, long, default_value_t = 0)]
+    #[arg(short, long, default_value_t = 0, value_parser = count(0), value_name = "COUNT")]
     pub threads: usize,
     /// Tier of kernels (scalar, portable, avx2, avx2+vnni, avx512+vnni, neon, neon+dotprod, neon+i8mm); without it, the fastest
     #[arg(long, value_name = "NAME")]
@@ -92,10 +135,10 @@ pub enum LoadArgument {
 pub struct SessionArguments {
     /// Tokens the session can keep; 0 for the trained context, at most 4096. With `--kv` or `--kv-bits` tokens further apart
     /// than this do not see each other; 0 for the trained context
-    #[arg(long, default_value_t = 0, value_name = "TOKENS")]
+    #[arg(long, default_value_t = 0, value_parser = count(0), value_name = "TOKENS")]
     pub ctx: usize,
     /// Tokens of a prompt that are processed at once
-    #[arg(long, default_value_t = hardtack::plan::BATCH_DEFAULT, value_name = "TOKENS")]
+    #[arg(long, default_value_t = hardtack::plan::BATCH_DEFAULT, value_parser = count(0), value_name = "TOKENS")]
     pub batch: usize,
     #[command(flatten)]
     pub kv: KvArguments,
@@ -123,32 +166,44 @@ pub enum KvArgument {
     F32,
 }
 
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub struct SamplingArguments {
     /// Divides the logits; 0 always takes the likeliest token
-    #[arg(long, default_value_t = 0.0)]
+    #[arg(long, default_value_t = 0.0, allow_negative_numbers = true, value_name = "NUMBER")]
     pub temperature: f32,
     /// Consider this many of the likeliest tokens; 0 for all
-    #[arg(long, default_value_t = 40)]
+    #[arg(long, default_value_t = 40, value_parser = count(0), value_name = "TOKENS")]
     pub top_k: usize,
     /// Consider the fewest likeliest tokens whose probabilities reach this sum
-    #[arg(long, default_value_t = 0.95)]
+    #[arg(long, default_value_t = 0.95, allow_negative_numbers = true, value_name = "NUMBER")]
     pub top_p: f32,
     /// Consider tokens at least this probable as a share of the likeliest
-    #[arg(long, default_value_t = 0.05)]
+    #[arg(long, default_value_t = 0.05, allow_negative_numbers = true, value_name = "NUMBER")]
     pub min_p: f32,
     /// Weaken tokens among the last 64; 1 for none
-    #[arg(long, default_value_t = 1.0)]
+    #[arg(long, default_value_t = 1.0, allow_negative_numbers = true, value_name = "NUMBER")]
     pub repetition_penalty: f32,
-    /// The same seed gives the same text
-    #[arg(long, default_value_t = 0)]
-    pub seed: u64,
-    /// Most new tokens of an answer
-    #[arg(short = 'n', long, default_value_t = 512)]
-    pub max_tokens: usize,
-    /// End the answer where this text appears (up to 8 times)
-    #[arg(long, value_name = "TEXT")]
+    /// The same seed gives the same text; without one, or with -1, a sampled text gets one that is random and printed
+    #[arg(long, value_parser = parse_seed, allow_hyphen_values = true, value_name = "NUMBER")]
+    pub seed: Option<Option<u64>>,
+    /// Most new tokens of an answer; -1 for no limit but the model's own end and the context's
+    #[arg(short = 'n', long, default_value = "512", value_parser = parse_token_limit, allow_hyphen_values = true,
+        value_name = "TOKENS")]
+    pub max_tokens: TokenLimit,
+    /// End the answer where this text appears (up to 8 times); \n, \t, \r, \\, \xHH and \u{HHHH} are read as in a shell
+    #[arg(long, value_name = "TEXT", value_parser = parse_escapes, allow_hyphen_values = true)]
     pub stop: Vec<String>,
+}
+
+impl SamplingArguments {
+    /// These settings with a seed, a random one where none was given, and that seed if it decides the text.
+    pub fn settle(&self) -> (Self, Option<u64>) {
+        // 32 bits: short enough to be typed again. The standard library's hash keys are random.
+        let random = || RandomState::new().hash_one(process::id()) & u64::from(u32::MAX);
+        let seed = self.seed.flatten().unwrap_or_else(random);
+        let decides = self.temperature > 0.0;
+        (Self { seed: Some(Some(seed)), ..self.clone() }, decides.then_some(seed))
+    }
 }
 
 #[derive(Debug, Args)]
@@ -156,12 +211,15 @@ pub struct ChatArguments {
     /// The blob
     pub blob: PathBuf,
     /// What the model is told first
-    #[arg(long, value_name = "TEXT")]
+    #[arg(long, allow_hyphen_values = true, value_name = "TEXT")]
     pub system: Option<String>,
     /// Print the prompt that the model's template makes of every turn
     #[arg(long)]
     pub show_prompt: bool,
-    /// Go on with the conversation in this file if there is one, and keep it there when leaving
+    /// Show what the model thinks before it answers, on standard error
+    #[arg(long)]
+    pub show_thinking: bool,
+    /// Go on with the conversation in this file if there is one, and keep it there after every answer
     #[arg(long, value_name = "FILE")]
     pub session: Option<PathBuf>,
     #[command(flatten)]
@@ -176,12 +234,25 @@ pub struct ChatArguments {
 pub struct RunArguments {
     /// The blob
     pub blob: PathBuf,
-    /// The text to continue
-    #[arg(short, long, value_name = "TEXT")]
-    pub prompt: String,
+    /// The text to continue, whatever it begins with; `-` for standard input
+    #[arg(short, long, allow_hyphen_values = true, value_name = "TEXT")]
+    pub prompt: Option<String>,
+    /// Read the text from a file, but for a line break at its end; `-` for standard input, which is also read where it is a
+    /// pipe or a file and neither this nor `-p` is given
+    #[arg(short, long, conflicts_with = "prompt", value_name = "FILE")]
+    pub file: Option<PathBuf>,
     /// Put the text through the model's chat template as a user's message
     #[arg(long)]
     pub chat: bool,
+    /// With --chat: what the model is told first
+    #[arg(long, requires = "chat", allow_hyphen_values = true, value_name = "TEXT")]
+    pub system: Option<String>,
+    /// With --chat: show what the model thinks before it answers, on standard error
+    #[arg(long, requires = "chat")]
+    pub show_thinking: bool,
+    /// The answer and its figures as JSON, when it is complete
+    #[arg(long)]
+    pub json: bool,
     #[command(flatten)]
     pub engine: EngineArguments,
     #[command(flatten)]
@@ -218,13 +289,13 @@ pub struct BenchArguments {
     /// The blob
     pub blob: PathBuf,
     /// Tokens of the prompt
-    #[arg(short, long, default_value_t = 128, value_name = "TOKENS")]
+    #[arg(short, long, default_value_t = 128, value_parser = tokens_at_once(), value_name = "TOKENS")]
     pub prompt: usize,
     /// Tokens decoded one by one
-    #[arg(short = 'n', long, default_value_t = 64, value_name = "TOKENS")]
+    #[arg(short = 'n', long, default_value_t = 64, value_parser = tokens_at_once(), value_name = "TOKENS")]
     pub decode: usize,
     /// Runs, of which the median counts
-    #[arg(short, long, default_value_t = 5)]
+    #[arg(short, long, default_value_t = 5, value_parser = count(0))]
     pub runs: usize,
     /// As JSON
     #[arg(long)]
@@ -233,26 +304,4 @@ pub struct BenchArguments {
     pub engine: EngineArguments,
     #[command(flatten)]
     pub session: SessionArguments,
-}
-
-fn parse_encoding(text: &str) -> Result<Encoding, String> {
-    Encoding::from_name(text).ok_or_else(|| "expected 1, 2, 3, 4, 5, 6, 8, f16, bf16 or f32".to_owned())
-}
-
-fn parse_ring_bits(text: &str) -> Result<RingBits, String> {
-    let expected = || "expected falling numbers out of 8, 6, 4, 3 and 2, or learned, or learned:BITS".to_owned();
-    match text.strip_prefix("learned") {
-        Some("") => return Ok(RingBits::Learned(None)),
-        Some(rest) => {
-            let bits = rest.strip_prefix(':').and_then(|bits| bits.parse().ok());
-            return bits.map(|bits| RingBits::Learned(Some(bits))).ok_or_else(expected);
-        }
-        None => {}
-    }
-    let step = |step: &str| {
-        let (keys, values) = step.split_once('/').unwrap_or((step, step));
-        Some([keys.parse().ok()?, values.parse().ok()?])
-    };
-    let steps: Option<Vec<[u32; 2]>> = text.split(',').map(step).collect();
-    steps.and_then(|steps| Ladder::new(&steps).ok()).map(RingBits::Ladder).ok_or_else(expected)
 }

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use crate::args::BenchArguments;
 use crate::model;
-use crate::output::show;
+use crate::output::{show, show_json};
 use crate::size::show_bytes;
 
 /// Most bytes read to measure the bandwidth.
@@ -208,7 +208,7 @@ fn median(values: &mut [f64]) -> f64 {
 
 fn print(arguments: &BenchArguments, report: &Report) -> anyhow::Result<()> {
     if arguments.json {
-        return Ok(show(&format!("{}\n", serde_json::to_string_pretty(report)?))?);
+        return Ok(show_json(report)?);
     }
     let (place, how) = match &report.device {
         Some(device) => (format!("device {device}"), "that copies inside its memory reach"),

@@ -1,135 +1,123 @@
-//! `hardtack chat`: a conversation on the terminal.
+//! `hardtack chat`: a conversation on the terminal, or from a pipe.
+
+mod command;
+mod turn;
+
+use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
-use hardtack::text::{Opening, Tokenizer};
-use hardtack::{Engine, KvSize};
-use rustyline::DefaultEditor;
-use rustyline::error::ReadlineError;
+use hardtack::chat::Resumed;
+use hardtack::{Chat, ChatOptions, KvSize};
 
 use crate::args::ChatArguments;
-use crate::conversation::{Conversation, Prompt};
-use crate::output::{note, one_line, show};
-use crate::saved;
+use crate::lines::{Lines, Next};
+use crate::output::{escaped, note, one_line, path, show, warn};
 use crate::size::show_bytes;
-use crate::speak::{Speaker, Why};
 use crate::{interrupt, model};
+use command::{HELP, Line};
+pub use turn::Thoughts;
+use turn::turn;
 
-const HELP: &str = "/reset  begin anew\n/help   this list\n/quit   leave (also Ctrl-D)\nCtrl-C ends an answer, and on an empty line the program.\n";
+/// A Ctrl-C that comes so soon after an answer was meant for it.
+const MEANT_FOR_ANSWER: Duration = Duration::from_secs(1);
+/// Bounds of the longest message that is read, whatever a vocabulary says about its tokens.
+const MESSAGE_BYTES: [usize; 2] = [64 << 10, 16 << 20];
 
 /// Talks until the person leaves.
 pub fn chat(arguments: &ChatArguments) -> anyhow::Result<()> {
     interrupt::catch()?;
-    let options = model::session_options(&arguments.cache);
-    let engine = model::open(&arguments.blob, &arguments.engine, &options)?;
-    let tokenizer = model::tokenizer(&engine)?;
-    let conversation = Conversation::new(&engine, &tokenizer, arguments.system.as_deref())?;
-    let session = engine.session(&options)?;
-    let kept = match session.kv() {
+    let loading = interrupt::Loading::begin();
+    let session = model::session_options(&arguments.cache);
+    let engine = model::open(&arguments.blob, &arguments.engine, &session)?;
+    model::tokenizer(&engine)?;
+    let (sampling, sampled) = arguments.sampling.settle();
+    let mut options = ChatOptions::new().write(model::write_options(session, &sampling));
+    options.system.clone_from(&arguments.system);
+    options.file.clone_from(&arguments.session);
+    options.keep_seed = arguments.sampling.seed.is_none();
+    let mut chat = engine.chat(options)?;
+    drop(loading);
+    let kept = match chat.session().kv() {
         KvSize::F16(tokens) | KvSize::F32(tokens) => format!("context {tokens} tokens"),
-        KvSize::Ring(size) => format!("a ring of {} over up to {} tokens", show_bytes(session.kv_bytes()), size.reach),
+        KvSize::Ring(size) => {
+            let bytes = show_bytes(chat.session().kv_bytes());
+            format!("a ring of {bytes} over up to {} tokens", size.reach)
+        }
     };
-    let speaker = Speaker::new(session, &tokenizer, &arguments.sampling, arguments.cache.batch)?;
-    let mut chat = Chat { arguments, tokenizer: &tokenizer, conversation, speaker };
-    let before = arguments.session.as_deref().filter(|file| file.exists());
-    if let Some(file) = before {
-        chat.conversation.turns = saved::restore(file, &mut chat.speaker)?;
+    let seed = if sampled.is_some() { format!(", seed {}", chat.seed()) } else { String::new() };
+    note(format_args!("[{}, {kept}{seed}; /help for help]", model::describe(&engine)));
+    let file = arguments.session.as_deref().map(path);
+    if let (Some(file), Some(resumed)) = (&file, chat.resumed()) {
+        say_how_it_goes_on(file, resumed);
     }
-    note(format_args!("[{}, {kept}; /help for help]", model::describe(&engine)));
-    if let Some(file) = before {
-        note(format_args!("[{}: {} tokens reused]", file.display(), chat.speaker.held().len()));
+    let talked = talk(&mut chat, arguments);
+    let tokens = chat.session().position();
+    let closed = chat.close();
+    talked?;
+    closed?;
+    if let Some(file) = file {
+        note(format_args!("[{file}: {tokens} tokens kept]"));
     }
-    let result = chat.run(&engine);
-    if let Some(file) = &arguments.session {
-        saved::save(file, &chat.conversation.turns, &mut chat.speaker)?;
-        note(format_args!("[{}: {} tokens kept]", file.display(), chat.speaker.held().len()));
-    }
-    result
+    Ok(())
 }
 
-struct Chat<'a> {
-    arguments: &'a ChatArguments,
-    tokenizer: &'a Tokenizer,
-    conversation: Conversation,
-    speaker: Speaker<'a>,
+fn say_how_it_goes_on(file: &str, resumed: &Resumed) {
+    match &resumed.reread {
+        None => note(format_args!("[{file}: {} tokens reused]", resumed.tokens)),
+        Some(why) => note(format_args!("[{file}: {} turns will be read anew: {why}]", resumed.turns)),
+    }
+    if resumed.other_system {
+        warn(format_args!("[{file}: it has a system prompt of its own, which counts; --system is for new ones]"));
+    }
 }
 
-impl Chat<'_> {
-    fn run(&mut self, engine: &Engine) -> anyhow::Result<()> {
-        let mut editor = DefaultEditor::new()?;
-        loop {
-            let line = match editor.readline("> ") {
-                Ok(line) => line,
-                Err(ReadlineError::Eof | ReadlineError::Interrupted) => return Ok(()),
-                Err(error) => bail!("cannot read from the terminal: {error}"),
-            };
-            // A Ctrl-C that ended the last answer has done its work.
-            interrupt::take();
-            match line.trim() {
-                "" => {}
-                "/quit" => return Ok(()),
-                "/help" => show(HELP)?,
-                "/reset" => {
-                    self.conversation.reset();
-                    self.speaker.restart();
-                }
-                text => {
-                    // The editor keeps lines for the up key only; a failure there is nobody's loss.
-                    let _ = editor.add_history_entry(text);
-                    self.turn(engine, text)?;
-                }
+/// Talks until the person leaves, or the end of the program is asked for.
+///
+/// # Errors
+/// The terminal or the pipe cannot be read, the model fails; or a message from a pipe was not sent, which nobody was there to
+/// see.
+fn talk(chat: &mut Chat, arguments: &ChatArguments) -> anyhow::Result<()> {
+    let lines = Lines::open("> ", message_bytes_max(chat)?)?;
+    let (mut unsent, mut answered) = (0, None::<Instant>);
+    loop {
+        let text = match lines.next()? {
+            Next::Message(text) => text,
+            Next::TooLong => {
+                warn(format_args!("[the message has more bytes than fit the context; it was not sent]"));
+                unsent += 1;
+                continue;
             }
-        }
-    }
-
-    /// One message and its answer. A message that cannot be sent changes nothing.
-    fn turn(&mut self, engine: &Engine, text: &str) -> anyhow::Result<()> {
-        let before = self.conversation.turns.clone();
-        self.conversation.say("user", text);
-        let prompt = match self.fitting_prompt() {
-            Ok(prompt) => prompt,
-            Err(error) => {
-                self.conversation.turns = before;
-                note(format_args!("[{}; the message was not sent]", one_line(&error)));
-                return Ok(());
-            }
+            Next::Interrupted if answered.take().is_some_and(|end| end.elapsed() < MEANT_FOR_ANSWER) => continue,
+            Next::Interrupted | Next::End | Next::Stopped => break,
+            Next::Failed(error) => bail!(error),
         };
-        if self.arguments.show_prompt {
-            note(format_args!("[prompt]\n{}[end of prompt]", prompt.text));
-        }
-        let answer = self.speaker.answer(&prompt.tokens, Opening::Text, show)?;
-        show("\n")?;
-        if self.arguments.show_prompt {
-            note(format_args!("[{} prompt tokens, {} of them kept from before]", prompt.tokens.len(), answer.reused));
-        }
-        match answer.why {
-            Why::Interrupted => note(format_args!("[interrupted]")),
-            Why::Length => note(format_args!("[{} tokens, the most that --max-tokens allows]", answer.tokens)),
-            Why::ContextFull => note(format_args!("[the context of {} is full]", engine.path().display())),
-            Why::Finished => {}
-        }
-        interrupt::take();
-        self.conversation.say("assistant", &answer.text);
-        Ok(())
-    }
-
-    /// The prompt of the conversation, the oldest exchanges forgotten until it fits.
-    fn fitting_prompt(&mut self) -> anyhow::Result<Prompt> {
-        let room = self.speaker.prompt_max();
-        let mut forgotten = 0;
-        loop {
-            let prompt = self.conversation.prompt(self.tokenizer)?;
-            if prompt.tokens.len() <= room {
-                if forgotten > 0 {
-                    note(format_args!("[the context is full: the oldest {forgotten} exchanges are forgotten]"));
-                }
-                return Ok(prompt);
+        answered = None;
+        match Line::of(&text) {
+            Line::Empty => {}
+            Line::Leave => break,
+            Line::Help => show(HELP)?,
+            Line::Reset => chat.reset(),
+            Line::Save(file) => match chat.save(&file) {
+                Ok(()) => note(format_args!("[{} has the conversation]", path(&file))),
+                Err(error) => warn(format_args!("[{}]", one_line(&error.into()))),
+            },
+            Line::Unknown(told) => warn(format_args!("[{}]", escaped(&told))),
+            Line::Message(text) => {
+                unsent += usize::from(!turn(chat, arguments, text)?);
+                answered = Some(Instant::now());
             }
-            let found = prompt.tokens.len();
-            ensure!(
-                self.conversation.forget_oldest(),
-                "this message makes a prompt of {found} tokens, {room} fit the context"
-            );
-            forgotten += 1;
         }
     }
+    let were = if unsent == 1 { "message was" } else { "messages were" };
+    ensure!(unsent == 0 || lines.from_terminal(), "{unsent} {were} not sent");
+    Ok(())
+}
+
+/// Bytes that no message has more of which fits the context: as if every token were the longest one.
+fn message_bytes_max(chat: &Chat) -> anyhow::Result<usize> {
+    let (session, tokenizer) = (chat.session(), chat.session().engine().tokenizer()?);
+    let vocabulary = session.engine().network().spec.vocabulary;
+    let longest = (0..vocabulary).map(|token| tokenizer.bytes(token).len()).max().unwrap_or(1);
+    let [least, most] = MESSAGE_BYTES;
+    Ok(session.capacity().saturating_mul(longest.max(1)).clamp(least, most))
 }

@@ -1,23 +1,36 @@
 //! A model as the commands open it: engine, tokenizer and sampler from the flags.
 
 use std::path::{Path, PathBuf};
+use std::thread;
 
-use anyhow::{Context, ensure};
-use hardtack::format::SectionKind;
+use anyhow::ensure;
 use hardtack::text::Tokenizer;
 use hardtack::{
-    DeviceChoice, Engine, KvPrecision, Load, Options, RingOptions, Sampler, SamplerOptions, SessionOptions,
-    SystemMemory,
+    Cancel, DeviceChoice, Engine, Error, KvPrecision, Load, Options, RingOptions, SamplerOptions, SessionOptions,
+    SystemMemory, WriteOptions,
 };
 
 use crate::args::{
     DeviceArgument, EngineArguments, KvArgument, KvArguments, LoadArgument, MemoryArgument, SamplingArguments,
     SessionArguments,
 };
-use crate::output::note;
+use crate::interrupt::{self, Loading};
+use crate::output::{note, warn};
+
+/// Most threads that the runtime takes; it refuses more itself.
+const THREADS_MAX: usize = 1024;
 
 /// Opens a blob as the flags say. A GPU that was not asked for by name is taken only if such a session fits there too.
 pub fn open(blob: &Path, arguments: &EngineArguments, session: &SessionOptions) -> anyhow::Result<Engine> {
+    let _loading = Loading::begin();
+    let cores = thread::available_parallelism().map_or(usize::MAX, Into::into);
+    if (cores + 1..=THREADS_MAX).contains(&arguments.threads) {
+        warn(format_args!(
+            "warning: {} threads on {cores} processor{} take turns and are slower than {cores}",
+            arguments.threads,
+            if cores == 1 { "" } else { "s" }
+        ));
+    }
     let device = match arguments.device {
         DeviceArgument::Cpu => DeviceChoice::Cpu,
         DeviceArgument::Cuda => DeviceChoice::Cuda,
@@ -83,14 +96,13 @@ pub fn describe(engine: &Engine) -> String {
 }
 
 /// The blob's tokenizer.
-pub fn tokenizer(engine: &Engine) -> anyhow::Result<Tokenizer> {
-    let path = engine.path().display();
-    let section = |kind: SectionKind| {
-        let missing = || format!("{path}: no {} section: this blob speaks token ids only", kind.name());
-        engine.section(kind).with_context(missing)
-    };
-    let (json, table) = (section(SectionKind::Tokenizer)?, section(SectionKind::Vocabulary)?);
-    Tokenizer::from_sections(json, table).with_context(|| format!("{path}"))
+pub fn tokenizer(engine: &Engine) -> anyhow::Result<&Tokenizer> {
+    let _loading = Loading::begin();
+    engine.tokenizer().map_err(|error| match error {
+        // The library's other errors about text do not know the file.
+        error @ Error::NoText { .. } => error.into(),
+        error => anyhow::Error::new(error).context(engine.path().display().to_string()),
+    })
 }
 
 /// Refuses two models that number their tokens differently.
@@ -98,6 +110,27 @@ pub fn ensure_same_vocabulary(model: &Engine, other: &Engine) -> anyhow::Result<
     let [found, expected] = [model, other].map(|engine| engine.network().spec.vocabulary);
     let (path, other) = (model.path().display(), other.path().display());
     ensure!(found == expected, "{path}: expected the vocabulary of {other}, {expected} tokens, found {found}");
+    Ok(())
+}
+
+/// Refuses to take so many bytes beside a session where `--memory` leaves no room for them.
+///
+/// # Errors
+/// Their sum with the session's plan is over the limit.
+pub fn ensure_room(
+    engine: &Engine,
+    options: &SessionOptions,
+    arguments: &EngineArguments,
+    bytes: u64,
+    what: &str,
+) -> anyhow::Result<()> {
+    let Some(limit) = arguments.memory else { return Ok(()) };
+    let planned = engine.plan(options)?.total_bytes();
+    ensure!(
+        planned.saturating_add(bytes) <= limit,
+        "{what} take {bytes} bytes beside the {planned} that are planned, and the limit is {limit}; give more --memory, or \
+         fewer tokens of the text"
+    );
     Ok(())
 }
 
@@ -127,15 +160,23 @@ pub fn exact_kv(argument: KvArgument) -> KvPrecision {
     }
 }
 
-/// A sampler as the flags say.
-pub fn sampler(engine: &Engine, arguments: &SamplingArguments) -> anyhow::Result<Sampler> {
-    let options = SamplerOptions {
+/// How texts are written, as the flags say.
+pub fn write_options(session: SessionOptions, arguments: &SamplingArguments) -> WriteOptions {
+    WriteOptions::new()
+        .session(session)
+        .sampling(sampler_options(arguments))
+        .tokens_max(arguments.max_tokens.0)
+        .stop(arguments.stop.iter().cloned())
+        .cancel(Cancel::watching(interrupt::flag()))
+}
+
+fn sampler_options(arguments: &SamplingArguments) -> SamplerOptions {
+    SamplerOptions {
         temperature: arguments.temperature,
         top_k: arguments.top_k,
         top_p: arguments.top_p,
         min_p: arguments.min_p,
         repetition_penalty: arguments.repetition_penalty,
-        seed: arguments.seed,
-    };
-    Ok(Sampler::new(options, engine.network().spec.vocabulary as usize)?)
+        seed: arguments.seed.flatten().unwrap_or(0),
+    }
 }

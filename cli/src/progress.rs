@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use indicatif::{HumanDuration, ProgressBar, ProgressStyle};
 
 use crate::interrupt;
-use crate::output::note;
+use crate::output::{harmless, is_quiet, note};
 
 /// Time between two lines.
 const PAUSE: Duration = Duration::from_secs(30);
@@ -16,6 +16,8 @@ pub struct Bar {
     bar: ProgressBar,
     /// When the last line was written, where lines are.
     said: Option<Instant>,
+    /// What the time left is left of, where it is not the whole work.
+    of: &'static str,
 }
 
 impl Bar {
@@ -25,22 +27,24 @@ impl Bar {
     /// The template is none.
     pub fn new(template: &str, stage: &str) -> anyhow::Result<Self> {
         let style = ProgressStyle::with_template(template)?;
-        let bar = ProgressBar::new(0).with_style(style).with_prefix(stage.to_owned());
+        let bar = if is_quiet() { ProgressBar::hidden() } else { ProgressBar::new(0) };
+        let bar = bar.with_style(style).with_prefix(stage.to_owned());
         let said = (!stderr().is_terminal()).then(Instant::now);
-        Ok(Self { bar, said })
+        Ok(Self { bar, said, of: "" })
     }
 
-    /// Something else is done now: time left is estimated anew.
-    #[cfg(feature = "calibrate")]
-    pub fn begin(&self, stage: String) {
+    /// Something else is done now: time left is estimated anew, and said to be of this stage. Nobody
+    /// knows how long the next ones take: their rates have nothing to do with this one's.
+    pub fn begin(&mut self, stage: String) {
         self.bar.reset_eta();
         self.bar.set_prefix(stage);
         self.bar.set_message("");
+        self.of = " in this stage";
     }
 
     /// Says something beside the bar.
     pub fn message(&self, message: String) {
-        self.bar.set_message(message);
+        self.bar.set_message(harmless(&message).into_owned());
     }
 
     /// So much of so much is done.
@@ -63,7 +67,7 @@ impl Bar {
         let message = Some(self.bar.message()).filter(|own| !own.is_empty());
         let message = message.map_or(String::new(), |own| format!(", {own}"));
         let (stage, percent, left) = (self.bar.prefix(), done * 100 / total.max(1), HumanDuration(self.bar.eta()));
-        Some(format!("{stage}: {percent} %, {left} left{message}"))
+        Some(format!("{stage}: {percent} %, {left} left{}{message}", self.of))
     }
 
     /// Takes the bar off the terminal.
@@ -111,7 +115,7 @@ mod tests {
         assert_eq!(bar.line(start + PAUSE + PAUSE / 2), None);
         bar.begin("tuning gates".to_owned());
         let line = bar.line(start + 2 * PAUSE).unwrap();
-        assert!(line.starts_with("tuning gates: 25 %, ") && line.ends_with(" left"), "{line}");
+        assert!(line.starts_with("tuning gates: 25 %, ") && line.ends_with(" left in this stage"), "{line}");
         bar.said = None;
         assert_eq!(bar.line(start + 9 * PAUSE), None);
     }

@@ -1,52 +1,158 @@
-//! `hardtack run`: continues a text.
+//! `hardtack run`: continues a text, or answers a message.
 
 use anyhow::ensure;
-use hardtack::text::{Opening, Special};
+use hardtack::text::Opening;
+use hardtack::{ChatOptions, Delta, Ended, Engine, Report, WriteOptions, Writer};
+use serde::Serialize;
 
 use crate::args::RunArguments;
-use crate::conversation::Conversation;
-use crate::output::{note, show};
-use crate::speak::{Speaker, Why};
-use crate::{interrupt, model};
+use crate::chat::Thoughts;
+use crate::output::{note, show, show_json};
+use crate::{input, interrupt, model};
+
+/// An answer for programs.
+#[derive(Serialize)]
+struct JsonReport<'a> {
+    blob: String,
+    prompt: &'a str,
+    text: String,
+    /// What the model thought before it answered.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    thinking: String,
+    /// `end`: the model's own or a stop text; `length`: `--max-tokens`; `context`: it is full; `interrupted`.
+    ended: &'static str,
+    prompt_tokens: usize,
+    tokens: usize,
+    first_token_seconds: f64,
+    /// Of the tokens after the first; null where there are none.
+    tokens_per_second: Option<f64>,
+    /// Of a sampled text; null for the likeliest one.
+    seed: Option<u64>,
+}
+
+/// An answer, as much of it as is not on the terminal already.
+#[derive(Default)]
+struct Collected {
+    text: String,
+    thinking: String,
+}
 
 /// Continues the text that the flags give.
 pub fn run(arguments: &RunArguments) -> anyhow::Result<()> {
     interrupt::catch()?;
-    let options = model::session_options(&arguments.session);
-    let engine = model::open(&arguments.blob, &arguments.engine, &options)?;
-    let tokenizer = model::tokenizer(&engine)?;
-    let (prompt, opening) = if arguments.chat {
-        let mut conversation = Conversation::new(&engine, &tokenizer, None)?;
-        conversation.say("user", &arguments.prompt);
-        (conversation.prompt(&tokenizer)?.tokens, Opening::Text)
+    let loading = interrupt::Loading::begin();
+    // Before anything is loaded for it.
+    let prompt = input::prompt(arguments)?;
+    let session = model::session_options(&arguments.session);
+    let engine = model::open(&arguments.blob, &arguments.engine, &session)?;
+    model::tokenizer(&engine)?;
+    drop(loading);
+    let (sampling, seed) = arguments.sampling.settle();
+    let options = model::write_options(session, &sampling);
+    let mut collected = Collected::default();
+    let report = if arguments.chat {
+        answer(&engine, arguments, &prompt, options, &mut collected)?
     } else {
-        let mut tokens: Vec<u32> = tokenizer.begin().into_iter().collect();
-        tokens.extend(tokenizer.encode(&arguments.prompt, Special::Plain)?);
-        (tokens, Opening::Continuation)
+        text(&engine, arguments, &prompt, &options, &mut collected)?
     };
-    ensure!(!prompt.is_empty(), "the prompt is empty, and this model has no token to begin a text with");
-    let session = engine.session(&options)?;
-    let mut speaker = Speaker::new(session, &tokenizer, &arguments.sampling, arguments.session.batch)?;
-    // Before the prompt is shown, not after.
-    speaker.check(&prompt)?;
-    if !arguments.chat {
-        show(&arguments.prompt)?;
+    if arguments.json {
+        return Ok(show_json(&JsonReport {
+            blob: arguments.blob.display().to_string(),
+            prompt: &prompt,
+            text: collected.text,
+            thinking: collected.thinking,
+            ended: match report.ended {
+                Ended::Length => "length",
+                Ended::ContextFull => "context",
+                Ended::Cancelled => "interrupted",
+                _ => "end",
+            },
+            prompt_tokens: report.prompt,
+            tokens: report.new,
+            first_token_seconds: report.first_token.as_secs_f64(),
+            tokens_per_second: rate(&report),
+            seed,
+        })?);
     }
-    let answer = speaker.answer(&prompt, opening, show)?;
     show("\n")?;
-    let seconds = answer.rest.as_secs_f64();
-    let speed = if seconds > 0.0 { answer.tokens.saturating_sub(1) as f64 / seconds } else { 0.0 };
-    let ended = match answer.why {
-        Why::ContextFull => ", the context is full",
-        Why::Interrupted => ", interrupted",
-        Why::Length | Why::Finished => "",
+    let ended = match report.ended {
+        Ended::ContextFull => ", the context is full",
+        Ended::Cancelled => ", interrupted",
+        _ => "",
     };
+    let speed = rate(&report).map_or(String::new(), |rate| format!(" at {rate:.1} a second"));
+    let seed = seed.map_or(String::new(), |seed| format!("; seed {seed}"));
     note(format_args!(
-        "[{}; {} prompt tokens, first token after {:.0} ms; {} new tokens at {speed:.1} a second{ended}]",
+        "[{}; {} prompt tokens, first token after {:.0} ms; {} new token{}{speed}{ended}{seed}]",
         model::describe(&engine),
-        prompt.len(),
-        answer.first_token.as_secs_f64() * 1e3,
-        answer.tokens,
+        report.prompt,
+        report.first_token.as_secs_f64() * 1e3,
+        report.new,
+        if report.new == 1 { "" } else { "s" },
     ));
     Ok(())
+}
+
+/// Tokens a second after the first one. One token has no rate.
+fn rate(report: &Report) -> Option<f64> {
+    let (after, seconds) = (report.new.saturating_sub(1), report.rest.as_secs_f64());
+    (after > 0 && seconds > 0.0).then(|| after as f64 / seconds)
+}
+
+/// The answer to a message.
+fn answer(
+    engine: &Engine,
+    arguments: &RunArguments,
+    prompt: &str,
+    options: WriteOptions,
+    collected: &mut Collected,
+) -> anyhow::Result<Report> {
+    let mut options = ChatOptions::new().write(options);
+    options.system.clone_from(&arguments.system);
+    let mut chat = engine.chat(options)?;
+    let mut answer = chat.ask(prompt)?;
+    let mut thoughts = Thoughts::new(arguments.show_thinking);
+    for delta in &mut answer {
+        match delta? {
+            Delta::Text(text) if arguments.json => collected.text.push_str(&text),
+            Delta::Thinking(text) if arguments.json => collected.thinking.push_str(&text),
+            Delta::Text(text) => {
+                thoughts.end();
+                show(&text)?;
+            }
+            Delta::Thinking(text) => thoughts.show(&text),
+            _ => {}
+        }
+    }
+    thoughts.end();
+    Ok(answer.report())
+}
+
+/// The continuation of a text.
+fn text(
+    engine: &Engine,
+    arguments: &RunArguments,
+    prompt: &str,
+    options: &WriteOptions,
+    collected: &mut Collected,
+) -> anyhow::Result<Report> {
+    let tokens = engine.tokenizer()?.prompt(prompt)?;
+    ensure!(!tokens.is_empty(), "the prompt is empty, and this model has no token to begin a text with");
+    let mut writer = Writer::new(engine, options)?;
+    let (found, room) = (tokens.len(), writer.session().capacity());
+    // Before the prompt is shown, not after.
+    ensure!(found <= room, "the prompt has {found} tokens, {room} fit the context");
+    let mut text = writer.write(&tokens, Opening::Continuation)?;
+    if !arguments.json {
+        show(prompt)?;
+    }
+    for piece in &mut text {
+        let piece = piece?;
+        if arguments.json {
+            collected.text.push_str(&piece);
+        } else {
+            show(&piece)?;
+        }
+    }
+    Ok(text.report())
 }

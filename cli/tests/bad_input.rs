@@ -157,7 +157,7 @@ fn broken_files() {
     fs::write(&weights, &whole[..100]).unwrap();
     bake(model.path(), &[]).refused(&["model.safetensors", "header", "ends at byte 100"]);
     fs::write(&weights, "").unwrap();
-    bake(model.path(), &[]).refused(&["model.safetensors", "ends at byte 0, expected 8"]);
+    bake(model.path(), &[]).refused(&["model.safetensors is an empty file", "did not finish"]);
     fs::write(&weights, [&whole[..], &[0]].concat()).unwrap();
     bake(model.path(), &[]).refused(&["model.safetensors", &needed, "expected"]);
 
@@ -200,7 +200,8 @@ fn inputs_that_are_no_checkpoint() {
     };
     bake(&scratch.path().join("nowhere"), &[]).refused(&["nowhere", "No such file"]);
     bake(&file("novel.txt", b"It was a dark and stormy night."), &[]).refused(&["novel.txt", "expected", "found"]);
-    bake(&file("empty", b""), &[]).refused(&["empty"]);
+    bake(&file("empty", b""), &[]).refused(&["empty is an empty file", "did not finish"]);
+    bake(&file("old.tack", b"\x89TACK\r\n\x1a"), &[]).refused(&["old.tack is a .tack blob", "hardtack run"]);
     bake(&file("cut.gguf", b"GGUF\x03\0\0\0\x01"), &[]).refused(&["cut.gguf", "byte"]);
     let folder = scratch.path().join("folder");
     fs::create_dir(&folder).unwrap();
@@ -284,6 +285,35 @@ fn a_full_disk_leaves_nothing_behind() {
     let logits = [&"eval" as Argument<'_>, &"logits", &blob, &"--tokens", &tokens, &"--out", &out];
     run_in_shell(script, &logits).refused(&["logits.safetensors:", "File too large"]);
     assert_eq!(names(scratch.path()), ["model.tack", "tokens.json"]);
+}
+
+/// The first mistake that everybody makes: what is to be baked is given to what runs a blob.
+#[test]
+fn what_is_given_in_place_of_a_blob_is_called_by_its_name() {
+    let scratch = tempfile::tempdir().unwrap();
+    let path = |name: &str| scratch.path().join(name);
+    fs::write(path("model.gguf"), b"GGUF\x03\0\0\0").unwrap();
+    fs::write(path("pointer.tack"), b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 5\n").unwrap();
+    fs::write(path("page.tack"), b"<!DOCTYPE html><html>").unwrap();
+    fs::write(path("a.safetensors"), b"\x02\0\0\0\0\0\0\0{}").unwrap();
+    fs::create_dir(path("crumb")).unwrap();
+    fs::write(path("crumb/config.json"), b"{}").unwrap();
+    let text = path("text.txt");
+    fs::write(&text, "hello").unwrap();
+    for (name, words) in [
+        ("model.gguf", ["model.gguf is a GGUF file: bake it first: hardtack bake", "-o model.tack"]),
+        ("crumb", ["crumb is a checkpoint folder: bake it first: hardtack bake", "-o crumb.tack"]),
+        ("a.safetensors", ["a.safetensors is a safetensors file", "by its folder: hardtack bake"]),
+        ("pointer.tack", ["pointer.tack is a Git LFS pointer", "git lfs pull"]),
+        ("page.tack", ["page.tack is a web page", "download the file again"]),
+    ] {
+        let given = path(name);
+        run(&[&"run", &given, &"-p", &"hi"]).refused(&words);
+        run(&[&"chat", &given]).refused(&words);
+        run(&[&"inspect", &given]).refused(&words);
+        run(&[&"bench", &given]).refused(&words);
+        run(&[&"eval", &"ppl", &given, &"--text", &text]).refused(&words);
+    }
 }
 
 #[test]

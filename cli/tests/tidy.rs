@@ -19,6 +19,7 @@ const IMPORTS: [(&str, &[&str]); 10] = [
         &[
             "blake3",
             "bytemuck",
+            "chrono",
             "half",
             "hardtack-format",
             "hardtack-kernels",

@@ -11,7 +11,7 @@ impl Names for Checkpoint {
     }
 
     fn shape(&self, name: &str) -> Option<Vec<usize>> {
-        self.tensor(name).map(|tensor| tensor.shape.clone())
+        Self::shape(self, name).map(<[usize]>::to_vec)
     }
 }
 

@@ -137,16 +137,16 @@ fn not_a_model() {
     let folder = Folder::new(&[]);
     assert_line(&folder, &["not a model: expected config.json and model.safetensors", "no config.json"]);
     assert_line(&Folder::new(&[CONFIG]), &["not a model", "found no model.safetensors and no "]);
-    let folder = Folder::new(&[("config.json", b"{,"), ("model.safetensors", b"")]);
+    let folder = Folder::new(&[("config.json", b"{,")]);
     assert_line(&folder, &["config.json: invalid JSON: ", "line 1 column 2"]);
     let folder = Folder::new(&[]);
     fs::create_dir(folder.path().join("config.json")).unwrap();
     assert_line(&folder, &["config.json: not a model: expected a file"]);
     let folder = Folder::new(&[CONFIG, ("model.safetensors", b"")]);
-    assert_line(&folder, &["model.safetensors: header", "file ends at byte 0, expected 8"]);
+    assert_line(&folder, &["model.safetensors is an empty file: its download did not finish"]);
 
-    let files = Folder::new(&[("notes.txt", b"Hello\n"), ("empty", b""), ("short", b"GG")]);
-    for (name, found) in [("notes.txt", "\"Hell\""), ("empty", "0 bytes"), ("short", "2 bytes")] {
+    let files = Folder::new(&[("notes.txt", b"Hello\n"), ("short", b"GG")]);
+    for (name, found) in [("notes.txt", "\"Hell\""), ("short", "2 bytes")] {
         let line = Checkpoint::open(&files.path().join(name)).unwrap_err().to_string();
         let expected = format!("{name}: not a model: expected the magic \"GGUF\"");
         assert!(line.contains(&expected) && line.contains(found), "{line}");
@@ -177,8 +177,8 @@ fn a_file_cut_after_opening() {
     let cut = weights.len() as u64 - 4;
     fs::OpenOptions::new().write(true).open(path).unwrap().set_len(cut).unwrap();
     let line = checkpoint.read("a").unwrap_err().to_string();
-    let expected = format!("tensor a: file ends at byte {cut}, expected {}", weights.len());
-    assert!(line.ends_with(&expected), "{line}");
+    let expected = format!("tensor a: file ends at byte {cut}, expected {}: at least 4 bytes are", weights.len());
+    assert!(line.contains(&expected), "{line}");
 }
 
 #[test]

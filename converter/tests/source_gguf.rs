@@ -65,9 +65,14 @@ const KIND_Q4_0: u32 = 2;
 
 #[test]
 fn versions() {
-    for (version, found) in [(1, "found 1"), (4, "found 4"), (3 << 24, "a big-endian file")] {
+    for (version, expected, found) in [
+        (1, "2 or 3: convert the model again", "found 1"),
+        (4, "2 or 3", "found 4"),
+        (1 << 24, "a little-endian file", "a big-endian file"),
+        (3 << 24, "a little-endian file: convert it with gguf-py's gguf_convert_endian", "a big-endian file"),
+    ] {
         let file = Builder { version, ..Builder::new(0) };
-        file.assert_refused(&["gguf: version at byte 4: expected 2 or 3", found]);
+        file.assert_refused(&["gguf: version at byte 4: expected ", expected, found]);
     }
     for version in [2, 3] {
         Builder { version, ..Builder::new(0) }.parse().unwrap();
@@ -134,7 +139,9 @@ fn tensors() {
     let overlap = new().tensor(b"a", &[9], KIND_F32, 0).tensor(b"b", &[1], KIND_F32, 32);
     overlap.assert_refused(&["tensor b at byte 128: expected to begin at 132 or later"]);
     let beyond = new().tensor(b"a", &[17], KIND_F32, 0);
-    beyond.assert_refused(&["tensor a: file ends at byte 128, expected 132"]);
+    beyond.assert_refused(&["tensor a: file ends at byte 128, expected 132: at least 4 bytes are missing"]);
+    let both = new().tensor(b"a", &[17], KIND_F32, 0).tensor(b"z", &[100], KIND_F32, 1024);
+    both.assert_refused(&["tensor z: file ends at byte 160, expected 1520: at least 1360 bytes are missing"]);
     new().tensor(b"a", &[16], KIND_F32, 0).parse().unwrap();
     let far = new().tensor(b"a", &[1], KIND_F32, u64::MAX - 31);
     far.assert_refused(&["tensor a: file ends at byte 128"]);
@@ -144,9 +151,51 @@ fn tensors() {
     new().tensor(b"a", &[1; 4], KIND_F32, 0).parse().unwrap();
     new().tensor(b"a", &[1 << 40; 2], KIND_F32, 0).assert_refused(&["tensor a", "fits in memory"]);
     new().tensor(b"a", &[u64::MAX], KIND_F32, 0).assert_refused(&["tensor a", "fits in memory"]);
-    new().tensor(b"a", &[1], 99, 0).assert_refused(&["a known element type, found type 99"]);
     new().tensor(b"a", &[48], KIND_Q4_0, 0).assert_refused(&["divisible by 32, the Q4_0 block", "[48]"]);
     new().tensor(b"a", &[16, 2], KIND_Q4_0, 0).assert_refused(&["divisible by 32", "[2, 16]"]);
     new().tensor(&[b'n'; 1024], &[1], KIND_F32, 0).parse().unwrap();
     new().tensor(&[b'n'; 1025], &[1], KIND_F32, 0).assert_refused(&["tensor name", "at most 1024"]);
+}
+
+#[test]
+fn types_that_cannot_be_read_are_all_named_at_once() {
+    let file = Builder::new(64)
+        .tensor(b"a", &[1], KIND_F32, 0)
+        .tensor(b"b", &[64], 31, 0)
+        .tensor(b"c", &[64], 144, 0)
+        .tensor(b"d", &[64], 31, 32)
+        .tensor(b"e", &[64], 60, 32);
+    file.assert_refused(&[
+        "gguf: 4 of 5 tensors are of types that cannot be read: ",
+        "type 144 (perhaps of the fork ik_llama.cpp) (tensors: 1, the first c), ",
+        "type 31 (Q4_0_4_4, which is Q4_0 in other order, dropped from llama.cpp in 2024) (tensors: 2, the first b), ",
+        "type 60 (tensors: 1, the first e); take a file of types that llama.cpp has",
+    ]);
+    // A hostile table does not fill the screen.
+    let many =
+        (100..1000).fold(Builder::new(0), |file, kind| file.tensor(format!("t{kind}").as_bytes(), &[1], kind, 0));
+    many.assert_refused(&["900 of 900 tensors", ", 892 more; take"]);
+    assert!(many.parse().unwrap_err().to_string().len() < 1000);
+}
+
+/// Two block layouts go by the name Q8_1, and two by Q2_0; the next tensor tells.
+#[test]
+fn a_layout_of_two_meanings_is_not_guessed() {
+    let two =
+        |kind, first, second| Builder::new(2048).tensor(b"a", &[first], kind, 0).tensor(b"b", &[8], KIND_F32, second);
+    // Q8_1: 128 elements take 144 bytes, padded to 160, or 160; 256 take 288, or 320.
+    two(9, 128, 160).parse().unwrap();
+    two(9, 256, 288).parse().unwrap();
+    two(9, 256, 320).assert_refused(&["tensor a: Q8_1 at byte 96: expected to end at 384", "blocks of 40 bytes"]);
+    // Q2_0: 4096 elements take 1152 bytes, or 1088.
+    two(42, 4096, 1152).parse().unwrap();
+    two(42, 4096, 1088).assert_refused(&["tensor b", "behind tensor a of type Q2_0 (which has other blocks in a fork"]);
+}
+
+#[test]
+fn files_from_before_gguf_are_named() {
+    for magic in [b"lmgg", b"fmgg", b"tjgg"] {
+        let line = parse_gguf(&[magic.as_slice(), &[0; 60]].concat()).unwrap_err().to_string();
+        assert!(line.contains("a GGML file from before GGUF: convert the model again"), "{line}");
+    }
 }

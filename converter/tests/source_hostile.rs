@@ -78,7 +78,7 @@ fn claims(trial: &Trial) {
     let line = parse_gguf(&[head(3, 0, 1), key(9), nested].concat()).unwrap_err().to_string();
     assert!(line.contains("key k at byte 85: expected arrays at most 4 deep"), "{line}");
     let line = parse_gguf(&head(3u32.swap_bytes(), 0, 0)).unwrap_err().to_string();
-    assert_eq!(line, "gguf: version at byte 4: expected 2 or 3, found a big-endian file");
+    assert!(line.starts_with("gguf: version at byte 4: expected a little-endian file: "), "{line}");
     parse_gguf(&head(2, 0, 0)).unwrap();
 }
 

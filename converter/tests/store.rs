@@ -100,13 +100,108 @@ fn what_is_cut_off_or_damaged_is_dropped_and_can_be_put_again() {
         drop(store);
         assert_eq!(fs::read(&path).unwrap(), whole, "cut at {cut}");
     }
-    for at in [ends[1] + 20, ends[1] + 100] {
+    // The second record: its layer, its expert, its hash, its bytes. The head is under the hash too.
+    for at in [ends[1] + 8, ends[1] + 12, ends[1] + 20, ends[1] + 50, ends[1] + 100] {
         let mut damaged = whole.clone();
         damaged[at as usize] ^= 0x40;
         fs::write(&path, &damaged).unwrap();
         let store = Store::open(&path, [7; 32]).unwrap();
         assert_eq!(KEYS.map(|key| store.shape(key).is_some()), [true, false, false], "damaged at {at}");
     }
+}
+
+/// Two bakes into one output wrote into each other's file, and the blob of one was of both.
+#[test]
+fn a_file_in_use_is_neither_opened_nor_cut() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let (shape, bytes, _) = tensor(Encoding::Q3, [1, 35, 130]);
+    let mut first = Store::open(&path, [7; 32]).unwrap();
+    first.put(KEYS[0], shape, &bytes).unwrap();
+    let length = fs::metadata(&path).unwrap().len();
+    for fingerprint in [[7; 32], [8; 32]] {
+        let error = Store::open(&path, fingerprint).unwrap_err();
+        assert!(matches!(error, StoreError::Busy { .. }), "{error}");
+    }
+    assert_eq!(fs::metadata(&path).unwrap().len(), length);
+    assert_eq!(first.bytes(KEYS[0]).unwrap(), bytes);
+    drop(first);
+    assert_eq!(Store::open(&path, [8; 32]).unwrap().shape(KEYS[0]), None);
+}
+
+/// A second process, as this test's own program started once more.
+#[test]
+fn a_file_in_use_by_another_process_is_refused() {
+    const PLACE: &str = "STORE_OF_ANOTHER_PROCESS";
+    if let Some(path) = std::env::var_os(PLACE) {
+        let found = Store::open(path.as_ref(), [8; 32]);
+        std::process::exit(i32::from(!matches!(found, Err(StoreError::Busy { .. }))));
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let store = Store::open(&path, [7; 32]).unwrap();
+    let other = |expected: bool| {
+        let mut command = std::process::Command::new(std::env::current_exe().unwrap());
+        command.args(["--exact", "a_file_in_use_by_another_process_is_refused"]).env(PLACE, &path);
+        assert_eq!(command.output().unwrap().status.success(), expected);
+    };
+    other(true);
+    drop(store);
+    other(false);
+}
+
+#[test]
+fn bytes_that_change_while_the_file_is_open_are_never_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    // Several blocks of 64 KiB.
+    let (shape, bytes, values) = tensor(Encoding::F32, [1, 300, 200]);
+    let mut store = Store::open(&path, [7; 32]).unwrap();
+    store.put(KEYS[1], shape, &bytes).unwrap();
+    let file = fs::OpenOptions::new().read(true).write(true).open(&path).unwrap();
+    let mut whole = fs::read(&path).unwrap();
+    for at in [112, 112 + 70_000, whole.len() - 1] {
+        whole[at] ^= 1;
+        rewrite(&file, &whole);
+        let damaged = StoreError::Damaged { path: path.clone(), offset: 112 + (at as u64 - 112) / 65536 * 65536 };
+        assert_eq!(store.bytes(KEYS[1]).unwrap_err().to_string(), damaged.to_string());
+        assert_eq!(store.rows(KEYS[1], 0, 300).unwrap_err().to_string(), damaged.to_string());
+        whole[at] ^= 1;
+        rewrite(&file, &whole);
+        assert_eq!(store.rows(KEYS[1], 0, 300).unwrap(), values);
+        assert_eq!(store.bytes(KEYS[1]).unwrap(), bytes);
+    }
+}
+
+fn rewrite(mut file: &fs::File, bytes: &[u8]) {
+    use std::io::{Seek, Write};
+    file.rewind().unwrap();
+    file.write_all(bytes).unwrap();
+}
+
+#[cfg(unix)]
+#[test]
+fn a_link_is_not_followed() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, victim) = (folder.path().join("store"), folder.path().join("victim"));
+    std::os::unix::fs::symlink(&victim, &path).unwrap();
+    for empty in [false, true] {
+        if empty {
+            fs::write(&victim, "").unwrap();
+        }
+        let error = Store::open(&path, [7; 32]).unwrap_err();
+        assert!(matches!(error, StoreError::Occupied { .. }), "{error}");
+        assert_eq!(fs::read(&victim).ok(), empty.then(Vec::new));
+    }
+}
+
+#[test]
+fn a_file_of_the_version_before_starts_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    fs::write(&path, [&b"\x89TACKST\n"[..], &[7; 200]].concat()).unwrap();
+    assert_eq!(Store::open(&path, [7; 32]).unwrap().keys().count(), 0);
+    assert_eq!(fs::metadata(&path).unwrap().len(), 40);
 }
 
 #[test]

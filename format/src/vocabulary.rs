@@ -16,6 +16,16 @@
 //! | offsets | 4 x (count + 1) | first 0, never falling, last = blob bytes, no step above `TOKEN_BYTES_MAX` |
 //! | kinds | 1 x count | a `TokenKind` each |
 //! | blob | blob bytes | the tokens' bytes, one after another; nothing follows |
+//!
+//! | kind | byte | may come from plain text | shown when generated |
+//! |---|---|---|---|
+//! | normal | 0 | yes | yes |
+//! | control | 1 | no | no |
+//! | user-defined | 2 | yes | yes |
+//! | unused | 3 | no | no |
+//! | byte | 4 | yes | yes |
+//! | unknown | 5 | yes | yes |
+//! | marker | 6 | no | yes |
 
 use alloc::vec::Vec;
 use core::fmt;
@@ -63,9 +73,21 @@ pub enum TokenKind {
     Byte = 4,
     /// Stands for text that the vocabulary cannot write.
     Unknown = 5,
+    /// Steers the model as `Control` does, and its name is text when the model writes it: `<think>`, `<tool_call>`.
+    Marker = 6,
 }
 
 impl TokenKind {
+    /// Whether the token steers the model: only a chat template may write it, never what somebody typed.
+    pub const fn steers(self) -> bool {
+        matches!(self, Self::Control | Self::Marker)
+    }
+
+    /// Whether the token is part of a text that is shown.
+    pub const fn is_text(self) -> bool {
+        !matches!(self, Self::Control | Self::Unused)
+    }
+
     fn from_byte(byte: u8) -> Option<Self> {
         Some(match byte {
             0 => Self::Normal,
@@ -74,6 +96,7 @@ impl TokenKind {
             3 => Self::Unused,
             4 => Self::Byte,
             5 => Self::Unknown,
+            6 => Self::Marker,
             _ => return None,
         })
     }
@@ -387,6 +410,27 @@ mod tests {
         assert_eq!((table.rules().begin, table.rules().end), (Some(0), Some(1)));
         assert_eq!((table.bytes(4), table.bytes(u32::MAX)), (&b""[..], &b""[..]));
         assert_eq!(table.kind(u32::MAX), TokenKind::Unused);
+    }
+
+    #[test]
+    fn every_kind_goes_through_its_byte() {
+        let kinds = [
+            // Kind, whether it steers, whether it is text.
+            (TokenKind::Normal, false, true),
+            (TokenKind::Control, true, false),
+            (TokenKind::UserDefined, false, true),
+            (TokenKind::Unused, false, false),
+            (TokenKind::Byte, false, true),
+            (TokenKind::Unknown, false, true),
+            (TokenKind::Marker, true, true),
+        ];
+        let tokens = kinds.map(|(kind, _, _)| (kind, b"x"));
+        let table = Vocabulary::read(write(&TextRules::default(), &tokens).unwrap()).unwrap();
+        for (id, (kind, steers, is_text)) in (0..).zip(kinds) {
+            assert_eq!((kind as u32, table.kind(id)), (id, kind));
+            assert_eq!((kind.steers(), kind.is_text()), (steers, is_text));
+        }
+        assert_eq!(TokenKind::from_byte(7), None);
     }
 
     #[test]

@@ -49,12 +49,13 @@ fn found(folder: &Path) -> Result<()> {
 }
 
 fn vocabulary_table() -> Vec<u8> {
-    let tokens: [(TokenKind, &[u8]); 5] = [
+    let tokens: [(TokenKind, &[u8]); 6] = [
         (TokenKind::Control, b"<s>"),
         (TokenKind::Control, b"</s>"),
         (TokenKind::Normal, b" the"),
         (TokenKind::Byte, b"\xff"),
         (TokenKind::Unused, b""),
+        (TokenKind::Marker, b"<think>"),
     ];
     let rules = TextRules { begin: Some(0), end: Some(1), add_begin: true, ends: vec![1, 2], ..TextRules::default() };
     vocabulary::write(&rules, &tokens).expect("a valid table")

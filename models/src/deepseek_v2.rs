@@ -7,8 +7,9 @@ use crate::basics::{Basics, dense, gate_kind, mixture};
 use crate::config::Config;
 use crate::draft::{Draft, plain, whole};
 use crate::error::FamilyError;
-use crate::gguf::{self, Pairs};
+use crate::gguf::{self, Pairs, Stored};
 use crate::hub;
+use crate::hub_experts::HubExperts;
 use crate::metadata::Metadata;
 use crate::rope_settings::YarnRule;
 use crate::select::Selection;
@@ -25,7 +26,7 @@ struct Latent {
     value_dim: u32,
 }
 
-pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyError> {
+pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, FamilyError> {
     refuse(config)?;
     let latent = Latent {
         query_rank: config.optional_count("q_lora_rank")?.unwrap_or(0),
@@ -59,6 +60,7 @@ pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyEr
     if !has_known_epsilon(&spec) {
         return Err(config.unsupported("rms_norm_eps", "1e-6, which the latent's normalizations have in any case"));
     }
+    let stored = HubExperts::new(names, experts.count, experts.inner);
     Ok(Draft {
         family: "deepseek_v2",
         spec,
@@ -66,7 +68,7 @@ pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyEr
         frequencies: basics.rope.frequencies(),
         frequency_divisors: None,
         optional: Vec::new(),
-        locate: Box::new(move |slot| source(slot, latent)),
+        locate: Box::new(move |slot| stored.source(slot).unwrap_or_else(|| source(slot, latent))),
     })
 }
 
@@ -179,8 +181,10 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
     if !has_known_epsilon(&spec) {
         return Err(metadata.unsupported("attention.layer_norm_rms_epsilon", "1e-6"));
     }
-    // Older files keep keys' and values' up-projections together; newer ones split them as a blob does.
+    // Older files keep keys' and values' up-projections together; newer ones split them as a blob does. Some of a fork
+    // have both: theirs of the second kind are no stacks.
     let joint = names.shape("blk.0.attn_kv_b.weight").is_some();
+    let stored = Stored::new(names, Pairs::Halves, experts.count);
     let locate = move |slot: &Slot| match (slot.place, slot.role) {
         (Place::Layer(layer), Role::Query) if latent.query_rank > 0 => {
             latent_source(slot, latent, format!("blk.{layer}.attn_q_b.weight"))
@@ -189,7 +193,7 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
         (Place::Layer(layer), Role::KeyUp | Role::ValueUp) if joint => {
             latent_source(slot, latent, format!("blk.{layer}.attn_kv_b.weight"))
         }
-        _ => gguf::source(slot, Pairs::Halves, experts.count),
+        _ => stored.source(slot),
     };
     Ok(gguf::draft("deepseek_v2", &basics, spec, names, &[], Box::new(locate)))
 }

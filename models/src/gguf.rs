@@ -1,5 +1,7 @@
 //! What the families share in GGUF files: the basic settings and the usual names.
 
+use std::collections::HashSet;
+
 use hardtack_format::Role;
 use hardtack_format::limits::LAYERS_MAX;
 use hardtack_format::spec::ModelSpec;
@@ -115,28 +117,78 @@ pub(crate) fn draft(
 }
 
 /// Where tensors are under their usual names, in a network with so many experts in a layer.
-pub(crate) fn locate(pairs: Pairs, experts: u32) -> Locate {
-    Box::new(move |slot| source(slot, pairs, experts))
+pub(crate) fn locate(names: &dyn Names, pairs: Pairs, experts: u32) -> Locate {
+    let stored = Stored::new(names, pairs, experts);
+    Box::new(move |slot| stored.source(slot))
 }
 
-/// A tensor under its usual name.
-pub(crate) fn source(slot: &Slot, pairs: Pairs, experts: u32) -> Source {
-    if let Place::Expert(layer, expert) = slot.place {
-        let (expert, count) = (expert as usize, experts as usize);
-        let (rows, columns) = (slot.rows as usize, slot.columns as usize);
-        let (stem, ending) = part(slot.role).split_once('.').unwrap_or((part(slot.role), "weight"));
-        let name = format!("blk.{layer}.{stem}_exps.{ending}");
-        return Source::Stored(match ending {
-            "bias" => Selection::row_of(name, expert, count, columns),
-            _ => Selection::one_of(name, expert, count, rows, columns),
-        });
-    }
-    let turned = matches!(slot.role, Role::Query | Role::Key | Role::QueryBias | Role::KeyBias);
-    match pairs {
-        Pairs::SideBySide { head_dim } if turned => {
-            Source::Stored(whole(name(slot), slot).turned(head_dim as usize, 0, head_dim as usize))
+/// How a file with the usual names stores what can be stored in several ways.
+pub(crate) struct Stored {
+    pairs: Pairs,
+    /// Experts in a layer.
+    experts: u32,
+    /// Layers whose experts have a tensor each: files from before experts were joined (llama.cpp pull
+    /// request 6505).
+    apart: HashSet<u32>,
+    /// Layers whose experts have gate's rows and up's in one tensor (llama.cpp pull request 19139).
+    fused: HashSet<u32>,
+}
+
+impl Stored {
+    pub fn new(names: &dyn Names, pairs: Pairs, experts: u32) -> Self {
+        let (mut apart, mut fused) = (HashSet::new(), HashSet::new());
+        for name in names.names() {
+            let Some((layer, part)) = name.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) else { continue };
+            let Ok(layer) = layer.parse() else { continue };
+            match part {
+                "ffn_gate.0.weight" => apart.insert(layer),
+                "ffn_gate_up_exps.weight" => fused.insert(layer),
+                _ => false,
+            };
         }
-        _ => plain(name(slot), slot),
+        Self { pairs, experts, apart, fused }
+    }
+
+    /// A tensor under its usual name.
+    pub fn source(&self, slot: &Slot) -> Source {
+        if let Place::Expert(layer, expert) = slot.place {
+            return self.expert(slot, layer, expert);
+        }
+        let turned = matches!(slot.role, Role::Query | Role::Key | Role::QueryBias | Role::KeyBias);
+        match self.pairs {
+            Pairs::SideBySide { head_dim } if turned => {
+                Source::Stored(whole(name(slot), slot).turned(head_dim as usize, 0, head_dim as usize))
+            }
+            _ => plain(name(slot), slot),
+        }
+    }
+
+    fn expert(&self, slot: &Slot, layer: u32, expert: u32) -> Source {
+        let (stem, ending) = part(slot.role).split_once('.').unwrap_or((part(slot.role), "weight"));
+        if self.apart.contains(&layer) {
+            return plain(format!("blk.{layer}.{stem}.{expert}.{ending}"), slot);
+        }
+        let (expert, count) = (expert as usize, self.experts as usize);
+        let (rows, columns) = (slot.rows as usize, slot.columns as usize);
+        // Gate's rows come first, then up's.
+        let half = match slot.role {
+            Role::Gated | Role::GatedBias => Some(0),
+            Role::Up | Role::UpBias => Some(1),
+            _ => None,
+        };
+        let half = half.filter(|_| self.fused.contains(&layer));
+        let stem = if half.is_some() { "ffn_gate_up" } else { stem };
+        let name = format!("blk.{layer}.{stem}_exps.{ending}");
+        Source::Stored(match (ending, half) {
+            ("bias", None) => Selection::row_of(name, expert, count, columns),
+            ("bias", Some(half)) => {
+                Selection::row_of(name, expert, count, 2 * columns).every_column(half * columns, 1, columns)
+            }
+            (_, None) => Selection::one_of(name, expert, count, rows, columns),
+            (_, Some(half)) => {
+                Selection::one_of(name, expert, count, 2 * rows, columns).every_row(half * rows, 1, rows)
+            }
+        })
     }
 }
 

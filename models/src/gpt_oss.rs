@@ -6,8 +6,9 @@ use hardtack_format::spec::*;
 use crate::config::Config;
 use crate::draft::{Draft, plain};
 use crate::error::FamilyError;
-use crate::gguf::{self, Pairs};
+use crate::gguf::{self, Pairs, Stored};
 use crate::hub;
+use crate::hub_experts::HubExperts;
 use crate::metadata::Metadata;
 use crate::rope_settings::YarnRule;
 use crate::select::Selection;
@@ -78,6 +79,7 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
         None => Storage::Floats,
     };
     let count = experts.count as usize;
+    let stacked = HubExperts::stacked(names, experts.count);
     Ok(Draft {
         family: "gpt_oss",
         spec,
@@ -85,7 +87,7 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
         frequencies: basics.rope.frequencies(),
         frequency_divisors: None,
         optional: EXTRAS.to_vec(),
-        locate: Box::new(move |slot| source(slot, count, stored_as)),
+        locate: Box::new(move |slot| stacked.source(slot).unwrap_or_else(|| source(slot, count, stored_as))),
     })
 }
 
@@ -147,9 +149,10 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
         attention: basics.attention(HeadNorm::None, if layer % 2 == 0 { window } else { 0 }),
         feed_forward: FeedForwardSpec { activation, kind: FeedForwardKind::Experts(experts) },
     });
+    let stored = Stored::new(names, Pairs::Halves, experts.count);
     let locate = move |slot: &Slot| match (slot.place, slot.role) {
         (Place::Layer(layer), Role::FeedForwardNorm) => plain(format!("blk.{layer}.post_attention_norm.weight"), slot),
-        _ => gguf::source(slot, Pairs::Halves, experts.count),
+        _ => stored.source(slot),
     };
     Ok(gguf::draft("gpt_oss", &basics, spec, names, &EXTRAS, Box::new(locate)))
 }

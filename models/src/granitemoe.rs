@@ -9,13 +9,14 @@ use crate::draft::{Draft, plain};
 use crate::error::FamilyError;
 use crate::gguf::{self, Pairs};
 use crate::hub;
+use crate::hub_experts::HubExperts;
 use crate::metadata::Metadata;
 use crate::rope_settings::YarnRule;
 use crate::select::Selection;
 use crate::slots::{Place, Slot};
 use crate::source::{Names, Source};
 
-pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyError> {
+pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, FamilyError> {
     config.refuse_watched(&[
         "attention_bias",
         "attention_multiplier",
@@ -42,6 +43,15 @@ pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyEr
         ..basics.spec(|_| LayerSpec { attention, feed_forward: mixture(experts) })
     };
     let count = experts.count as usize;
+    let stored = HubExperts::new(names, experts.count, experts.inner);
+    // transformers 5 has no `layer` in a router that it has loaded, and may write it so.
+    let renamed = names.shape("model.layers.0.block_sparse_moe.router.weight").is_some();
+    let locate = move |slot: &Slot| match (slot.place, slot.role) {
+        (Place::Layer(layer), Role::Gate) if renamed => {
+            plain(format!("model.layers.{layer}.block_sparse_moe.router.weight"), slot)
+        }
+        _ => stored.source(slot).unwrap_or_else(|| source(slot, count)),
+    };
     Ok(Draft {
         family: "granitemoe",
         spec,
@@ -49,7 +59,7 @@ pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyEr
         frequencies: basics.rope.frequencies(),
         frequency_divisors: None,
         optional: hub::attention_biases(config)?,
-        locate: Box::new(move |slot| source(slot, count)),
+        locate: Box::new(locate),
     })
 }
 
@@ -98,5 +108,5 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
         ..basics.spec(|_| LayerSpec { attention, feed_forward: mixture(experts) })
     };
     let pairs = Pairs::SideBySide { head_dim: basics.head_dim };
-    Ok(gguf::draft("granitemoe", &basics, spec, names, &[], gguf::locate(pairs, experts.count)))
+    Ok(gguf::draft("granitemoe", &basics, spec, names, &[], gguf::locate(names, pairs, experts.count)))
 }

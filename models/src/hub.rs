@@ -5,11 +5,12 @@ use hardtack_format::limits::LAYERS_MAX;
 
 use crate::basics::Basics;
 use crate::config::Config;
-use crate::draft::plain;
+use crate::draft::{Locate, plain};
 use crate::error::FamilyError;
+use crate::hub_experts::HubExperts;
 use crate::rope_settings;
 use crate::slots::{Head, Place, Slot};
-use crate::source::Source;
+use crate::source::{Names, Source};
 
 /// Reads the basic settings. `default_base` is RoPE's base where the file has none (a constant of each family's class in
 /// transformers).
@@ -115,6 +116,12 @@ pub(crate) fn count_of(config: &Config, key: &str, other: &str) -> Result<u32, F
         Some(count) => Ok(count),
         None => config.optional_count(other)?.ok_or_else(|| config.missing(key)),
     }
+}
+
+/// Where tensors are under their usual names, in a network of `count` experts of this width in a layer.
+pub(crate) fn locate(names: &dyn Names, count: u32, inner: u32) -> Locate {
+    let experts = HubExperts::new(names, count, inner);
+    Box::new(move |slot| experts.source(slot).unwrap_or_else(|| source(slot)))
 }
 
 /// A tensor under its usual name.

@@ -12,6 +12,7 @@ mod error;
 mod families;
 mod gguf;
 mod hub;
+mod hub_experts;
 mod metadata;
 pub mod mxfp4;
 mod recipe;

@@ -43,5 +43,5 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
     let attention = basics.attention(HeadNorm::None, 0);
     let spec = basics.spec(|_| LayerSpec { attention, feed_forward: dense(inner) });
     let pairs = Pairs::SideBySide { head_dim: basics.head_dim };
-    Ok(gguf::draft("llama", &basics, spec, names, &[], gguf::locate(pairs, 0)))
+    Ok(gguf::draft("llama", &basics, spec, names, &[], gguf::locate(names, pairs, 0)))
 }

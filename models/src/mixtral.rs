@@ -8,13 +8,14 @@ use crate::config::Config;
 use crate::draft::{Draft, plain};
 use crate::error::FamilyError;
 use crate::gguf::{self, Pairs};
+use crate::hub_experts::HubExperts;
 use crate::metadata::Metadata;
 use crate::rope_settings::YarnRule;
 use crate::slots::{Place, Slot};
 use crate::source::{Names, Source};
 use crate::{hub, mistral};
 
-pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyError> {
+pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, FamilyError> {
     config.refuse_watched(&["sliding_window"])?;
     let basics = hub::basics(config, 1_000_000.0)?;
     let windows = mistral::windows(config, basics.layer_count)?;
@@ -30,6 +31,13 @@ pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyEr
         attention: basics.attention(HeadNorm::None, windows[layer as usize]),
         feed_forward: mixture(experts),
     });
+    let stored = HubExperts::new(names, experts.count, experts.inner);
+    // transformers 5 calls the block `mlp` in a model that it has loaded, and may write it so.
+    let renamed = names.shape("model.layers.0.mlp.gate.weight").is_some();
+    let locate = move |slot: &Slot| match slot.role {
+        Role::Gate if renamed => hub::source(slot),
+        _ => stored.source(slot).unwrap_or_else(|| source(slot)),
+    };
     Ok(Draft {
         family: "mixtral",
         spec,
@@ -37,7 +45,7 @@ pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyEr
         frequencies: basics.rope.frequencies(),
         frequency_divisors: None,
         optional: Vec::new(),
-        locate: Box::new(source),
+        locate: Box::new(locate),
     })
 }
 
@@ -72,18 +80,5 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
     let attention = basics.attention(HeadNorm::None, 0);
     let spec = basics.spec(|_| LayerSpec { attention, feed_forward: mixture(experts) });
     let pairs = Pairs::SideBySide { head_dim: basics.head_dim };
-    // Files from before experts were joined (llama.cpp pull request 6505) have a tensor for each.
-    let separate = names.shape("blk.0.ffn_gate.0.weight").is_some();
-    let locate = move |slot: &Slot| match (slot.place, slot.role) {
-        (Place::Expert(layer, expert), role) if separate => {
-            let part = match role {
-                Role::Gated => "ffn_gate",
-                Role::Down => "ffn_down",
-                _ => "ffn_up",
-            };
-            plain(format!("blk.{layer}.{part}.{expert}.weight"), slot)
-        }
-        _ => gguf::source(slot, pairs, experts.count),
-    };
-    Ok(gguf::draft("mixtral", &basics, spec, names, &[], Box::new(locate)))
+    Ok(gguf::draft("mixtral", &basics, spec, names, &[], gguf::locate(names, pairs, experts.count)))
 }

@@ -13,7 +13,7 @@ use crate::rope_settings::YarnRule;
 use crate::source::Names;
 use crate::{hub, qwen2};
 
-pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyError> {
+pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, FamilyError> {
     config.refuse_watched(&["sliding_window", "use_sliding_window"])?;
     let basics = hub::basics(config, 10_000.0)?;
     let windows = windows(config, basics.layer_count)?;
@@ -42,7 +42,7 @@ pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyEr
         frequencies: basics.rope.frequencies(),
         frequency_divisors: None,
         optional,
-        locate: Box::new(hub::source),
+        locate: hub::locate(names, experts.count, experts.inner),
     })
 }
 
@@ -68,6 +68,6 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
     };
     let attention = basics.attention(HeadNorm::None, 0);
     let spec = basics.spec(|_| LayerSpec { attention, feed_forward: mixture(experts) });
-    let locate = gguf::locate(Pairs::Halves, experts.count);
+    let locate = gguf::locate(names, Pairs::Halves, experts.count);
     Ok(gguf::draft("qwen2_moe", &basics, spec, names, &[Role::SharedGate], locate))
 }

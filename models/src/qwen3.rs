@@ -38,5 +38,5 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
     let inner = metadata.count("feed_forward_length")?;
     let attention = basics.attention(HeadNorm::PerHead, 0);
     let spec = basics.spec(|_| LayerSpec { attention, feed_forward: dense(inner) });
-    Ok(gguf::draft("qwen3", &basics, spec, names, &[], gguf::locate(Pairs::Halves, 0)))
+    Ok(gguf::draft("qwen3", &basics, spec, names, &[], gguf::locate(names, Pairs::Halves, 0)))
 }

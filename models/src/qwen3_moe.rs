@@ -12,7 +12,7 @@ use crate::metadata::Metadata;
 use crate::rope_settings::YarnRule;
 use crate::source::Names;
 
-pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyError> {
+pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, FamilyError> {
     config.refuse_watched(&["attention_bias", "sliding_window", "use_sliding_window"])?;
     let basics = hub::basics(config, 10_000.0)?;
     // Unlike in the dense family, one window holds for all layers: `max_window_layers` is not looked at.
@@ -42,7 +42,7 @@ pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyEr
         frequencies: basics.rope.frequencies(),
         frequency_divisors: None,
         optional: hub::attention_biases(config)?,
-        locate: Box::new(hub::source),
+        locate: hub::locate(names, experts.count, experts.inner),
     })
 }
 
@@ -60,5 +60,5 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
     };
     let attention = basics.attention(HeadNorm::PerHead, 0);
     let spec = basics.spec(|_| LayerSpec { attention, feed_forward: mixture(experts) });
-    Ok(gguf::draft("qwen3_moe", &basics, spec, names, &[], gguf::locate(Pairs::Halves, experts.count)))
+    Ok(gguf::draft("qwen3_moe", &basics, spec, names, &[], gguf::locate(names, Pairs::Halves, experts.count)))
 }

@@ -144,9 +144,12 @@ impl Assembly<'_> {
         }
     }
 
-    /// Frequencies that are computed anyway (old Llama checkpoints keep them), and the copy of a tied head.
+    /// Frequencies that are computed anyway (old Llama checkpoints keep them), the halves of a latent's up-projection that
+    /// stands there whole, and the copy of a tied head.
     fn is_ignorable(&self, name: &str) -> bool {
+        let half_of = name.strip_suffix("attn_k_b.weight").or_else(|| name.strip_suffix("attn_v_b.weight"));
         name.ends_with("rotary_emb.inv_freq")
+            || half_of.is_some_and(|layer| self.used.contains(&format!("{layer}attn_kv_b.weight")))
             || (self.draft.head == Head::Tied && matches!(name, "lm_head.weight" | "output.weight"))
     }
 }

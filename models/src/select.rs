@@ -174,6 +174,11 @@ impl Selection {
         [self.stack, rows, columns]
     }
 
+    /// Whether the stored tensors are bytes.
+    pub(crate) fn is_bytes(&self) -> bool {
+        matches!(self.storage, Storage::Mxfp4 { .. })
+    }
+
     /// Names of the stored tensors it reads, each with the shape it must have.
     pub(crate) fn stored(&self) -> Vec<(&str, Vec<usize>)> {
         let mut stored = vec![(self.tensor.as_str(), self.shape.clone())];

@@ -75,6 +75,11 @@ impl TensorSource {
         crate::slots::is_vector(self.role)
     }
 
+    /// Whether its stored tensors are read as bytes (blocks and scales of MXFP4), and not as numbers.
+    pub fn is_bytes(&self) -> bool {
+        matches!(&self.value, Source::Stored(selection) if selection.is_bytes())
+    }
+
     /// Names of the stored tensors it reads; none for computed values.
     pub fn names(&self) -> Vec<&str> {
         self.stored().into_iter().map(|(name, _)| name).collect()

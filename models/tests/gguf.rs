@@ -40,6 +40,35 @@ fn add_factors(config: &Value, memory: &mut Memory) {
     });
 }
 
+/// The same tensors, experts as they are, apart (old files), and with gate and up in one; and a latent's up-projections
+/// both whole and halved, as a fork of llama.cpp has them.
+fn experts_stored_otherwise(stored: Memory) -> Vec<Memory> {
+    let (mut apart, mut fused, mut halved) = (stored.clone(), stored.clone(), stored.clone());
+    for (name, (shape, values)) in &stored.floats {
+        if let Some(layer) = name.strip_suffix("attn_kv_b.weight") {
+            halved.add(&format!("{layer}attn_k_b.weight"), &[3, 5], |_| 0.0);
+            halved.add(&format!("{layer}attn_v_b.weight"), &[5, 3], |_| 0.0);
+        }
+        let Some((stem, ending)) = name.split_once("_exps.") else { continue };
+        apart.floats.remove(name);
+        let each = values.len() / shape[0];
+        for (expert, own) in values.chunks_exact(each).enumerate() {
+            apart.floats.insert(format!("{stem}.{expert}.{ending}"), (shape[1..].to_vec(), own.to_vec()));
+        }
+        if let Some(layer) = stem.strip_suffix("ffn_gate") {
+            let (_, up) = &stored.floats[&format!("{layer}ffn_up_exps.{ending}")];
+            let both = values.chunks_exact(each).zip(up.chunks_exact(each)).flat_map(|(gate, up)| [gate, up].concat());
+            let mut shape = shape.clone();
+            shape[1] *= 2;
+            fused.floats.insert(format!("{layer}ffn_gate_up_exps.{ending}"), (shape, both.collect()));
+        }
+        if !stem.ends_with("ffn_down") {
+            fused.floats.remove(name);
+        }
+    }
+    vec![stored, apart, fused, halved]
+}
+
 #[test]
 fn recipes_from_gguf_and_from_the_hub_load_the_same() {
     for folder in checkpoints() {
@@ -48,21 +77,23 @@ fn recipes_from_gguf_and_from_the_hub_load_the_same() {
         for age in [Age::Old, Age::New] {
             let (keys, mut stored) = convert(&config, &memory, age);
             add_factors(&config, &mut stored);
-            let gguf = recipe(Settings::Gguf(&keys), &stored).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
-            assert_eq!((gguf.family, &gguf.spec), (hub.family, &hub.spec), "{}", folder.display());
-            assert_eq!(sections(&gguf).count(), sections(&hub).count());
-            for (ours, theirs) in sections(&gguf).zip(sections(&hub)) {
-                assert_eq!(ours.len(), theirs.len());
-                for (ours, theirs) in ours.iter().zip(theirs) {
-                    let shape = |tensor: &TensorSource| (tensor.role, tensor.stack, tensor.rows, tensor.columns);
-                    assert_eq!(shape(ours), shape(theirs));
-                    let (found, expected) = (ours.load(&stored).expect("gguf"), theirs.load(&memory).expect("hub"));
-                    let same = if ours.role == Role::RopeFrequencies {
-                        found.iter().zip(&expected).all(|(a, b)| (a - b).abs() <= 1e-6 * b.abs())
-                    } else {
-                        found == expected
-                    };
-                    assert!(same, "{}: {} {:?}", folder.display(), ours.role, ours.names());
+            for stored in experts_stored_otherwise(stored) {
+                let gguf = recipe(Settings::Gguf(&keys), &stored).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
+                assert_eq!((gguf.family, &gguf.spec), (hub.family, &hub.spec), "{}", folder.display());
+                assert_eq!(sections(&gguf).count(), sections(&hub).count());
+                for (ours, theirs) in sections(&gguf).zip(sections(&hub)) {
+                    assert_eq!(ours.len(), theirs.len());
+                    for (ours, theirs) in ours.iter().zip(theirs) {
+                        let shape = |tensor: &TensorSource| (tensor.role, tensor.stack, tensor.rows, tensor.columns);
+                        assert_eq!(shape(ours), shape(theirs));
+                        let (found, expected) = (ours.load(&stored).expect("gguf"), theirs.load(&memory).expect("hub"));
+                        let same = if ours.role == Role::RopeFrequencies {
+                            found.iter().zip(&expected).all(|(a, b)| (a - b).abs() <= 1e-6 * b.abs())
+                        } else {
+                            found == expected
+                        };
+                        assert!(same, "{}: {} {:?}", folder.display(), ours.role, ours.names());
+                    }
                 }
             }
         }

@@ -1,9 +1,12 @@
 //! An open model: the blob's bytes, its network, a tier of kernels and the threads.
 
+use std::fmt;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+#[cfg(feature = "text")]
+use std::sync::OnceLock;
 
 use hardtack_format::{Blob, Index, Network, SectionKind};
 use hardtack_kernels::KernelTable;
@@ -20,7 +23,10 @@ use crate::memory::{self, SystemMemory};
 use crate::opened::{Opened, Source};
 use crate::os::{BlobFile, Load};
 use crate::plan::{Fixed, Plan, SessionOptions, plan};
+use crate::sample::{Sampler, SamplerOptions};
 use crate::session::Session;
+#[cfg(feature = "text")]
+use crate::text::Tokenizer;
 
 /// Most threads.
 pub const THREADS_MAX: usize = 1024;
@@ -64,6 +70,9 @@ struct Shared {
     limits: Limits,
     kernels: &'static KernelTable,
     pool: Pool,
+    /// Read when it is first asked for: not everybody needs text.
+    #[cfg(feature = "text")]
+    tokenizer: OnceLock<Tokenizer>,
 }
 
 /// Where the network runs.
@@ -120,7 +129,7 @@ impl Engine {
             DeviceChoice::Cuda => Self::on_first_gpu(source, options, &LEAST),
             DeviceChoice::Auto(session) => match Self::on_first_gpu(source, options, &session) {
                 Ok(engine) => Ok(engine),
-                Err(error @ (Error::File { .. } | Error::Blob { .. })) => Err(error),
+                Err(error @ (Error::File { .. } | Error::Blob { .. } | Error::NotABlob { .. })) => Err(error),
                 Err(error) => Self::on_cpu(source, options, Some(error.to_string())),
             },
         }
@@ -192,8 +201,21 @@ impl Engine {
     ) -> Result<Self, Error> {
         let (path, limits) = (source.name(), Limits::of(source, options));
         let (kernels, pool) = (tiers::choose(options.kernels.as_deref())?, start_threads(threads)?);
-        let shared = Shared { file, index, path, place, passed_over, fixed, limits, kernels, pool };
-        Ok(Self { shared: Arc::new(shared) })
+        Ok(Self {
+            shared: Arc::new(Shared {
+                file,
+                index,
+                path,
+                place,
+                passed_over,
+                fixed,
+                limits,
+                kernels,
+                pool,
+                #[cfg(feature = "text")]
+                tokenizer: OnceLock::new(),
+            }),
+        })
     }
 
     /// The network: its numbers and its tensors.
@@ -263,6 +285,32 @@ impl Engine {
         self.blob().plain(kind)
     }
 
+    /// The blob's tokenizer. It is read when it is first asked for.
+    ///
+    /// # Errors
+    /// The blob has none, or one that cannot be read.
+    #[cfg(feature = "text")]
+    pub fn tokenizer(&self) -> Result<&Tokenizer, Error> {
+        if let Some(tokenizer) = self.shared.tokenizer.get() {
+            return Ok(tokenizer);
+        }
+        let section = |kind: SectionKind| {
+            let (path, advice) = (self.path().to_owned(), "this blob speaks token ids only");
+            self.section(kind).ok_or(Error::NoText { path, section: kind.name(), advice })
+        };
+        let (json, table) = (section(SectionKind::Tokenizer)?, section(SectionKind::Vocabulary)?);
+        let tokenizer = Tokenizer::from_sections(json, table)?;
+        Ok(self.shared.tokenizer.get_or_init(|| tokenizer))
+    }
+
+    /// A sampler for this model's logits.
+    ///
+    /// # Errors
+    /// An option outside its range.
+    pub fn sampler(&self, options: SamplerOptions) -> Result<Sampler, Error> {
+        Sampler::new(options, self.network().spec.vocabulary as usize)
+    }
+
     /// What a session would take, byte for byte.
     ///
     /// # Errors
@@ -289,6 +337,12 @@ impl Engine {
 
     pub(crate) fn cpu(&self) -> Cpu<'_> {
         Cpu { kernels: self.shared.kernels, file: &self.shared.file, pool: &self.shared.pool }
+    }
+}
+
+impl fmt::Debug for Engine {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_struct("Engine").field("path", &self.shared.path).finish_non_exhaustive()
     }
 }
 

@@ -26,6 +26,16 @@ pub enum Error {
         /// The rule it breaks.
         source: FormatError,
     },
+    /// The path is something else than a blob, and is known by name.
+    #[error("{} is {found}: {advice}", path.display())]
+    NotABlob {
+        /// What was given.
+        path: PathBuf,
+        /// What it is, with its article.
+        found: String,
+        /// What to do next.
+        advice: String,
+    },
     /// A saved session that cannot be restored.
     #[error("{}: {what} before byte {offset}: expected {expected}, found {found}", path.display())]
     Saved {
@@ -39,6 +49,50 @@ pub enum Error {
         expected: String,
         /// What it is.
         found: String,
+    },
+    /// A saved session that is whole, but of another model or of a cache that is kept in another way.
+    #[error("{}: {what}: expected {expected}, found {found}", path.display())]
+    SavedElsewhere {
+        /// The session's file.
+        path: PathBuf,
+        /// What differs.
+        what: &'static str,
+        /// What this session has.
+        expected: String,
+        /// What the saved one has.
+        found: String,
+    },
+    /// A session's file that another program has open.
+    #[error("{}: another program has this conversation open; end it, or take another file", path.display())]
+    SavedInUse {
+        /// The session's file.
+        path: PathBuf,
+    },
+    /// Something that needs text is asked of a blob without it.
+    #[error("{}: no {section} section: {advice}", path.display())]
+    NoText {
+        /// The blob.
+        path: PathBuf,
+        /// What is missing.
+        section: &'static str,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A tokenizer or a text that cannot be used.
+    #[cfg(feature = "text")]
+    #[error(transparent)]
+    Text(#[from] crate::text::TextError),
+    /// A chat template that cannot be used or rendered.
+    #[cfg(feature = "text")]
+    #[error(transparent)]
+    Template(#[from] crate::text::TemplateError),
+    /// A message that is too long for the context, with everything older forgotten.
+    #[error("this message makes a prompt of {found}, {room} fit the context")]
+    MessageSize {
+        /// What was found, in tokens or bytes.
+        found: String,
+        /// What fits.
+        room: String,
     },
     /// No tier of kernels has this name on this processor.
     #[error("kernels '{name}' are not available here; available: {available}")]

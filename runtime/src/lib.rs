@@ -19,18 +19,23 @@
 compile_error!("weights are read where they lie, and the format is little-endian");
 
 mod backend;
+mod cancel;
+#[cfg(feature = "text")]
+pub mod chat;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod device;
 pub mod engine;
 mod error;
 mod forward;
+mod history;
 mod kv;
 pub mod memory;
 mod opened;
 #[allow(unsafe_code, reason = "the operating system's room")]
 mod os;
 pub mod plan;
+mod recognize;
 pub mod sample;
 mod saved;
 mod scratch;
@@ -38,8 +43,12 @@ pub mod session;
 mod state;
 #[cfg(feature = "text")]
 pub mod text;
+mod whole_file;
 
 pub use backend::tiers::available as kernel_tiers;
+pub use cancel::Cancel;
+#[cfg(feature = "text")]
+pub use chat::{Answer, Chat, ChatOptions, Delta, Report, WriteOptions, Writer};
 pub use device::DeviceChoice;
 pub use engine::{Engine, Options};
 pub use error::Error;
@@ -54,4 +63,4 @@ pub use os::Load;
 pub use plan::{Plan, SessionOptions};
 pub use sample::{Sampler, SamplerOptions};
 pub use saved::Restored;
-pub use session::{Ended, Session};
+pub use session::{Ended, Session, Tokens};

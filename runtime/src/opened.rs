@@ -12,6 +12,7 @@ use crate::engine::Options;
 use crate::error::Error;
 use crate::os::{BlobFile, Load};
 use crate::plan::Fixed;
+use crate::recognize::not_a_blob;
 
 /// Where a blob is.
 #[derive(Clone, Debug)]
@@ -129,6 +130,11 @@ fn open(path: &Path) -> io::Result<File> {
 impl Opened {
     /// Checks a blob whole, weights' content excepted.
     pub fn new(source: &Source<'_>, options: &Options) -> Result<Self, Error> {
+        if let Source::Path(path) = source
+            && let Some(error) = not_a_blob(path)
+        {
+            return Err(error);
+        }
         let file = source.first(source.load(options.load))?;
         let (index, network, fixed) =
             bind(&file, options.verify).map_err(|error| Error::Blob { path: source.name(), source: error })?;

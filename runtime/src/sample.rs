@@ -39,6 +39,8 @@ impl Default for SamplerOptions {
 pub struct Sampler {
     options: SamplerOptions,
     random: Pcg64Mcg,
+    /// Numbers drawn since the seed.
+    drawn: u64,
     recent: HistoryBuf<u32, PENALTY_TOKENS>,
     candidates: Vec<Candidate>,
 }
@@ -69,6 +71,7 @@ impl Sampler {
         Ok(Self {
             options,
             random: Pcg64Mcg::seed_from_u64(options.seed),
+            drawn: 0,
             recent: HistoryBuf::new(),
             candidates: list(vocabulary)?,
         })
@@ -79,10 +82,29 @@ impl Sampler {
         vocabulary as u64 * size_of::<Candidate>() as u64
     }
 
+    /// How tokens are chosen.
+    pub const fn options(&self) -> &SamplerOptions {
+        &self.options
+    }
+
     /// Begins anew: forgets all tokens, and the seed's numbers come from the first one again.
     pub fn restart(&mut self) {
+        self.resume(self.options.seed, 0);
+    }
+
+    /// How many of the seed's numbers were drawn. With the seed it is all that a later sampler needs to go on:
+    /// [`Sampler::resume`].
+    pub const fn drawn(&self) -> u64 {
+        self.drawn
+    }
+
+    /// Takes a seed and goes on after so many of its numbers; forgets all tokens.
+    pub fn resume(&mut self, seed: u64, drawn: u64) {
         self.recent.clear();
-        self.random = Pcg64Mcg::seed_from_u64(self.options.seed);
+        self.options.seed = seed;
+        self.random = Pcg64Mcg::seed_from_u64(seed);
+        self.random.advance(drawn.into());
+        self.drawn = drawn;
     }
 
     /// Forgets all tokens.
@@ -188,6 +210,7 @@ impl Sampler {
         let candidates = &self.candidates[..kept];
         let sum: f64 = candidates.iter().map(|candidate| f64::from(candidate.logit)).sum();
         // 53 bits: every double in [0, 1) on an even grid.
+        self.drawn = self.drawn.wrapping_add(1);
         let unit = (self.random.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
         let mut rest = unit * sum;
         for candidate in candidates {
@@ -252,6 +275,13 @@ mod tests {
         };
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
+        // A sampler goes on where another one was.
+        let options = SamplerOptions { temperature: 1.0, seed: 7, ..SamplerOptions::default() };
+        let (mut first, mut second) = (sampler(options), sampler(SamplerOptions { seed: 0, ..options }));
+        (0..20).for_each(|_| _ = first.sample(&LOGITS));
+        second.resume(7, first.drawn());
+        let rest = |sampler: &mut Sampler| (0..50).map(|_| sampler.sample(&LOGITS)).collect::<Vec<_>>();
+        assert_eq!(rest(&mut first), rest(&mut second));
     }
 
     #[test]

@@ -1,27 +1,42 @@
 //! A session in a file: its tokens and what the cache made of them, bound to the model and to how the cache is kept.
 //!
-//! Little-endian. Magic (8 bytes), root hash of the blob (32), kind of cache (u64: 0 half floats, 1 floats, 2 ring), for a
-//! ring reach, units, number of steps and two numbers for each (u64), tokens (u64), each token (u32), bytes of a note of the caller's (u64), the note, then each layer: what
-//! [`Pipe`] is given by an exact cache or a ring, in their order; at the end BLAKE3 of everything before it (32). The file
-//! is not trusted: every number has its bounds, nothing is allocated for a number alone, and the hash is checked before
-//! the session may go on.
+//! | field | bytes |
+//! |---|---|
+//! | magic | 8 |
+//! | length of the caller's note | 8 |
+//! | the note | its length |
+//! | root hash of the blob | 32 |
+//! | kind of cache: 0 f16, 1 f32, 2 ring | 8 |
+//! | of a ring: reach, units, number of steps, two numbers for each step | 8 each |
+//! | position: tokens of the text | 8 |
+//! | position of the first token that is listed | 8 |
+//! | the listed tokens, up to the position | 4 each |
+//! | each layer's cache, in the order of an exact cache or a ring | |
+//! | BLAKE3 of everything before | 32 |
+//!
+//! All numbers are little-endian. The file is not trusted: every number has its bounds, nothing is allocated for a number
+//! alone, and the hash is checked before the session may go on. The note comes first, so that it can be read where the model
+//! or the cache is another one.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
 use crate::error::Error;
+use crate::history::History;
 use crate::kv::KvSize;
+use crate::plan::BATCH_MAX;
 use crate::state::State;
+use crate::whole_file::{Replacement, target};
 
-const MAGIC: [u8; 8] = *b"HTSAVED\x02";
+const MAGIC: [u8; 8] = *b"HTSAVED\x03";
 /// Tokens that are read at once.
-const TOKENS_AT_ONCE: usize = 4096;
+const TOKENS_AT_ONCE: usize = BATCH_MAX;
 /// Most bytes of a note.
 pub const NOTE_BYTES_MAX: usize = 16 << 20;
-/// Bytes of a note that are read at once.
-const NOTE_AT_ONCE: usize = 64 << 10;
+/// Bytes that are read at once.
+const BYTES_AT_ONCE: usize = 64 << 10;
 
 /// A file that numbers and bytes go into or come out of.
 pub trait Pipe {
@@ -31,6 +46,10 @@ pub trait Pipe {
     fn bytes(&mut self, bytes: &mut [u8]) -> Result<(), Error>;
     /// What is wrong with what was read last.
     fn refuse(&self, what: &'static str, expected: String, found: String) -> Error;
+    /// What was read last is right for another model or cache.
+    fn elsewhere(&self, what: &'static str, expected: String, found: String) -> Error {
+        self.refuse(what, expected, found)
+    }
 
     /// Writes a number, or reads one within bounds.
     fn number(&mut self, what: &'static str, value: u64, bounds: RangeInclusive<u64>) -> Result<u64, Error> {
@@ -46,81 +65,117 @@ pub trait Pipe {
     }
 }
 
-/// What a session is beside its cache.
+/// What a file holds beside the session itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Restored {
-    /// The tokens that it holds.
-    pub tokens: Vec<u32>,
-    /// What the caller wrote beside them.
+    /// What the caller wrote.
     pub note: Vec<u8>,
+}
+
+/// What of a session is written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Written {
+    /// Everything.
+    Whole,
+    /// The note beside an empty session: a few bytes, for a file that is written often.
+    Note,
 }
 
 /// What a file is about.
 pub struct Content<'a> {
     /// Root hash of the blob.
-    pub model: &'a [u8; 32],
+    pub model: [u8; 32],
     /// The model's vocabulary size.
     pub vocabulary: u32,
     /// How the cache is kept.
     pub size: KvSize,
     /// Most tokens.
     pub capacity: usize,
+    /// The tokens.
+    pub history: &'a mut History,
     /// Where the cache is.
     pub state: &'a mut State,
 }
 
-/// Writes a session, under a temporary name first.
+/// Replaces a file by a session. A symbolic link stays one, and what it leads to is replaced.
 ///
 /// # Errors
-/// What the system says.
-pub fn save(path: &Path, content: Content<'_>, session: &mut Restored) -> Result<(), Error> {
+/// A note that is too long, or what the system says.
+pub fn save(path: &Path, content: &mut Content<'_>, note: &[u8], written: Written) -> Result<(), Error> {
     let failed = |source| Error::File { path: path.to_owned(), source };
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.partial", std::process::id()));
-    let temporary = path.with_file_name(name);
-    let write = || -> Result<(), Error> {
-        let file = File::create(&temporary).map_err(failed)?;
-        let mut writer = Writer { path, file: BufWriter::new(file), hasher: blake3::Hasher::new() };
-        pass(&mut writer, content, session)?;
-        let hash = *writer.hasher.finalize().as_bytes();
-        writer.file.write_all(&hash).map_err(failed)?;
-        let file = writer.file.into_inner().map_err(|error| failed(error.into_error()))?;
-        file.sync_all().map_err(failed)?;
-        fs::rename(&temporary, path).map_err(failed)
-    };
-    let result = write();
-    if result.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    result
+    let replacement = Replacement::create(&target(path).map_err(failed)?).map_err(failed)?;
+    write(path, replacement.file(), content, note, written)?;
+    replacement.commit().map_err(failed)?;
+    Ok(())
 }
 
-/// Reads a session. After an error the cache holds nothing of use.
+/// Writes a session; `path` is for the errors.
+///
+/// # Errors
+/// As [`save`].
+pub fn write(path: &Path, file: &File, content: &mut Content<'_>, note: &[u8], written: Written) -> Result<(), Error> {
+    if note.len() > NOTE_BYTES_MAX {
+        let expected = format!("at most {NOTE_BYTES_MAX} bytes");
+        return Err(Error::Setting { setting: "a session's note", expected, found: note.len().to_string() });
+    }
+    let failed = |source| Error::File { path: path.to_owned(), source };
+    let mut writer = Writer { path, file: BufWriter::new(file), hasher: blake3::Hasher::new() };
+    same(&mut writer, "magic", &MAGIC, "", "")?;
+    pass_note(&mut writer, &mut note.to_owned())?;
+    pass(&mut writer, content, written)?;
+    let hash = *writer.hasher.finalize().as_bytes();
+    writer.file.write_all(&hash).map_err(failed)?;
+    writer.file.flush().map_err(failed)
+}
+
+/// Reads a session. After an error neither cache nor tokens are of use.
 ///
 /// # Errors
 /// The file cannot be read, is of another model or another cache, or is damaged.
-pub fn restore(path: &Path, content: Content<'_>) -> Result<Restored, Error> {
-    let file = File::open(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
-    let mut reader = Reader { path, file: BufReader::new(file), hasher: blake3::Hasher::new(), offset: 0 };
+pub fn restore(path: &Path, content: &mut Content<'_>) -> Result<Restored, Error> {
+    let mut reader = Reader::open(path)?;
     let mut session = Restored::default();
-    pass(&mut reader, content, &mut session)?;
-    let hash = *reader.hasher.finalize().as_bytes();
-    let mut found = [0; 32];
-    reader.bytes(&mut found)?;
-    if found != hash {
-        return Err(reader.refuse("hash", "that of the content".to_owned(), "another: the file is damaged".to_owned()));
-    }
-    match reader.file.read(&mut [0]) {
-        Ok(0) => Ok(session),
-        Ok(_) => Err(reader.refuse("end", "nothing behind the hash".to_owned(), "more bytes".to_owned())),
-        Err(source) => Err(Error::File { path: path.to_owned(), source }),
-    }
+    same(&mut reader, "magic", &MAGIC, "a session of this version", "something else")?;
+    pass_note(&mut reader, &mut session.note)?;
+    pass(&mut reader, content, Written::Whole)?;
+    reader.check_hash()?;
+    Ok(session)
 }
 
-/// Everything but the hash.
-fn pass<P: Pipe>(pipe: &mut P, content: Content<'_>, session: &mut Restored) -> Result<(), Error> {
-    same(pipe, "magic", &MAGIC, "a session of this version", "something else")?;
-    same(pipe, "model", content.model, "the model that is open", "a session of another model")?;
+/// Reads the note alone, whatever model and cache the session is of; the whole file's hash is checked.
+///
+/// # Errors
+/// The file cannot be read or is damaged.
+pub fn note(path: &Path) -> Result<Vec<u8>, Error> {
+    let mut reader = Reader::open(path)?;
+    let mut note = Vec::new();
+    same(&mut reader, "magic", &MAGIC, "a session of this version", "something else")?;
+    pass_note(&mut reader, &mut note)?;
+    let failed = |source| Error::File { path: path.to_owned(), source };
+    let length = reader.file.get_ref().metadata().map_err(failed)?.len();
+    let mut rest = length.saturating_sub(reader.offset).saturating_sub(32);
+    let mut bytes = vec![0; BYTES_AT_ONCE];
+    while rest > 0 {
+        let some = rest.min(BYTES_AT_ONCE as u64) as usize;
+        reader.bytes(&mut bytes[..some])?;
+        rest -= some as u64;
+    }
+    reader.check_hash()?;
+    Ok(note)
+}
+
+/// Everything between the note and the hash.
+fn pass<P: Pipe>(pipe: &mut P, content: &mut Content<'_>, written: Written) -> Result<(), Error> {
+    let mut model = content.model;
+    pipe.bytes(&mut model)?;
+    if model != content.model {
+        return Err(pipe.elsewhere(
+            "model",
+            "the model that is open".to_owned(),
+            "a session of another model".to_owned(),
+        ));
+    }
     let numbers: Vec<(&'static str, u64)> = match content.size {
         KvSize::F16(_) => vec![("kind of cache", 0)],
         KvSize::F32(_) => vec![("kind of cache", 1)],
@@ -130,33 +185,49 @@ fn pass<P: Pipe>(pipe: &mut P, content: Content<'_>, session: &mut Restored) -> 
         }
     };
     for (what, value) in numbers {
-        pipe.number(what, value, value..=value)?;
+        let found = pipe.number(what, value, 0..=u64::MAX)?;
+        if found != value {
+            return Err(pipe.elsewhere(what, value.to_string(), found.to_string()));
+        }
     }
-    let count = pipe.number("tokens", session.tokens.len() as u64, 0..=content.capacity as u64)? as usize;
-    pass_tokens(pipe, count, content.vocabulary, &mut session.tokens)?;
-    pass_note(pipe, &mut session.note)?;
-    content.state.pass(pipe, count)
+    let history = &mut *content.history;
+    let (start, held) = match written {
+        Written::Whole => (history.first() as u64, (history.first() + history.tokens().len()) as u64),
+        Written::Note => (0, 0),
+    };
+    let position = pipe.number("tokens", held, 0..=u64::MAX)?;
+    if position > content.capacity as u64 {
+        return Err(pipe.elsewhere("tokens", format!("0 to {}", content.capacity), position.to_string()));
+    }
+    let listed = position.min(history.tokens_max() as u64);
+    let first = pipe.number("first token listed", start, position - listed..=position)?;
+    if P::READS {
+        history.begin_at(first as usize);
+    }
+    pass_tokens(pipe, (position - first) as usize, content.vocabulary, history)?;
+    content.state.pass(pipe, position as usize)
 }
 
-fn pass_tokens<P: Pipe>(pipe: &mut P, count: usize, vocabulary: u32, tokens: &mut Vec<u32>) -> Result<(), Error> {
+fn pass_tokens<P: Pipe>(pipe: &mut P, count: usize, vocabulary: u32, history: &mut History) -> Result<(), Error> {
     let mut bytes = [0; TOKENS_AT_ONCE * 4];
+    let mut tokens = [0; TOKENS_AT_ONCE];
     for first in (0..count).step_by(TOKENS_AT_ONCE) {
         let some = (count - first).min(TOKENS_AT_ONCE);
-        let bytes = &mut bytes[..some * 4];
+        let (bytes, tokens) = (&mut bytes[..some * 4], &mut tokens[..some]);
         if !P::READS {
-            for (bytes, token) in bytes.as_chunks_mut().0.iter_mut().zip(&tokens[first..]) {
+            for (bytes, token) in bytes.as_chunks_mut().0.iter_mut().zip(&history.tokens()[first..]) {
                 *bytes = token.to_le_bytes();
             }
         }
         pipe.bytes(bytes)?;
         if P::READS {
-            for &bytes in bytes.as_chunks().0 {
-                let token = u32::from_le_bytes(bytes);
-                if token >= vocabulary {
+            for (&bytes, token) in bytes.as_chunks().0.iter().zip(&mut *tokens) {
+                *token = u32::from_le_bytes(bytes);
+                if *token >= vocabulary {
                     return Err(pipe.refuse("token", format!("below {vocabulary}"), token.to_string()));
                 }
-                tokens.push(token);
             }
+            history.push(tokens);
         }
     }
     Ok(())
@@ -164,8 +235,8 @@ fn pass_tokens<P: Pipe>(pipe: &mut P, count: usize, vocabulary: u32, tokens: &mu
 
 fn pass_note<P: Pipe>(pipe: &mut P, note: &mut Vec<u8>) -> Result<(), Error> {
     let bytes = pipe.number("bytes of the note", note.len() as u64, 0..=NOTE_BYTES_MAX as u64)? as usize;
-    for first in (0..bytes).step_by(NOTE_AT_ONCE) {
-        let end = bytes.min(first + NOTE_AT_ONCE);
+    for first in (0..bytes).step_by(BYTES_AT_ONCE) {
+        let end = bytes.min(first + BYTES_AT_ONCE);
         if P::READS {
             note.resize(end, 0);
         }
@@ -189,7 +260,7 @@ fn same<const N: usize>(
 
 struct Writer<'a> {
     path: &'a Path,
-    file: BufWriter<File>,
+    file: BufWriter<&'a File>,
     hasher: blake3::Hasher,
 }
 
@@ -214,6 +285,29 @@ struct Reader<'a> {
     offset: u64,
 }
 
+impl<'a> Reader<'a> {
+    fn open(path: &'a Path) -> Result<Self, Error> {
+        let file = File::open(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
+        Ok(Self { path, file: BufReader::new(file), hasher: blake3::Hasher::new(), offset: 0 })
+    }
+
+    /// The file ends with the hash of everything read so far.
+    fn check_hash(&mut self) -> Result<(), Error> {
+        let hash = *self.hasher.finalize().as_bytes();
+        let mut found = [0; 32];
+        self.bytes(&mut found)?;
+        if found != hash {
+            let found = "another: the file is damaged".to_owned();
+            return Err(self.refuse("hash", "that of the content".to_owned(), found));
+        }
+        match self.file.read(&mut [0]) {
+            Ok(0) => Ok(()),
+            Ok(_) => Err(self.refuse("end", "nothing after the hash".to_owned(), "more bytes".to_owned())),
+            Err(source) => Err(Error::File { path: self.path.to_owned(), source }),
+        }
+    }
+}
+
 impl Pipe for Reader<'_> {
     const READS: bool = true;
 
@@ -232,5 +326,9 @@ impl Pipe for Reader<'_> {
 
     fn refuse(&self, what: &'static str, expected: String, found: String) -> Error {
         Error::Saved { path: self.path.to_owned(), offset: self.offset, what, expected, found }
+    }
+
+    fn elsewhere(&self, what: &'static str, expected: String, found: String) -> Error {
+        Error::SavedElsewhere { path: self.path.to_owned(), what, expected, found }
     }
 }

@@ -1,14 +1,16 @@
 //! A conversation with a model: its cache, its buffers and its place in the text.
 
+use std::fmt;
 use std::ops::ControlFlow;
 use std::path::Path;
 
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::history::History;
 use crate::kv::KvSize;
 use crate::plan::Plan;
 use crate::sample::Sampler;
-use crate::saved::{self, Content, Restored};
+use crate::saved::{self, Content, Restored, Written};
 use crate::state::State;
 
 /// Most tokens of a text, even in a ring.
@@ -23,6 +25,8 @@ pub struct Session {
     kv_size: KvSize,
     kv_bytes: u64,
     position: usize,
+    /// The newest tokens: `history.first() + history.tokens().len() == position`, always.
+    history: History,
     /// The position whose logits were made last.
     logits_at: Option<usize>,
     capacity: usize,
@@ -37,8 +41,8 @@ impl Session {
             KvSize::Ring(_) => POSITIONS_MAX,
         };
         let batch = plan.buffers.batch();
-        let (kv_size, kv_bytes) = (plan.kv, plan.kv_bytes);
-        Ok(Self { engine, state, kv_size, kv_bytes, position: 0, logits_at: None, capacity, batch })
+        let (kv_size, kv_bytes, history) = (plan.kv, plan.kv_bytes, History::new(plan.kv)?);
+        Ok(Self { engine, state, kv_size, kv_bytes, position: 0, history, logits_at: None, capacity, batch })
     }
 
     /// The model.
@@ -71,56 +75,92 @@ impl Session {
         self.capacity
     }
 
-    /// Forgets everything behind the first `position` tokens, and gives how many are left. To go on from there, feed at
-    /// least one token.
+    /// The newest tokens of the text, the last one at [`Session::position`] - 1. An exact cache keeps all of them, a ring as
+    /// many as it reaches back.
+    pub fn tokens(&self) -> &[u32] {
+        self.history.tokens()
+    }
+
+    /// The tokens from a position on, or `None` where some of them were dropped.
+    pub fn tokens_since(&self, position: usize) -> Option<&[u32]> {
+        self.history.since(position)
+    }
+
+    /// Tokens of a prompt that are processed at once.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Drops all tokens after the first `position`; returns how many remain. To go on from there, feed at least one token.
     ///
     /// A ring goes back only to what it was after just so many tokens: within the chunk of 64 tokens that is open, to where
     /// an earlier chunk began as long as nothing was demoted or forgotten since then, or to the first 64 tokens.
     pub fn truncate(&mut self, position: usize) -> usize {
-        self.position = self.state.truncate(self.position, position);
+        let remain = self.state.truncate(self.position, position);
+        self.now_at(remain);
         self.position
     }
 
-    /// Writes the session into a file. `tokens` are those that it holds; `note` is the caller's and comes back as it is.
-    ///
-    /// # Errors
-    /// What the system says of the file, or the device fails.
-    ///
-    /// # Panics
-    /// If the tokens are not as many as the session has, or the note is longer than 16 MiB.
-    pub fn save(&mut self, path: impl AsRef<Path>, tokens: &[u32], note: &[u8]) -> Result<(), Error> {
-        assert_eq!(tokens.len(), self.position, "the session's tokens");
-        assert!(note.len() <= NOTE_BYTES_MAX, "the note");
-        let mut session = Restored { tokens: tokens.to_vec(), note: note.to_vec() };
-        let model = self.engine.blob().header().root;
-        saved::save(path.as_ref(), self.content(&model), &mut session)
+    /// Keeps what the session already holds of a prompt, but never all of it: the last token is fed again for its logits.
+    /// Returns how many tokens are kept.
+    pub fn keep_common(&mut self, prompt: &[u32]) -> usize {
+        self.truncate(self.history.common(prompt).min(prompt.len().saturating_sub(1)))
     }
 
-    /// Becomes the session of a file, and gives its tokens and note: all tokens are kept, none is computed again. To go on from
-    /// there, feed at least one token.
+    /// After the cache went back to a position, or lost everything.
+    fn now_at(&mut self, position: usize) {
+        self.position = position;
+        if !self.history.truncate(position) {
+            // What the text began with is no longer known, so nothing can be compared with it.
+            self.position = self.state.truncate(position, 0);
+            self.history.clear();
+        }
+    }
+
+    /// Writes the session into a file, replacing it as a whole. A new file is readable by its owner only; one that is
+    /// replaced keeps its mode, and a symbolic link stays one. `note` is the caller's and is returned as it is.
     ///
     /// # Errors
-    /// The file cannot be read, is of another model or of a cache that is kept in another way, or is damaged; or the
-    /// device fails. The session is empty then.
+    /// The note is longer than [`NOTE_BYTES_MAX`], the file cannot be written, or the device fails.
+    pub fn save(&mut self, path: impl AsRef<Path>, note: &[u8]) -> Result<(), Error> {
+        saved::save(path.as_ref(), &mut self.content(), note, Written::Whole)
+    }
+
+    /// Becomes the session of a file: all its tokens are kept and none is computed again. To go on, feed at least one token.
+    ///
+    /// # Errors
+    /// The file cannot be read or is damaged; or it is of another model or a cache that is kept in another way
+    /// ([`Error::SavedElsewhere`]); or the device fails. The session is empty then.
     pub fn restore(&mut self, path: impl AsRef<Path>) -> Result<Restored, Error> {
         self.truncate(0);
         self.logits_at = None;
-        let model = self.engine.blob().header().root;
-        let restored = saved::restore(path.as_ref(), self.content(&model));
+        let restored = saved::restore(path.as_ref(), &mut self.content());
         match &restored {
-            Ok(session) => self.position = session.tokens.len(),
+            Ok(_) => {
+                self.position = self.history.first() + self.history.tokens().len();
+            }
             // What was read of it is forgotten.
-            Err(_) => _ = self.state.truncate(1, 0),
+            Err(_) => {
+                self.history.clear();
+                self.position = 0;
+                _ = self.state.truncate(1, 0);
+            }
         }
         restored
     }
 
-    fn content<'a>(&'a mut self, model: &'a [u8; 32]) -> Content<'a> {
-        let vocabulary = self.engine.network().spec.vocabulary;
-        Content { model, vocabulary, size: self.kv_size, capacity: self.capacity, state: &mut self.state }
+    pub(crate) fn content(&mut self) -> Content<'_> {
+        Content {
+            model: self.engine.blob().header().root,
+            vocabulary: self.engine.network().spec.vocabulary,
+            size: self.kv_size,
+            capacity: self.capacity,
+            history: &mut self.history,
+            state: &mut self.state,
+        }
     }
 
-    /// Adds tokens and gives the logits `[vocabulary]` that follow the last of them; without tokens, the last logits again.
+    /// Adds tokens and returns the logits `[vocabulary]` that follow the last of them; without tokens, the last logits again.
     ///
     /// # Errors
     /// A token the model does not have, or no more room, or no tokens and no logits either; nothing is added then. Or the
@@ -149,6 +189,43 @@ impl Session {
             done += piece.len();
         }
         Ok(())
+    }
+
+    /// Adds tokens. [`Session::choose`] then says what follows them.
+    ///
+    /// # Errors
+    /// As [`Session::feed`].
+    pub fn read(&mut self, tokens: &[u32]) -> Result<(), Error> {
+        self.check(tokens)?;
+        self.feed_here(tokens)
+    }
+
+    /// The sampler's choice of the token that follows the last one that was fed. The token is not added.
+    ///
+    /// # Errors
+    /// Nothing was fed yet, or the device fails.
+    pub fn choose(&mut self, sampler: &mut Sampler) -> Result<u32, Error> {
+        self.check(&[])?;
+        self.state.choose(sampler)
+    }
+
+    /// Adds `prompt`, then returns tokens of the sampler's choice, one for each call of `next`, without an end but a full
+    /// context. A token is added when the one after it is asked for.
+    ///
+    /// # Errors
+    /// As [`Session::feed`].
+    ///
+    /// ```no_run
+    /// # fn main() -> Result<(), hardtack::Error> {
+    /// # let engine = hardtack::Engine::open("model.tack", &hardtack::Options::default())?;
+    /// # let mut session = engine.session(&hardtack::SessionOptions::default())?;
+    /// let mut sampler = engine.sampler(hardtack::SamplerOptions::default())?;
+    /// let tokens: Vec<u32> = session.tokens_after(&[1, 2, 3], &mut sampler)?.take(30).collect::<Result<_, _>>()?;
+    /// # Ok(()) }
+    /// ```
+    pub fn tokens_after<'s>(&'s mut self, prompt: &[u32], sampler: &'s mut Sampler) -> Result<Tokens<'s>, Error> {
+        self.read(prompt)?;
+        Ok(Tokens { session: self, sampler, pending: None })
     }
 
     /// Adds `prompt`, then tokens of the sampler's choice until `accept` breaks or the context is full. `accept` is given
@@ -200,13 +277,19 @@ impl Session {
     /// One pass over the tokens of a piece.
     fn run(&mut self, tokens: &[u32]) -> Result<(), Error> {
         self.logits_at = None;
-        let passed = self.state.run(&self.engine, self.position, tokens);
-        self.position = match passed {
-            Ok(()) => self.position + tokens.len(),
-            // What a device keeps may be gone.
-            Err(_) => self.state.truncate(self.position, self.position),
-        };
-        passed
+        match self.state.run(&self.engine, self.position, tokens) {
+            Ok(()) => {
+                self.position += tokens.len();
+                self.history.push(tokens);
+                Ok(())
+            }
+            Err(error) => {
+                // What a device keeps may be gone.
+                let remain = self.state.truncate(self.position, self.position);
+                self.now_at(remain);
+                Err(error)
+            }
+        }
     }
 
     fn check(&self, tokens: &[u32]) -> Result<(), Error> {
@@ -226,11 +309,54 @@ impl Session {
     }
 }
 
-/// Why a generation ended.
+impl fmt::Debug for Session {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_struct("Session")
+            .field("engine", &self.engine)
+            .field("position", &self.position)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Tokens of a sampler's choice, as they are made.
+pub struct Tokens<'s> {
+    session: &'s mut Session,
+    sampler: &'s mut Sampler,
+    /// The last token, not added yet.
+    pending: Option<u32>,
+}
+
+impl Iterator for Tokens<'_> {
+    type Item = Result<u32, Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(token) = self.pending.take() {
+            if self.session.position == self.session.capacity {
+                return None;
+            }
+            self.sampler.accept(token);
+            if let Err(error) = self.session.read(&[token]) {
+                return Some(Err(error));
+            }
+        }
+        let token = self.session.choose(self.sampler);
+        self.pending = token.as_ref().ok().copied();
+        Some(token)
+    }
+}
+
+/// Why a text ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Ended {
-    /// The caller stopped it.
+    /// The model ended it.
+    Finished,
+    /// The caller stopped it, or a stop string.
     Stopped,
+    /// As many tokens as were asked for.
+    Length,
+    /// A [`Cancel`](crate::Cancel) asked for it.
+    Cancelled,
     /// No token more fits.
     ContextFull,
 }

@@ -114,8 +114,12 @@ fn the_longest_token_of_the_worst_bytes_fits() {
 #[test]
 fn control_tokens_are_no_text_and_a_leading_space_is_taken_once() {
     let rules = TextRules { strip_leading_space: true, ..TextRules::default() };
-    let tokens: [(TokenKind, &[u8]); 3] =
-        [(TokenKind::Control, b"<s>"), (TokenKind::Normal, b" the"), (TokenKind::UserDefined, b" ")];
+    let tokens: [(TokenKind, &[u8]); 4] = [
+        (TokenKind::Control, b"<s>"),
+        (TokenKind::Normal, b" the"),
+        (TokenKind::UserDefined, b" "),
+        (TokenKind::Marker, b"<think>"),
+    ];
     let vocabulary = Vocabulary::read(write(&rules, &tokens).unwrap()).unwrap();
     let text = |opening, ids: &[u32]| {
         let mut stream = TextStream::new(&vocabulary, opening, Stops::default());
@@ -124,7 +128,8 @@ fn control_tokens_are_no_text_and_a_leading_space_is_taken_once() {
     assert_eq!(text(Opening::Text, &[0, 1, 1, 2]), "the the ");
     assert_eq!(text(Opening::Text, &[2, 2, 1]), "  the");
     assert_eq!(text(Opening::Continuation, &[0, 1]), " the");
-    assert_eq!(text(Opening::Text, &[3, 77, u32::MAX]), "");
+    assert_eq!(text(Opening::Text, &[4, 77, u32::MAX]), "");
+    assert_eq!(text(Opening::Text, &[3, 1]), "<think> the");
 }
 
 #[test]

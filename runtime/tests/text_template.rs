@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use hardtack::text::{ChatTemplate, Message, RenderLimits, TemplateError};
+use hardtack::text::{ChatTemplate, Clock, Json, Message, RenderInput, RenderLimits, TemplateError, parse_variable};
 
 const SMOLLM2: &str = "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
@@ -74,7 +74,7 @@ const QWEN3: &str = "{%- set ns = namespace(multi_step_tool=true, last_query_ind
     {%- endif %}
 {%- endif %}";
 
-fn conversation() -> Vec<Message<'static>> {
+fn conversation() -> Vec<Message> {
     [
         ("system", "Be brief."),
         ("user", " Hello "),
@@ -82,24 +82,25 @@ fn conversation() -> Vec<Message<'static>> {
         ("user", "1+1?"),
         ("assistant", "<think>\neasy\n</think>\n\n2"),
     ]
-    .map(|(role, content)| Message { role, content })
+    .map(|(role, content)| Message::new(role, content))
     .to_vec()
 }
 
-fn render(source: &str, messages: &[Message<'_>]) -> Result<String, TemplateError> {
-    ChatTemplate::new(source, "<s>", "</s>")?.render(messages, true, &RenderLimits::default())
+fn render(source: &str, messages: &[Message]) -> Result<String, TemplateError> {
+    let rendered = ChatTemplate::new(source, "<s>", "</s>")?.render(&RenderInput::new(messages))?;
+    Ok(rendered.text().to_owned())
 }
 
 #[test]
 fn smollm2_adds_its_system_message() {
-    let user = [Message { role: "user", content: "Hi" }];
+    let user = [Message::new("user", "Hi")];
     assert_eq!(
         render(SMOLLM2, &user).unwrap(),
         "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
     );
     let template = ChatTemplate::new(SMOLLM2, "", "").unwrap();
-    let text = template.render(&conversation()[..2], false, &RenderLimits::default()).unwrap();
-    assert_eq!(text, "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n Hello <|im_end|>\n");
+    let text = template.render(&RenderInput::new(&conversation()[..2]).generation_prompt(false)).unwrap();
+    assert_eq!(text.text(), "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n Hello <|im_end|>\n");
 }
 
 #[test]
@@ -116,7 +117,7 @@ fn mistral_refuses_turns_that_do_not_alternate() {
         render(MISTRAL, &conversation()[..4]).unwrap(),
         "<s> [INST] Be brief.\n\n Hello  [/INST] <think>\nhm\n</think>\n\nHi!</s> [INST] 1+1? [/INST]"
     );
-    let twice = [conversation()[1], conversation()[1]];
+    let twice = [conversation()[1].clone(), conversation()[1].clone()];
     let refused = render(MISTRAL, &twice).unwrap_err();
     assert!(matches!(&refused, TemplateError::Refused(reason) if reason.contains("must alternate")), "{refused}");
 }
@@ -151,7 +152,7 @@ fn the_environment_is_that_of_hugging_face() {
             "[system][user]",
         ),
         ("{% set text %}<{{ bos_token }}>{% endset %}{{ text | upper }}", "<<S>>"),
-        ("{% for m in messages recursive %}{% endfor %}{{ strftime_now is defined }}", "False"),
+        ("{% for m in messages recursive %}{% endfor %}{{ strftime_now is defined }}", "True"),
         ("{% for m in messages %}{% if loop.index0 == 1 %}{% break %}{% endif %}{{ m.role }}{% endfor %}", "system"),
         (
             "{% for m in messages %}{{ loop.previtem.role if loop.previtem is defined else '-' }},{% endfor %}",
@@ -172,8 +173,9 @@ fn the_environment_is_that_of_hugging_face() {
         }
         assert_eq!(result.as_deref(), Ok(expected), "{source}");
     }
-    let dated = ChatTemplate::new("{{ strftime_now('%d %b %Y') }}", "", "").unwrap().with_date("26 Jul 2024");
-    assert_eq!(dated.render(&[], false, &RenderLimits::default()).unwrap(), "26 Jul 2024");
+    let dated = ChatTemplate::new("{{ strftime_now('%d %b %Y') }}", "", "").unwrap();
+    let input = RenderInput::new(&[]).clock(Clock::date(2024, 7, 26).unwrap());
+    assert_eq!(dated.render(&input).unwrap().text(), "26 Jul 2024");
 }
 
 #[test]
@@ -260,20 +262,46 @@ fn hostile_templates_stop_early() {
 fn limits_hold_from_both_sides() {
     let template = ChatTemplate::new("{{ messages[0].content }}", "", "").unwrap();
     let text = "x".repeat(1000);
-    let message = [Message { role: "", content: &text }];
+    let message = [Message::new("", text.as_str())];
     let limits = |output_bytes| RenderLimits { output_bytes, ..RenderLimits::default() };
-    assert_eq!(template.render(&message, false, &limits(1000)).unwrap(), text);
-    assert_eq!(template.render(&message, false, &limits(999)), Err(TemplateError::Output(999)));
+    let input = RenderInput::new(&message).generation_prompt(false);
+    assert_eq!(template.render(&input.clone().limits(limits(1000))).unwrap().text(), text);
+    assert_eq!(template.render(&input.clone().limits(limits(999))), Err(TemplateError::Output(999)));
     let few = RenderLimits { steps: 3, ..RenderLimits::default() };
-    assert_eq!(template.render(&message, false, &few), Err(TemplateError::Steps(3)));
+    assert_eq!(template.render(&input.limits(few)), Err(TemplateError::Steps(3)));
 }
 
 #[test]
 fn a_long_conversation_fits_the_default_limits() {
     let text = "A sentence of some words, again and again. ".repeat(10);
     let roles = ["user", "assistant"];
-    let messages: Vec<_> = (0..1000).map(|index| Message { role: roles[index % 2], content: &text }).collect();
+    let messages: Vec<_> = (0..1000).map(|index| Message::new(roles[index % 2], text.as_str())).collect();
     for source in [SMOLLM2, LLAMA3, MISTRAL, QWEN3] {
         assert!(render(source, &messages).unwrap().len() > 400_000);
+    }
+}
+
+#[test]
+fn messages_tools_and_variables_reach_the_template() {
+    let messages = [
+        Message::new("assistant", "4").with("reasoning_content", "2 and 2"),
+        Message::from_json(serde_json::json!({"role": "tool", "tool_call_id": "1"})).unwrap(),
+    ];
+    let tools = [serde_json::json!({"type": "function", "function": {"name": "f"}})];
+    let variables = ["enable_thinking=false", "effort=high", "sizes=[1, 2]"].map(|text| parse_variable(text).unwrap());
+    let variables = variables.into_iter().collect();
+    let source = "{{ messages[0].reasoning_content }}|{{ messages[1].content is defined }}|{{ tools[0].function.name }}|\
+                  {{ documents is none }}|{{ enable_thinking }}|{{ effort }}|{{ sizes[1] }}";
+    let input = RenderInput::new(&messages).tools(&tools).variables(&variables);
+    let rendered = ChatTemplate::new(source, "", "").unwrap().render(&input).unwrap();
+    assert_eq!(rendered.text(), "2 and 2|False|f|True|False|high|2");
+    for wrong in ["messages=1", "tools=[]", "1=2", "a b=1", "x", "=1"] {
+        assert!(matches!(parse_variable(wrong), Err(TemplateError::Input(_))), "{wrong}");
+    }
+    for wrong in [Json::from("x"), serde_json::json!({"content": "x"}), serde_json::json!({"role": 1})] {
+        assert!(matches!(Message::from_json(wrong), Err(TemplateError::Input(_))));
+    }
+    for nothing in ["", " \n"] {
+        assert_eq!(ChatTemplate::new(nothing, "", "").unwrap_err(), TemplateError::Empty);
     }
 }

@@ -4,13 +4,16 @@
 use hardtack::text::{Special, TextError, Tokenizer};
 use hardtack_format::vocabulary::{TextRules, TokenKind, write};
 
-const PIECES: [(&str, TokenKind); 6] = [
+const PIECES: [(&str, TokenKind); 9] = [
     ("<|im_end|>", TokenKind::Control),
     ("<tool>", TokenKind::UserDefined),
     ("a", TokenKind::Normal),
     ("b", TokenKind::Normal),
     ("ab", TokenKind::Normal),
     ("<", TokenKind::Normal),
+    ("<a>", TokenKind::Marker),
+    ("</a>", TokenKind::Control),
+    (">", TokenKind::Normal),
 ];
 
 fn tokenizer_json(model: &str) -> String {
@@ -22,13 +25,15 @@ fn tokenizer_json(model: &str) -> String {
     };
     let vocabulary: Vec<_> = PIECES.iter().enumerate().map(|(id, piece)| format!("\"{}\":{id}", piece.0)).collect();
     format!(
-        r#"{{"version":"1.0","truncation":null,"padding":null,"added_tokens":[{},{}],"normalizer":null,
+        r#"{{"version":"1.0","truncation":null,"padding":null,"added_tokens":[{},{},{},{}],"normalizer":null,
         "pre_tokenizer":{{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true}},
         "post_processor":null,"decoder":{{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true}},
         "model":{{"type":"BPE",{model}"unk_token":null,"fuse_unk":false,"byte_fallback":false,"ignore_merges":false,
         "vocab":{{{}}},"merges":[["a","b"]]}}}}"#,
         added(0, true),
         added(1, false),
+        added(6, false),
+        added(7, false),
         vocabulary.join(",")
     )
 }
@@ -40,7 +45,7 @@ fn table(count: usize) -> Vec<u8> {
 
 #[test]
 fn plain_text_never_becomes_a_control_token() {
-    let tokenizer = Tokenizer::from_sections(tokenizer_json("").as_bytes(), &table(6)).unwrap();
+    let tokenizer = Tokenizer::from_sections(tokenizer_json("").as_bytes(), &table(9)).unwrap();
     assert_eq!(tokenizer.encode("ab<|im_end|>a", Special::Parse).unwrap(), [4, 0, 2]);
     assert!(!tokenizer.encode("ab<|im_end|>a", Special::Plain).unwrap().contains(&0));
     assert_eq!(tokenizer.encode("a<tool>b", Special::Plain).unwrap(), [2, 1, 3]);
@@ -48,7 +53,21 @@ fn plain_text_never_becomes_a_control_token() {
     assert!(tokenizer.encode("", Special::Plain).unwrap().is_empty());
     assert_eq!(tokenizer.begin(), Some(0));
     assert!(tokenizer.is_end(0) && !tokenizer.is_end(1) && !tokenizer.is_end(u32::MAX));
-    assert_eq!((tokenizer.bytes(4), tokenizer.bytes(6), tokenizer.bytes(u32::MAX)), (&b"ab"[..], &b""[..], &b""[..]));
+    assert_eq!((tokenizer.bytes(4), tokenizer.bytes(9), tokenizer.bytes(u32::MAX)), (&b"ab"[..], &b""[..], &b""[..]));
+}
+
+#[test]
+fn what_steers_is_spelled_out_in_plain_text_whatever_the_tokenizer_calls_it() {
+    let tokenizer = Tokenizer::from_sections(tokenizer_json("").as_bytes(), &table(9)).unwrap();
+    // Both are added tokens with `special: false`; `/` has no token here.
+    assert_eq!(tokenizer.encode("b<a>b</a>", Special::Parse).unwrap(), [3, 6, 3, 7]);
+    assert_eq!(tokenizer.encode("b<a>b</a>", Special::Plain).unwrap(), [3, 5, 2, 8, 3, 5, 2, 8]);
+    // The next call is not changed by the one before, and text without markers is the same either way.
+    assert_eq!(tokenizer.encode("<a>", Special::Parse).unwrap(), [6]);
+    for text in ["ab<tool>ba", "< a >", "<ab>", "a<b>a"] {
+        let [plain, parsed] = [Special::Plain, Special::Parse].map(|special| tokenizer.encode(text, special).unwrap());
+        assert_eq!(plain, parsed, "{text}");
+    }
 }
 
 #[test]
@@ -59,10 +78,10 @@ fn sections_that_do_not_belong_together_are_found() {
 
 #[test]
 fn random_tokenizers_and_long_texts_are_refused() {
-    let refused = |json: &str| Tokenizer::from_sections(json.as_bytes(), &table(6)).err().unwrap().to_string();
+    let refused = |json: &str| Tokenizer::from_sections(json.as_bytes(), &table(9)).err().unwrap().to_string();
     assert!(refused(&tokenizer_json(r#""dropout":0.5,"#)).contains("dropout"));
     assert!(!refused("{}").contains('\n'));
-    let tokenizer = Tokenizer::from_sections(tokenizer_json("").as_bytes(), &table(6)).unwrap();
+    let tokenizer = Tokenizer::from_sections(tokenizer_json("").as_bytes(), &table(9)).unwrap();
     let long = "a".repeat((16 << 20) + 1);
     assert!(matches!(tokenizer.encode(&long, Special::Plain), Err(TextError::Size { .. })));
 }
@@ -70,7 +89,7 @@ fn random_tokenizers_and_long_texts_are_refused() {
 #[test]
 fn truncated_and_changed_sections_never_panic() {
     let json = tokenizer_json("").into_bytes();
-    let table = table(6);
+    let table = table(9);
     for length in 0..json.len() {
         assert!(Tokenizer::from_sections(&json[..length], &table).is_err(), "{length} bytes");
     }

@@ -7,6 +7,8 @@ use hardtack::format::Encoding;
 
 use super::memory::{MemoryArgument, parse_memory};
 use super::parse_encoding;
+#[cfg(feature = "calibrate")]
+use super::values::count;
 use crate::size::parse_bytes;
 
 #[derive(Debug, Args)]
@@ -56,22 +58,22 @@ pub struct CalibrationArguments {
     /// Measure what each layer's parts cost in the quantized model, share the bits out again by that and quantize again: so
     /// many times at most (4 without a number), for as long as the divergence on text held out falls
     #[arg(long, requires = "texts", conflicts_with = "progressive", num_args = 0..=1, require_equals = true,
-        default_missing_value = "4", value_name = "PASSES")]
+        default_missing_value = "4", value_parser = count(0), value_name = "PASSES")]
     pub refine: Option<usize>,
     /// Tokens of each text to fit on
-    #[arg(long, default_value_t = 16_384, value_name = "TOKENS")]
+    #[arg(long, default_value_t = 16_384, value_parser = count(0), value_name = "TOKENS")]
     pub calib_tokens: usize,
     /// Tokens of each text, from its last fifth, to judge the result by
-    #[arg(long, default_value_t = 8_192, value_name = "TOKENS")]
+    #[arg(long, default_value_t = 8_192, value_parser = count(0), value_name = "TOKENS")]
     pub judge_tokens: usize,
     /// Tokens of a window
-    #[arg(long, default_value_t = 512, value_name = "TOKENS")]
+    #[arg(long, default_value_t = 512, value_parser = count(0), value_name = "TOKENS")]
     pub calib_window: usize,
     /// Passes over the texts to tune gates to the quantized experts; 0 leaves them alone
-    #[arg(long, default_value_t = 1, value_name = "PASSES")]
+    #[arg(long, default_value_t = 1, value_parser = count(0), value_name = "PASSES")]
     pub tune: usize,
     /// Tokens of each text to learn on which bits cached keys and values need; 0 for a blob without such a policy
-    #[arg(long, default_value_t = 4_096, value_name = "TOKENS")]
+    #[arg(long, default_value_t = 4_096, value_parser = count(0), value_name = "TOKENS")]
     pub kv_tokens: usize,
     /// Memory for what layers are fed; beyond, it goes to a temporary file beside the blob
     #[arg(long, default_value = "1GiB", value_parser = parse_bytes, value_name = "BYTES")]

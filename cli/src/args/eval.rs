@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::values::{count, tokens_at_once};
 use super::{EngineArguments, KvArgument, KvArguments, SessionArguments};
 use crate::eval::TaskFile;
 
@@ -37,7 +38,7 @@ pub struct PerplexityArguments {
     #[arg(long, value_name = "BLOB")]
     pub against: Option<PathBuf>,
     /// Tokens that are processed at once
-    #[arg(long, default_value_t = hardtack::plan::BATCH_DEFAULT, value_name = "TOKENS")]
+    #[arg(long, default_value_t = hardtack::plan::BATCH_DEFAULT, value_parser = count(0), value_name = "TOKENS")]
     pub batch: usize,
     #[command(flatten)]
     pub on: TextArguments,
@@ -51,13 +52,13 @@ pub struct StreamArguments {
     #[arg(long, value_name = "FILE")]
     pub text: PathBuf,
     /// Tokens in all
-    #[arg(long, default_value_t = 20_000)]
+    #[arg(long, default_value_t = 20_000, value_parser = count(1), value_name = "TOKENS")]
     pub tokens: usize,
     /// Tokens of a stretch
-    #[arg(long, default_value_t = 2_000, value_name = "TOKENS")]
+    #[arg(long, default_value_t = 2_000, value_parser = count(0), value_name = "TOKENS")]
     pub stretch: usize,
     /// Judge the last stretch also with an exact cache of so many tokens that is filled anew for every 64 of them
-    #[arg(long, value_name = "TOKENS")]
+    #[arg(long, value_parser = count(0), value_name = "TOKENS")]
     pub window: Option<usize>,
     #[command(flatten)]
     pub session: SessionArguments,
@@ -76,13 +77,14 @@ pub struct NeedleArguments {
     #[arg(long, value_name = "FILE")]
     pub text: PathBuf,
     /// How far back facts stand, in tokens
-    #[arg(long, value_delimiter = ',', default_values_t = [256, 512, 1024, 1536], value_name = "TOKENS,...")]
+    #[arg(long, value_delimiter = ',', default_values_t = [256, 512, 1024, 1536], value_parser = tokens_at_once(),
+        value_name = "TOKENS,...")]
     pub depths: Vec<usize>,
     /// Tokens before the deepest fact, such as fill the ring
-    #[arg(long, default_value_t = 512, value_name = "TOKENS")]
+    #[arg(long, default_value_t = 512, value_parser = tokens_at_once(), value_name = "TOKENS")]
     pub before: usize,
     /// Texts, each with a fact at every depth
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 20, value_parser = count(0), value_name = "COUNT")]
     pub trials: usize,
     /// The same seed gives the same facts
     #[arg(long, default_value_t = 0)]
@@ -118,13 +120,13 @@ pub struct TextArguments {
 #[derive(Debug, Args)]
 pub struct WindowArguments {
     /// Tokens of a window
-    #[arg(long, default_value_t = 512, value_name = "TOKENS")]
+    #[arg(long, default_value_t = 512, value_parser = count(0), value_name = "TOKENS")]
     pub ctx: usize,
     /// First tokens of a window that serve as context only; half a window gives llama.cpp's figures
-    #[arg(long, default_value_t = 0, value_name = "TOKENS")]
+    #[arg(long, default_value_t = 0, value_parser = count(0), value_name = "TOKENS")]
     pub skip: usize,
     /// Windows; 0 for the whole text
-    #[arg(long, default_value_t = 0)]
+    #[arg(long, default_value_t = 0, value_parser = count(0), value_name = "COUNT")]
     pub windows: usize,
 }
 
@@ -161,10 +163,10 @@ pub struct TasksArguments {
     #[arg(long, value_name = "BLOB")]
     pub against: Option<PathBuf>,
     /// Items of each task, evenly spread over it; 0 for all
-    #[arg(long, default_value_t = 0, value_name = "ITEMS")]
+    #[arg(long, default_value_t = 0, value_parser = count(0), value_name = "ITEMS")]
     pub limit: usize,
     /// Solved examples before each question, from the task's `--shots-from`; without it 8 for gsm8k, 5 for the others
-    #[arg(long, requires = "shots_from", value_name = "COUNT")]
+    #[arg(long, requires = "shots_from", value_parser = count(0), value_name = "COUNT")]
     pub shots: Option<usize>,
     /// Where a task's solved examples are: a file or folder of the same layout that is not the one under test; the first
     /// are taken
@@ -174,7 +176,7 @@ pub struct TasksArguments {
     #[arg(long)]
     pub chat: bool,
     /// gsm8k: most new tokens of an answer
-    #[arg(short = 'n', long, default_value_t = 256, value_name = "TOKENS")]
+    #[arg(short = 'n', long, default_value_t = 256, value_parser = count(0), value_name = "TOKENS")]
     pub max_tokens: usize,
     /// Where a line of JSON goes for each item: what each model answered
     #[arg(long, value_name = "FILE")]
@@ -201,7 +203,7 @@ pub struct LogitsArguments {
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
     /// Tokens that are processed at once
-    #[arg(long, default_value_t = hardtack::plan::BATCH_DEFAULT, value_name = "TOKENS")]
+    #[arg(long, default_value_t = hardtack::plan::BATCH_DEFAULT, value_parser = count(0), value_name = "TOKENS")]
     pub batch: usize,
     /// How keys and values are kept
     #[arg(long, value_enum, default_value_t = KvArgument::F32)]

@@ -52,9 +52,13 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
         memory_max: limit.bytes(),
         stop: interrupt::flag(),
     };
-    let mut bar = Bar::new("{prefix} {bar:30} {pos}/{len} {eta} left", "reading")?;
+    let stages = stages(&options);
+    let mut bar = Bar::new("{prefix} {bar:30} {pos}/{len} {eta} left in this stage", "reading")?;
     let mut last = None;
     let result = bake_calibrated(&arguments.input, &arguments.output, &options, &mut |step: Step| {
+        if last.is_none() {
+            note(format_args!("stages: {stages}; time left is told of the one under way"));
+        }
         if last.replace((step.round, step.stage)) != Some((step.round, step.stage)) {
             bar.begin(step_name(&step));
         }
@@ -101,8 +105,41 @@ fn walk(list: &str, target: Target) -> anyhow::Result<Vec<Target>> {
     }
 }
 
+/// What a bake goes through, in order.
+fn stages(options: &CalibrateOptions<'_>) -> String {
+    let names = |stages: &[Stage]| stages.iter().map(|stage| stage_name(*stage)).collect::<Vec<_>>().join(", ");
+    let mut list = vec![names(&[Stage::Read, Stage::Judge])];
+    let round = names(&[Stage::Calibrate, Stage::Quantize, Stage::Judge]);
+    let tune = options.tune.map(|_| format!("with experts {}", names(&[Stage::Tune, Stage::Judge])));
+    match options.course {
+        Course::Rounds(before) => {
+            let round = [Some(round), tune].into_iter().flatten().collect::<Vec<_>>().join(", ");
+            list.push(format!("{} times ({round})", before.len() + 1));
+        }
+        Course::Straight { refinements } => {
+            list.push(round);
+            if refinements > 0 {
+                let refine = names(&[Stage::Refine, Stage::Quantize, Stage::Judge]);
+                list.push(format!("at most {refinements} times ({refine})"));
+            }
+            list.extend(tune);
+        }
+    }
+    if options.kv_tokens > 0 {
+        list.push(names(&[Stage::Kv]));
+    }
+    list.push(names(&[Stage::Write]));
+    list.join(", ")
+}
+
 fn step_name(step: &Step) -> String {
-    let stage = match step.stage {
+    let stage = stage_name(step.stage);
+    if step.rounds > 1 { format!("round {} of {}: {stage}", step.round, step.rounds) } else { stage.to_owned() }
+}
+
+fn stage_name(stage: Stage) -> &'static str {
+    match stage {
+        Stage::Read => "reading",
         Stage::Calibrate => "taking costs",
         Stage::Quantize => "quantizing",
         Stage::Refine => "measuring layers",
@@ -110,8 +147,7 @@ fn step_name(step: &Step) -> String {
         Stage::Judge => "judging",
         Stage::Kv => "learning KV bits",
         Stage::Write => "writing",
-    };
-    if step.rounds > 1 { format!("round {} of {}: {stage}", step.round, step.rounds) } else { stage.to_owned() }
+    }
 }
 
 fn warn_starved(baked: &CalibratedBake) {
@@ -199,6 +235,37 @@ fn refinement(pass: usize, own: Refined) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn stages_are_told_in_their_order() {
+        let options = |course, kv_tokens, tune| CalibrateOptions {
+            target: Target::Bytes(1),
+            course,
+            method: None,
+            head: None,
+            texts: &[],
+            sampling: Sampling { window: 2, tokens: 2, held_out_tokens: 2 },
+            tune,
+            kv_tokens,
+            boundary_bytes_max: 0,
+            memory_max: None,
+            stop: interrupt::flag(),
+        };
+        let straight = |refinements| Course::Straight { refinements };
+        assert_eq!(
+            stages(&options(straight(0), 0, None)),
+            "reading, judging, taking costs, quantizing, judging, writing"
+        );
+        assert_eq!(
+            stages(&options(straight(2), 64, Some(TuneSettings::default()))),
+            "reading, judging, taking costs, quantizing, judging, at most 2 times (measuring layers, quantizing, judging), \
+             with experts tuning gates, judging, learning KV bits, writing"
+        );
+        assert_eq!(
+            stages(&options(Course::Rounds(&[Target::Bytes(2)]), 0, None)),
+            "reading, judging, 2 times (taking costs, quantizing, judging), writing"
+        );
+    }
 
     #[test]
     fn rounds_are_listed_in_the_targets_unit() {

@@ -27,9 +27,14 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
         memory_max: limit.bytes(),
         stop: interrupt::flag(),
     };
-    let style = "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} {msg}";
+    let style = "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} left in this stage {msg}";
     let mut bar = Bar::new(style, "baking")?;
+    let mut total_bytes = None;
     let result = hardtack_converter::bake(&arguments.input, &arguments.output, &options, &mut |progress| {
+        // The sources are read once for their hashes, then the blob is written.
+        if total_bytes.replace(progress.total_bytes) != Some(progress.total_bytes) {
+            bar.begin("baking".to_owned());
+        }
         bar.message(progress.part.to_owned());
         bar.set(progress.done_bytes, progress.total_bytes);
     });

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::bootstrap::Estimate;
 use super::envelope;
+use super::finite::ensure_finite;
 use super::likelihood::{divergence, largest, log_likelihood};
 use super::mean::Mean;
 use super::perplexity::Comparison;
@@ -74,7 +75,8 @@ pub fn kld(arguments: &DivergenceArguments) -> anyhow::Result<()> {
     let reference = model::open(&arguments.against, &arguments.on.engine, &exact)?;
     model::ensure_same_vocabulary(&engine, &reference)?;
     let tokenizer = model::tokenizer(&engine)?;
-    let windows = Windows::of(&arguments.on.text, &arguments.on.windows, &tokenizer, [&engine, &reference])?;
+    let room = |bytes| model::ensure_room(&engine, &options, &arguments.on.engine, bytes, "the text's tokens");
+    let windows = Windows::of(&arguments.on.text, &arguments.on.windows, &tokenizer, [&engine, &reference], room)?;
     let vocabulary = engine.network().spec.vocabulary as usize;
     let mut sessions = [reference.session(&exact)?, engine.session(&options)?];
 
@@ -86,6 +88,9 @@ pub fn kld(arguments: &DivergenceArguments) -> anyhow::Result<()> {
         let bits = sessions[1].kv_levels().flat_map(|(_, _, bits)| bits).filter(|&bits| bits > 0);
         bits.for_each(|bits| scores.kv_code_bits.add(bits.into()));
         scores.end_window(before);
+        ensure_finite("perplexity", scores.nats.mean().exp())?;
+        ensure_finite("the reference's perplexity", scores.reference_nats.mean().exp())?;
+        ensure_finite("divergence", scores.divergence.mean())?;
         Ok(format!("divergence {:.5}", scores.divergence.mean()))
     })?;
     let report = report(arguments, &mut scores, done, windows.size);

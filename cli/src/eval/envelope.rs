@@ -15,7 +15,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::output::show;
+use crate::output::show_json;
 
 #[derive(Serialize)]
 struct Envelope<'a, T> {
@@ -37,5 +37,5 @@ pub fn print<T: Serialize>(
 ) -> anyhow::Result<()> {
     let name = |path: &Path| path.display().to_string();
     let envelope = Envelope { evaluation, blob: name(blob), against: against.map(name), partial, figures };
-    Ok(show(&format!("{}\n", serde_json::to_string_pretty(&envelope)?))?)
+    Ok(show_json(&envelope)?)
 }

@@ -4,9 +4,10 @@ use std::path::Path;
 
 use anyhow::{Context, bail};
 use hardtack::Engine;
-use hardtack::format::SectionKind;
 use hardtack_converter::CalibrationText;
 use serde::Deserialize;
+
+use crate::provenance;
 
 /// What matters here of a blob's provenance. A blob that says nothing was not calibrated.
 #[derive(Deserialize)]
@@ -24,7 +25,19 @@ pub fn ensure_held_out<'a>(
     contents: &[u8],
     models: impl IntoIterator<Item = &'a Engine>,
 ) -> anyhow::Result<()> {
-    let hash = blake3::hash(contents).to_hex();
+    ensure_hash_held_out(path, &blake3::hash(contents), models)
+}
+
+/// The same of contents with this hash.
+///
+/// # Errors
+/// As [`ensure_held_out`].
+pub fn ensure_hash_held_out<'a>(
+    path: &Path,
+    hash: &blake3::Hash,
+    models: impl IntoIterator<Item = &'a Engine>,
+) -> anyhow::Result<()> {
+    let hash = hash.to_hex();
     for model in models {
         let (path, blob) = (path.display(), model.path().display());
         if let Some(text) = calibration(model)?.iter().find(|text| text.blake3 == hash.as_str()) {
@@ -36,7 +49,7 @@ pub fn ensure_held_out<'a>(
 }
 
 fn calibration(model: &Engine) -> anyhow::Result<Vec<CalibrationText>> {
-    let Some(section) = model.section(SectionKind::Provenance) else { return Ok(Vec::new()) };
+    let Some(section) = provenance::section(model)? else { return Ok(Vec::new()) };
     let calibrated: Calibrated = serde_json::from_slice(section)
         .with_context(|| format!("{}: its list of calibration texts cannot be read", model.path().display()))?;
     Ok(calibrated.calibration)

@@ -30,13 +30,20 @@ pub fn divergence(reference: &[f32], model: &[f32]) -> f64 {
         let (p, q) = (f64::from(reference) - reference_sum, f64::from(model) - model_sum);
         p.exp() * (p - q)
     });
-    // Rounding can leave a tiny negative number where both are the same.
-    terms.sum::<f64>().max(0.0)
+    let sum = terms.sum::<f64>();
+    // Rounding can leave a tiny negative number where both are the same. NaN stays: `max` would hide it.
+    if sum < 0.0 { 0.0 } else { sum }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_no_number_stays_none() {
+        let broken = [0.0, f32::NAN];
+        assert!(divergence(&[0.0, 1.0], &broken).is_nan() && log_likelihood(&broken, 0).is_nan());
+    }
 
     #[test]
     fn known_distributions() {

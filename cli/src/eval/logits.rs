@@ -1,14 +1,15 @@
 //! Logits of a list of tokens, into a safetensors file.
 
 use std::fs;
-use std::path::Path;
+use std::io::{BufWriter, Write};
 
 use anyhow::{Context, ensure};
 use hardtack::SessionOptions;
-use safetensors::tensor::{Dtype, TensorView};
+use serde_json::json;
 
 use crate::args::LogitsArguments;
 use crate::model;
+use crate::output::write_file;
 
 /// Writes the logits after every token.
 pub fn logits(arguments: &LogitsArguments) -> anyhow::Result<()> {
@@ -27,30 +28,30 @@ pub fn logits(arguments: &LogitsArguments) -> anyhow::Result<()> {
     let engine = model::open(&arguments.blob, &arguments.engine, &options)?;
     let vocabulary = engine.network().spec.vocabulary as usize;
     let mut session = engine.session(&options)?;
-    let mut bytes = Vec::with_capacity(tokens.len() * vocabulary * 4);
-    let keep = |_, logits: &[f32]| bytes.extend(logits.iter().flat_map(|logit| logit.to_le_bytes()));
-    session.feed_each(&tokens, keep).with_context(|| format!("{path}"))?;
-
-    let view = TensorView::new(Dtype::F32, vec![tokens.len(), vocabulary], &bytes).context("tensor logits")?;
-    write(&arguments.out, view)
+    write_file(&arguments.out, |file| {
+        let mut out = BufWriter::new(file);
+        out.write_all(&header(tokens.len(), vocabulary))?;
+        // Row after row: all of them together may be larger than the model.
+        let mut failure = None;
+        session
+            .feed_each(&tokens, |_, logits| {
+                let mut write = || logits.iter().try_for_each(|logit| out.write_all(&logit.to_le_bytes()));
+                if failure.is_none() {
+                    failure = write().err();
+                }
+            })
+            .with_context(|| format!("{path}"))?;
+        failure.map_or(Ok(()), Err)?;
+        Ok(out.flush()?)
+    })
 }
 
-/// Under a temporary name first, so that a reader never sees half a file.
-fn write(path: &Path, view: TensorView<'_>) -> anyhow::Result<()> {
-    // A device or a folder is not to be replaced by a file.
-    let replaceable = fs::metadata(path).map_or(true, |metadata| metadata.is_file());
-    ensure!(replaceable, "{}: expected a file or nothing, found something else", path.display());
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.partial", std::process::id()));
-    let temporary = path.with_file_name(name);
-    let result = safetensors::serialize_to_file([("logits", view)], None, &temporary)
-        .map_err(anyhow::Error::from)
-        .and_then(|()| {
-            fs::File::open(&temporary)?.sync_all()?;
-            Ok(fs::rename(&temporary, path)?)
-        });
-    if result.is_err() {
-        let _ = fs::remove_file(&temporary);
-    }
-    result.with_context(|| format!("{}", path.display()))
+/// The beginning of a safetensors file that holds `logits [tokens, vocabulary]` and nothing else: the length of the JSON
+/// in eight bytes, and the JSON, filled up with spaces so that the floats stand at a multiple of eight.
+fn header(tokens: usize, vocabulary: usize) -> Vec<u8> {
+    let bytes = tokens * vocabulary * size_of::<f32>();
+    let tensor = json!({ "dtype": "F32", "shape": [tokens, vocabulary], "data_offsets": [0, bytes] });
+    let mut text = json!({ "logits": tensor }).to_string();
+    text.extend(std::iter::repeat_n(' ', text.len().next_multiple_of(8) - text.len()));
+    [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat()
 }

@@ -3,6 +3,7 @@
 mod bootstrap;
 mod divergence;
 mod envelope;
+mod finite;
 mod held_out;
 mod likelihood;
 mod logits;
@@ -11,6 +12,7 @@ mod needle;
 mod perplexity;
 mod stream;
 mod tasks;
+pub mod text;
 mod windows;
 
 use crate::args::{EvalArguments, Evaluation};

@@ -8,6 +8,7 @@ use rand_pcg::Pcg64Mcg;
 use serde::Serialize;
 
 use super::envelope;
+use super::finite::ensure_finite;
 use super::likelihood::{largest, log_likelihood};
 use super::mean::Mean;
 use super::stream::text_tokens;
@@ -74,12 +75,13 @@ pub fn needle(arguments: &NeedleArguments) -> anyhow::Result<()> {
     let options = model::session_options(&arguments.session);
     let engine = model::open(&arguments.blob, &arguments.engine, &options)?;
     let tokenizer = model::tokenizer(&engine)?;
-    let text = text_tokens(&engine, &arguments.text)?;
     let mut session = engine.session(&options)?;
     let mut random = Pcg64Mcg::seed_from_u64(arguments.seed);
     let deepest = depths.iter().copied().max().unwrap_or(0);
     // One token into a chunk, so that questions fit behind it and the ring can go back to the text's end.
     let tokens = (deepest + arguments.before).next_multiple_of(CHUNK) + 1;
+    let room = |bytes| model::ensure_room(&engine, &options, &arguments.engine, bytes, "the text's tokens");
+    let text = text_tokens(&engine, &arguments.text, arguments.trials.saturating_mul(tokens), room)?;
     let mut found = vec![(Mean::default(), Mean::default()); depths.len()];
     let trials = progress::for_each(arguments.trials, "texts", |trial| {
         let needles: Vec<Needle> = (0..depths.len())
@@ -99,6 +101,7 @@ pub fn needle(arguments: &NeedleArguments) -> anyhow::Result<()> {
         session.feed(&haystack)?;
         for (needle, (answered, nats)) in needles.iter().zip(&mut found) {
             let (right, cost) = ask(&mut session, needle)?;
+            ensure_finite("the cost of an answer", cost)?;
             answered.add(f64::from(u8::from(right)));
             nats.add(cost);
             ensure!(

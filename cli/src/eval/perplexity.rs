@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::bootstrap::Estimate;
 use super::envelope;
+use super::finite::ensure_finite;
 use super::likelihood::log_likelihood;
 use super::mean::Mean;
 use super::windows::{Windows, window_options};
@@ -107,8 +108,9 @@ pub fn perplexity(arguments: &PerplexityArguments) -> anyhow::Result<()> {
         model::ensure_same_vocabulary(&engine, other)?;
     }
     let tokenizer = model::tokenizer(&engine)?;
-    let windows =
-        Windows::of(&arguments.on.text, &arguments.on.windows, &tokenizer, [&engine].into_iter().chain(&other))?;
+    let models = [&engine].into_iter().chain(&other);
+    let room = |bytes| model::ensure_room(&engine, &options, &arguments.on.engine, bytes, "the text's tokens");
+    let windows = Windows::of(&arguments.on.text, &arguments.on.windows, &tokenizer, models, room)?;
     let skip = windows.skip;
     let mut judged = Judged::new(&engine, &options)?;
     let mut compared = other.as_ref().map(|other| Judged::new(other, &exact)).transpose()?;
@@ -120,6 +122,8 @@ pub fn perplexity(arguments: &PerplexityArguments) -> anyhow::Result<()> {
         if let Some(compared) = &mut compared {
             compared.score(window, skip)?;
         }
+        let worst = [Some(&judged), compared.as_ref()].into_iter().flatten().map(|own| own.nats.mean().exp());
+        worst.into_iter().try_for_each(|perplexity| ensure_finite("perplexity", perplexity))?;
         bytes += window[skip + 1..].iter().map(|&token| tokenizer.bytes(token).len()).sum::<usize>();
         Ok(format!("perplexity {:.4}", judged.nats.mean().exp()))
     })?;

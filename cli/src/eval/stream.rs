@@ -5,18 +5,21 @@ use std::path::Path;
 use std::time::Instant;
 
 use anyhow::{Context, ensure};
-use hardtack::text::Special;
 use hardtack::{Engine, SessionOptions};
 use serde::Serialize;
 
 use super::envelope;
-use super::held_out::ensure_held_out;
+use super::finite::ensure_finite;
 use super::likelihood::log_likelihood;
 use super::mean::Mean;
+use super::text;
 use crate::args::StreamArguments;
 use crate::output::show;
 use crate::size::show_bytes;
 use crate::{interrupt, model, progress};
+
+/// Tokens of a stretch that are fed at once: whole batches, and Ctrl-C is heard between them.
+const PIECE: usize = 1024;
 
 /// Tokens that an exact window is filled anew for.
 const STRIDE: usize = 64;
@@ -56,19 +59,26 @@ pub fn stream(arguments: &StreamArguments) -> anyhow::Result<()> {
     interrupt::catch()?;
     let options = model::session_options(&arguments.session);
     let engine = model::open(&arguments.blob, &arguments.engine, &options)?;
-    let text = text_tokens(&engine, &arguments.text)?;
     let stretch = arguments.stretch;
     ensure!(stretch > 0 && arguments.tokens >= stretch, "at least one stretch of one token is needed");
+    let room = |bytes| model::ensure_room(&engine, &options, &arguments.engine, bytes, "the text's tokens");
+    let text = text_tokens(&engine, &arguments.text, arguments.tokens, room)?;
     let token = |position: usize| text[position % text.len()];
     let mut session = engine.session(&options)?;
-    let mut tokens = Vec::with_capacity(stretch);
-    let mut stretches: Vec<Stretch> = Vec::with_capacity(arguments.tokens / stretch);
+    let mut tokens = Vec::new();
+    let mut stretches: Vec<Stretch> = Vec::new();
     let done = progress::for_each(arguments.tokens / stretch, "stretches", |index| {
         let (first, start) = (index * stretch, Instant::now());
-        tokens.clear();
-        tokens.extend((first..first + stretch).map(token));
         let mut nats = Mean::default();
-        session.feed_each(&tokens, |at, logits| nats.add(-log_likelihood(logits, token(first + at + 1))))?;
+        for begin in (first..first + stretch).step_by(PIECE) {
+            tokens.clear();
+            tokens.extend((begin..(begin + PIECE).min(first + stretch)).map(token));
+            session.feed_each(&tokens, |at, logits| nats.add(-log_likelihood(logits, token(begin + at + 1))))?;
+            if interrupt::requested() {
+                return Ok(None);
+            }
+        }
+        ensure_finite("perplexity", nats.mean().exp())?;
         stretches.push(Stretch {
             end: first + stretch,
             perplexity: nats.mean().exp(),
@@ -94,15 +104,19 @@ pub fn stream(arguments: &StreamArguments) -> anyhow::Result<()> {
     Ok(show(&report.text())?)
 }
 
-/// The text's tokens, which the model was not calibrated on.
-pub fn text_tokens(engine: &Engine, text: &Path) -> anyhow::Result<Vec<u32>> {
-    let path = text.display();
-    let contents = fs::read_to_string(text).with_context(|| format!("{path}"))?;
-    ensure_held_out(text, contents.as_bytes(), [engine])?;
+/// The text's tokens, which the model was not calibrated on; `most` of them at most. `room` is asked whether so many bytes
+/// may be taken for them.
+pub fn text_tokens(
+    engine: &Engine,
+    file: &Path,
+    most: usize,
+    room: impl Fn(u64) -> anyhow::Result<()>,
+) -> anyhow::Result<Vec<u32>> {
     let tokenizer = model::tokenizer(engine)?;
-    let mut tokens: Vec<u32> = tokenizer.begin().into_iter().collect();
-    tokens.extend(tokenizer.encode(&contents, Special::Plain).with_context(|| format!("{path}"))?);
-    ensure!(!tokens.is_empty(), "{path}: a text of no tokens");
+    let mut tokens = text::read(file, &tokenizer, [engine], most, room)?.tokens;
+    if let Some(begin) = tokenizer.begin() {
+        tokens.insert(0, begin);
+    }
     Ok(tokens)
 }
 

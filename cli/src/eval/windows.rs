@@ -1,13 +1,12 @@
 //! A text as windows of tokens that do not overlap, each scored by itself.
 
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, ensure};
-use hardtack::text::{Special, Tokenizer};
+use anyhow::ensure;
+use hardtack::text::Tokenizer;
 use hardtack::{Engine, KvPrecision, SessionOptions};
 
-use super::held_out::ensure_held_out;
+use super::text;
 use crate::args::{KvArguments, WindowArguments};
 use crate::{model, progress};
 
@@ -25,7 +24,9 @@ pub fn window_options(kv: &KvArguments, size: usize, batch: usize) -> [SessionOp
 
 /// The windows of a text.
 pub struct Windows {
+    /// Of the windows, and of the text where all of it is asked for.
     tokens: Vec<u32>,
+    text_tokens: usize,
     /// Takes the place of a window's first token, where the model expects a text to begin with it.
     begin: Option<u32>,
     /// Tokens of a window.
@@ -37,28 +38,27 @@ pub struct Windows {
 }
 
 impl Windows {
-    /// Reads a text that none of these models was calibrated on, and cuts it into the tokens of this tokenizer.
+    /// Reads a text that none of these models was calibrated on, and cuts it into the tokens of this tokenizer. `room` is
+    /// asked whether so many bytes may be taken for them.
     pub fn of<'a>(
-        text: &Path,
+        file: &Path,
         arguments: &WindowArguments,
         tokenizer: &Tokenizer,
         models: impl IntoIterator<Item = &'a Engine>,
+        room: impl Fn(u64) -> anyhow::Result<()>,
     ) -> anyhow::Result<Self> {
-        let path = text.display();
-        let contents = fs::read_to_string(text).with_context(|| format!("{path}"))?;
-        ensure_held_out(text, contents.as_bytes(), models)?;
-        let tokens = tokenizer.encode(&contents, Special::Plain).with_context(|| format!("{path}"))?;
         let (size, skip) = (arguments.ctx, arguments.skip);
         ensure!(size >= 2 && skip + 1 < size, "a window of {size} tokens with {skip} skipped has nothing to score");
-        let all = tokens.len() / size;
-        ensure!(all > 0, "{path}: {} tokens, but one window takes {size}", tokens.len());
-        let count = if arguments.windows == 0 { all } else { arguments.windows.min(all) };
-        Ok(Self { tokens, begin: tokenizer.begin(), size, skip, count })
+        let most = if arguments.windows == 0 { usize::MAX } else { arguments.windows.saturating_mul(size) };
+        let text::TextTokens { tokens, count } = text::read(file, tokenizer, models, most, room)?;
+        let windows = tokens.len() / size;
+        ensure!(windows > 0, "{}: {count} tokens, but one window takes {size}", file.display());
+        Ok(Self { tokens, text_tokens: count, begin: tokenizer.begin(), size, skip, count: windows })
     }
 
     /// Tokens of the whole text.
     pub fn text_tokens(&self) -> usize {
-        self.tokens.len()
+        self.text_tokens
     }
 
     /// Calls `score` for every window, with progress, until Ctrl-C. Gives how many were scored: at least one.

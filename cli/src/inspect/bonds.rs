@@ -2,9 +2,11 @@
 
 use anyhow::{Context, bail, ensure};
 use hardtack::Engine;
-use hardtack::format::{SectionKind, gate_bonds};
+use hardtack::format::gate_bonds;
 use hardtack_converter::bake::GateBond;
 use serde::Deserialize;
+
+use crate::provenance;
 
 /// What matters here of a blob's provenance.
 #[derive(Deserialize)]
@@ -18,7 +20,7 @@ struct Bound {
 /// # Errors
 /// The list cannot be read, or a layer's gate and experts are not those that were baked together.
 pub fn verify(engine: &Engine) -> anyhow::Result<bool> {
-    let Some(section) = engine.section(SectionKind::Provenance) else { return Ok(false) };
+    let Some(section) = provenance::section(engine)? else { return Ok(false) };
     let path = engine.path().display();
     let Bound { gate_bonds: said } =
         serde_json::from_slice(section).with_context(|| format!("{path}: its bonds of gates cannot be read"))?;

@@ -1,28 +1,27 @@
 //! `hardtack inspect --plot --text`: the bits that a ring gives the keys and values of a text, by layer and position.
 
 use std::fmt::Write as _;
-use std::fs;
 use std::path::Path;
 
-use anyhow::{Context, ensure};
+use anyhow::ensure;
 use hardtack::{Engine, SessionOptions};
 
 use super::plot::{CELL, MARGIN, ROW_PIXELS, bits_colour, write_svg};
 use crate::args::KvArguments;
+use crate::eval::text;
 use crate::model;
-use hardtack::text::Special;
 
 /// Tokens of a chunk of the ring.
 const CHUNK: usize = 64;
 
 /// Reads the beginning of a text, as much as the ring's context holds, and draws what the ring made of it.
-pub fn plot(engine: &Engine, text: &Path, kv: &KvArguments, path: &Path) -> anyhow::Result<()> {
-    let contents = fs::read_to_string(text).with_context(|| text.display().to_string())?;
-    let mut tokens = model::tokenizer(engine)?.encode(&contents, Special::Plain)?;
+pub fn plot(engine: &Engine, file: &Path, kv: &KvArguments, path: &Path) -> anyhow::Result<()> {
+    let most = engine.network().spec.context_max as usize;
+    // A drawing judges nothing, so that a text of the calibration may be drawn.
+    let tokens = text::read(file, model::tokenizer(engine)?, [], most, |_| Ok(()))?.tokens;
     let options = SessionOptions { kv: model::ring(kv), ..SessionOptions::default() };
     let mut session = engine.session(&options)?;
-    tokens.truncate(engine.network().spec.context_max as usize);
-    ensure!(tokens.len() > 2 * CHUNK, "{}: {} tokens fill no chunk that is sealed", text.display(), tokens.len());
+    ensure!(tokens.len() > 2 * CHUNK, "{}: {} tokens fill no chunk that is sealed", file.display(), tokens.len());
     session.feed(&tokens)?;
     let cells: Vec<_> = session.kv_levels().collect();
     let layers = engine.network().spec.layers.len();

@@ -4,6 +4,7 @@ mod bonds;
 mod kv_plot;
 mod plot;
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::fmt::Write;
 
@@ -13,11 +14,12 @@ use hardtack_converter::bake::{Allocated, Factor, STARVED_TOKENS};
 use serde::{Deserialize, Serialize};
 
 use crate::args::InspectArguments;
-use crate::output::show;
+use crate::output::{escaped, show, show_json};
+use crate::provenance::{self, Json};
 use crate::size::show_bytes;
 
 #[derive(Serialize)]
-struct Report {
+struct Report<'a> {
     file: String,
     file_bytes: u64,
     root_hash: String,
@@ -29,16 +31,30 @@ struct Report {
     layers: usize,
     context_max: u32,
     parameters: u64,
-    provenance: Option<serde_json::Value>,
+    provenance: Option<Json<'a>>,
     rows: Vec<Row>,
 }
 
-/// What a calibrated blob says about its bits. A blob is a stranger's file: one that says it otherwise says nothing.
-#[derive(Deserialize)]
+/// What a blob says about its making. A blob is a stranger's file: one that says it otherwise says nothing.
+#[derive(Default, Deserialize)]
 pub struct Provenance {
+    family: Option<String>,
+    baked_by: Option<String>,
     #[serde(default)]
+    sources: Vec<Source>,
+    /// What a calibrated blob says about its bits.
     allocation: Option<Allocated>,
 }
+
+#[derive(Deserialize)]
+struct Source {
+    name: String,
+}
+
+/// Files that are named as a blob's sources.
+const SOURCES_SHOWN: usize = 64;
+/// Experts that are named as having met few tokens.
+const STARVED_SHOWN: usize = 256;
 
 /// One section, or all experts of a layer.
 #[derive(Serialize)]
@@ -61,9 +77,9 @@ pub fn inspect(arguments: &InspectArguments) -> anyhow::Result<()> {
     let options = Options { threads: 1, verify: arguments.verify, ..Options::default() };
     let engine = Engine::open(&arguments.blob, &options)?;
     let bound = arguments.verify && bonds::verify(&engine)?;
-    let report = report(arguments, &engine, bound)?;
-    let own =
-        engine.section(SectionKind::Provenance).and_then(|bytes| serde_json::from_slice::<Provenance>(bytes).ok());
+    let section = provenance::section(&engine)?;
+    let own: Option<Provenance> = section.and_then(|bytes| serde_json::from_slice(bytes).ok());
+    let report = report(arguments, &engine, bound, section.and_then(Json::new))?;
     if let Some(path) = &arguments.plot {
         match &arguments.text {
             Some(text) => kv_plot::plot(&engine, text, &arguments.kv, path)?,
@@ -71,9 +87,9 @@ pub fn inspect(arguments: &InspectArguments) -> anyhow::Result<()> {
         }
     }
     if arguments.json {
-        show(&format!("{}\n", serde_json::to_string_pretty(&report)?))?;
+        show_json(&report)?;
     } else {
-        show(&table(&report))?;
+        show(&table(&report, own.as_ref()))?;
         if let Some(own) = own.and_then(|own| own.allocation) {
             show(&verdict(&own))?;
         }
@@ -81,7 +97,12 @@ pub fn inspect(arguments: &InspectArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn report(arguments: &InspectArguments, engine: &Engine, gates_bound: bool) -> anyhow::Result<Report> {
+fn report<'a>(
+    arguments: &InspectArguments,
+    engine: &Engine,
+    gates_bound: bool,
+    provenance: Option<Json<'a>>,
+) -> anyhow::Result<Report<'a>> {
     let blob: Blob<'_> = engine.blob();
     let mut rows: Vec<Row> = Vec::new();
     let mut last: Option<SectionKey> = None;
@@ -122,7 +143,6 @@ fn report(arguments: &InspectArguments, engine: &Engine, gates_bound: bool) -> a
     }
     let spec = &engine.network().spec;
     let header = blob.header();
-    let provenance = blob.plain(SectionKind::Provenance).and_then(|bytes| serde_json::from_slice(bytes).ok());
     Ok(Report {
         file: arguments.blob.display().to_string(),
         file_bytes: header.file_bytes,
@@ -142,29 +162,33 @@ fn report(arguments: &InspectArguments, engine: &Engine, gates_bound: bool) -> a
     })
 }
 
-/// One line about what was baked from what. A blob is a stranger's file: whatever is not as we write it is left out.
-fn made(provenance: &serde_json::Value) -> Option<String> {
-    let text = |value: &serde_json::Value| Some(value.as_str()?.escape_debug().to_string());
-    let (family, program) = (text(&provenance["family"])?, text(&provenance["baked_by"])?);
-    let sources: Option<Vec<String>> =
-        provenance["sources"].as_array()?.iter().map(|source| text(&source["name"])).collect();
-    Some(format!("family {family}, baked by {program} from {}\n", sources?.join(", ")))
+/// One line about what was baked from what.
+fn made(own: &Provenance) -> Option<String> {
+    let (family, program) = (own.family.as_deref()?, own.baked_by.as_deref()?);
+    let sources: Vec<Cow<'_, str>> =
+        own.sources.iter().take(SOURCES_SHOWN).map(|source| escaped(&source.name)).collect();
+    let more = own.sources.len().saturating_sub(SOURCES_SHOWN);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let (family, program) = (escaped(family), escaped(program));
+    Some(format!("family {family}, baked by {program} from {}{more}\n", sources.join(", ")))
 }
 
 /// How bits were chosen, who met too little text, and what it cost on text held out.
 fn verdict(own: &Allocated) -> String {
-    let clean = |text: &str| text.escape_debug().to_string();
+    let clean = |text: &str| escaped(text).into_owned();
     let bits = own.expert_bits.map_or(String::new(), |bits| format!(", {bits:.2} bits per expert"));
     let mut text =
         format!("\nallocation {} for {}{bits}; gates {}\n", clean(&own.method), clean(&own.target), clean(&own.gates));
     let all = own.expert_tokens.iter().enumerate();
-    let starved: Vec<String> = all
+    let mut starved = all
         .flat_map(|(layer, experts)| experts.iter().enumerate().map(move |(expert, tokens)| (layer, expert, *tokens)))
         .filter(|(_, _, tokens)| *tokens < STARVED_TOKENS)
-        .map(|(layer, expert, tokens)| format!("{layer}.{expert} ({tokens})"))
-        .collect();
-    if !starved.is_empty() {
-        let _ = writeln!(text, "experts that met few calibration tokens: {}", starved.join(" "));
+        .map(|(layer, expert, tokens)| format!("{layer}.{expert} ({tokens})"));
+    let shown: Vec<String> = starved.by_ref().take(STARVED_SHOWN).collect();
+    if !shown.is_empty() {
+        let more = starved.count();
+        let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let _ = writeln!(text, "experts that met few calibration tokens: {}{more}", shown.join(" "));
     }
     let by_factor = |left: &&Factor, right: &&Factor| left.factor.total_cmp(&right.factor);
     if let (Some(least), Some(most)) = (own.factors.iter().min_by(by_factor), own.factors.iter().max_by(by_factor)) {
@@ -188,10 +212,10 @@ fn verdict(own: &Allocated) -> String {
     text
 }
 
-fn table(report: &Report) -> String {
+fn table(report: &Report<'_>, provenance: Option<&Provenance>) -> String {
     let mut text = format!(
         "{}: {} ({} bytes), {:.1} M parameters\nvocabulary {}, hidden {}, layers {}, context {}\nroot hash {}{}\n\n",
-        report.file,
+        escaped(&report.file),
         show_bytes(report.file_bytes),
         report.file_bytes,
         report.parameters as f64 / 1e6,
@@ -206,7 +230,7 @@ fn table(report: &Report) -> String {
             (true, true) => ", all hashes verified, gates bound to their experts",
         }
     );
-    if let Some(made) = report.provenance.as_ref().and_then(made) {
+    if let Some(made) = provenance.and_then(made) {
         text.insert_str(text.len() - 1, &made);
     }
     let mut line = |cells: [&str; 6]| {

@@ -1,14 +1,14 @@
 //! `hardtack inspect --plot`: bits of every expert as a heat map, and the calibration traffic beside it.
 
 use std::fmt::Write as _;
-use std::fs;
+use std::io::Write as _;
 use std::path::Path;
 
-use anyhow::Context;
 use hardtack::Engine;
 use hardtack::format::{Encoding, Role, SectionKey, SectionKind};
 
 use super::Provenance;
+use crate::output::write_file;
 
 /// Side of a cell and the room for names, in pixels.
 pub const CELL: usize = 14;
@@ -33,10 +33,7 @@ pub fn plot(engine: &Engine, provenance: Option<&Provenance>, path: &Path) -> an
 
 /// Writes a drawing, whole or not at all.
 pub fn write_svg(path: &Path, text: &str) -> anyhow::Result<()> {
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".partial");
-    fs::write(&temporary, text).with_context(|| path.display().to_string())?;
-    fs::rename(&temporary, path).with_context(|| path.display().to_string())
+    write_file(path, |file| Ok(file.write_all(text.as_bytes())?))
 }
 
 fn layers(engine: &Engine) -> Vec<Layer> {

@@ -116,6 +116,23 @@ impl Assignment {
         }
     }
 
+    /// Feeds all of it to a hash, in a form that stays the same however this type is written down.
+    #[cfg(feature = "calibrate")]
+    pub(crate) fn hash(&self, hasher: &mut blake3::Hasher) {
+        let mut number = |number: u64| {
+            hasher.update(&number.to_le_bytes());
+        };
+        number(self.embedding as u64);
+        number(self.head as u64);
+        number(self.layers.len() as u64);
+        for layer in &self.layers {
+            number(layer.attention as u64);
+            number(layer.common as u64);
+            number(layer.experts.len() as u64);
+            layer.experts.iter().for_each(|encoding| number(*encoding as u64));
+        }
+    }
+
     /// Gives a part another encoding.
     pub fn set(&mut self, part: Part, encoding: Encoding) {
         *match part {

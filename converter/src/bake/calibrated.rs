@@ -8,8 +8,9 @@ use std::sync::atomic::AtomicBool;
 use hardtack_format::Encoding;
 use hardtack_models::Recipe;
 
-use super::allocation::{Method, Target, part_bytes};
+use super::allocation::{Method, Order, Target, part_bytes};
 use super::assignment::{Assignment, Part};
+use super::claim::Claim;
 use super::error::BakeError;
 use super::partial_file::{PartialFile, folder_of};
 use super::plan::BakePlan;
@@ -17,11 +18,13 @@ use super::provenance::{self, Allocated, CalibrationText, HeldOut, STARVED_TOKEN
 use super::refine::{self, Refined};
 use super::round::{Rounds, round_path};
 use super::target::About;
-use super::{Baked, Progress, kv, text_sections, write};
+use super::{Baked, Progress, kinds, kv, text_sections, write};
 use crate::calibrate::{
-    Domain, Judge, Model, Sampler, Sampling, Settings, TuneSettings, compress_bytes, default_options, peak_bytes,
+    Domain, Judge, Model, Sampler, Sampling, Settings, TuneSettings, check_texts, compress_bytes, default_options,
+    peak_bytes,
 };
 use crate::source::Checkpoint;
+use crate::store::Store;
 
 /// How a calibrated bake goes.
 #[derive(Debug)]
@@ -78,6 +81,8 @@ impl Course<'_> {
 /// What is being done.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stage {
+    /// The sources are read for their hashes; counted in bytes.
+    Read,
     /// Costs are taken; counted in windows.
     Calibrate,
     /// Matrices are quantized; counted in parts.
@@ -143,7 +148,8 @@ pub struct PartBytes {
 /// far stands there too (`.codes`) until the blob is written.
 ///
 /// # Errors
-/// The checkpoint or a text cannot be used, the target is too small, the rounds do not go down to it, or `stop` was set.
+/// The checkpoint or a text cannot be used, the target is too small, the rounds do not go down to it, another bake to the same
+/// output is under way, what comes of it is not finite, or `stop` was set.
 pub fn bake_calibrated(
     input: &Path,
     output: &Path,
@@ -153,8 +159,11 @@ pub fn bake_calibrated(
     let model = Model::open(input)?;
     check(input, model.recipe(), options)?;
     let checkpoint = model.checkpoint();
+    kinds::check(checkpoint, model.recipe())?;
     let (plan, boundary_bytes_max) = plan(checkpoint, model.recipe(), options)?;
     let text = text_sections(checkpoint, model.spec().vocabulary)?;
+    // Held until everything beside the output is done with.
+    let _claim = Claim::take(output)?;
     let output_file = PartialFile::create(output)?;
     let sampler = Sampler::new(&text)?;
     let (fit, held_out, calibration) = texts(&sampler, options)?;
@@ -167,10 +176,18 @@ pub fn bake_calibrated(
         output: None,
         stop: options.stop,
     };
-    let sources = provenance::hash_files(&provenance::files(checkpoint), options.stop, &mut |_| ())?;
+    let files = provenance::files(checkpoint);
     let kv_room = if options.kv_tokens > 0 { kv::room(model.spec()) } else { 0 };
-    let about = About { recipe: model.recipe(), text: &text, sources: &sources, calibration: &calibration, kv_room };
     let rounds = options.course.before().len() + 1;
+    let unread = provenance::unread(&files)?;
+    let about = About { recipe: model.recipe(), text: &text, sources: &unread, calibration: &calibration, kv_room };
+    check_early(&about, &fit, output, options)?;
+
+    let total = unread.iter().map(|file| file.bytes).sum();
+    let sources = provenance::hash_files(&files, options.stop, &mut |done| {
+        progress(Step { round: 1, rounds, stage: Stage::Read, done, total });
+    })?;
+    let about = About { sources: &sources, ..about };
     let at = |round, stage, done, total| Step { round, rounds, stage, done, total };
     let judge = Judge::new(&model, &held_out, &settings, &mut |own| {
         progress(at(1, Stage::Judge, own.done, own.total));
@@ -210,7 +227,7 @@ pub fn bake_calibrated(
         head: last.assignment.head,
         file_bytes: draft.layout.file_bytes(),
         plan,
-        warnings: text.warnings.clone(),
+        warnings: text.warnings.iter().cloned().chain(kinds::second_rounding(checkpoint, model.recipe())).collect(),
     };
     let starved = last.tables.starved(STARVED_TOKENS).iter().map(|own| (own.layer, own.expert, own.tokens)).collect();
     let parts = parts(model.recipe(), &last.assignment, draft.layout.file_bytes());
@@ -265,6 +282,28 @@ fn check(input: &Path, recipe: &Recipe, options: &CalibrateOptions<'_>) -> Resul
         }
     }
     Ok(())
+}
+
+/// Refuses what a bake would otherwise come to after hours: texts that do not fit the model, files in
+/// the way, a target below the smallest blob.
+fn check_early(
+    about: &About<'_>,
+    fit: &[Domain],
+    output: &Path,
+    options: &CalibrateOptions<'_>,
+) -> Result<(), BakeError> {
+    check_texts(&about.recipe.spec, fit, options.sampling.window)?;
+    for round in 1..=options.course.before().len() + 1 {
+        Store::check_place(&round_path(output, round, "codes"))?;
+    }
+    let (target, method, head) = (options.target, options.method.unwrap_or(Method::Global), options.head);
+    let order = Order { target, method, head, ceiling: None, factors: None };
+    let room = match options.course {
+        Course::Straight { refinements: 0 } => 0,
+        Course::Straight { .. } => about.factors_bytes(),
+        Course::Rounds(before) => about.round_bytes() * before.len() as u64,
+    };
+    about.check_target(fit, &order, room)
 }
 
 type Texts = (Vec<Domain>, Vec<Domain>, Vec<CalibrationText>);

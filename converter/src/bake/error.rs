@@ -75,6 +75,14 @@ pub enum BakeError {
         /// What would do.
         smallest: u64,
     },
+    /// No allocation has so few bits.
+    #[error("{bits} bits per expert are too few: the smallest mean that works is {least}")]
+    ExpertBits {
+        /// What was asked for.
+        bits: f64,
+        /// What would do.
+        least: u32,
+    },
     /// There are no experts to share bits among.
     #[error("{}: {asked} was asked for, which needs a model with experts; this one, of family {family}, has none", input.display())]
     NoExperts {
@@ -150,6 +158,17 @@ pub enum BakeError {
         path: PathBuf,
         /// What it is.
         found: &'static str,
+    },
+    /// Another bake has the same output.
+    #[error(
+        "{}: {holder} is baking to this output; wait for it, or choose another output",
+        path.display()
+    )]
+    Claimed {
+        /// The output.
+        path: PathBuf,
+        /// Which process it is.
+        holder: String,
     },
     /// Stopped from outside.
     #[error("interrupted: nothing was written")]

@@ -5,8 +5,11 @@ mod allocation;
 mod assignment;
 #[cfg(feature = "calibrate")]
 mod calibrated;
+#[cfg(feature = "calibrate")]
+mod claim;
 mod draft;
 mod error;
+mod kinds;
 #[cfg(feature = "calibrate")]
 mod kv;
 mod partial_file;
@@ -103,6 +106,7 @@ pub fn bake(
     let checkpoint = Checkpoint::open(input)?;
     let recipe = recipe(settings(&checkpoint), &checkpoint)
         .map_err(|source| BakeError::Family { input: input.to_owned(), source })?;
+    kinds::check(&checkpoint, &recipe)?;
     let plan = BakePlan::new(&checkpoint, &recipe, None, options.memory_max)?;
     let text = text_sections(&checkpoint, recipe.spec.vocabulary)?;
     // Whatever can be refused is refused before anything long is begun.
@@ -124,7 +128,7 @@ pub fn bake(
         head: draft.assignment.head,
         file_bytes,
         plan,
-        warnings: text.warnings.clone(),
+        warnings: text.warnings.iter().cloned().chain(kinds::second_rounding(&checkpoint, &recipe)).collect(),
     })
 }
 

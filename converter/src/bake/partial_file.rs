@@ -113,7 +113,8 @@ pub fn beside(path: &Path, extension: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Puts bytes where a file of our own may stand: written under a temporary name, synced, then renamed.
+/// Puts bytes where a file of our own may stand: written under a temporary name, synced, then renamed. The temporary name can
+/// be guessed, so whatever is there is removed and never followed.
 #[cfg(feature = "calibrate")]
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = temporary(path)?;

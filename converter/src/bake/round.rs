@@ -19,8 +19,8 @@ use super::provenance::{Allocated, EarlierRound, HeldOut};
 use super::refine::Refined;
 use super::target::{About, rounded};
 use crate::calibrate::{
-    CalibrateError, Domain, Gate, Judge, Judged, Model, Settings, Tables, TuneSettings, calibrate_once, compress,
-    tune_gates,
+    CalibrateError, Domain, Gate, Judge, Judged, Model, Sampling, Settings, Tables, TuneSettings, calibrate_once,
+    compress, tune_gates,
 };
 use crate::quantize::encode_rows;
 use crate::store::{Shape, Store};
@@ -171,8 +171,22 @@ impl Rounds<'_> {
 fn fingerprint(tables: &Tables, assignment: &Assignment, options: &CalibrateOptions<'_>) -> [u8; 32] {
     let header = serde_json::to_vec(&tables.header).expect("plain strings and numbers always serialize");
     let mut hasher = blake3::Hasher::new();
+    hasher.update(&(header.len() as u64).to_le_bytes());
     hasher.update(&header);
-    hasher.update(format!("{assignment:?} {:?} {:?}", options.sampling, options.tune).as_bytes());
+    assignment.hash(&mut hasher);
+    let Sampling { window, tokens, held_out_tokens } = options.sampling;
+    for number in [window, tokens, held_out_tokens] {
+        hasher.update(&(number as u64).to_le_bytes());
+    }
+    match options.tune {
+        None => hasher.update(&[0]),
+        Some(TuneSettings { epochs, batch, rate, weight_decay }) => hasher
+            .update(&[1])
+            .update(&(epochs as u64).to_le_bytes())
+            .update(&(batch as u64).to_le_bytes())
+            .update(&rate.to_le_bytes())
+            .update(&weight_decay.to_le_bytes()),
+    };
     *hasher.finalize().as_bytes()
 }
 

@@ -9,13 +9,19 @@ use super::draft::Draft;
 use super::error::BakeError;
 use super::provenance::{Allocated, CalibrationText, EarlierRound, Factor, Provenance, SourceFile};
 use crate::allocate::AllocateError;
-use crate::calibrate::Tables;
+use crate::calibrate::{Domain, Tables, default_options};
 use crate::vocabulary::TextSections;
 
 /// Bytes that a blob's account of its own making may grow by once the verdict is known, for all texts and for each.
 const ABOUT_BYTES: u64 = 256;
 
+/// Bytes that two figures of an allocation take at most.
+const FIGURES_BYTES: u64 = 64;
+/// Bytes that the factor of one group of parts takes at most, with its name.
+const FACTOR_BYTES: u64 = 128;
+
 /// What a blob is made of besides its weights.
+#[derive(Clone, Copy)]
 pub struct About<'a> {
     pub recipe: &'a Recipe,
     pub text: &'a TextSections,
@@ -41,6 +47,38 @@ impl About<'_> {
     fn file_bytes(&self, assignment: &Assignment, allocated: &Allocated) -> Result<u64, BakeError> {
         let room = ABOUT_BYTES * (1 + self.calibration.len() as u64) + self.kv_room;
         Ok(self.draft(assignment, allocated, None)?.layout.file_bytes() + room)
+    }
+
+    /// Refuses a target that no allocation keeps to, before anything is measured: sizes do not depend on
+    /// costs. `room` is what the account of the blob's making may still grow by.
+    ///
+    /// # Errors
+    /// The target is too small.
+    pub fn check_target(&self, fit: &[Domain], order: &Order<'_>, room: u64) -> Result<(), BakeError> {
+        if let Target::ExpertBits(bits) = order.target {
+            let least = default_options().iter().filter_map(|option| option.code_bits()).min().unwrap_or(1);
+            let is_enough = bits >= f64::from(least);
+            return if is_enough { Ok(()) } else { Err(BakeError::ExpertBits { bits, least }) };
+        }
+        let mut tables = Tables::zeros(self.recipe, fit, &default_options());
+        for (domain, header) in tables.domains.iter_mut().zip(&tables.header.domains) {
+            // No count is written with more digits.
+            let experts = domain.layers.iter_mut().flat_map(|layer| &mut layer.experts);
+            experts.for_each(|expert| expert.tokens = header.tokens);
+        }
+        let about = Self { kv_room: self.kv_room + FIGURES_BYTES + room, ..*self };
+        about.within_target(&tables, order, &[]).map(|_| ())
+    }
+
+    /// What a blob's account of its making grows by with each earlier round.
+    pub fn round_bytes(&self) -> u64 {
+        ABOUT_BYTES * (1 + self.calibration.len() as u64)
+    }
+
+    /// What it grows by with the factors of a refinement.
+    pub fn factors_bytes(&self) -> u64 {
+        // Embeddings and head, and of each layer attention, common block and experts.
+        FACTOR_BYTES * (2 + 3 * self.recipe.layers.len() as u64)
     }
 
     /// The allocation whose blob keeps to the order's target, after some rounds.

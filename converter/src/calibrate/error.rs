@@ -57,6 +57,19 @@ pub enum CalibrateError {
         /// What it has.
         found: String,
     },
+    /// A model's predictions on a text are no numbers.
+    #[error(
+        "text {domain}: {what}: expected a finite number, found {found}: the model is damaged or overflows on this text, \
+         and nothing that is made of it is of use"
+    )]
+    NotFinite {
+        /// The text's name.
+        domain: String,
+        /// What was measured.
+        what: &'static str,
+        /// NaN, inf or -inf.
+        found: f64,
+    },
     /// The settings contradict each other.
     #[error("calibration: expected {expected}, found {found}")]
     Settings {

@@ -23,3 +23,4 @@ pub use statistics::{
 };
 pub use tables::Tables;
 pub use text::Domain;
+pub(crate) use text::check as check_texts;

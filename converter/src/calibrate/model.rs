@@ -126,9 +126,12 @@ impl Model {
         });
         if let Some(store) = &self.replaced {
             hasher.update(&store.fingerprint());
-            self.kept.iter().for_each(|key| {
-                hasher.update(format!("{key:?}").as_bytes());
-            });
+            for (section, role) in self.kept.iter() {
+                hasher.update(&(section.kind as u16).to_le_bytes());
+                hasher.update(&section.layer.to_le_bytes());
+                hasher.update(&section.expert.to_le_bytes());
+                hasher.update(&(*role as u16).to_le_bytes());
+            }
         }
         if self.replaced.is_some() || self.gates.is_some() {
             for gate in self.gates()?.into_iter().flatten() {

@@ -71,6 +71,14 @@ impl Domain {
     }
 }
 
+/// Refuses texts that cannot be calibrated on.
+///
+/// # Errors
+/// There is none, one is too short or of the same name as another, or its windows do not fit the model.
+pub fn check(spec: &ModelSpec, domains: &[Domain], tokens_min: usize) -> Result<(), CalibrateError> {
+    windows(domains, spec, tokens_min).map(|_| ())
+}
+
 /// All windows of all texts, in order.
 pub fn windows<'a>(
     domains: &'a [Domain],

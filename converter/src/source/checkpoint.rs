@@ -1,11 +1,15 @@
 //! A checkpoint of either form behind one door: names, shapes, and rows of numbers.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
-use super::dequantize;
+use super::dequantize::{self, Decoder};
 use super::error::one_line;
 use super::file::SourceFile;
+use super::gguf::Scales;
+use super::quantized::Quantized;
+use super::recognize;
+use super::unreadable::Unreadable;
 use super::{ElementKind, GgufMetadata, SourceError, TensorInfo, gguf, hugging_face};
 
 /// Stored bytes are read in pieces of about this size, so that only the numbers asked for take memory.
@@ -21,7 +25,7 @@ pub enum Form {
         /// The folder, for the tokenizer's files.
         folder: PathBuf,
     },
-    /// One GGUF file.
+    /// A GGUF file, or the parts of a split one.
     Gguf(GgufMetadata),
 }
 
@@ -36,28 +40,40 @@ pub struct Checkpoint {
     tensors: Vec<TensorInfo>,
     /// From name to place in `tensors`.
     places: HashMap<String, usize>,
+    /// What some tensors are multiplied by.
+    scales: Scales,
+    /// Weights that stand for several stored tensors.
+    quantized: BTreeMap<String, Quantized>,
+    /// Tensors that are there to be read, and are not listed: nothing is missing without them.
+    idle: HashSet<String>,
 }
 
 impl Checkpoint {
     /// Opens a Hugging Face folder (config.json with model.safetensors, or with model.safetensors.index.json and its
-    /// shards) or a GGUF file.
+    /// shards) or a GGUF file; of a split model, any part.
     ///
     /// # Errors
     /// Where the path is no model, or a header breaks its format; the weights themselves are not looked at.
     pub fn open(path: &Path) -> Result<Self, SourceError> {
-        let (form, sources, tensors) = if path.is_dir() {
+        let (form, sources, mut tensors, quantized, idle) = if path.is_dir() {
             let folder = hugging_face::open(path)?;
             let form = Form::HuggingFace { config: folder.config, folder: path.to_owned() };
-            (form, folder.sources, folder.tensors)
+            (form, folder.sources, folder.tensors, folder.quantized, folder.idle)
         } else {
             let source = SourceFile::open(path)?;
-            let file = gguf::open(&source)?;
-            (Form::Gguf(file.metadata), vec![source], file.tensors)
+            recognize::check_gguf(&source)?;
+            let model = gguf::open(source)?;
+            (Form::Gguf(model.metadata), model.sources, model.tensors, Vec::new(), HashSet::new())
         };
+        let scales = match form {
+            Form::HuggingFace { .. } => Scales::new(),
+            Form::Gguf(_) => gguf::take_scales(&mut tensors),
+        };
+        let quantized = quantized.into_iter().map(|weight| (weight.name.clone(), weight)).collect();
         let files = sources.iter().map(|source| source.path.clone()).collect();
         let places = tensors.iter().enumerate().map(|(i, tensor)| (tensor.name.clone(), i)).collect();
         let label = one_line(&path.display().to_string());
-        Ok(Self { form, path: path.to_owned(), label, files, sources, tensors, places })
+        Ok(Self { form, path: path.to_owned(), label, files, sources, tensors, places, scales, quantized, idle })
     }
 
     /// The folder or the file.
@@ -70,12 +86,25 @@ impl Checkpoint {
         &self.form
     }
 
-    /// The names of all tensors, in the order of their bytes.
+    /// The names of all tensors: those that are stored as they are, in the order of their bytes, then the weights that
+    /// are put together from several (see [`shape`](Self::shape)). Biases of zeros that quantizers add are left out.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        self.tensors.iter().map(|tensor| tensor.name.as_str())
+        let stored = self.tensors.iter().map(|tensor| tensor.name.as_str()).filter(|name| !self.idle.contains(*name));
+        stored.chain(self.quantized.keys().map(String::as_str))
     }
 
-    /// Shape, kind and place of a tensor.
+    /// The shape of a tensor, row-major; of a quantized weight that of the weight it stands for.
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        let stored = self.tensor(name).map(|tensor| tensor.shape.as_slice());
+        stored.or_else(|| self.quantized.get(name).map(|weight| weight.shape.as_slice()))
+    }
+
+    /// What a weight is quantized as, and how many bits its codes have; `None` for tensors that are stored as they are.
+    pub fn quantized_as(&self, name: &str) -> Option<(&str, f64)> {
+        self.quantized.get(name).map(|weight| (weight.label.as_str(), weight.code_bits()))
+    }
+
+    /// Shape, kind and place of a tensor that is stored as it is.
     pub fn tensor(&self, name: &str) -> Option<&TensorInfo> {
         self.places.get(name).map(|&place| &self.tensors[place])
     }
@@ -85,12 +114,39 @@ impl Checkpoint {
         &self.files
     }
 
+    /// Refuses tensors that [`read_rows`](Self::read_rows) or, where they are wanted as bytes,
+    /// [`read_byte_rows`](Self::read_byte_rows) could not read, all in one message. `wanted` gives
+    /// names, and whether each is wanted as bytes.
+    ///
+    /// # Errors
+    /// There is no such tensor, or it cannot be read so.
+    pub fn check_kinds<'a>(&self, wanted: impl Iterator<Item = (&'a str, bool)>) -> Result<(), SourceError> {
+        const ADVICE: &str = "bake from the weights before they were quantized so";
+        let (mut unreadable, mut count) = (Unreadable::default(), 0);
+        for (name, as_bytes) in wanted {
+            count += 1;
+            if !as_bytes && self.quantized.contains_key(name) {
+                continue;
+            }
+            let tensor = self.known(name)?;
+            let is_readable = if as_bytes { is_bytes(tensor.kind) } else { self.decoder(tensor).is_some() };
+            if !is_readable {
+                unreadable.add(tensor.kind.name(), name);
+            }
+        }
+        unreadable.refuse(&self.label, count, ADVICE)
+    }
+
     /// The whole tensor as f32, row-major.
     ///
     /// # Errors
     /// As [`read_rows`](Self::read_rows).
     pub fn read(&self, name: &str) -> Result<Vec<f32>, SourceError> {
-        self.read_rows(name, 0, self.known(name)?.rows())
+        let rows = match self.quantized.get(name) {
+            Some(weight) => weight.rows(),
+            None => self.known(name)?.rows(),
+        };
+        self.read_rows(name, 0, rows)
     }
 
     /// Rows `first..first + count` of a tensor seen as a matrix [product of the leading dimensions, last dimension];
@@ -100,13 +156,36 @@ impl Checkpoint {
     /// Where there is no such tensor or row, the kind is not one of numbers we know, a number is not finite, or the
     /// file cannot be read.
     pub fn read_rows(&self, name: &str, first: usize, count: usize) -> Result<Vec<f32>, SourceError> {
+        if let Some(weight) = self.quantized.get(name) {
+            return self.read_quantized(weight, first, count);
+        }
         let tensor = self.known(name)?;
-        self.check_rows(tensor, first, count)?;
-        let Some(decode) = dequantize::decoder(tensor.kind) else {
+        self.check_rows(tensor, tensor.rows(), first, count)?;
+        let Some(decode) = self.decoder(tensor) else {
             return Err(self.not_supported(tensor, ""));
         };
         let columns = tensor.columns();
-        let mut numbers = vec![0.0; count * columns];
+        let mut numbers = self.decode_rows(tensor, decode, first, count)?;
+        if let Some(scales) = self.scales.get(name) {
+            let decode = self.decoder(scales).ok_or_else(|| self.not_supported(scales, ""))?;
+            let scales = self.decode_rows(scales, decode, 0, scales.rows())?;
+            let each = tensor.rows() / scales.len();
+            for (row, numbers) in (first..).zip(numbers.chunks_exact_mut(columns)) {
+                numbers.iter_mut().for_each(|number| *number *= scales[row / each]);
+            }
+        }
+        self.check_finite(tensor, first * columns, &numbers)?;
+        Ok(numbers)
+    }
+
+    fn decode_rows(
+        &self,
+        tensor: &TensorInfo,
+        decode: Decoder,
+        first: usize,
+        count: usize,
+    ) -> Result<Vec<f32>, SourceError> {
+        let mut numbers = vec![0.0; count * tensor.columns()];
         let block_bytes = tensor.kind.block_bytes();
         let piece_blocks = PIECE_BYTES as usize / block_bytes;
         let mut piece = vec![0; (piece_blocks * block_bytes).min(self.range(tensor, first, count).1)];
@@ -117,7 +196,6 @@ impl Checkpoint {
             decode(stored, target);
             offset += stored.len() as u64;
         }
-        self.check_finite(tensor, first * columns, &numbers)?;
         Ok(numbers)
     }
 
@@ -135,8 +213,8 @@ impl Checkpoint {
     /// Where there is no such tensor or row, its elements are not bytes, or the file cannot be read.
     pub fn read_byte_rows(&self, name: &str, first: usize, count: usize) -> Result<Vec<u8>, SourceError> {
         let tensor = self.known(name)?;
-        self.check_rows(tensor, first, count)?;
-        if !matches!(tensor.kind, ElementKind::U8 | ElementKind::F8E8M0) {
+        self.check_rows(tensor, tensor.rows(), first, count)?;
+        if !is_bytes(tensor.kind) {
             return Err(self.not_supported(tensor, " as bytes, expected U8"));
         }
         let (offset, length) = self.range(tensor, first, count);
@@ -145,12 +223,29 @@ impl Checkpoint {
         Ok(bytes)
     }
 
+    fn read_quantized(&self, weight: &Quantized, first: usize, count: usize) -> Result<Vec<f32>, SourceError> {
+        self.check_rows(&weight.codes, weight.rows(), first, count)?;
+        let numbers = weight.read_rows(&self.sources, first, count)?;
+        self.check_finite(&weight.codes, first * weight.columns(), &numbers)?;
+        Ok(numbers)
+    }
+
     fn known(&self, name: &str) -> Result<&TensorInfo, SourceError> {
         self.tensor(name).ok_or_else(|| SourceError::UnknownTensor { file: self.label.clone(), tensor: one_line(name) })
     }
 
-    fn check_rows(&self, tensor: &TensorInfo, first: usize, count: usize) -> Result<(), SourceError> {
-        let rows = tensor.rows();
+    /// What turns a tensor's bytes into numbers, if anything does. Integers are numbers in GGUF files;
+    /// in a folder they are the codes of a quantization and mean nothing by themselves.
+    fn decoder(&self, tensor: &TensorInfo) -> Option<Decoder> {
+        match (&self.form, tensor.kind) {
+            (Form::HuggingFace { .. }, ElementKind::I8 | ElementKind::I16 | ElementKind::I32 | ElementKind::I64) => {
+                None
+            }
+            (_, kind) => dequantize::decoder(kind),
+        }
+    }
+
+    fn check_rows(&self, tensor: &TensorInfo, rows: usize, first: usize, count: usize) -> Result<(), SourceError> {
         if first.checked_add(count).is_some_and(|end| end <= rows) {
             return Ok(());
         }
@@ -189,4 +284,8 @@ impl Checkpoint {
             hint,
         }
     }
+}
+
+fn is_bytes(kind: ElementKind) -> bool {
+    matches!(kind, ElementKind::U8 | ElementKind::F8E8M0)
 }

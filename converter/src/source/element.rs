@@ -35,6 +35,7 @@ pub enum ElementKind {
     Q5_0,
     Q5_1,
     Q8_0,
+    Q8_1,
     Q2K,
     Q3K,
     Q4K,
@@ -55,6 +56,7 @@ pub enum ElementKind {
     Mxfp4,
     Nvfp4,
     Q1_0,
+    Q2_0,
 }
 
 impl ElementKind {
@@ -71,6 +73,16 @@ impl ElementKind {
     /// Bytes in one block.
     pub fn block_bytes(self) -> usize {
         self.layout().2
+    }
+
+    /// Bits an element takes, scales included.
+    pub fn bits(self) -> f64 {
+        8.0 * self.block_bytes() as f64 / self.block_length() as f64
+    }
+
+    /// Whether numbers are rounded to codes: weights of this kind were wider once.
+    pub fn is_quantized(self) -> bool {
+        self.block_length() > 1 || matches!(self, Self::F8E5M2 | Self::F8E4M3 | Self::F8E5M2Fnuz | Self::F8E4M3Fnuz)
     }
 
     /// Name, elements in a block, bytes in a block. Blocks are written as the sum of their parts.
@@ -103,6 +115,7 @@ impl ElementKind {
             Self::Q5_0 => ("Q5_0", 32, 2 + 4 + 16),
             Self::Q5_1 => ("Q5_1", 32, 2 + 2 + 4 + 16),
             Self::Q8_0 => ("Q8_0", 32, 2 + 32),
+            Self::Q8_1 => ("Q8_1", 32, 2 + 2 + 32),
             Self::Q2K => ("Q2_K", 256, 16 + 64 + 2 + 2),
             Self::Q3K => ("Q3_K", 256, 32 + 64 + 12 + 2),
             Self::Q4K => ("Q4_K", 256, 2 + 2 + 12 + 128),
@@ -123,6 +136,7 @@ impl ElementKind {
             Self::Mxfp4 => ("MXFP4", 32, 1 + 16),
             Self::Nvfp4 => ("NVFP4", 64, 4 + 32),
             Self::Q1_0 => ("Q1_0", 128, 2 + 16),
+            Self::Q2_0 => ("Q2_0", 64, 2 + 16),
         }
     }
 
@@ -136,6 +150,7 @@ impl ElementKind {
             6 => Self::Q5_0,
             7 => Self::Q5_1,
             8 => Self::Q8_0,
+            9 => Self::Q8_1,
             10 => Self::Q2K,
             11 => Self::Q3K,
             12 => Self::Q4K,
@@ -162,6 +177,7 @@ impl ElementKind {
             39 => Self::Mxfp4,
             40 => Self::Nvfp4,
             41 => Self::Q1_0,
+            42 => Self::Q2_0,
             _ => return None,
         })
     }

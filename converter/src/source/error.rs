@@ -23,11 +23,47 @@ pub enum SourceError {
         /// What is there.
         found: String,
     },
+    /// The path holds something else than a checkpoint, and is known by name.
+    #[error("{file} is {found}: {advice}")]
+    Recognized {
+        /// The path.
+        file: String,
+        /// What it is, with its article.
+        found: String,
+        /// What to do next.
+        advice: String,
+    },
+    /// The checkpoint is quantized in a way that cannot be undone here.
+    #[error(
+        "{file}: {setting} is {found:?}, which is not supported; supported: {known}; bake the model it was made from"
+    )]
+    Quantization {
+        /// The file with the setting.
+        file: String,
+        /// The setting.
+        setting: String,
+        /// Its value.
+        found: String,
+        /// What would have done.
+        known: String,
+    },
+    /// A quantized weight lacks a tensor that belongs to it.
+    #[error("{file}: tensor {tensor}: expected a tensor {part} beside it, found none")]
+    LoneCodes {
+        /// The file with the codes.
+        file: String,
+        /// The codes.
+        tensor: String,
+        /// What is absent.
+        part: String,
+    },
     /// A file that another file names does not exist.
-    #[error("{file}: missing, but {named_by} names it")]
+    #[error("{file}: missing, but {named_by} names it{others}; fetch what is missing")]
     MissingFile {
         /// The absent file.
         file: String,
+        /// Others that are absent too, as the message goes on; empty if it is the only one.
+        others: String,
         /// The file that names it.
         named_by: String,
     },
@@ -58,7 +94,11 @@ pub enum SourceError {
         detail: String,
     },
     /// The file is too short for what it claims to hold.
-    #[error("{file}: {what}: file ends at byte {found}, expected {expected}")]
+    #[error(
+        "{file}: {what}: file ends at byte {found}, expected {expected}: at least {} bytes are missing, as after a \
+         download that did not end; get the file again",
+        expected.saturating_sub(*found)
+    )]
     Ends {
         /// The file.
         file: String,
@@ -94,6 +134,63 @@ pub enum SourceError {
         kind: &'static str,
         /// What would be supported, or nothing.
         hint: &'static str,
+    },
+    /// Tensors have element types that this reader does not know.
+    #[error("{file}: {found} of {tensors} tensors are of types that cannot be read: {types}; {advice}")]
+    UnreadableTypes {
+        /// The file, or the checkpoint.
+        file: String,
+        /// Every such type, with the number of its tensors and the first one's name.
+        types: String,
+        /// Tensors of these types.
+        found: usize,
+        /// Tensors looked at.
+        tensors: usize,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// A part of a split model is not there.
+    #[error(
+        "{file}: missing: it is part {number} of {count} of the model that {given} belongs to; put all parts into one \
+         folder, under their own names"
+    )]
+    MissingPart {
+        /// The absent file.
+        file: String,
+        /// Which part it is, counted from 1.
+        number: u32,
+        /// Parts there are.
+        count: u32,
+        /// The part that was given.
+        given: String,
+    },
+    /// The parts of a split model do not belong together.
+    #[error(
+        "{file}: {what}: expected {expected}, found {found}; all parts must come from one split and keep their names \
+         (or merge them: llama-gguf-split --merge)"
+    )]
+    Split {
+        /// The part.
+        file: String,
+        /// What differs.
+        what: String,
+        /// What the other parts ask for.
+        expected: String,
+        /// What it has.
+        found: String,
+    },
+    /// A file was cut into pieces by bytes, and this is one of them.
+    #[error(
+        "{file}: a piece of a GGUF file, by its ending {ending}: join all pieces in their order into {whole} (as `cat` \
+         does), and give that"
+    )]
+    Piece {
+        /// The piece.
+        file: String,
+        /// What its name has after the whole file's.
+        ending: String,
+        /// The name of the whole.
+        whole: String,
     },
     /// A weight is NaN or infinite.
     #[error("{file}: tensor {tensor}: element {index}: expected a finite number, found {value}")]

@@ -1,6 +1,6 @@
 //! A Hugging Face folder: config.json, and either model.safetensors or an index that names its shards.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::io;
 use std::path::{Component, Path};
 
@@ -8,6 +8,8 @@ use serde::de::DeserializeOwned;
 
 use super::error::one_line;
 use super::file::SourceFile;
+use super::quantized::{self, Quantized};
+use super::recognize;
 use super::safetensors_header::{self, TENSOR_COUNT_MAX};
 use super::{SourceError, TensorInfo};
 
@@ -18,34 +20,50 @@ const SHARD_COUNT_MAX: usize = 1000;
 
 /// What a folder holds; tensors name their file by its place in `sources`.
 pub(super) struct Folder {
+    /// Without the settings of a quantization that is undone here.
     pub config: serde_json::Value,
     pub sources: Vec<SourceFile>,
     pub tensors: Vec<TensorInfo>,
+    pub quantized: Vec<Quantized>,
+    /// Tensors that a network can do without.
+    pub idle: HashSet<String>,
 }
 
 pub(super) fn open(folder: &Path) -> Result<Folder, SourceError> {
-    let not_a_model = |found: &str| SourceError::NotAModel {
-        file: one_line(&folder.display().to_string()),
-        expected: "config.json and model.safetensors (or its index)".into(),
-        found: found.to_owned(),
+    let not_a_model = |found: &str, has_config| {
+        recognize::folder_without_checkpoint(folder, has_config).unwrap_or_else(|| SourceError::NotAModel {
+            file: one_line(&folder.display().to_string()),
+            expected: "config.json and model.safetensors (or its index)".into(),
+            found: found.to_owned(),
+        })
     };
-    let config_file = open_if_present(&folder.join("config.json"))?.ok_or_else(|| not_a_model("no config.json"))?;
-    let config = parse_json(&config_file)?;
+    recognize::check_small_files(folder)?;
+    let config_file =
+        open_if_present(&folder.join("config.json"))?.ok_or_else(|| not_a_model("no config.json", false))?;
+    let mut config = parse_json(&config_file)?;
     let mut sources = vec![config_file];
 
-    if let Some(weights) = open_if_present(&folder.join("model.safetensors"))? {
-        let mut tensors = safetensors_header::read(&weights)?;
+    let tensors = if let Some(weights) = open_if_present(&folder.join("model.safetensors"))? {
+        let mut tensors = read_header(&weights)?;
         tensors.iter_mut().for_each(|tensor| tensor.file = sources.len());
         sources.push(weights);
-        return Ok(Folder { config, sources, tensors });
-    }
-    let index_file = open_if_present(&folder.join("model.safetensors.index.json"))?
-        .ok_or_else(|| not_a_model("no model.safetensors and no model.safetensors.index.json"))?;
-    let index: Index = parse_json(&index_file)?;
-    let index_label = index_file.label.clone();
-    sources.push(index_file);
-    let tensors = open_shards(folder, &index, &index_label, &mut sources)?;
-    Ok(Folder { config, sources, tensors })
+        tensors
+    } else {
+        let index_file = open_if_present(&folder.join("model.safetensors.index.json"))?
+            .ok_or_else(|| not_a_model("no model.safetensors and no model.safetensors.index.json", true))?;
+        let index: Index = parse_json(&index_file)?;
+        let index_label = index_file.label.clone();
+        sources.push(index_file);
+        open_shards(folder, &index, &index_label, &mut sources)?
+    };
+    let found = quantized::put_together(folder, &mut config, tensors, &mut sources)?;
+    Ok(Folder { config, sources, tensors: found.plain, quantized: found.quantized, idle: found.idle })
+}
+
+/// The tensors of a file of weights.
+fn read_header(source: &SourceFile) -> Result<Vec<TensorInfo>, SourceError> {
+    recognize::check_safetensors(source)?;
+    safetensors_header::read(source)
 }
 
 /// `model.safetensors.index.json`; its other fields do not matter to us.
@@ -69,16 +87,16 @@ fn open_shards(
     over_limit(index_label, "weight_map: tensors", index.weight_map.len(), TENSOR_COUNT_MAX)?;
     over_limit(index_label, "weight_map: files", shards.len(), SHARD_COUNT_MAX)?;
 
+    for shard in shards.keys() {
+        check_plain_name(index_label, shard)?;
+    }
+    check_all_there(folder, shards.keys().copied(), index_label)?;
     let mut tensors = Vec::with_capacity(index.weight_map.len());
     for (shard, names) in shards {
-        check_plain_name(index_label, shard)?;
         let path = folder.join(shard);
-        let source = open_if_present(&path)?.ok_or_else(|| SourceError::MissingFile {
-            file: one_line(&path.display().to_string()),
-            named_by: index_label.to_owned(),
-        })?;
+        let source = SourceFile::open(&path)?;
         let mut held: BTreeMap<String, TensorInfo> =
-            safetensors_header::read(&source)?.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
+            read_header(&source)?.into_iter().map(|tensor| (tensor.name.clone(), tensor)).collect();
         let first = tensors.len();
         for name in names {
             let tensor = held.remove(name).ok_or_else(|| SourceError::MissingTensor {
@@ -92,6 +110,21 @@ fn open_shards(
         sources.push(source);
     }
     Ok(tensors)
+}
+
+/// Refuses an index of which some shards are absent, before any is read: all of them are named at once.
+fn check_all_there<'a>(
+    folder: &Path,
+    shards: impl Iterator<Item = &'a str>,
+    index_label: &str,
+) -> Result<(), SourceError> {
+    let absent: Vec<&str> = shards.filter(|shard| !folder.join(shard).exists()).collect();
+    let Some((first, others)) = absent.split_first() else { return Ok(()) };
+    Err(SourceError::MissingFile {
+        file: one_line(&folder.join(first).display().to_string()),
+        others: recognize::and_others(others),
+        named_by: index_label.to_owned(),
+    })
 }
 
 fn over_limit(file: &str, what: &str, found: usize, limit: usize) -> Result<(), SourceError> {
@@ -124,7 +157,7 @@ fn check_plain_name(index_label: &str, shard: &str) -> Result<(), SourceError> {
     })
 }
 
-fn open_if_present(path: &Path) -> Result<Option<SourceFile>, SourceError> {
+pub(super) fn open_if_present(path: &Path) -> Result<Option<SourceFile>, SourceError> {
     match SourceFile::open(path) {
         Ok(source) => Ok(Some(source)),
         Err(SourceError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -132,7 +165,7 @@ fn open_if_present(path: &Path) -> Result<Option<SourceFile>, SourceError> {
     }
 }
 
-fn parse_json<T: DeserializeOwned>(source: &SourceFile) -> Result<T, SourceError> {
+pub(super) fn parse_json<T: DeserializeOwned>(source: &SourceFile) -> Result<T, SourceError> {
     let bytes = source.read_all(JSON_BYTES_MAX)?;
     serde_json::from_slice(&bytes)
         .map_err(|error| SourceError::Json { file: source.label.clone(), detail: one_line(&error.to_string()) })

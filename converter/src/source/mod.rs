@@ -7,8 +7,11 @@ mod error;
 mod file;
 mod gguf;
 mod hugging_face;
+mod quantized;
+mod recognize;
 mod safetensors_header;
 mod tensor;
+mod unreadable;
 
 pub use checkpoint::{Checkpoint, Form};
 pub use element::ElementKind;

@@ -20,4 +20,22 @@ pub enum StoreError {
         /// The file.
         path: PathBuf,
     },
+    /// It is open already, here or in another process.
+    #[error("{}: another bake is using this file; wait for it, or choose another output", path.display())]
+    Busy {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Its bytes are not those that were put there.
+    #[error(
+        "{}: offset {offset}: expected the bytes that were put there, found others: something else wrote to this file; \
+         bake again, which starts from the last good tensor",
+        path.display()
+    )]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// Where the block begins that has changed.
+        offset: u64,
+    },
 }

@@ -1,20 +1,25 @@
 //! Tensors that were encoded ahead of the blob, in a scratch file: quantized matrices and tuned gates, one record each.
 //!
-//! A bake that was stopped goes on with what the file holds: every record carries a hash, and whatever is cut off or damaged
-//! behind the last good one is dropped. The file is bound by a fingerprint to what it was made from.
+//! A bake that was stopped goes on with what the file holds: every record carries a hash of its head and its bytes, and
+//! whatever is cut off or damaged after the last good one is dropped. The file is bound by a fingerprint to what it was made
+//! from. It is locked while it is open, and what is read from it is held to the hashes of what was put there: two bakes that
+//! share a file would otherwise make a blob of both.
 
+mod blocks;
 mod error;
 mod record;
 
 use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use hardtack_format::encoding::PANEL_ROWS;
 use hardtack_format::{Encoding, Role, SectionKey};
 use hardtack_kernels::pack::unpack_row;
 
+use blocks::{BLOCK_BYTES, BlockHash, BlockHasher, block_hash};
 pub use error::StoreError;
 use record::{HEAD_BYTES, Head, MAGIC, RECORD_BYTES};
 
@@ -37,44 +42,84 @@ pub struct Shape {
 /// Encoded tensors, by section and role; of two under one key the later one counts.
 #[derive(Debug)]
 pub struct Store {
-    file: File,
+    disk: Mutex<Disk>,
     path: PathBuf,
     fingerprint: [u8; 32],
     end: u64,
-    tensors: BTreeMap<Key, (Shape, u64)>,
+    tensors: BTreeMap<Key, Tensor>,
+}
+
+/// Where a tensor stands, and what it must be.
+#[derive(Debug)]
+struct Tensor {
+    shape: Shape,
+    at: u64,
+    blocks: Vec<BlockHash>,
+}
+
+/// The file, and the block that was read last: rows are asked for in order, and many lie in one block.
+#[derive(Debug)]
+struct Disk {
+    file: File,
+    /// Where the block begins; its bytes were found to be right.
+    block: Option<(u64, Vec<u8>)>,
 }
 
 impl Store {
-    /// Opens the file at `path` with all whole records that it has, or begins it anew if there is none, or one of another
-    /// fingerprint.
+    /// Refuses a path where something else is, which [`open`](Self::open) would refuse after hours.
     ///
     /// # Errors
-    /// The file cannot be read or written, or something else stands there.
+    /// There is another file, or it cannot be read.
+    pub fn check_place(path: &Path) -> Result<(), StoreError> {
+        let failed = |source| StoreError::Access { path: path.to_owned(), source };
+        let mut found = Vec::new();
+        match File::open(path) {
+            Ok(file) => file.take(HEAD_BYTES as u64).read_to_end(&mut found).map_err(failed)?,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(failed(error)),
+        };
+        let mut head = [0; HEAD_BYTES];
+        head[..found.len()].copy_from_slice(&found);
+        if found.is_empty() || record::is_scratch(&head) {
+            Ok(())
+        } else {
+            Err(StoreError::Occupied { path: path.to_owned() })
+        }
+    }
+
+    /// Opens the file at `path` with all whole records that it has, or starts it anew if there is none, or one of another
+    /// fingerprint. Nobody else can open it until this is dropped.
+    ///
+    /// # Errors
+    /// The file cannot be read or written, something else is there, or it is open already.
     pub fn open(path: &Path, fingerprint: [u8; 32]) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Access { path: path.to_owned(), source };
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path).map_err(failed)?;
-        let length = file.metadata().map_err(failed)?.len();
-        let mut store = Self { file, path: path.to_owned(), fingerprint, end: 0, tensors: BTreeMap::new() };
-        let mut head = [0; HEAD_BYTES];
-        if length > 0 {
-            let found = (&store.file).read(&mut head[..MAGIC.len()]).map_err(failed)?;
-            if head[..found] != MAGIC[..found.min(MAGIC.len())] || found < MAGIC.len() {
-                return Err(StoreError::Occupied { path: path.to_owned() });
-            }
+        let file = open(path)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::WouldBlock) => return Err(StoreError::Busy { path: path.to_owned() }),
+            // Some file systems have no locks. The hashes still find what another process does there.
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
+            Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
-        let is_ours = length >= HEAD_BYTES as u64
-            && (&store.file).read_exact(&mut head[MAGIC.len()..]).is_ok()
-            && head[MAGIC.len()..] == fingerprint;
-        if is_ours {
+        let length = file.metadata().map_err(failed)?.len();
+        let disk = Mutex::new(Disk { file, block: None });
+        let mut store = Self { disk, path: path.to_owned(), fingerprint, end: 0, tensors: BTreeMap::new() };
+        let mut head = [0; HEAD_BYTES];
+        let known = head.len().min(length as usize);
+        store.read_at(0, &mut head[..known])?;
+        if known > 0 && (known < MAGIC.len() || !record::is_scratch(&head)) {
+            return Err(StoreError::Occupied { path: path.to_owned() });
+        }
+        if known == HEAD_BYTES && head == record::file_head(fingerprint) {
             store.end = HEAD_BYTES as u64;
             store.read_records(length)?;
         } else {
-            head[..MAGIC.len()].copy_from_slice(&MAGIC);
-            head[MAGIC.len()..].copy_from_slice(&fingerprint);
-            store.write_at(0, &head)?;
+            store.write_at(0, &record::file_head(fingerprint))?;
             store.end = HEAD_BYTES as u64;
         }
-        store.file.set_len(store.end).map_err(failed)?;
+        let end = store.end;
+        store.disk().file.set_len(end).map_err(failed)?;
         Ok(store)
     }
 
@@ -84,17 +129,21 @@ impl Store {
             self.read_at(self.end, &mut bytes)?;
             let Some(head) = Head::from_bytes(&bytes) else { break };
             let at = self.end + RECORD_BYTES as u64;
-            if length - at < head.bytes || self.hash(at, head.bytes)? != head.hash {
+            if length - at < head.bytes {
                 break;
             }
-            self.tensors.insert(head.key, (head.shape, at));
+            let (hash, blocks) = self.hash(&head, at)?;
+            if hash != head.hash {
+                break;
+            }
+            self.tensors.insert(head.key, Tensor { shape: head.shape, at, blocks });
             self.end = at + head.bytes;
         }
         Ok(())
     }
 
-    fn hash(&self, mut at: u64, bytes: u64) -> Result<[u8; 32], StoreError> {
-        let (mut hasher, end) = (blake3::Hasher::new(), at + bytes);
+    fn hash(&self, head: &Head, mut at: u64) -> Result<([u8; 32], Vec<BlockHash>), StoreError> {
+        let (mut hasher, end) = (BlockHasher::new(&head.named()), at + head.bytes);
         let mut buffer = vec![0; 1 << 20];
         while at < end {
             let count = buffer.len().min((end - at) as usize);
@@ -102,7 +151,7 @@ impl Store {
             hasher.update(&buffer[..count]);
             at += count as u64;
         }
-        Ok(*hasher.finalize().as_bytes())
+        Ok(hasher.finish())
     }
 
     /// Adds a tensor: panels as [`crate::quantize::encode_rows`] makes them, matrix after matrix.
@@ -130,19 +179,22 @@ impl Store {
         parts: impl Iterator<Item = Result<B, E>>,
     ) -> Result<(), E> {
         let first = self.end + RECORD_BYTES as u64;
-        let (mut at, mut hasher) = (first, blake3::Hasher::new());
+        let bytes = shape.bytes().expect("a shape of the format");
+        let mut head = Head { key, shape, bytes, hash: [0; 32] };
+        let (mut at, mut hasher) = (first, BlockHasher::new(&head.named()));
         for part in parts {
             let part = part?;
             self.write_at(at, part.as_ref())?;
             hasher.update(part.as_ref());
             at += part.as_ref().len() as u64;
         }
-        assert_eq!(shape.bytes(), Some(at - first), "a whole tensor");
-        let head = Head { key, shape, bytes: at - first, hash: *hasher.finalize().as_bytes() };
+        assert_eq!(bytes, at - first, "a whole tensor");
+        let (hash, blocks) = hasher.finish();
+        head.hash = hash;
         // Last, so that a record always has its tensor.
         self.write_at(self.end, &head.to_bytes())?;
         self.end = at;
-        self.tensors.insert(key, (shape, first));
+        self.tensors.insert(key, Tensor { shape, at: first, blocks });
         Ok(())
     }
 
@@ -158,30 +210,34 @@ impl Store {
 
     /// How a tensor is kept; nothing if it is not here.
     pub fn shape(&self, key: Key) -> Option<Shape> {
-        self.tensors.get(&key).map(|(shape, _)| *shape)
+        self.tensors.get(&key).map(|tensor| tensor.shape)
     }
 
     /// The bytes of a tensor that is here.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// The file cannot be read, or has other bytes than were put there.
     pub fn bytes(&self, key: Key) -> Result<Vec<u8>, StoreError> {
-        let (shape, at) = self.tensors[&key];
-        let mut bytes = vec![0; shape.bytes().expect("checked when it was put") as usize];
-        self.read_at(at, &mut bytes)?;
+        let tensor = &self.tensors[&key];
+        let mut bytes = vec![0; tensor.shape.bytes().expect("checked when it was put") as usize];
+        self.read_at(tensor.at, &mut bytes)?;
+        for (number, (block, hash)) in bytes.chunks(BLOCK_BYTES).zip(&tensor.blocks).enumerate() {
+            self.check(tensor.at + (number * BLOCK_BYTES) as u64, block, hash)?;
+        }
         Ok(bytes)
     }
 
     /// Rows `first..first + count` of a tensor that is here, counted through its stack, as numbers.
     ///
     /// # Errors
-    /// The file cannot be read.
+    /// The file cannot be read, or has other bytes than were put there.
     pub fn rows(&self, key: Key, first: usize, count: usize) -> Result<Vec<f32>, StoreError> {
-        let (shape, at) = self.tensors[&key];
+        let tensor = &self.tensors[&key];
+        let shape = tensor.shape;
         let (rows, columns) = (shape.rows as usize, shape.columns as usize);
         if shape.encoding == Encoding::Plain {
             let mut bytes = vec![0; count * columns * 4];
-            self.read_at(at + (first * columns * 4) as u64, &mut bytes)?;
+            self.read_inside(tensor, first * columns * 4, &mut bytes)?;
             return Ok(bytes.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect());
         }
         let panel_bytes = shape.encoding.panel_bytes(shape.columns) as usize;
@@ -191,7 +247,7 @@ impl Store {
         for (row, values) in (first..first + count).zip(values.chunks_exact_mut(columns)) {
             let index = row / rows * rows.div_ceil(PANEL_ROWS) + row % rows / PANEL_ROWS;
             if loaded != Some(index) {
-                self.read_at(at + (index * panel_bytes) as u64, &mut panel)?;
+                self.read_inside(tensor, index * panel_bytes, &mut panel)?;
                 loaded = Some(index);
             }
             unpack_row(shape.encoding, &panel, row % rows % PANEL_ROWS, values);
@@ -199,28 +255,82 @@ impl Store {
         Ok(values)
     }
 
+    /// Reads bytes of a tensor from `start` on, by way of whole blocks that are held to their hashes.
+    fn read_inside(&self, tensor: &Tensor, start: usize, bytes: &mut [u8]) -> Result<(), StoreError> {
+        let length = tensor.shape.bytes().expect("checked when it was put") as usize;
+        let disk = &mut *self.disk();
+        let mut done = 0;
+        while done < bytes.len() {
+            let at = start + done;
+            let (number, inside) = (at / BLOCK_BYTES, at % BLOCK_BYTES);
+            let offset = tensor.at + (number * BLOCK_BYTES) as u64;
+            if disk.block.as_ref().is_none_or(|(own, _)| *own != offset) {
+                let mut block = disk.block.take().map(|(_, bytes)| bytes).unwrap_or_default();
+                block.resize(BLOCK_BYTES.min(length - number * BLOCK_BYTES), 0);
+                disk.read_at(offset, &mut block).map_err(|source| self.failed(source))?;
+                self.check(offset, &block, &tensor.blocks[number])?;
+                disk.block = Some((offset, block));
+            }
+            let (_, block) = disk.block.as_ref().expect("just read");
+            let count = (bytes.len() - done).min(block.len() - inside);
+            bytes[done..done + count].copy_from_slice(&block[inside..inside + count]);
+            done += count;
+        }
+        Ok(())
+    }
+
+    fn check(&self, offset: u64, block: &[u8], expected: &BlockHash) -> Result<(), StoreError> {
+        if block_hash(block) == *expected {
+            Ok(())
+        } else {
+            Err(StoreError::Damaged { path: self.path.clone(), offset })
+        }
+    }
+
     /// Makes sure that all of it is on the disk.
     ///
     /// # Errors
     /// The file cannot be written.
     pub fn sync(&self) -> Result<(), StoreError> {
-        self.file.sync_data().map_err(|source| self.failed(source))
+        self.disk().file.sync_data().map_err(|source| self.failed(source))
+    }
+
+    fn disk(&self) -> MutexGuard<'_, Disk> {
+        // A block is put back only after it was checked, so a panic elsewhere leaves none that is wrong.
+        self.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn read_at(&self, at: u64, bytes: &mut [u8]) -> Result<(), StoreError> {
-        let mut file = &self.file;
-        let read = file.seek(SeekFrom::Start(at)).and_then(|_| file.read_exact(bytes));
-        read.map_err(|source| self.failed(source))
+        self.disk().read_at(at, bytes).map_err(|source| self.failed(source))
     }
 
     fn write_at(&self, at: u64, bytes: &[u8]) -> Result<(), StoreError> {
-        let mut file = &self.file;
+        let file = &mut self.disk().file;
         let written = file.seek(SeekFrom::Start(at)).and_then(|_| file.write_all(bytes));
         written.map_err(|source| self.failed(source))
     }
 
     fn failed(&self, source: io::Error) -> StoreError {
         StoreError::Access { path: self.path.clone(), source }
+    }
+}
+
+impl Disk {
+    fn read_at(&mut self, at: u64, bytes: &mut [u8]) -> io::Result<()> {
+        self.file.seek(SeekFrom::Start(at)).and_then(|_| self.file.read_exact(bytes))
+    }
+}
+
+/// Opens a file that is there, or makes one. The name is known beforehand, so a link that somebody put there is not followed.
+fn open(path: &Path) -> Result<File, StoreError> {
+    let failed = |source| StoreError::Access { path: path.to_owned(), source };
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    match fs::symlink_metadata(path) {
+        Ok(about) if about.is_file() => options.open(path).map_err(failed),
+        Ok(_) => Err(StoreError::Occupied { path: path.to_owned() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => options.create_new(true).open(path).map_err(failed),
+        Err(error) => Err(failed(error)),
     }
 }
 

@@ -16,6 +16,7 @@ fn table() -> impl Strategy<Value = (TextRules, Tokens)> {
         TokenKind::Unused,
         TokenKind::Byte,
         TokenKind::Unknown,
+        TokenKind::Marker,
     ];
     vec((select(kinds), vec(any::<u8>(), 0..20)), 1..60).prop_flat_map(|tokens| {
         let count = tokens.len() as u32;

@@ -38,8 +38,8 @@ pub enum TextError {
         /// Ids of the table.
         count: u32,
     },
-    /// Plain text came out as a control token: the tokenizer cannot keep them apart.
-    #[error("plain text was encoded as control token {0}")]
+    /// Plain text came out as a control token or a marker: the tokenizer cannot keep them apart.
+    #[error("plain text was encoded as token {0}, which steers the model")]
     ControlInPlainText(u32),
     /// Stop strings beyond their limits.
     #[error("stop strings: {0}")]
@@ -48,6 +48,7 @@ pub enum TextError {
 
 /// A chat template that cannot be rendered. Every message is one line.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TemplateError {
     /// The template is too long.
     #[error("chat template: {found} bytes, the limit is {limit}")]
@@ -57,6 +58,12 @@ pub enum TemplateError {
         /// The most it may have.
         limit: usize,
     },
+    /// There is nothing in the template.
+    #[error("chat template: it is empty, so the model has no form of conversation")]
+    Empty,
+    /// What the template was given cannot be used.
+    #[error("chat template's input: {0}")]
+    Input(String),
     /// The template is not one that the engine reads.
     #[error("chat template: {0}")]
     Syntax(String),
@@ -69,6 +76,9 @@ pub enum TemplateError {
     /// The template ran too long.
     #[error("chat template: more than {0} steps")]
     Steps(u64),
+    /// Rendering was stopped by whoever asked for it.
+    #[error("chat template: interrupted")]
+    Interrupted,
     /// The template made too much text.
     #[error("chat template: more than {0} bytes of text")]
     Output(usize),

@@ -1,7 +1,10 @@
 //! Text for a model that speaks token ids: encoding, streaming text out, and chat templates.
 
+mod contain;
 mod error;
 mod load;
+pub(crate) mod markers;
+pub(crate) mod pieces;
 mod stops;
 mod stream;
 mod template;
@@ -10,5 +13,7 @@ mod tokenizer;
 pub use error::{TemplateError, TextError};
 pub use stops::{STOP_BYTES_MAX, STOPS_MAX, Stops};
 pub use stream::{Opening, Piece, TextStream};
-pub use template::{ChatTemplate, Message, RenderLimits};
+pub use template::{
+    Author, ChatTemplate, Clock, Json, Message, RenderInput, RenderLimits, Rendered, Span, parse_variable,
+};
 pub use tokenizer::{Special, Tokenizer};

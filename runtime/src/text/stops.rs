@@ -28,7 +28,7 @@ impl Stops {
 
     /// The stop string that is complete first, as (where it begins, its number). Two that end together: the longer one.
     /// Depends on the text only, never on the pieces in which it came.
-    pub(super) fn find(&self, text: &str) -> Option<(usize, usize)> {
+    pub(crate) fn find(&self, text: &str) -> Option<(usize, usize)> {
         let found = self.0.iter().enumerate().filter_map(|(number, stop)| {
             let start = text.find(stop.as_str())?;
             Some((start + stop.len(), start, number))
@@ -37,7 +37,7 @@ impl Stops {
     }
 
     /// How many bytes at the end of the text may be the beginning of a stop string.
-    pub(super) fn held_back(&self, text: &str) -> usize {
+    pub(crate) fn held_back(&self, text: &str) -> usize {
         let partial = |stop: &str| {
             let lengths = (1..stop.len().min(text.len() + 1)).rev();
             lengths.into_iter().find(|&length| text.as_bytes().ends_with(&stop.as_bytes()[..length])).unwrap_or(0)

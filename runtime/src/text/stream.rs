@@ -1,6 +1,6 @@
 //! Token ids in, complete pieces of UTF-8 text out, as they come; nothing is allocated after `new`.
 
-use hardtack_format::vocabulary::{TOKEN_BYTES_MAX, TokenKind, Vocabulary};
+use hardtack_format::vocabulary::{TOKEN_BYTES_MAX, Vocabulary};
 
 use crate::text::stops::{STOP_BYTES_MAX, Stops};
 
@@ -30,7 +30,7 @@ pub struct Piece<'a> {
 
 /// Joins tokens to text: holds back unfinished UTF-8 and whatever may be the beginning of a stop string,
 /// and writes U+FFFD for invalid bytes exactly as `String::from_utf8_lossy` would for the whole.
-/// Control tokens are no text.
+/// Control tokens are no text; markers are (`<think>`).
 pub struct TextStream<'v, B> {
     vocabulary: &'v Vocabulary<B>,
     stops: Stops,
@@ -60,12 +60,7 @@ impl<'v, B: AsRef<[u8]>> TextStream<'v, B> {
 
     /// Takes one token. After a stop nothing more comes out.
     pub fn push(&mut self, id: u32) -> Piece<'_> {
-        let mut bytes = match self.vocabulary.kind(id) {
-            TokenKind::Control | TokenKind::Unused => &[],
-            TokenKind::Normal | TokenKind::UserDefined | TokenKind::Byte | TokenKind::Unknown => {
-                self.vocabulary.bytes(id)
-            }
-        };
+        let mut bytes = if self.vocabulary.kind(id).is_text() { self.vocabulary.bytes(id) } else { &[] };
         if self.strip_space && !bytes.is_empty() {
             bytes = bytes.strip_prefix(b" ").unwrap_or(bytes);
             self.strip_space = false;

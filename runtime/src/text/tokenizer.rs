@@ -1,6 +1,5 @@
 //! Text to token ids, and ids to bytes.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, PoisonError};
 
 use hardtack_format::vocabulary::{TokenKind, Vocabulary};
@@ -9,6 +8,7 @@ use tokenizers::models::ModelWrapper;
 use crate::memory::expect_room;
 use crate::plan::TEXT_FACTOR;
 use crate::text::TextError;
+use crate::text::contain::contain;
 use crate::text::load::load;
 
 /// Longest tokenizer section.
@@ -16,7 +16,7 @@ pub const SECTION_BYTES_MAX: usize = 128 << 20;
 /// Longest text for one `encode`.
 pub const TEXT_BYTES_MAX: usize = 16 << 20;
 
-/// Whether names of control tokens in a text mean those tokens.
+/// Whether names of control tokens and markers in a text mean those tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Special {
     /// They do. For text that a chat template has rendered, and nothing else.
@@ -41,7 +41,7 @@ impl Tokenizer {
         // The library allocates bit by bit, and ends the program where a bit is refused.
         let bytes = tokenizer_json.len() as u64 * TEXT_FACTOR;
         expect_room(bytes).map_err(|_| TextError::Memory { bytes })?;
-        let mut library = contain(|| load(tokenizer_json)).map_err(TextError::Tokenizer)?;
+        let mut library = contained(|| load(tokenizer_json)).map_err(TextError::Tokenizer)?;
         // Begin and end tokens are ours to add, and a text is never cut or padded in silence.
         library.with_padding(None);
         library.with_truncation(None).map_err(|error| TextError::Tokenizer(one_line(&error.to_string())))?;
@@ -51,6 +51,7 @@ impl Tokenizer {
         {
             return Err(TextError::Tokenizer("its dropout would give other tokens every time".into()));
         }
+        contained(|| guard(&mut library, &vocabulary)).map_err(TextError::Tokenizer)?;
         Ok(Self { library: Mutex::new(library), vocabulary })
     }
 
@@ -61,7 +62,7 @@ impl Tokenizer {
             // The library holds no invariant that a panic in it could break: it is only read while encoding.
             let mut library = self.library.lock().unwrap_or_else(PoisonError::into_inner);
             library.set_encode_special_tokens(special == Special::Plain);
-            contain(|| library.encode_fast(text, false)).map_err(TextError::Encode)?
+            contained(|| library.encode_fast(text, false)).map_err(TextError::Encode)?
         };
         let ids = encoding.get_ids().to_vec();
         let count = self.vocabulary.count();
@@ -69,11 +70,24 @@ impl Tokenizer {
             if id >= count {
                 return Err(TextError::UnknownToken { id, count });
             }
-            if special == Special::Plain && self.vocabulary.kind(id) == TokenKind::Control {
+            if special == Special::Plain && self.vocabulary.kind(id).steers() {
                 return Err(TextError::ControlInPlainText(id));
             }
         }
         Ok(ids)
+    }
+
+    /// The ids of a text that a model is to continue: plain text, after the begin token where the model wants one.
+    pub fn prompt(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        let mut tokens: Vec<u32> = self.begin().into_iter().collect();
+        tokens.extend(self.encode(text, Special::Plain)?);
+        Ok(tokens)
+    }
+
+    /// The ids of a template's own words, in which the names of control tokens mean those tokens. Whatever somebody else may
+    /// have written in it has its names broken already.
+    pub(crate) fn encode_markup(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        self.encode(text, Special::Parse)
     }
 
     /// The bytes of one token, for control tokens their name; empty for an id outside the vocabulary.
@@ -99,15 +113,33 @@ impl Tokenizer {
     }
 }
 
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        to.debug_struct("Tokenizer").field("tokens", &self.vocabulary.count()).finish_non_exhaustive()
+    }
+}
+
+/// Makes every added token that steers one that `Special::Plain` spells out. The file calls some of them no special
+/// tokens (Qwen3's `<think>`, DeepSeek's `<｜User｜>`), because their text is shown.
+fn guard<B: AsRef<[u8]>>(library: &mut tokenizers::Tokenizer, vocabulary: &Vocabulary<B>) -> tokenizers::Result<()> {
+    if !(0..vocabulary.count()).any(|id| vocabulary.kind(id) == TokenKind::Marker) {
+        return Ok(());
+    }
+    let added = library.get_added_tokens_decoder().into_iter();
+    let typed = added.filter(|(id, token)| !token.special && vocabulary.kind(*id).steers());
+    let guarded: Vec<_> = typed.map(|(_, token)| token.special(true)).collect();
+    library.add_special_tokens(guarded).map(drop)
+}
+
 fn limit(what: &'static str, bytes: &[u8], limit: usize) -> Result<(), TextError> {
     if bytes.len() <= limit { Ok(()) } else { Err(TextError::Size { what, found: bytes.len(), limit }) }
 }
 
 /// Runs the library, whose code for odd `tokenizer.json` files has panics in it: the file is the world's fault, not ours.
-fn contain<T>(run: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(run)) {
+fn contained<T>(run: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
+    match contain(run) {
         Ok(result) => result.map_err(|error| one_line(&error.to_string())),
-        Err(_) => Err("the tokenizer library panicked".into()),
+        Err(panic) => Err(format!("the tokenizer library panicked: {}", one_line(&panic))),
     }
 }
 

@@ -18,7 +18,6 @@ use std::path::PathBuf;
 
 use anyhow::{bail, ensure};
 use hardtack::Engine;
-use hardtack::text::Tokenizer;
 
 use super::envelope;
 use super::held_out::ensure_held_out;
@@ -48,12 +47,6 @@ struct Set<'a> {
     shots: usize,
 }
 
-/// A model under test.
-struct Model {
-    engine: Engine,
-    tokenizer: Tokenizer,
-}
-
 /// Answers the item of an index; nothing if Ctrl-C came before the answer's end.
 type Examinee<'a> = Box<dyn FnMut(usize) -> anyhow::Result<Option<Answer>> + 'a>;
 
@@ -62,10 +55,10 @@ pub fn tasks(arguments: &TasksArguments) -> anyhow::Result<()> {
     interrupt::catch()?;
     let open = |blob: &PathBuf| {
         let engine = model::open(blob, &arguments.engine, &model::session_options(&arguments.session))?;
-        let tokenizer = model::tokenizer(&engine)?;
-        Ok(Model { engine, tokenizer })
+        model::tokenizer(&engine)?;
+        Ok(engine)
     };
-    let models: Vec<Model> =
+    let models: Vec<Engine> =
         [&arguments.blob].into_iter().chain(&arguments.against).map(open).collect::<anyhow::Result<_>>()?;
     let sets: Vec<Set<'_>> =
         arguments.tasks.iter().map(|file| Set::read(file, &models, arguments)).collect::<anyhow::Result<_>>()?;
@@ -96,11 +89,11 @@ pub fn tasks(arguments: &TasksArguments) -> anyhow::Result<()> {
 
 impl<'a> Set<'a> {
     /// Reads everything, and refuses what a model was calibrated on and examples that are under test.
-    fn read(file: &'a TaskFile, models: &[Model], arguments: &TasksArguments) -> anyhow::Result<Self> {
+    fn read(file: &'a TaskFile, models: &[Engine], arguments: &TasksArguments) -> anyhow::Result<Self> {
         let (mut items, sources) = read::read(file)?;
         for source in &sources {
             for contents in source.contents() {
-                ensure_held_out(&source.path, contents, models.iter().map(|model| &model.engine))?;
+                ensure_held_out(&source.path, contents, models)?;
             }
         }
         items.spread(arguments.limit);
@@ -136,13 +129,13 @@ impl<'a> Set<'a> {
     /// Lets every model answer every item, one item after another, until Ctrl-C; nothing if it came before the first.
     fn measure(
         &self,
-        models: &[Model],
+        models: &[Engine],
         arguments: &TasksArguments,
         mut items_file: Option<&mut ItemsFile>,
     ) -> anyhow::Result<Option<TaskReport>> {
         let task = self.file.task;
         let mut examinees: Vec<Examinee<'_>> =
-            models.iter().map(|model| self.examinee(model, arguments)).collect::<anyhow::Result<_>>()?;
+            models.iter().map(|engine| self.examinee(engine, arguments)).collect::<anyhow::Result<_>>()?;
         let mut tallies: Vec<Tally> = models.iter().map(|_| Tally::default()).collect();
         let things = format!("items of {}", task.name());
         let done = progress::for_each(self.items.count(), &things, |index| {
@@ -155,7 +148,7 @@ impl<'a> Set<'a> {
                 tally.add(answer.right, answer.truncated);
             }
             if let Some(file) = &mut items_file {
-                let blobs = models.iter().map(|model| model.engine.path());
+                let blobs = models.iter().map(Engine::path);
                 blobs
                     .zip(&answers)
                     .try_for_each(|(blob, answer)| file.add(task, self.items.place(index), blob, answer))?;
@@ -168,8 +161,8 @@ impl<'a> Set<'a> {
         Ok((done > 0).then(report))
     }
 
-    fn examinee<'b>(&'b self, model: &'b Model, arguments: &TasksArguments) -> anyhow::Result<Examinee<'b>> {
-        let Model { engine, tokenizer } = model;
+    fn examinee<'b>(&'b self, engine: &'b Engine, arguments: &TasksArguments) -> anyhow::Result<Examinee<'b>> {
+        let tokenizer = model::tokenizer(engine)?;
         Ok(match (&self.items, &self.examples) {
             (Items::Questions(questions), Items::Questions(examples)) => {
                 let session = engine.session(&model::session_options(&arguments.session))?;

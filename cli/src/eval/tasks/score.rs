@@ -3,6 +3,7 @@
 use anyhow::ensure;
 use hardtack::Session;
 
+use crate::eval::finite::ensure_finite;
 use crate::eval::likelihood::log_likelihood;
 
 /// A session that keeps what the next context has in common with the last: the words of a question between its choices,
@@ -55,6 +56,7 @@ impl Scorer {
             self.session.feed_each(fed, |index, logits| *nats += log_likelihood(logits, asked[index]))?;
         }
         self.back_to(context)?;
+        nats.iter().try_for_each(|&nats| ensure_finite("a log-likelihood", nats))?;
         Ok(Scores { nats, truncated })
     }
 

@@ -159,6 +159,10 @@ pub fn tune_gates(
         let text = Domain { name: "batch".to_owned(), hash: String::new(), tokens: batch.to_vec() };
         let predicted: usize = batch.iter().map(|window| window.len() - 1).sum();
         let (loss, gradients) = gate_gradients(&model.with_gates(gates), &[text], settings)?;
+        if !loss.is_finite() {
+            let domain = "of a step in tuning gates".to_owned();
+            return Err(CalibrateError::NotFinite { domain, what: "the loss", found: loss });
+        }
         let share = 1.0 - step as f32 / steps as f32;
         for (learners, gradient) in learners.iter_mut().zip(gradients) {
             let (Some((weights, bias)), Some(gradient)) = (learners, gradient) else { continue };

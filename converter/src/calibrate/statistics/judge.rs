@@ -55,7 +55,7 @@ impl<'a> Judge<'a> {
     /// Runs the checkpoint. Progress counts windows, once for every layer.
     ///
     /// # Errors
-    /// The checkpoint or a text is no use, or `stop` was set.
+    /// The checkpoint or a text is no use, the checkpoint's loss on one is not finite, or `stop` was set.
     pub fn new(
         exact: &'a Model,
         domains: &'a [Domain],
@@ -63,7 +63,11 @@ impl<'a> Judge<'a> {
         progress: &mut dyn FnMut(Progress),
     ) -> Result<Self, CalibrateError> {
         let stream = begin(exact, domains, settings)?;
-        Ok(Self { exact: side(exact, stream, domains, settings, progress)?, domains, settings })
+        let exact = side(exact, stream, domains, settings, progress)?;
+        for token in exact.tokens.iter().filter(|token| token.target.is_some()) {
+            finite(&domains[token.domain], "the checkpoint's loss", token.loss())?;
+        }
+        Ok(Self { exact, domains, settings })
     }
 
     /// The stream of a model before its first layer.
@@ -94,7 +98,7 @@ impl<'a> Judge<'a> {
     /// Judges a model on each of the texts.
     ///
     /// # Errors
-    /// The model is no use, or `stop` was set.
+    /// The model is no use, a loss or a divergence is not finite, or `stop` was set.
     pub fn judge(&self, changed: &Model, progress: &mut dyn FnMut(Progress)) -> Result<Vec<Judged>, CalibrateError> {
         self.judge_from(self.begin(changed)?, changed, progress)
     }
@@ -123,14 +127,22 @@ impl<'a> Judge<'a> {
                 own.divergence += divergence;
             }
         }
-        for own in &mut judged {
+        for (own, domain) in judged.iter_mut().zip(self.domains) {
             let count = own.tokens.max(1) as f64;
             own.exact /= count;
             own.changed /= count;
             own.divergence /= count;
+            finite(domain, "the changed model's loss", own.changed)?;
+            finite(domain, "the divergence from the checkpoint", own.divergence)?;
         }
         Ok(judged)
     }
+}
+
+/// A verdict that is no number must not be kept, compared with another, or printed: `NaN < x` is false, and so would say that
+/// nothing is wrong.
+fn finite(domain: &Domain, what: &'static str, found: f64) -> Result<(), CalibrateError> {
+    if found.is_finite() { Ok(()) } else { Err(CalibrateError::NotFinite { domain: domain.name.clone(), what, found }) }
 }
 
 /// A pass of a model through some of its layers.

@@ -24,7 +24,7 @@ use self::rows::Rows;
 use super::error::CalibrateError;
 use super::graph::Pass;
 use super::model::Model;
-use super::tables::{Header, LayerHeader, State, Tables, read, read_state, write, write_state};
+use super::tables::{Header, State, Tables, read, read_state, write, write_state};
 use super::text::{Domain, Window, windows};
 use crate::bake::beside;
 pub use cost::{Tile, block_costs, squared_change};
@@ -161,17 +161,8 @@ pub fn calibrate_once(
 }
 
 fn header(model: &Model, domains: &[Domain], settings: &Settings<'_>) -> Result<Header, CalibrateError> {
-    let layers = model.spec().layers.iter().map(|layer| match layer.feed_forward.experts() {
-        Some(mixture) => LayerHeader { experts: mixture.count, shared: mixture.shared_inner > 0 },
-        None => LayerHeader { experts: 0, shared: false },
-    });
-    Ok(Header {
-        source: model.source_hash(settings.stop)?,
-        options: settings.options.iter().map(|option| option.name().to_owned()).collect(),
-        seed: settings.seed,
-        domains: domains.iter().map(Domain::header).collect(),
-        layers: layers.collect(),
-    })
+    let source = model.source_hash(settings.stop)?;
+    Ok(Header::new(model.spec(), source, domains, &settings.options, settings.seed))
 }
 
 /// One calibration under way.

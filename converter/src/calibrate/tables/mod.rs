@@ -8,8 +8,12 @@
 mod file;
 mod names;
 
+use hardtack_format::Encoding;
+use hardtack_format::spec::ModelSpec;
+use hardtack_models::Recipe;
 use serde::{Deserialize, Serialize};
 
+use super::text::Domain;
 pub(super) use file::{State, read_state, write_state};
 pub use file::{read, write};
 
@@ -111,6 +115,21 @@ pub struct Starved {
 }
 
 impl Header {
+    /// Of a checkpoint whose files have this hash.
+    pub(super) fn new(spec: &ModelSpec, source: String, domains: &[Domain], options: &[Encoding], seed: u64) -> Self {
+        let layers = spec.layers.iter().map(|layer| match layer.feed_forward.experts() {
+            Some(mixture) => LayerHeader { experts: mixture.count, shared: mixture.shared_inner > 0 },
+            None => LayerHeader { experts: 0, shared: false },
+        });
+        Self {
+            source,
+            options: options.iter().map(|option| option.name().to_owned()).collect(),
+            seed,
+            domains: domains.iter().map(Domain::header).collect(),
+            layers: layers.collect(),
+        }
+    }
+
     /// Tables of the right shapes, all zero.
     pub(super) fn zeros(self) -> Tables {
         let row = vec![0.0; self.options.len()];
@@ -134,6 +153,11 @@ impl LayerHeader {
 }
 
 impl Tables {
+    /// Tables of a checkpoint that was not calibrated: every cost is zero.
+    pub(crate) fn zeros(recipe: &Recipe, domains: &[Domain], options: &[Encoding]) -> Self {
+        Header::new(&recipe.spec, String::new(), domains, options, 0).zeros()
+    }
+
     /// Experts that fewer than `tokens_min` tokens were sent to, over all texts.
     pub fn starved(&self, tokens_min: u64) -> Vec<Starved> {
         let mut starved = Vec::new();

@@ -47,6 +47,14 @@ pub(super) fn q8_0(block: &[u8; 34], numbers: &mut [f32; 32]) {
     }
 }
 
+/// scale f16 | scale * sum of the bytes, which says nothing new | 32 signed bytes; value = scale * byte.
+pub(super) fn q8_1(block: &[u8; 36], numbers: &mut [f32; 32]) {
+    let scale = half_at(block, 0);
+    for (number, &byte) in numbers.iter_mut().zip(&block[4..]) {
+        *number = scale * f32::from(byte.cast_signed());
+    }
+}
+
 fn nibble(bytes: &[u8], i: usize) -> u8 {
     bytes[i % 16] >> (4 * (i / 16)) & 15
 }

@@ -1,19 +1,24 @@
-//! GGUF files, versions 2 and 3: metadata, then where each tensor lies, then the tensors.
+//! GGUF files, versions 2 and 3: metadata, then where each tensor lies, then the tensors. A model may be split
+//! over several of them.
 //!
 //! Layout: magic "GGUF" | version u32 | tensor count u64 | metadata count u64 | metadata | tensor table | padding to the
 //! alignment | tensors. All numbers are little-endian; nothing here trusts any of them.
 
 mod metadata;
 mod reader;
+mod scales;
+mod split;
 mod tensors;
 
 use std::io::Read;
 
-use super::error::optional;
+use super::error::{one_line, optional};
 use super::file::SourceFile;
 use super::{SourceError, TensorInfo};
 pub use metadata::GgufMetadata;
 use reader::Reader;
+pub(super) use scales::{Scales, take as take_scales};
+use split::Part;
 
 const MAGIC: [u8; 4] = *b"GGUF";
 const VERSIONS: std::ops::RangeInclusive<u32> = 2..=3;
@@ -37,19 +42,63 @@ pub fn parse_gguf(bytes: &[u8]) -> Result<Gguf, SourceError> {
     parse(Reader::new(bytes, "gguf", bytes.len() as u64))
 }
 
-/// Parses the head of an open file; the weights stay where they are.
-pub(super) fn open(source: &SourceFile) -> Result<Gguf, SourceError> {
-    let gguf = parse(Reader::new(source.stream(), &source.label, source.bytes))?;
-    let parts = optional(gguf.metadata.get_u32("split.count"))?.unwrap_or(1);
-    if parts > 1 {
-        return Err(SourceError::KeyKind {
-            file: source.label.clone(),
-            key: "split.count".into(),
-            expected: "1 (merge the parts of a split model first)",
-            found: parts.to_string(),
-        });
+/// A model's files, and what their heads say.
+pub(super) struct Model {
+    /// The file, or the parts of a split model in their order.
+    pub sources: Vec<SourceFile>,
+    pub metadata: GgufMetadata,
+    /// Each names its file by the place in `sources`.
+    pub tensors: Vec<TensorInfo>,
+}
+
+/// Parses the heads of a file and of the parts that belong to it; the weights stay where they are.
+pub(super) fn open(source: SourceFile) -> Result<Model, SourceError> {
+    let gguf = read(&source)?;
+    for key in ["general.split", "general.split_count"] {
+        if gguf.metadata.contains(key) {
+            return Err(gguf.metadata.wrong(key, "no such key: merge with the llama.cpp of that time", "it".into()));
+        }
     }
-    Ok(gguf)
+    refuse_other_things(&source.label, &gguf.metadata)?;
+    match Part::of(&gguf.metadata)? {
+        Some(part) => split::open(source, gguf, part),
+        None => Ok(Model { sources: vec![source], metadata: gguf.metadata, tensors: gguf.tensors }),
+    }
+}
+
+/// GGUF files hold other things than models too.
+fn refuse_other_things(file: &str, metadata: &GgufMetadata) -> Result<(), SourceError> {
+    let key = |key| Ok::<_, SourceError>(optional(metadata.get_str(key))?.unwrap_or_default());
+    let found = match (key("general.type")?, key("general.architecture")?) {
+        ("adapter", _) => "a LoRA adapter: merge it into its model first (llama-export-lora)",
+        ("mmproj", _) | (_, "clip") => {
+            "the vision or audio part of a model (mmproj): give the file of the language model beside it"
+        }
+        ("imatrix", _) | (_, "imatrix") => "an importance matrix: give the file of the model it was made on",
+        _ => return Ok(()),
+    };
+    let expected = "a whole language model".to_owned();
+    Err(SourceError::NotAModel { file: file.to_owned(), expected, found: found.to_owned() })
+}
+
+/// Parses the head of one file. A piece of a file that was cut by bytes looks like a damaged one: its
+/// name tells.
+fn read(source: &SourceFile) -> Result<Gguf, SourceError> {
+    parse(Reader::new(source.stream(), &source.label, source.bytes)).map_err(|error| match error {
+        SourceError::NotAModel { .. } | SourceError::Ends { .. } | SourceError::Unexpected { .. } => {
+            let name = source.path.file_name().unwrap_or_default().to_string_lossy();
+            let is_piece = |rest: &str| rest.contains(|own: char| own.is_ascii_digit()) || rest.contains("split");
+            match name.split_once(".gguf").filter(|(_, rest)| is_piece(rest)) {
+                Some((stem, rest)) => SourceError::Piece {
+                    file: source.label.clone(),
+                    ending: one_line(rest),
+                    whole: one_line(&format!("{stem}.gguf")),
+                },
+                None => error,
+            }
+        }
+        error => error,
+    })
 }
 
 fn parse<R: Read>(mut reader: Reader<'_, R>) -> Result<Gguf, SourceError> {
@@ -57,9 +106,14 @@ fn parse<R: Read>(mut reader: Reader<'_, R>) -> Result<Gguf, SourceError> {
     let version_offset = reader.offset();
     let version = reader.take_u32("version")?;
     if !VERSIONS.contains(&version) {
-        let found =
-            if VERSIONS.contains(&version.swap_bytes()) { "a big-endian file".to_owned() } else { version.to_string() };
-        return Err(reader.unexpected("version", version_offset, "2 or 3", found));
+        let (expected, found) = match version {
+            1 => ("2 or 3: convert the model again, with llama.cpp of August 2023 or later", "1".to_owned()),
+            _ if (1..=*VERSIONS.end()).contains(&version.swap_bytes()) => {
+                ("a little-endian file: convert it with gguf-py's gguf_convert_endian", "a big-endian file".to_owned())
+            }
+            _ => ("2 or 3", version.to_string()),
+        };
+        return Err(reader.unexpected("version", version_offset, expected, found));
     }
     let tensor_count = reader.take_count("tensor count", TENSOR_COUNT_MAX)?;
     let metadata_count = reader.take_count("metadata count", METADATA_COUNT_MAX)?;
@@ -74,10 +128,14 @@ fn check_magic<R: Read>(reader: &mut Reader<'_, R>) -> Result<(), SourceError> {
         format!("a file of {} bytes", reader.remaining())
     } else {
         let magic: [u8; MAGIC.len()] = reader.take("magic")?;
-        if magic == MAGIC {
-            return Ok(());
+        match &magic {
+            _ if magic == MAGIC => return Ok(()),
+            // The numbers 0x67676d6c and so on, stored with the low byte first.
+            b"lmgg" | b"fmgg" | b"tjgg" | b"algg" => {
+                "a GGML file from before GGUF: convert the model again from its original weights".to_owned()
+            }
+            _ => format!("\"{}\"", magic.escape_ascii()),
         }
-        format!("\"{}\"", magic.escape_ascii())
     };
     Err(SourceError::NotAModel {
         file: reader.label().to_owned(),
