@@ -15,8 +15,11 @@ use crate::model;
 use crate::output::{show, show_json};
 use crate::size::show_bytes;
 
-/// Most bytes read to measure the bandwidth.
-const BANDWIDTH_BYTES: usize = 1 << 30;
+/// Most bytes of a blob that are read to measure the bandwidth, and the fewest in all: a small blob is read again and again,
+/// so that starting the threads does not count.
+const BANDWIDTH_BYTES: [usize; 2] = [1 << 30, 256 << 20];
+/// Seconds of decoding below which its speed is not compared with the bandwidth: a busy machine is most of such a figure.
+const COMPARED_SECONDS: f64 = 0.1;
 const LINE_BYTES: usize = 64;
 /// Places that a thread reads in by turns to measure the bandwidth: memory answers a core faster in several than in one.
 const PLACES: usize = 8;
@@ -41,7 +44,8 @@ struct Report {
     /// Best of as many readings of the blob itself as runs, so of memory in the same kind of pages; of a cache where the blob
     /// fits in one. Of a GPU, best of as many copies inside its memory, what is read and what is written added up.
     bandwidth_gigabytes_per_second: f64,
-    bandwidth_share: f64,
+    /// Null where too little was decoded to compare.
+    bandwidth_share: Option<f64>,
     /// What the plan says that everything takes, the allowance for the process included.
     planned_bytes: u64,
     /// The largest resident set so far, as the system counts it; absent where it does not tell.
@@ -92,7 +96,7 @@ pub fn bench(arguments: &BenchArguments) -> anyhow::Result<()> {
         token_bytes,
         decode_gigabytes_per_second: rate,
         bandwidth_gigabytes_per_second: bandwidth,
-        bandwidth_share: rate / bandwidth,
+        bandwidth_share: (arguments.decode as f64 / decode > COMPARED_SECONDS).then(|| rate / bandwidth),
         planned_bytes: engine.plan(&options)?.total_bytes(),
         peak_bytes: peak_bytes(),
         logits_blake3: hash,
@@ -143,14 +147,16 @@ fn memory_speed(engine: &Engine) -> anyhow::Result<f64> {
 /// Gigabytes a second at which the engine's threads read its blob, each in several places by turns.
 fn read_speed(engine: &Engine) -> f64 {
     let lines = engine.bytes().as_chunks().0;
-    let lines = &lines[..lines.len().min(BANDWIDTH_BYTES / LINE_BYTES)];
+    let [most, least] = BANDWIDTH_BYTES;
+    let lines = &lines[..lines.len().min(most / LINE_BYTES)];
+    let times = least.div_ceil(size_of_val(lines).max(1));
     let start = Instant::now();
     thread::scope(|scope| {
         for part in lines.chunks(lines.len().div_ceil(engine.threads())) {
-            scope.spawn(move || black_box(read_lines(part)));
+            scope.spawn(move || (0..times).for_each(|_| _ = black_box(read_lines(black_box(part)))));
         }
     });
-    size_of_val(lines) as f64 / 1e9 / start.elapsed().as_secs_f64()
+    (size_of_val(lines) * times) as f64 / 1e9 / start.elapsed().as_secs_f64()
 }
 
 fn read_lines(lines: &[[u8; LINE_BYTES]]) -> u64 {
@@ -214,10 +220,15 @@ fn print(arguments: &BenchArguments, report: &Report) -> anyhow::Result<()> {
         Some(device) => (format!("device {device}"), "that copies inside its memory reach"),
         None => (format!("kernels {}, {} threads", report.kernels, report.threads), "at which the blob is read"),
     };
+    let bandwidth = report.bandwidth_gigabytes_per_second;
+    let compared = match report.bandwidth_share {
+        Some(share) => format!(", {:.0} % of the {bandwidth:.1} GB/s {how}", share * 100.0),
+        None => "; too short to compare with the bandwidth: more -n TOKENS".to_owned(),
+    };
     show(&format!(
         "{place}, median of {} runs\n\
          prompt  {:>9.1} tok/s  ({} tokens)\n\
-         decode  {:>9.1} tok/s  ({} tokens, {} of weights each: {:.1} GB/s, {:.0} % of the {:.1} GB/s {how})\n\
+         decode  {:>9.1} tok/s  ({} tokens, {} of weights each: {:.1} GB/s{compared})\n\
          memory  {} planned{}\n\
          logits  {}\n",
         report.runs,
@@ -227,8 +238,6 @@ fn print(arguments: &BenchArguments, report: &Report) -> anyhow::Result<()> {
         report.decode_tokens,
         show_bytes(report.token_bytes),
         report.decode_gigabytes_per_second,
-        report.bandwidth_share * 100.0,
-        report.bandwidth_gigabytes_per_second,
         show_bytes(report.planned_bytes),
         report.peak_bytes.map_or(String::new(), |peak| format!(", {} at the peak", show_bytes(peak))),
         report.logits_blake3

@@ -20,8 +20,6 @@ use turn::turn;
 
 /// A Ctrl-C that comes so soon after an answer was meant for it.
 const MEANT_FOR_ANSWER: Duration = Duration::from_secs(1);
-/// Bounds of the longest message that is read, whatever a vocabulary says about its tokens.
-const MESSAGE_BYTES: [usize; 2] = [64 << 10, 16 << 20];
 
 /// Talks until the person leaves.
 pub fn chat(arguments: &ChatArguments) -> anyhow::Result<()> {
@@ -77,7 +75,7 @@ fn say_how_it_goes_on(file: &str, resumed: &Resumed) {
 /// The terminal or the pipe cannot be read, the model fails; or a message from a pipe was not sent, which nobody was there to
 /// see.
 fn talk(chat: &mut Chat, arguments: &ChatArguments) -> anyhow::Result<()> {
-    let lines = Lines::open("> ", message_bytes_max(chat)?)?;
+    let lines = Lines::open("> ", chat.message_bytes_max())?;
     let (mut unsent, mut answered) = (0, None::<Instant>);
     loop {
         let text = match lines.next()? {
@@ -111,13 +109,4 @@ fn talk(chat: &mut Chat, arguments: &ChatArguments) -> anyhow::Result<()> {
     let were = if unsent == 1 { "message was" } else { "messages were" };
     ensure!(unsent == 0 || lines.from_terminal(), "{unsent} {were} not sent");
     Ok(())
-}
-
-/// Bytes that no message has more of which fits the context: as if every token were the longest one.
-fn message_bytes_max(chat: &Chat) -> anyhow::Result<usize> {
-    let (session, tokenizer) = (chat.session(), chat.session().engine().tokenizer()?);
-    let vocabulary = session.engine().network().spec.vocabulary;
-    let longest = (0..vocabulary).map(|token| tokenizer.bytes(token).len()).max().unwrap_or(1);
-    let [least, most] = MESSAGE_BYTES;
-    Ok(session.capacity().saturating_mul(longest.max(1)).clamp(least, most))
 }

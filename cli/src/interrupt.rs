@@ -66,7 +66,7 @@ fn watch() -> anyhow::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
     let heard = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !crate::os::is_ignored(signal));
     let mut signals = signal_hook::iterator::Signals::new(heard)?;
-    std::thread::Builder::new().name("signals".to_owned()).stack_size(64 << 10).spawn(move || {
+    std::thread::Builder::new().name("signals".to_owned()).stack_size(256 << 10).spawn(move || {
         for signal in signals.forever() {
             request(signal);
         }

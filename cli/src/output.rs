@@ -160,8 +160,10 @@ pub fn write_file(path: &Path, write: impl FnOnce(&mut File) -> anyhow::Result<(
     let replaceable = fs::metadata(path).map_or(true, |metadata| metadata.is_file());
     ensure!(replaceable, "{shown}: expected a file or nothing, found something else");
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let start = format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy());
+    remove_leftovers(folder, &start);
     let mut name = tempfile::Builder::new();
-    name.prefix(".hardtack-").suffix(".partial");
+    name.prefix(&start).suffix(PARTIAL);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -169,10 +171,33 @@ pub fn write_file(path: &Path, write: impl FnOnce(&mut File) -> anyhow::Result<(
         name.permissions(fs::Permissions::from_mode(0o666));
     }
     let mut file = name.tempfile_in(folder).with_context(|| format!("{shown}"))?;
+    // As long as it is locked its program lives.
+    let _ = file.as_file().try_lock();
     write(file.as_file_mut()).with_context(|| format!("{shown}"))?;
     file.as_file().sync_all().with_context(|| format!("{shown}"))?;
     file.persist(path).map_err(|error| error.error).with_context(|| format!("{shown}"))?;
     Ok(())
+}
+
+/// How names end under which files are written.
+const PARTIAL: &str = ".partial";
+
+/// Removes the beginnings of files that programs left which were killed.
+fn remove_leftovers(folder: &Path, start: &str) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        // `tempfile` puts six letters in between. A link is nobody's beginning.
+        let ours = name
+            .strip_prefix(start)
+            .and_then(|rest| rest.strip_suffix(PARTIAL))
+            .is_some_and(|rest| rest.len() == 6 && rest.bytes().all(|letter| letter.is_ascii_alphanumeric()));
+        let file = entry.file_type().is_ok_and(|kind| kind.is_file());
+        if ours && file && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
 }
 
 /// Whether an error is that nobody reads any more.
@@ -244,6 +269,18 @@ mod tests {
         assert!(one_line(&error).ends_with("report: no room"), "{error:#}");
         assert_eq!(fs::read(&path).unwrap(), b"whole");
         assert!(one_line(&write_file(scratch.path(), |_| Ok(())).unwrap_err()).contains("expected a file or nothing"));
-        assert_eq!(fs::read_dir(scratch.path()).unwrap().count(), 1);
+        // What a killed program left goes away; what one that lives is writing stays, and so does what is not ours.
+        let beside = |name: &str| scratch.path().join(name);
+        let living = File::create(beside(".report.abcdef.partial")).unwrap();
+        living.lock().unwrap();
+        fs::write(beside(".report.ABC123.partial"), "half").unwrap();
+        fs::write(beside(".report.notes.partial"), "mine").unwrap();
+        write_file(&path, |file| Ok(file.write_all(b"new")?)).unwrap();
+        let mut names: Vec<String> = fs::read_dir(scratch.path())
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        names.sort();
+        assert_eq!(names, [".report.abcdef.partial", ".report.notes.partial", "report"]);
     }
 }

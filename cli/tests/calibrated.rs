@@ -350,3 +350,27 @@ fn a_gate_is_bound_to_its_experts() {
     run(&[&"inspect", &bad]).succeeded();
     run(&[&"inspect", &bad, &"--verify"]).refused(&["bad.tack", "layer 1", "not those that were baked together"]);
 }
+
+/// Two bakes with one output wrote into each other's scratch file; the blob of one had NaN for
+/// weights, and passed every check.
+#[test]
+fn a_second_bake_to_the_same_output_is_refused_at_once() {
+    let scratch = tempfile::tempdir().unwrap();
+    let output = scratch.path().join("crumb.tack");
+    let bake = |bits| Bake::of(&crumb(), Target::ExpertBits(bits));
+    let stop = AtomicBool::new(false);
+    let mut refused = String::new();
+    let ended = bake(2.5).try_run(&output, &stop, &mut |_| {
+        let second = bake(3.5).try_run(&output, &AtomicBool::new(false), &mut |step| panic!("{step:?}"));
+        refused = second.unwrap_err().to_string();
+        stop.store(true, Ordering::Relaxed);
+    });
+    assert!(matches!(ended, Err(BakeError::Interrupted)));
+    let holder = format!("crumb.tack: process {} is baking to this output", std::process::id());
+    assert!(refused.contains(&holder), "{refused}");
+    // The first one's end frees the output.
+    stop.store(false, Ordering::Relaxed);
+    let again = bake(3.5).try_run(&output, &stop, &mut |_| stop.store(true, Ordering::Relaxed));
+    assert!(matches!(again, Err(BakeError::Interrupted)));
+    assert!(!scratch.path().join("crumb.tack.lock").exists());
+}

@@ -9,15 +9,15 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use common::devices::emulator;
 #[cfg(feature = "cuda")]
 use common::devices::gpu;
-use common::devices::{Watched, emulator};
 use common::reference::{largest_difference, references};
 use common::{FAMILIES, bake_at, fixtures};
 use hardtack::format::Encoding;
 use hardtack::{Engine, KvPrecision, Options, SessionOptions};
-use hardtack_kernels_cuda::device::HostBytes;
-use hardtack_kernels_cuda::{Device, Emulator, KvElement, Model, Session};
+use hardtack_kernels_cuda::emulator::Watched;
+use hardtack_kernels_cuda::{CudaError, Device, Emulator, HostBytes, KvElement, Model, Session, SessionSizes};
 
 /// Largest difference from the reference that a logit may have.
 const TOLERANCE: f32 = 1e-3;
@@ -133,22 +133,33 @@ fn codes_are_the_cpus() {
 }
 
 #[test]
-fn what_would_be_read_behind_the_end_panics() {
+fn what_would_be_read_past_the_end_is_refused() {
     let (Some(fixtures), Some(device)) = (fixtures(), emulator(true)) else { return };
     let scratch = tempfile::tempdir().unwrap();
     let blob = scratch.path().join("model.tack");
     bake_at(&fixtures.join("llama"), &blob, Encoding::Q4);
     let mut session = session(&open(&blob), device, KvElement::F16);
-    let mut refused = |what: &str, call: &dyn Fn(&mut Session<Emulator>)| {
-        let caught = catch_unwind(AssertUnwindSafe(|| call(&mut session)));
-        assert!(caught.is_err(), "{what} is accepted");
+    let caught = catch_unwind(AssertUnwindSafe(|| session.follow(0)));
+    assert!(caught.is_err(), "the likeliest of nothing is accepted");
+    let mut refused = |what: &str, call: &dyn Fn(&mut Session<Emulator>) -> Result<(), CudaError>| {
+        let found = call(&mut session);
+        assert!(matches!(found, Err(CudaError::Range { .. })), "{what}: {found:?}");
     };
-    refused("the likeliest of nothing", &|session| _ = session.follow(0));
-    refused("no token", &|session| _ = session.pass(0, &[]));
-    refused("a token the model does not have", &|session| _ = session.pass(0, &[320]));
-    refused("more than a batch", &|session| _ = session.pass(0, &[1; 33]));
-    refused("more than fits", &|session| _ = session.pass(CONTEXT - 1, &[1, 2]));
-    refused("a row behind the batch", &|session| _ = session.make_logits(32));
+    refused("no token", &|session| session.pass(0, &[]));
+    refused("a token the model does not have", &|session| session.pass(0, &[320]));
+    refused("more than a batch", &|session| session.pass(0, &[1; 33]));
+    refused("more than fits", &|session| session.pass(CONTEXT - 1, &[1, 2]));
+    // The kernels count in 32 bits, and sums of such positions wrap.
+    for position in [CONTEXT, 1 << 32, 1 << 62, usize::MAX] {
+        refused("a position past the end", &|session| session.pass(position, &[0]));
+    }
+    refused("a row past the batch", &|session| session.make_logits(32));
+    refused("a row past the batch", &|session| session.make_logits(usize::MAX));
+    let model = session.model();
+    for (context, batch) in [(64, (1 << 62) + 1), (1 << 62, 1), (64, 0), (0, 1), (usize::MAX, usize::MAX)] {
+        let refused = SessionSizes::of(&model.network().spec, context, batch, KvElement::F16);
+        assert!(matches!(refused, Err(CudaError::Range { .. })), "context {context}, batch {batch}");
+    }
     session.pass(CONTEXT - 1, &[319]).unwrap();
     assert!(session.likeliest().unwrap() < 320);
 }

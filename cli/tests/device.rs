@@ -10,11 +10,12 @@ use std::process::{Command, Output};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use common::devices::{Watched, all_devices, emulator, gpu};
+use common::devices::{all_devices, emulator, gpu};
 use common::reference::{Reference, largest_difference, references};
 use common::{bake_at, crumb, fixtures};
 use hardtack::format::Encoding;
 use hardtack::{DeviceChoice, Engine, KvPrecision, Options, Plan, Sampler, SamplerOptions, Session, SessionOptions};
+use hardtack_kernels_cuda::emulator::Watched;
 
 /// Largest difference from the reference, or from the CPU, that a logit may have.
 const TOLERANCE: f32 = 1e-3;

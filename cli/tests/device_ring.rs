@@ -7,10 +7,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use common::devices::{Watched, all_devices, emulator};
+use common::devices::{all_devices, emulator};
 use common::{bake_at, fixtures, logits_in_pieces};
 use hardtack::format::Encoding;
 use hardtack::{Engine, KvPrecision, Ladder, Options, RingBits, RingOptions, Session, SessionOptions};
+use hardtack_kernels_cuda::emulator::Watched;
 
 /// Tokens of a text: more than `CONTEXT`, so that the first chunk is moved, and several chunks of codes.
 const TOKENS: usize = 290;

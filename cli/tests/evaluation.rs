@@ -8,7 +8,7 @@ use std::sync::atomic::AtomicBool;
 use common::checkpoint::Checkpoint;
 use common::program::run;
 use hardtack::format::Encoding;
-use hardtack_converter::{BakeOptions, CalibrationText, Precision};
+use hardtack_converter::{BakeOptions, CalibrationText, Choices, Precision};
 use serde_json::Value;
 
 /// The fixture of a mixture of experts with a tokenizer, at these bits for everything.
@@ -128,7 +128,14 @@ fn what_a_blob_was_calibrated_on_does_not_judge_it() {
     let blob = scratch.path().join("calibrated.tack");
     let stop = AtomicBool::new(false);
     let precision = Precision::Uniform(Encoding::Q8);
-    let options = BakeOptions { precision, head: None, calibration: &calibration, memory_max: None, stop: &stop };
+    let options = BakeOptions {
+        choices: Choices::default(),
+        precision,
+        head: None,
+        calibration: &calibration,
+        memory_max: None,
+        stop: &stop,
+    };
     hardtack_converter::bake(checkpoint.path(), &blob, &options, &mut |_| ()).unwrap();
     let report: Value = serde_json::from_str(&run(&[&"inspect", &blob, &"--json"]).succeeded().out).unwrap();
     assert_eq!(report["provenance"]["calibration"][1]["domain"], "science");

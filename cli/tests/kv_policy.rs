@@ -10,7 +10,7 @@ use common::crumb;
 use hardtack::{Engine, KvPrecision, Ladder, Options, RingBits, RingOptions, Session, SessionOptions};
 use hardtack_converter::bake::{Course, Target};
 use hardtack_converter::calibrate::Sampling;
-use hardtack_converter::{CalibrateOptions, bake_calibrated};
+use hardtack_converter::{CalibrateOptions, Choices, bake_calibrated};
 
 const TOKENS: usize = 700;
 
@@ -20,6 +20,7 @@ fn baked(family: &str, output: &Path) -> Option<Engine> {
     checkpoint.save().save_tokenizer();
     let texts: [(String, PathBuf); 1] = [("text".to_owned(), crumb().join("texts/novels-en.txt"))];
     let options = CalibrateOptions {
+        choices: Choices::default(),
         target: Target::Bytes(1 << 20),
         course: Course::Straight { refinements: 0 },
         method: None,

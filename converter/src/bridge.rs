@@ -83,7 +83,7 @@ pub fn gguf_vocabulary(metadata: &GgufMetadata) -> Result<Option<GgufVocabulary>
         tokens: metadata.get_string_array("tokenizer.ggml.tokens")?.to_vec(),
         kinds: optional(metadata.get_i32_array("tokenizer.ggml.token_type"))?.unwrap_or_default(),
         scores: optional(metadata.get_f32_array("tokenizer.ggml.scores"))?.unwrap_or_default().to_vec(),
-        merges: optional(metadata.get_string_array("tokenizer.ggml.merges"))?.unwrap_or_default().to_vec(),
+        merges: optional(metadata.get_string_array("tokenizer.ggml.merges"))?.map(<[String]>::to_vec),
         bos: number("tokenizer.ggml.bos_token_id")?,
         eos: number("tokenizer.ggml.eos_token_id")?,
         eot: number("tokenizer.ggml.eot_token_id")?,

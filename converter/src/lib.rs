@@ -11,6 +11,9 @@ pub mod source;
 pub mod store;
 pub mod vocabulary;
 
-pub use bake::{BakeError, BakeOptions, BakePlan, Baked, CalibrationText, Precision, bake};
+pub use bake::{
+    BakeError, BakeOptions, BakePlan, Baked, BrokenChat, CalibrationText, Choices, Precision, Review, TextSource, bake,
+};
 #[cfg(feature = "calibrate")]
 pub use bake::{CalibrateOptions, CalibratedBake, bake_calibrated};
+pub use hardtack_models::{LeftOut, Unused};

@@ -42,3 +42,28 @@ fn a_change_is_judged_from_its_own_layer_on() {
         assert_eq!((same[0].divergence, same[0].changed), (0.0, same[0].exact));
     }
 }
+
+/// A bake printed "baked NaN, divergence NaN" and ended well: `NaN < x` is false, so nothing seemed
+/// wrong.
+#[test]
+fn a_verdict_that_is_no_number_is_an_error() {
+    let model = Model::open(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/crumb")).unwrap();
+    let tokens = vec![(5..25).collect(), (40..60).collect()];
+    let texts = [Domain { name: "short".to_owned(), hash: String::new(), tokens }];
+    let (scratch, stop) = (tempfile::tempdir().unwrap(), AtomicBool::new(false));
+    let settings = Settings { domain_tokens_min: 8, ..Settings::new(scratch.path(), &stop) };
+    let judge = Judge::new(&model, &texts, &settings, &mut |_| ()).unwrap();
+    let mut gates = model.gates().unwrap();
+    let gate = gates.iter_mut().flatten().next().expect("a mixture of experts");
+    gate.weights = (&gate.weights * f64::NAN).unwrap();
+    let damaged = model.with_gates(gates);
+    let error = judge.judge(&damaged, &mut |_| ()).unwrap_err();
+    assert!(matches!(error, CalibrateError::NotFinite { .. }), "{error}");
+    let line = error.to_string();
+    for word in ["text short", "the changed model's loss", "found NaN"] {
+        assert!(line.contains(word), "no {word:?} in {line:?}");
+    }
+    // And a checkpoint that is damaged itself is refused before anything is made of it.
+    let Err(error) = Judge::new(&damaged, &texts, &settings, &mut |_| ()) else { panic!("a judge of nothing") };
+    assert!(error.to_string().contains("the checkpoint's loss"), "{error}");
+}

@@ -163,7 +163,8 @@ fn weights_that_are_not_numbers() {
         let checkpoint = Checkpoint::open(folder.path()).unwrap();
         checkpoint.read("good").unwrap();
         let line = checkpoint.read("bad").unwrap_err().to_string();
-        let expected = format!("model.safetensors: tensor bad: element 2: expected a finite number, found {shown}");
+        let expected =
+            format!("model.safetensors: tensor bad: element 2 of row 0: expected a finite number, found {shown}");
         assert!(line.ends_with(&expected), "{line}");
     }
 }

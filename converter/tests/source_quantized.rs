@@ -247,7 +247,7 @@ fn parts_that_do_not_fit() {
     let scale = ("a.weight_scale_inv", "F32", &[1, 1][..], 1f32.to_le_bytes().to_vec());
     let nan = folder(fp8(), &[("a.weight", "F8_E4M3", &[2, 2], vec![0, 0, 0x7f, 0]), scale]);
     let line = Checkpoint::open(nan.path()).unwrap().read("a.weight").unwrap_err().to_string();
-    assert!(line.contains("tensor a.weight: element 2: expected a finite number, found NaN"), "{line}");
+    assert!(line.contains("tensor a.weight: element 2 of row 1: expected a finite number, found NaN"), "{line}");
 }
 
 /// Without settings of a quantization, floats of eight bits are the numbers they say.

@@ -100,7 +100,8 @@ fn what_is_cut_off_or_damaged_is_dropped_and_can_be_put_again() {
         drop(store);
         assert_eq!(fs::read(&path).unwrap(), whole, "cut at {cut}");
     }
-    // The second record: its layer, its expert, its hash, its bytes. The head is under the hash too.
+    // The second record: its layer, its expert, its hash, its bytes. The head is under the hash
+    // too.
     for at in [ends[1] + 8, ends[1] + 12, ends[1] + 20, ends[1] + 50, ends[1] + 100] {
         let mut damaged = whole.clone();
         damaged[at as usize] ^= 0x40;

@@ -19,6 +19,8 @@ static T take() {
 
 // Fresh memory is no number, and it ends where the next page cannot be touched.
 static u64 allocate(u64 bytes) {
+  // More than any process has; what follows would wrap.
+  if (bytes >> 46) return 0;
   u64 page = (u64)sysconf(_SC_PAGESIZE), used = (bytes + 15) / 16 * 16, whole = (used + page - 1) / page * page;
   char *start = (char *)mmap(nullptr, whole + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (start == MAP_FAILED) return 0;

@@ -4,7 +4,7 @@
 use hardtack_format::spec::AttentionSpec;
 use hardtack_kernels::ring_shape::CHUNK;
 
-use crate::device::{Address, Device, Extent, Launch};
+use crate::device::{Address, Device, Extent, Launch, Raw};
 use crate::error::CudaError;
 use crate::kernel::Kernel;
 use crate::params::Params;
@@ -61,7 +61,7 @@ impl Cache {
     }
 
     /// Makes a new ring empty.
-    pub(crate) fn begin<D: Device>(&self, device: &D, layout: Option<&RingLayout>) -> Result<(), CudaError> {
+    pub(crate) fn begin(&self, device: &dyn Raw, layout: Option<&RingLayout>) -> Result<(), CudaError> {
         match (self, layout) {
             (Self::Ring(slots), Some(layout)) => device.write(buffer(slots.table), &layout.table(&[])),
             _ => Ok(()),
@@ -95,7 +95,7 @@ impl<D: Device> Session<D> {
         let rows = layout.shape.matrices.iter().map(|matrix| matrix.rows()).max().unwrap_or(0);
         let grid = [layout.shape.heads, layout.shape.matrices.len(), rows.div_ceil(CHUNK)];
         let launch = Launch::new(Kernel::Seal, grid.map(|blocks| Extent::Fixed(blocks as u32)), params);
-        self.model.device.run(&[launch], 1)
+        self.model.raw().run(&[launch], 1)
     }
 
     /// Tells a layer which sealed chunks there are, in the order of the text: the next pass attends to the first chunk (where
@@ -108,7 +108,7 @@ impl<D: Device> Session<D> {
     /// The device fails.
     pub fn set_chunks(&mut self, layer: usize, chunks: &[ChunkPlace]) -> Result<(), CudaError> {
         let (layout, slots) = self.ring(layer);
-        self.model.device.write(buffer(slots.table), &layout.table(chunks))
+        self.model.raw().write(buffer(slots.table), &layout.table(chunks))
     }
 
     /// Reads the keys of a layer's open chunk, which is not the first: half floats `[heads, CHUNK, width]`, little-endian. It is
@@ -123,7 +123,7 @@ impl<D: Device> Session<D> {
         let (layout, slots) = self.ring(layer);
         assert_eq!(keys.len(), layout.shape.matrix_elements(0) * 2, "keys of a chunk");
         let start = layout.open_start() * 2;
-        self.model.device.read(buffer(slots.halves).plus(start as u64), keys)
+        self.model.raw().read(buffer(slots.halves).plus(start as u64), keys)
     }
 
     /// Bytes of a part of a layer's cache; 0 of a part that it does not have.
@@ -148,7 +148,7 @@ impl<D: Device> Session<D> {
     /// The device fails.
     pub fn read_cache(&self, layer: usize, part: CachePart, offset: u64, bytes: &mut [u8]) -> Result<(), CudaError> {
         match self.place(layer, part, offset, bytes.len()) {
-            Some(address) => self.model.device.read(address, bytes),
+            Some(address) => self.model.raw().read(address, bytes),
             None => Ok(()),
         }
     }
@@ -162,7 +162,7 @@ impl<D: Device> Session<D> {
     /// The device fails.
     pub fn write_cache(&mut self, layer: usize, part: CachePart, offset: u64, bytes: &[u8]) -> Result<(), CudaError> {
         match self.place(layer, part, offset, bytes.len()) {
-            Some(address) => self.model.device.write(address, bytes),
+            Some(address) => self.model.raw().write(address, bytes),
             None => Ok(()),
         }
     }

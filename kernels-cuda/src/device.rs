@@ -1,4 +1,10 @@
 //! What a device does: keeps memory, moves bytes, runs kernels.
+//!
+//! Whoever can write to an address of a device, or launch a kernel with parameters of his own, can
+//! write to any memory that the device reaches, which can be all of the host's. So outside this
+//! crate a [`Device`] only has a name and memory: what takes addresses is [`Raw`], and the way to
+//! it needs an [`Inside`], which nobody else can make. For the same reason nobody else can make
+//! another kind of device, which would be handed one.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -11,13 +17,13 @@ pub type HostBytes = Arc<dyn AsRef<[u8]> + Send + Sync>;
 
 /// A place in a device's memory.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Address(pub u64);
+pub struct Address(pub(crate) u64);
 
 impl Address {
     /// So many bytes further on.
     #[must_use]
     pub const fn plus(self, bytes: u64) -> Self {
-        Self(self.0 + bytes)
+        Self(self.0.checked_add(bytes).expect("inside an allocation"))
     }
 }
 
@@ -43,7 +49,7 @@ impl Extent {
     pub const fn blocks(self, tokens: u32) -> u32 {
         match self {
             Self::Fixed(blocks) => blocks,
-            Self::Tokens { times, per_block } => (tokens * times).div_ceil(per_block),
+            Self::Tokens { times, per_block } => tokens.saturating_mul(times).div_ceil(per_block),
         }
     }
 }
@@ -63,7 +69,7 @@ pub struct Launch {
 
 impl Launch {
     /// A launch without dynamic shared memory.
-    pub fn new(kernel: Kernel, grid: [Extent; 3], params: crate::Params) -> Self {
+    pub fn new(kernel: Kernel, grid: [Extent; 3], params: crate::params::Params) -> Self {
         Self { kernel, grid, shared_bytes: 0, params: params.into_bytes() }
     }
 }
@@ -80,7 +86,14 @@ pub struct DeviceMemory {
     pub of_host: bool,
 }
 
-/// A device. What is enqueued runs in order; reading waits for it.
+/// Proof that the caller is of this crate: it has no public constructor, and its module is private.
+#[derive(Clone, Copy, Debug)]
+pub struct Inside(());
+
+/// The proof.
+pub(crate) const INSIDE: Inside = Inside(());
+
+/// A device. What is enqueued runs in order; reading waits for it. Only this crate has kinds of it.
 pub trait Device: Send + Sync {
     /// What it is, for people.
     fn name(&self) -> String;
@@ -91,6 +104,15 @@ pub trait Device: Send + Sync {
     /// The device fails.
     fn memory(&self) -> Result<DeviceMemory, CudaError>;
 
+    /// Its memory and its kernels, for this crate alone.
+    #[doc(hidden)]
+    fn raw(&self, inside: Inside) -> &dyn Raw;
+}
+
+/// What a device does with addresses. Its callers only name memory that [`Raw::allocate`] or
+/// [`Raw::share`] gave and that was not given back, and only launch kernels with parameters that
+/// were made for it.
+pub trait Raw: Send + Sync {
     /// Takes memory.
     ///
     /// # Errors
@@ -100,11 +122,13 @@ pub trait Device: Send + Sync {
     /// Gives memory back.
     fn free(&self, address: Address);
 
-    /// Where the device sees these bytes of the host, if it reads the host's memory. They stay there as long as the device.
+    /// Where the device sees these bytes of the host, if it reads the host's memory. `bytes` is
+    /// what `owner` gave: it is not asked again, as it may answer otherwise. They stay there as
+    /// long as the device, which keeps the owner.
     ///
     /// # Errors
     /// The device fails.
-    fn share(&self, bytes: &HostBytes) -> Result<Option<Address>, CudaError>;
+    fn share(&self, owner: &HostBytes, bytes: &[u8]) -> Result<Option<Address>, CudaError>;
 
     /// Copies bytes to the device.
     ///
@@ -154,31 +178,7 @@ impl<D: Device + ?Sized> Device for Arc<D> {
     fn memory(&self) -> Result<DeviceMemory, CudaError> {
         (**self).memory()
     }
-    fn allocate(&self, what: &'static str, bytes: u64) -> Result<Address, CudaError> {
-        (**self).allocate(what, bytes)
-    }
-    fn free(&self, address: Address) {
-        (**self).free(address);
-    }
-    fn share(&self, bytes: &HostBytes) -> Result<Option<Address>, CudaError> {
-        (**self).share(bytes)
-    }
-    fn write(&self, to: Address, bytes: &[u8]) -> Result<(), CudaError> {
-        (**self).write(to, bytes)
-    }
-    fn read(&self, from: Address, bytes: &mut [u8]) -> Result<(), CudaError> {
-        (**self).read(from, bytes)
-    }
-    fn copy(&self, from: Address, to: Address, bytes: u64) -> Result<(), CudaError> {
-        (**self).copy(from, to, bytes)
-    }
-    fn run(&self, launches: &[Launch], tokens: u32) -> Result<(), CudaError> {
-        (**self).run(launches, tokens)
-    }
-    fn record(&self, launches: &[Launch], tokens: u32) -> Result<Recorded, CudaError> {
-        (**self).record(launches, tokens)
-    }
-    fn replay(&self, recorded: &Recorded) -> Result<(), CudaError> {
-        (**self).replay(recorded)
+    fn raw(&self, inside: Inside) -> &dyn Raw {
+        (**self).raw(inside)
     }
 }

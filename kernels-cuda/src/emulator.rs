@@ -3,6 +3,8 @@
 //! Its results are a device's to the bit, as the kernels keep to operations that IEEE 754 rounds in one way. It is thousands
 //! of times slower.
 
+mod watched;
+
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{self, BufReader, BufWriter, Read, Write};
@@ -10,10 +12,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
 
-use crate::device::{Address, Device, DeviceMemory, HostBytes, Launch, Recorded};
+use crate::device::{Address, Device, DeviceMemory, HostBytes, Inside, Launch, Raw, Recorded};
 use crate::error::CudaError;
 use crate::kernel::Kernel;
 use crate::sources;
+
+pub use watched::Watched;
 
 const SHIM: &str = include_str!("../host/emulate.h");
 const MAIN: &str = include_str!("../host/main.cpp");
@@ -82,6 +86,12 @@ impl Device for Emulator {
         Ok(DeviceMemory { free: u64::MAX, of_host: false })
     }
 
+    fn raw(&self, _: Inside) -> &dyn Raw {
+        self
+    }
+}
+
+impl Raw for Emulator {
     fn allocate(&self, what: &'static str, bytes: u64) -> Result<Address, CudaError> {
         let pipes = &mut *self.pipes();
         let mut address = [0; 8];
@@ -102,7 +112,7 @@ impl Device for Emulator {
     fn free(&self, _: Address) {}
 
     /// It is another process.
-    fn share(&self, _: &HostBytes) -> Result<Option<Address>, CudaError> {
+    fn share(&self, _: &HostBytes, _: &[u8]) -> Result<Option<Address>, CudaError> {
         Ok(None)
     }
 

@@ -29,6 +29,17 @@ pub enum CudaError {
         /// How large it may be.
         max: u64,
     },
+    /// A size or a position that is outside what there is.
+    Range {
+        /// What it is.
+        what: &'static str,
+        /// How much was asked for.
+        found: u64,
+        /// The least there may be.
+        min: u64,
+        /// The most there may be.
+        max: u64,
+    },
     /// The blob is none.
     Blob(FormatError),
     /// There is no driver.
@@ -70,6 +81,15 @@ pub enum CudaError {
     },
 }
 
+/// Holds a number to its range.
+pub(crate) fn in_range(what: &'static str, found: usize, min: usize, max: usize) -> Result<(), CudaError> {
+    if (min..=max).contains(&found) {
+        Ok(())
+    } else {
+        Err(CudaError::Range { what, found: found as u64, min: min as u64, max: max as u64 })
+    }
+}
+
 impl fmt::Display for CudaError {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -79,6 +99,7 @@ impl fmt::Display for CudaError {
             Self::Unsupported { layer, what, found, max } => {
                 write!(to, "the CUDA kernels cannot run this network: layer {layer}: {what}: {found}, at most {max}")
             }
+            Self::Range { what, found, min, max } => write!(to, "{what}: expected {min} to {max}, found {found}"),
             Self::Blob(error) => error.fmt(to),
             Self::NoDriver => to.write_str("there is no NVIDIA driver on this system (libcuda)"),
             Self::NoKernelCompiler => {

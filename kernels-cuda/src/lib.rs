@@ -2,13 +2,48 @@
 //!
 //! `kernels/*.cu` are the kernels. [`Session`] turns a network into lists of launches of them, over anything that is a
 //! [`Device`]: a GPU, or the [`Emulator`], a process on the host that runs the same sources.
+//!
+//! Nothing of what is public can name an address of a device or launch a kernel, and sizes and
+//! positions that do not fit are errors.
+//!
+//! ```compile_fail
+//! use hardtack_kernels_cuda::device::Address; // private, and so is whatever takes one
+//! ```
+//!
+//! ```compile_fail,E0599
+//! fn write(device: &dyn hardtack_kernels_cuda::Device) {
+//!     let _ = device.allocate("a buffer", 8); // only a name and memory can be asked for
+//! }
+//! ```
+//!
+//! ```compile_fail,E0061
+//! fn write(device: &dyn hardtack_kernels_cuda::Device) {
+//!     let _ = device.raw(); // nobody else can make what this takes
+//! }
+//! ```
+//!
+//! ```compile_fail,E0046
+//! struct Own;
+//! impl hardtack_kernels_cuda::Device for Own {
+//!     fn name(&self) -> String {
+//!         String::new()
+//!     }
+//!     fn memory(&self) -> Result<hardtack_kernels_cuda::DeviceMemory, hardtack_kernels_cuda::CudaError> {
+//!         unimplemented!()
+//!     }
+//! }
+//! ```
 #![deny(unsafe_code)]
 
 #[cfg(target_endian = "big")]
 compile_error!("weights are read where they lie, and the format is little-endian");
 
+#[cfg(not(target_pointer_width = "64"))]
+compile_error!("sizes of a session are products that need 64 bits");
+
+mod bandwidth;
 mod cache;
-pub mod device;
+mod device;
 #[cfg(feature = "driver")]
 #[allow(unsafe_code, reason = "the driver's room")]
 pub mod driver;
@@ -22,13 +57,15 @@ mod session;
 mod sizes;
 pub mod sources;
 mod steps;
+#[cfg(test)]
+mod tests;
 
-pub use device::{Address, Device, Launch, Recorded};
+pub use bandwidth::copy_bandwidth;
+pub use device::{Device, DeviceMemory, HostBytes};
 pub use emulator::Emulator;
 pub use error::CudaError;
 pub use kernel::Kernel;
 pub use model::Model;
-pub use params::Params;
 pub use ring::{CachePart, ChunkPlace, RingLayout};
 pub use session::Session;
 pub use sizes::{KvElement, KvStore, SessionSizes};

@@ -5,7 +5,7 @@ use hardtack_format::network::{BlockTensors, FeedForwardTensors};
 use hardtack_format::records::SectionRecord;
 use hardtack_format::{Blob, Network, TensorRef};
 
-use crate::device::{Address, Device, HostBytes};
+use crate::device::{Address, Device, HostBytes, INSIDE, Raw};
 use crate::error::CudaError;
 use crate::params::Params;
 
@@ -52,7 +52,9 @@ impl<D: Device> Model<D> {
     /// # Errors
     /// The file is no valid blob, or the device has no such room, or fails.
     pub fn new(device: D, file: &HostBytes) -> Result<Self, CudaError> {
-        let blob = Blob::open((**file).as_ref()).map_err(CudaError::Blob)?;
+        // Asked once: who owns the bytes may answer with others the second time.
+        let bytes = (**file).as_ref();
+        let blob = Blob::open(bytes).map_err(CudaError::Blob)?;
         let network = Network::bind(&blob).map_err(CudaError::Blob)?;
         let mut frequencies = Vec::new();
         if let Some(tensor) = &network.rope_frequencies {
@@ -68,7 +70,7 @@ impl<D: Device> Model<D> {
             tables: Vec::new(),
             owned: Vec::new(),
         };
-        match model.device.share(file)? {
+        match model.raw().share(file, bytes)? {
             Some(address) => {
                 model.shared = true;
                 model.pieces.push(Piece { start: 0, end: blob.header().file_bytes, address });
@@ -87,8 +89,8 @@ impl<D: Device> Model<D> {
         frequencies: Vec<f32>,
         weights: &[u8],
     ) -> Result<Self, CudaError> {
-        let address = device.allocate("weights", weights.len() as u64)?;
-        device.write(address, weights)?;
+        let address = device.raw(INSIDE).allocate("weights", weights.len() as u64)?;
+        device.raw(INSIDE).write(address, weights)?;
         let pieces = vec![Piece { start: 0, end: weights.len() as u64, address }];
         let mut model =
             Self { device, network, frequencies, pieces, shared: false, tables: Vec::new(), owned: vec![address] };
@@ -99,6 +101,11 @@ impl<D: Device> Model<D> {
     /// The device.
     pub fn device(&self) -> &D {
         &self.device
+    }
+
+    /// Its memory and kernels.
+    pub(crate) fn raw(&self) -> &dyn Raw {
+        self.device.raw(INSIDE)
     }
 
     /// The network.
@@ -129,11 +136,11 @@ impl<D: Device> Model<D> {
 
     fn copy(&mut self, blob: &Blob<'_>, sections: &[SectionRecord]) -> Result<(), CudaError> {
         let Some((start, end)) = span(sections) else { return Ok(()) };
-        let address = self.device.allocate("weights", end - start)?;
+        let address = self.raw().allocate("weights", end - start)?;
         self.owned.push(address);
         self.pieces.push(Piece { start, end, address });
         for section in sections {
-            self.device.write(address.plus(section.offset - start), blob.section_bytes(section))?;
+            self.raw().write(address.plus(section.offset - start), blob.section_bytes(section))?;
         }
         Ok(())
     }
@@ -164,9 +171,9 @@ impl<D: Device> Model<D> {
         }
         let bytes = table.into_bytes();
         assert_eq!(bytes.len() as u64, blocks.len() as u64 * BLOCK_BYTES, "the table");
-        let address = self.device.allocate("the table of experts", bytes.len() as u64)?;
+        let address = self.raw().allocate("the table of experts", bytes.len() as u64)?;
         self.owned.push(address);
-        self.device.write(address, &bytes)?;
+        self.raw().write(address, &bytes)?;
         Ok(address)
     }
 
@@ -214,6 +221,6 @@ fn span(sections: &[SectionRecord]) -> Option<(u64, u64)> {
 
 impl<D: Device> Drop for Model<D> {
     fn drop(&mut self) {
-        self.owned.iter().for_each(|address| self.device.free(*address));
+        self.owned.iter().for_each(|address| self.raw().free(*address));
     }
 }

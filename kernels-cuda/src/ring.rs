@@ -60,7 +60,7 @@ impl RingLayout {
     }
 
     /// What the kernels know of a layer's ring, as `RingShape` in `ring.cuh`.
-    pub fn params(&self) -> Params {
+    pub(crate) fn params(&self) -> Params {
         let (mut params, mut scales) = (Params::new(), 0);
         let mut halves = 0;
         let shape = &self.shape;

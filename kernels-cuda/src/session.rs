@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::cache::Cache;
 use crate::device::{Address, Device, Launch, Recorded};
-use crate::error::CudaError;
+use crate::error::{CudaError, in_range};
 use crate::model::Model;
 use crate::sizes::{InputSizes, KvStore, STATE_WORDS, SessionSizes};
 use crate::steps;
@@ -117,7 +117,7 @@ impl Buffers {
             if bytes == 0 {
                 return Ok(None);
             }
-            let address = model.device.allocate(what, bytes as u64)?;
+            let address = model.raw().allocate(what, bytes as u64)?;
             owned.push(address);
             Ok(Some(address))
         };
@@ -180,10 +180,10 @@ impl<D: Device> Session<D> {
         let mut buffers = Buffers::default();
         let made = buffers.allocate(&model, &sizes).and_then(|()| {
             for (index, cache) in buffers.cache.iter().enumerate() {
-                cache.begin(&model.device, sizes.ring(index))?;
+                cache.begin(model.raw(), sizes.ring(index))?;
             }
             let launches = steps::decode(&model, &buffers, &sizes);
-            model.device.record(&launches, 1)
+            model.raw().record(&launches, 1)
         });
         match made {
             Ok(decode) => {
@@ -193,7 +193,7 @@ impl<D: Device> Session<D> {
                 Ok(Self { model, buffers, sizes, decode, prompt, head, staging, chosen: false })
             }
             Err(error) => {
-                buffers.owned.iter().for_each(|address| model.device.free(*address));
+                buffers.owned.iter().for_each(|address| model.raw().free(*address));
                 Err(error)
             }
         }
@@ -214,38 +214,39 @@ impl<D: Device> Session<D> {
     /// Over a ring they lie within one chunk, which is then the open one. Before the first pass over a chunk the one that was
     /// open is sealed ([`Session::seal`]) and the chunks that are left are told ([`Session::set_chunks`]), layer by layer.
     ///
-    /// # Panics
-    /// If there are no tokens, more than a batch, more than fit or than one chunk of a ring, or one that the model does not
-    /// have.
-    ///
     /// # Errors
-    /// The device fails.
+    /// There are no tokens, more than a batch, more than fit or than one chunk of a ring, or one
+    /// that the model does not have; or the device fails.
     pub fn pass(&mut self, position: usize, tokens: &[u32]) -> Result<(), CudaError> {
-        assert!((1..=self.sizes.batch).contains(&tokens.len()), "tokens of a pass");
+        in_range("tokens of a pass", tokens.len(), 1, self.sizes.batch)?;
+        self.check_position(position, tokens.len())?;
         // Kernels read the row of the embedding that a token names.
-        assert!(tokens.iter().all(|token| (*token as usize) < self.sizes.vocabulary), "tokens of the vocabulary");
+        for &token in tokens {
+            in_range("a token", token as usize, 0, self.sizes.vocabulary - 1)?;
+        }
         self.chosen = tokens.len() == 1;
         self.staging.clear();
         self.staging.extend(tokens.iter().flat_map(|token| token.to_le_bytes()));
         self.write(self.buffers.tokens)?;
         self.begin(position, tokens.len())?;
         match tokens.len() {
-            1 => self.model.device.replay(&self.decode),
-            count => self.model.device.run(&self.prompt, count as u32),
+            1 => self.model.raw().replay(&self.decode),
+            count => self.model.raw().run(&self.prompt, count as u32),
         }
     }
 
     /// Runs the token that the last pass found likeliest, and gives the one that follows it: no logits leave the device.
     ///
     /// # Panics
-    /// If no more tokens fit, or no logits were made since the last pass.
+    /// If no logits were made since the last pass.
     ///
     /// # Errors
-    /// The device fails.
+    /// No more tokens fit, or the device fails.
     pub fn follow(&mut self, position: usize) -> Result<u32, CudaError> {
         assert!(self.chosen, "logits of the last pass");
+        self.check_position(position, 1)?;
         self.begin(position, 1)?;
-        self.model.device.replay(&self.decode)?;
+        self.model.raw().replay(&self.decode)?;
         self.likeliest()
     }
 
@@ -259,22 +260,19 @@ impl<D: Device> Session<D> {
     pub fn likeliest(&self) -> Result<u32, CudaError> {
         assert!(self.chosen, "logits of the last pass");
         let mut token = [0; 4];
-        self.model.device.read(buffer(self.buffers.tokens), &mut token)?;
+        self.model.raw().read(buffer(self.buffers.tokens), &mut token)?;
         Ok(u32::from_le_bytes(token))
     }
 
     /// Makes the logits behind token `index` of the last pass, which had several.
     ///
-    /// # Panics
-    /// If no batch has so many tokens.
-    ///
     /// # Errors
-    /// The device fails.
+    /// No batch has so many tokens, or the device fails.
     pub fn make_logits(&mut self, index: usize) -> Result<(), CudaError> {
-        assert!(index < self.sizes.batch, "a token of the batch");
+        in_range("a token of the batch", index, 0, self.sizes.batch - 1)?;
         self.chosen = true;
-        self.model.device.write(buffer(self.buffers.state).plus(8), &(index as u32).to_le_bytes())?;
-        self.model.device.run(&self.head, 1)
+        self.model.raw().write(buffer(self.buffers.state).plus(8), &(index as u32).to_le_bytes())?;
+        self.model.raw().run(&self.head, 1)
     }
 
     /// Reads the last logits that were made, `[vocabulary]`.
@@ -283,25 +281,32 @@ impl<D: Device> Session<D> {
     /// The device fails.
     pub fn read_logits(&mut self, logits: &mut [f32]) -> Result<(), CudaError> {
         self.staging.resize(self.sizes.vocabulary * 4, 0);
-        self.model.device.read(buffer(self.buffers.logits), &mut self.staging)?;
+        self.model.raw().read(buffer(self.buffers.logits), &mut self.staging)?;
         for (logit, bytes) in logits.iter_mut().zip(self.staging.chunks_exact(4)) {
             *logit = f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
         }
         Ok(())
     }
 
-    /// Tells the kernels where the pass stands.
+    /// Refuses a pass whose tokens do not fit.
+    fn check_position(&self, position: usize, tokens: usize) -> Result<(), CudaError> {
+        const WHAT: &str = "the position of a pass";
+        match self.sizes.kv {
+            KvStore::Exact(_) if tokens > self.sizes.context => in_range(WHAT, tokens, 1, self.sizes.context),
+            KvStore::Exact(_) => in_range(WHAT, position, 0, self.sizes.context - tokens),
+            KvStore::Ring(_) => {
+                // Kernels count the tokens of the text in 32 bits.
+                in_range(WHAT, position, 0, u32::MAX as usize - CHUNK)?;
+                in_range("tokens of a pass, up to the end of the chunk", tokens, 1, CHUNK - position % CHUNK)
+            }
+        }
+    }
+
+    /// Tells the kernels where the pass stands, which `check_position` has allowed.
     fn begin(&mut self, position: usize, tokens: usize) -> Result<(), CudaError> {
         let mut shift = 0;
-        match self.sizes.kv {
-            KvStore::Exact(_) => assert!(position + tokens <= self.sizes.context, "tokens that fit"),
-            KvStore::Ring(_) => {
-                let chunk = position / CHUNK;
-                assert_eq!((position + tokens - 1) / CHUNK, chunk, "tokens of one chunk");
-                if !self.model.frequencies.is_empty() {
-                    shift = ((chunk + 1) * CHUNK).saturating_sub(self.sizes.context);
-                }
-            }
+        if matches!(self.sizes.kv, KvStore::Ring(_)) && !self.model.frequencies.is_empty() {
+            shift = ((position / CHUNK + 1) * CHUNK).saturating_sub(self.sizes.context);
         }
         self.staging.clear();
         self.staging.extend([position, tokens, 0, shift].into_iter().flat_map(|number| (number as u32).to_le_bytes()));
@@ -322,13 +327,13 @@ impl<D: Device> Session<D> {
     }
 
     fn write(&self, to: Slot) -> Result<(), CudaError> {
-        self.model.device.write(buffer(to), &self.staging)
+        self.model.raw().write(buffer(to), &self.staging)
     }
 }
 
 impl<D: Device> Drop for Session<D> {
     fn drop(&mut self) {
-        self.buffers.owned.iter().for_each(|address| self.model.device.free(*address));
+        self.buffers.owned.iter().for_each(|address| self.model.raw().free(*address));
     }
 }
 

@@ -1,10 +1,11 @@
 //! How much memory a session takes on a device: from the spec alone, before anything is allocated.
 
 use hardtack_format::encoding::GROUP_COLUMNS;
+use hardtack_format::limits::{CHOSEN_MAX, DIMENSION_MAX, HEAD_DIM_MAX, HEADS_MAX};
 use hardtack_format::spec::{AttentionKind, AttentionSpec, FeedForwardKind, ModelSpec};
 use hardtack_kernels::ring_shape::{CHUNK, RingShape};
 
-use crate::error::CudaError;
+use crate::error::{CudaError, in_range};
 use crate::ring::{RingLayout, SPAN_SLOTS};
 
 /// Positions of one of attention's spans, as `attention.cu` has it.
@@ -15,6 +16,13 @@ pub const BEST_PARTS: usize = 64;
 const SHARED_BYTES_MAX: usize = 44 << 10;
 /// Blocks along the second and third axis of a launch, on every device.
 const BLOCKS_MAX: usize = 65535;
+
+/// Units of a ring that the kernels can count.
+const UNITS_MAX: usize = u32::MAX as usize;
+/// The largest product: what attention keeps of all spans of all heads, as floats, in bytes.
+const _: () = assert!(HEADS_MAX as u64 * BLOCKS_MAX as u64 * HEAD_DIM_MAX as u64 * 4 < 1 << 48);
+/// And a token's numbers: every expert that it chooses, in its widest form.
+const _: () = assert!(BLOCKS_MAX as u64 * CHOSEN_MAX as u64 * DIMENSION_MAX as u64 * 4 < 1 << 49);
 
 /// How keys and values are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -115,12 +123,22 @@ impl SessionSizes {
     /// If a ring is not of as many layers, or of other shapes.
     ///
     /// # Errors
-    /// A layer that the kernels cannot run.
+    /// A layer that the kernels cannot run, or more tokens, units or chunks than they can count.
     pub fn of(spec: &ModelSpec, context: usize, batch: usize, kv: impl Into<KvStore>) -> Result<Self, CudaError> {
         let (hidden, kv) = (spec.hidden as usize, kv.into());
+        // Before anything is multiplied: with these limits and the format's, no product below comes
+        // near 64 bits.
+        in_range("tokens of a batch", batch, 1, BLOCKS_MAX)?;
         let context = match &kv {
-            KvStore::Exact(_) => context,
+            KvStore::Exact(_) => {
+                in_range("tokens that are kept", context, 1, BLOCKS_MAX * SPAN)?;
+                context
+            }
             KvStore::Ring(layers) => {
+                for layout in layers {
+                    in_range("units of a ring", layout.units, 0, UNITS_MAX)?;
+                    in_range("sealed chunks of a ring", layout.chunks, 0, BLOCKS_MAX * SPAN_SLOTS)?;
+                }
                 assert_eq!(layers.len(), spec.layers.len(), "a ring for each layer");
                 for (layer, layout) in spec.layers.iter().zip(layers) {
                     assert_eq!(layout.shape, RingShape::of(&layer.attention), "a ring of the layer's shape");
@@ -377,6 +395,16 @@ mod tests {
         assert!(sizes(1, 16, 65535 * SPAN + 1, 1).is_err());
         assert!(sizes(1023, 16, 2048, 64).is_ok());
         assert!(sizes(1024, 16, 2048, 64).is_err());
+    }
+
+    #[test]
+    fn what_would_wrap_is_refused() {
+        for batch in [0, BLOCKS_MAX + 1, 1 << 32, (1 << 62) + 1, usize::MAX] {
+            assert!(matches!(sizes(4, 16, 100, batch), Err(CudaError::Range { .. })), "{batch}");
+        }
+        for context in [0, 65535 * SPAN + 1, 1 << 62, usize::MAX] {
+            assert!(matches!(sizes(4, 16, context, 8), Err(CudaError::Range { .. })), "{context}");
+        }
     }
 
     #[test]

@@ -112,8 +112,12 @@ impl<'a> Config<'a> {
     }
 
     pub fn flag(&self, key: &str, default: bool) -> Result<bool, FamilyError> {
-        let Some(value) = self.get(key) else { return Ok(default) };
-        value.as_bool().ok_or_else(|| self.bad(key, "true or false", value))
+        Ok(self.optional_flag(key)?.unwrap_or(default))
+    }
+
+    pub fn optional_flag(&self, key: &str) -> Result<Option<bool>, FamilyError> {
+        let Some(value) = self.get(key) else { return Ok(None) };
+        value.as_bool().map(Some).ok_or_else(|| self.bad(key, "true or false", value))
     }
 
     pub fn text(&self, key: &str) -> Result<Option<&'a str>, FamilyError> {

@@ -45,6 +45,11 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
     pick(HUB, KEY, name)?(config, names)
 }
 
+/// Whether a `model_type` is one of these.
+pub(crate) fn is_known_on_hub(name: &str) -> bool {
+    HUB.iter().any(|(own, _)| *own == name)
+}
+
 /// The draft of a GGUF file.
 pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft, FamilyError> {
     pick(GGUF, crate::metadata::ARCHITECTURE, metadata.architecture())?(metadata, names)

@@ -13,14 +13,17 @@ mod families;
 mod gguf;
 mod hub;
 mod hub_experts;
+mod left_out;
 mod metadata;
 pub mod mxfp4;
+mod nested;
 mod recipe;
 mod rope;
 mod rope_settings;
 mod select;
 mod slots;
 mod source;
+mod stored;
 
 mod deepseek_v2;
 mod gpt_oss;
@@ -35,7 +38,8 @@ mod qwen3;
 mod qwen3_moe;
 
 pub use error::{FamilyError, LoadError};
+pub use left_out::LeftOut;
 pub use metadata::{GgufSettings, Setting};
-pub use recipe::{LayerRecipe, Recipe, Settings, recipe};
+pub use recipe::{LayerRecipe, Recipe, Settings, Unused, recipe, recipe_with};
 pub use rope::{Rope, Scaling};
 pub use source::{Names, Selection, Source, TensorSource, Tensors};

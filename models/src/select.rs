@@ -150,6 +150,14 @@ impl Selection {
         self
     }
 
+    /// The same place in a tensor of another name.
+    pub(crate) fn rename(&mut self, name: impl Fn(&str) -> String) {
+        self.tensor = name(&self.tensor);
+        if let Storage::Mxfp4 { scales } = &mut self.storage {
+            *scales = name(scales);
+        }
+    }
+
     /// Stored rows become columns.
     pub(crate) fn transposed(mut self) -> Self {
         self.transposed = !self.transposed;

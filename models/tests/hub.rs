@@ -12,7 +12,7 @@ fn llama() -> Value {
     json!({
         "model_type": "llama", "hidden_size": 64, "intermediate_size": 96, "num_hidden_layers": 2,
         "num_attention_heads": 4, "num_key_value_heads": 2, "vocab_size": 80, "max_position_embeddings": 512,
-        "rms_norm_eps": 1e-5, "hidden_act": "silu"
+        "rms_norm_eps": 1e-5, "hidden_act": "silu", "tie_word_embeddings": false
     })
 }
 

@@ -54,7 +54,7 @@ pub use engine::{Engine, Options};
 pub use error::Error;
 pub use hardtack_format as format;
 #[cfg(feature = "cuda")]
-pub use hardtack_kernels_cuda as kernels_cuda;
+pub use hardtack_kernels_cuda::CudaError;
 pub use kv::ladder::Ladder;
 pub use kv::size::RingSize;
 pub use kv::{KvPrecision, KvSize, RingBits, RingOptions};

@@ -19,9 +19,6 @@ pub const BATCH_DEFAULT: usize = 64;
 /// Most tokens processed at once.
 pub const BATCH_MAX: usize = 1024;
 
-/// Bytes that reading a `tokenizer.json` takes at its peak, for each of its bytes: 31 were measured for a vocabulary of
-/// 49,152 tokens, most of it while the file is parsed.
-pub(crate) const TEXT_FACTOR: u64 = 34;
 /// Code, stacks, and what the allocator keeps for itself.
 const PROCESS_BYTES: u64 = 12 << 20;
 
@@ -72,7 +69,7 @@ impl Fixed {
     /// What an open blob takes.
     pub fn of(blob: &Blob<'_>, network: &Network) -> Self {
         let section = |kind| blob.plain(kind).map_or(0, |bytes| bytes.len() as u64);
-        let text = section(SectionKind::Tokenizer) * TEXT_FACTOR + section(SectionKind::Vocabulary);
+        let text = tokenizer_bytes(blob) + section(SectionKind::Vocabulary);
         let blocks: usize = network
             .layers
             .iter()
@@ -125,6 +122,20 @@ fn token_bytes(blob: &Blob<'_>, network: &Network) -> u64 {
         _ => None,
     });
     layers.map(|record| record.bytes).sum::<u64>() + experts.sum::<u64>() + network.head.bytes
+}
+
+/// What the tokenizer takes at its peak, most of it while its file is parsed.
+#[cfg(feature = "text")]
+fn tokenizer_bytes(blob: &Blob<'_>) -> u64 {
+    let json = blob.plain(SectionKind::Tokenizer).unwrap_or_default();
+    // One that is refused takes nothing when it is opened.
+    hardtack_tokenizer::survey(json).map_or(0, |survey| survey.memory_bytes())
+}
+
+/// Without the feature `text` no tokenizer is read.
+#[cfg(not(feature = "text"))]
+fn tokenizer_bytes(_: &Blob<'_>) -> u64 {
+    0
 }
 
 /// Every byte of a session: what is planned here is what is allocated.

@@ -61,6 +61,8 @@ impl Sampler {
             if (low..=high).contains(&value) {
                 return Ok(());
             }
+            // The smallest float is written with 38 zeros.
+            let low = if low == f32::MIN_POSITIVE { "more than 0".to_owned() } else { low.to_string() };
             let expected = if high.is_finite() { format!("{low} to {high}") } else { format!("{low} or more") };
             Err(Error::Setting { setting, expected, found: value.to_string() })
         };

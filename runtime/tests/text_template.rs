@@ -164,13 +164,9 @@ fn the_environment_is_that_of_hugging_face() {
         ),
         ("{{ messages | selectattr('role', 'equalto', 'user') | list | length }}", "1"),
         ("{{ undefined_name }}{{ messages[0].name is defined }}{{ messages[0].get('name', 'x') }}", "Falsex"),
-        ("{% generation %}{% endgeneration %}", ""),
+        ("a{% generation %}b{% endgeneration %}c", "abc"),
     ] {
         let result = render(source, &conversation()[..2]);
-        if source.contains("generation %}") {
-            assert!(matches!(result, Err(TemplateError::Syntax(_))));
-            continue;
-        }
         assert_eq!(result.as_deref(), Ok(expected), "{source}");
     }
     let dated = ChatTemplate::new("{{ strftime_now('%d %b %Y') }}", "", "").unwrap();
@@ -180,6 +176,7 @@ fn the_environment_is_that_of_hugging_face() {
 
 #[test]
 fn hostile_templates_stop_early() {
+    let mut wrong = Vec::new();
     for source in [
         "{% for i in range(10**9) %}x{% endfor %}",
         "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
@@ -199,7 +196,6 @@ fn hostile_templates_stop_early() {
         "{% set n = namespace(x={}) %}{% for i in range(99999) %}{% set n.x = dict(a=n.x) %}{% endfor %}{{ n.x }}",
         "{% set n = namespace() %}{% set n.n = n %}{{ n }}",
         "{% set n = namespace() %}{% set n.n = [n] %}{{ n }}",
-        "{% set n = namespace() %}{% for i in range(99999) %}{% set n = namespace(n=n) %}{% set n.n = n %}{% endfor %}",
         "{% set n = namespace(x=range(9)) %}{% for i in range(99999) %}{% set n.x = n.x | reverse %}{% endfor %}{% for i in range(99999) %}{% for j in range(999) %}{% endfor %}{% endfor %}",
         "{{ 'a' * 100000000 }}",
         "{{ 'a' * 10000 * 10000 }}",
@@ -213,7 +209,6 @@ fn hostile_templates_stop_early() {
         "{{ messages | tojson(indent=1000000000) | indent(1000000000) }}{{ raise_exception('a') }}",
         "{% include 'x' %}",
         "{% extends 'x' %}",
-        "{% block x %}{% endblock %}",
         "{{ 9 ** 999999999 }}",
         "{% for x in messages recursive %}{{ loop(messages) }}{% endfor %}",
         "{{ raise_exception('no') }}",
@@ -226,10 +221,14 @@ fn hostile_templates_stop_early() {
         let start = Instant::now();
         let result = render(source, &conversation());
         let spent = start.elapsed();
-        let Err(error) = result else { panic!("{source} gave {} bytes", result.unwrap().len()) };
+        let Err(error) = result else {
+            wrong.push(source);
+            continue;
+        };
         assert!(!error.to_string().contains('\n'), "{error}");
         assert!(spent < Duration::from_secs(5), "{source}: {spent:?}");
     }
+    assert!(wrong.is_empty(), "{wrong:#?}");
     let repeated = |start: &str, part: &str, count: usize, end: &str| start.to_owned() + &part.repeat(count) + end;
     for (source, refused) in [
         (repeated("{{ ", "(", 5000, "1"), true),

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use hardtack::format::Encoding;
+use hardtack_converter::{BrokenChat, Choices, Review, TextSource, Unused};
 
 use super::memory::{MemoryArgument, parse_memory};
 use super::parse_encoding;
@@ -33,9 +34,44 @@ pub struct BakeArguments {
     /// whatever it takes
     #[arg(long, value_parser = parse_memory, value_name = "BYTES|none")]
     pub memory: Option<MemoryArgument>,
+    #[command(flatten)]
+    pub choices: ChoiceArguments,
     #[cfg(feature = "calibrate")]
     #[command(flatten)]
     pub calibration: CalibrationArguments,
+}
+
+/// What is taken from the checkpoint, and what is put up with.
+#[derive(Debug, Args)]
+pub struct ChoiceArguments {
+    /// Take tokenizer and chat template from elsewhere: a folder with a tokenizer.json, or that file
+    #[arg(long, conflicts_with = "no_text", value_name = "FOLDER|FILE")]
+    pub tokenizer: Option<PathBuf>,
+    /// Leave tokenizer and chat template out: the blob speaks token ids only
+    #[arg(long)]
+    pub no_text: bool,
+    /// Bake although the self-check finds that the model could not hold a conversation
+    #[arg(long)]
+    pub allow_broken_chat: bool,
+    /// Leave out tensors that have no place in the network and are not known to mean nothing
+    #[arg(long)]
+    pub allow_unused_tensors: bool,
+}
+
+impl ChoiceArguments {
+    /// The choices, with whoever reviews the text.
+    pub fn choices<'a>(&'a self, review: Review<'a>) -> Choices<'a> {
+        Choices {
+            text: match &self.tokenizer {
+                _ if self.no_text => TextSource::None,
+                Some(path) => TextSource::Elsewhere(path),
+                None => TextSource::Checkpoint,
+            },
+            broken_chat: if self.allow_broken_chat { BrokenChat::Allow } else { BrokenChat::Refuse },
+            unused: if self.allow_unused_tensors { Unused::Allow } else { Unused::Refuse },
+            review: Some(review),
+        }
+    }
 }
 
 #[cfg(feature = "calibrate")]

@@ -3,12 +3,14 @@
 use anyhow::{Context, ensure};
 use hardtack_converter::bake::{Course, HeldOut, Method, Refined, Stage, Step, Target};
 use hardtack_converter::calibrate::{Sampling, TuneSettings};
-use hardtack_converter::{BakeError, CalibrateOptions, CalibratedBake, bake_calibrated};
+use hardtack_converter::{BakeError, CalibrateOptions, CalibratedBake, Review, bake_calibrated};
 
+use super::check::Check;
 use super::memory::{Limit, tell};
+use super::warn_of;
 use crate::args::{AllocationArgument, BakeArguments};
 use crate::interrupt;
-use crate::output::{note, show};
+use crate::output::{note, show, warn};
 use crate::progress::Bar;
 use crate::size::{parse_bytes, show_bytes};
 
@@ -32,7 +34,10 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
         note(format_args!("--progressive: no budget of its list is above {target}; it is one round"));
     }
     let limit = Limit::of(arguments.memory);
+    let check = Check::default();
+    let review = |text: &mut _| check.review(text);
     let options = CalibrateOptions {
+        choices: arguments.choices.choices(Review(&review)),
         target,
         course: match own.progressive {
             Some(_) => Course::Rounds(&walk),
@@ -74,11 +79,10 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
         result => result.map_err(|error| limit.explain(error))?,
     };
     tell(&baked.baked.plan);
-    for warning in &baked.baked.warnings {
-        note(format_args!("warning: {warning}"));
-    }
+    warn_of(&baked.baked);
     warn_starved(&baked);
     show(&report(&arguments.output.display().to_string(), &baked))?;
+    show(&format!("{}\n", check.line(&baked.baked)))?;
     Ok(())
 }
 
@@ -162,7 +166,7 @@ fn warn_starved(baked: &CalibratedBake) {
         .collect();
     let more = baked.starved.len().saturating_sub(STARVED_SHOWN);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    note(format_args!(
+    warn(format_args!(
         "warning: few tokens reached some experts: {}{more}; they were given part of their layer's mean cost and inputs: \
          more --calib-tokens or another text would tell",
         shown.join(", ")

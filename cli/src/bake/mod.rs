@@ -2,13 +2,15 @@
 
 #[cfg(feature = "calibrate")]
 mod calibrated;
+mod check;
 mod memory;
 
-use hardtack_converter::{BakeError, BakeOptions, Precision};
+use check::Check;
+use hardtack_converter::{BakeError, BakeOptions, Baked, Precision, Review};
 
 use crate::args::BakeArguments;
 use crate::interrupt;
-use crate::output::{note, show};
+use crate::output::{note, show, warn};
 use crate::progress::Bar;
 use crate::size::show_bytes;
 
@@ -20,7 +22,10 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
         return calibrated::bake(arguments);
     }
     let limit = memory::Limit::of(arguments.memory);
+    let check = Check::default();
+    let review = |text: &mut _| check.review(text);
     let options = BakeOptions {
+        choices: arguments.choices.choices(Review(&review)),
         precision: arguments.budget.map_or(Precision::Uniform(arguments.bits), Precision::Budget),
         head: arguments.head_bits,
         calibration: &[],
@@ -48,9 +53,7 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
         result => result.map_err(|error| limit.explain(error))?,
     };
     memory::tell(&baked.plan);
-    for warning in &baked.warnings {
-        note(format_args!("warning: {warning}"));
-    }
+    warn_of(&baked);
     show(&format!(
         "{}: {} ({} bytes), family {}, layers {}, embeddings and head {}\n",
         arguments.output.display(),
@@ -60,5 +63,17 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
         baked.layers,
         baked.head.name()
     ))?;
+    show(&format!("{}\n", check.line(&baked)))?;
     Ok(())
+}
+
+/// Says what the person who bakes should know.
+fn warn_of(baked: &Baked) {
+    for warning in &baked.warnings {
+        warn(format_args!("warning: {warning}"));
+    }
+    if !baked.left_out.is_empty() {
+        let kinds: Vec<String> = baked.left_out.iter().map(ToString::to_string).collect();
+        warn(format_args!("left out, tensors without a place in the network: {}", kinds.join(", ")));
+    }
 }

@@ -8,7 +8,7 @@ use hardtack::format::SectionKind;
 use hardtack::{Engine, KvPrecision, Options, SessionOptions};
 use hardtack_converter::bake::{Allocated, Course, Method, Stage, Step, Target, text_sections};
 use hardtack_converter::calibrate::{Domain, Model, Sampler, Sampling, TuneSettings};
-use hardtack_converter::{BakeError, CalibrateOptions, CalibratedBake, bake_calibrated};
+use hardtack_converter::{BakeError, CalibrateOptions, CalibratedBake, Choices, bake_calibrated};
 use serde::Deserialize;
 
 use super::checkpoint::Checkpoint;
@@ -56,6 +56,7 @@ impl Bake {
         progress: &mut dyn FnMut(Step),
     ) -> Result<CalibratedBake, BakeError> {
         let options = CalibrateOptions {
+            choices: Choices::default(),
             target: self.target,
             course: self.course,
             method: self.method,

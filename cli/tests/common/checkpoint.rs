@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
@@ -45,6 +46,57 @@ impl Checkpoint {
         };
         let tensors = tensors.tensors().into_iter().map(own).collect();
         Some(Self { folder: tempfile::tempdir().unwrap(), config, tensors })
+    }
+
+    /// A llama made from nothing, whose likeliest token is always a small letter: its answers have no end of their own.
+    pub fn made() -> Self {
+        const HIDDEN: usize = 64;
+        const INNER: usize = 128;
+        const LAYERS: usize = 2;
+        let config = json!({
+            "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_act": "silu", "vocab_size": VOCABULARY,
+            "hidden_size": HIDDEN, "intermediate_size": INNER, "num_hidden_layers": LAYERS, "num_attention_heads": 4,
+            "num_key_value_heads": 2, "head_dim": 16, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
+            "max_position_embeddings": 512, "tie_word_embeddings": false, "attention_bias": false, "mlp_bias": false,
+        });
+        let mut state = 1u64;
+        let mut random = |_| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (state >> 40) as f32 / (1 << 24) as f32 - 0.5
+        };
+        let mut tensors = Vec::new();
+        let mut add = |name: &str, shape: &[usize], floats: Vec<f32>| {
+            let bytes = floats.iter().flat_map(|number| number.to_le_bytes()).collect();
+            tensors.push(Tensor { name: format!("{name}.weight"), dtype: Dtype::F32, shape: shape.to_vec(), bytes });
+        };
+        let vocabulary = VOCABULARY as usize;
+        add("model.embed_tokens", &[vocabulary, HIDDEN], (0..vocabulary * HIDDEN).map(&mut random).collect());
+        for layer in 0..LAYERS {
+            for (name, rows, columns) in [
+                ("self_attn.q_proj", HIDDEN, HIDDEN),
+                ("self_attn.k_proj", HIDDEN / 2, HIDDEN),
+                ("self_attn.v_proj", HIDDEN / 2, HIDDEN),
+                ("self_attn.o_proj", HIDDEN, HIDDEN),
+                ("mlp.gate_proj", INNER, HIDDEN),
+                ("mlp.up_proj", INNER, HIDDEN),
+                ("mlp.down_proj", HIDDEN, INNER),
+            ] {
+                let floats = (0..rows * columns).map(&mut random).collect();
+                add(&format!("model.layers.{layer}.{name}"), &[rows, columns], floats);
+            }
+            for name in ["input_layernorm", "post_attention_layernorm"] {
+                add(&format!("model.layers.{layer}.{name}"), &[HIDDEN], vec![1.0; HIDDEN]);
+            }
+        }
+        add("model.norm", &[HIDDEN], vec![1.0; HIDDEN]);
+        let head = (0..vocabulary * HIDDEN).map(|at| {
+            let number = random(at);
+            // Bytes are their own ids up to `~`: see `tokenizer`.
+            let letter = u8::try_from(at / HIDDEN).is_ok_and(|byte| byte.is_ascii_lowercase());
+            if letter { number } else { 0.0 }
+        });
+        add("lm_head", &[vocabulary, HIDDEN], head.collect());
+        Self { folder: tempfile::tempdir().unwrap(), config, tensors }
     }
 
     pub fn path(&self) -> &Path {
@@ -109,6 +161,21 @@ pub fn speaking_blob(folder: &Path) -> Option<PathBuf> {
     let outcome = run(&[&"bake", &checkpoint.path(), &"-o", &blob]).succeeded();
     assert!(!outcome.err.contains("token ids only"), "{outcome:#?}");
     Some(blob)
+}
+
+/// A small model made from nothing, which babbles without end; baked once for a test program.
+pub fn babbling() -> &'static Path {
+    static BLOB: OnceLock<PathBuf> = OnceLock::new();
+    BLOB.get_or_init(|| {
+        let program = std::env::current_exe().unwrap();
+        let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(program.file_name().unwrap());
+        fs::create_dir_all(&folder).unwrap();
+        let checkpoint = Checkpoint::made();
+        checkpoint.save().save_tokenizer();
+        let blob = folder.join("babble.tack");
+        run(&[&"bake", &checkpoint.path(), &"-o", &blob, &"--bits", &"8"]).succeeded();
+        blob
+    })
 }
 
 /// The llama fixture as a blob that speaks token ids only.

@@ -10,6 +10,7 @@ pub mod peak;
 pub mod families;
 pub mod program;
 pub mod reference;
+pub mod small;
 pub mod synthetic;
 
 use std::io::Write;
@@ -18,7 +19,7 @@ use std::sync::atomic::AtomicBool;
 
 use hardtack::Session;
 use hardtack::format::Encoding;
-use hardtack_converter::{BakeOptions, Baked, Precision, bake};
+use hardtack_converter::{BakeOptions, Baked, Choices, Precision, bake};
 
 /// The reference checkpoints, or nothing, loudly, where they are not at hand.
 pub fn fixtures() -> Option<PathBuf> {
@@ -60,7 +61,14 @@ pub const FAMILIES: [&str; 10] = [
 pub fn bake_at(input: &Path, output: &Path, encoding: Encoding) -> Baked {
     let stop = AtomicBool::new(false);
     let precision = Precision::Uniform(encoding);
-    let options = BakeOptions { precision, head: Some(encoding), calibration: &[], memory_max: None, stop: &stop };
+    let options = BakeOptions {
+        choices: Choices::default(),
+        precision,
+        head: Some(encoding),
+        calibration: &[],
+        memory_max: None,
+        stop: &stop,
+    };
     bake(input, output, &options, &mut |_| ()).unwrap_or_else(|error| panic!("{}: {error}", input.display()))
 }
 

@@ -5,6 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 /// Exit code of what went wrong in the world.
 pub const FAILED: i32 = 1;
@@ -75,9 +76,7 @@ pub fn run(arguments: &[Argument<'_>]) -> Outcome {
 
 /// Runs the program to its end with this text on its standard input.
 pub fn run_with_input(arguments: &[Argument<'_>], input: &str) -> Outcome {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    fs::write(file.path(), input).unwrap();
-    Outcome::of(hardtack(arguments).stdin(file.reopen().unwrap()).output().expect("the program starts"))
+    run_with_bytes(arguments, input.as_bytes())
 }
 
 /// Runs the program in a shell, where the word `hardtack` stands for it.
@@ -88,10 +87,34 @@ pub fn run_in_shell(script: &str, arguments: &[Argument<'_>]) -> Outcome {
     Outcome::of(command.output().expect("a shell"))
 }
 
+/// Runs the program to its end with these bytes on its standard input.
+pub fn run_with_bytes(arguments: &[Argument<'_>], input: &[u8]) -> Outcome {
+    let file = tempfile::NamedTempFile::new().unwrap();
+    fs::write(file.path(), input).unwrap();
+    Outcome::of(hardtack(arguments).stdin(file.reopen().unwrap()).output().expect("the program starts"))
+}
+
 /// Ctrl-C.
 pub fn interrupt(child: &Child) {
-    let status = Command::new("kill").arg("-INT").arg(child.id().to_string()).status().expect("the kill program");
-    assert!(status.success());
+    signal(child, "INT");
+}
+
+/// Sends a signal, by its name without SIG.
+pub fn signal(child: &Child, name: &str) {
+    let status = Command::new("kill").arg(format!("-{name}")).arg(child.id().to_string()).status();
+    assert!(status.expect("the kill program").success());
+}
+
+/// Waits for a child for this long; whether it has ended.
+pub fn ends_within(child: &mut Child, patience: Duration) -> bool {
+    let start = Instant::now();
+    while start.elapsed() < patience {
+        if child.try_wait().unwrap().is_some() {
+            return true;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    false
 }
 
 /// Waits for a child whose pipes are done with.

@@ -18,7 +18,7 @@ use super::provenance::{self, Allocated, CalibrationText, HeldOut, STARVED_TOKEN
 use super::refine::{self, Refined};
 use super::round::{Rounds, round_path};
 use super::target::About;
-use super::{Baked, Progress, kinds, kv, text_sections, write};
+use super::{Baked, Choices, Progress, kinds, kv, text_of, write};
 use crate::calibrate::{
     Domain, Judge, Model, Sampler, Sampling, Settings, TuneSettings, check_texts, compress_bytes, default_options,
     peak_bytes,
@@ -29,6 +29,8 @@ use crate::store::Store;
 /// How a calibrated bake goes.
 #[derive(Debug)]
 pub struct CalibrateOptions<'a> {
+    /// What is taken from the checkpoint, and what is put up with.
+    pub choices: Choices<'a>,
     /// What the blob must keep to: bytes of the whole file, or bits of the experts.
     pub target: Target,
     /// How it comes there.
@@ -148,20 +150,21 @@ pub struct PartBytes {
 /// far stands there too (`.codes`) until the blob is written.
 ///
 /// # Errors
-/// The checkpoint or a text cannot be used, the target is too small, the rounds do not go down to it, another bake to the same
-/// output is under way, what comes of it is not finite, or `stop` was set.
+/// The checkpoint or a text cannot be used, the target is too small, the rounds do not go down to
+/// it, another bake to the same output is under way, what comes of it is not finite, or `stop` was
+/// set.
 pub fn bake_calibrated(
     input: &Path,
     output: &Path,
     options: &CalibrateOptions<'_>,
     progress: &mut dyn FnMut(Step),
 ) -> Result<CalibratedBake, BakeError> {
-    let model = Model::open(input)?;
+    let model = Model::open_with(input, options.choices.unused)?;
     check(input, model.recipe(), options)?;
     let checkpoint = model.checkpoint();
     kinds::check(checkpoint, model.recipe())?;
     let (plan, boundary_bytes_max) = plan(checkpoint, model.recipe(), options)?;
-    let text = text_sections(checkpoint, model.spec().vocabulary)?;
+    let text = text_of(checkpoint, model.recipe(), &options.choices)?;
     // Held until everything beside the output is done with.
     let _claim = Claim::take(output)?;
     let output_file = PartialFile::create(output)?;
@@ -227,6 +230,8 @@ pub fn bake_calibrated(
         head: last.assignment.head,
         file_bytes: draft.layout.file_bytes(),
         plan,
+        tensors: model.recipe().stored_tensors(),
+        left_out: model.recipe().left_out(),
         warnings: text.warnings.iter().cloned().chain(kinds::second_rounding(checkpoint, model.recipe())).collect(),
     };
     let starved = last.tables.starved(STARVED_TOKENS).iter().map(|own| (own.layer, own.expert, own.tokens)).collect();

@@ -1,6 +1,7 @@
 //! One calibrated bake at a time for an output: a locked file beside it says which process has it.
 //!
-//! The files that such a bake goes on from have names that follow from the output's, so two would write into each other's.
+//! The files that such a bake goes on from have names that follow from the output's, so two would
+//! write into each other's.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, Write};
@@ -13,10 +14,12 @@ use super::partial_file::beside;
 const TITLE: &str = "hardtack bake: this output is being written\n";
 /// Longest file of ours.
 const BYTES_MAX: u64 = 1024;
-/// Whoever ends removes the file, so what was locked may not be what is there; then it is tried again.
+/// Whoever ends removes the file, so what was locked may not be what is there; then it is tried
+/// again.
 const TRIES: u32 = 20;
 
-/// An output that no other bake can take until this is dropped, or the process ends in whatever way.
+/// An output that no other bake can take until this is dropped, or the process ends in whatever
+/// way.
 #[derive(Debug)]
 pub struct Claim {
     /// Locked for as long as it is open.
@@ -43,7 +46,8 @@ impl Claim {
                     let holder = holder.unwrap_or_else(|| "another process".to_owned());
                     return Err(BakeError::Claimed { path: output.to_owned(), holder });
                 }
-                // Some file systems have no locks. The scratch file's hashes still find what another process does there.
+                // Some file systems have no locks. The scratch file's hashes still find what
+                // another process does there.
                 Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
                 Err(TryLockError::Error(source)) => return Err(failed(source)),
             }
@@ -70,8 +74,8 @@ impl Drop for Claim {
     }
 }
 
-/// Opens a file of ours, or makes one; nothing if something else is there. The name is known beforehand, so a link that
-/// somebody put there is not followed.
+/// Opens a file of ours, or makes one; nothing if something else is there. The name is known
+/// beforehand, so a link that somebody put there is not followed.
 fn open(path: &Path) -> io::Result<Option<File>> {
     let mut options = OpenOptions::new();
     options.read(true).write(true);
@@ -83,7 +87,8 @@ fn open(path: &Path) -> io::Result<Option<File>> {
                 Err(error) => return Err(error),
                 Ok(mut file) => {
                     let mut text = Vec::new();
-                    // An empty one is of a process that was ended before it wrote a word. One that cannot be read is locked.
+                    // An empty one is of a process that was ended before it wrote a word. One that
+                    // cannot be read is locked.
                     let read = (&mut file).take(BYTES_MAX).read_to_end(&mut text);
                     let is_ours = read.is_err() || text.is_empty() || text.starts_with(TITLE.as_bytes());
                     return Ok(is_ours.then_some(file));

@@ -31,6 +31,18 @@ pub enum BakeError {
     /// The tokenizer cannot be used.
     #[error(transparent)]
     Vocabulary(#[from] VocabularyError),
+    /// Something would break a conversation.
+    #[error(
+        "{}: this model could not hold a conversation: {}; --allow-broken-chat bakes it all the same, --no-text without text",
+        input.display(),
+        problems.join("; ")
+    )]
+    BrokenChat {
+        /// The checkpoint.
+        input: PathBuf,
+        /// What would break it, one line each.
+        problems: Vec<String>,
+    },
     /// A tensor is not what it was when the checkpoint was opened.
     #[error("{}: {source}", input.display())]
     Load {

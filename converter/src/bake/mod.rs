@@ -15,6 +15,7 @@ mod kv;
 mod partial_file;
 mod plan;
 mod precision;
+mod prepare;
 pub(crate) mod provenance;
 #[cfg(feature = "calibrate")]
 mod refine;
@@ -27,11 +28,9 @@ mod write;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use hardtack_models::recipe;
+use hardtack_models::LeftOut;
 
-use crate::bridge::{gguf_vocabulary, settings};
-use crate::source::{Checkpoint, Form};
-use crate::vocabulary::{TextSections, from_folder, from_gguf};
+use crate::source::Checkpoint;
 
 #[cfg(feature = "calibrate")]
 pub use allocation::{Allocation, Factors, Method, Order, Target, allocate};
@@ -45,6 +44,8 @@ use partial_file::PartialFile;
 pub(crate) use partial_file::{beside, replace};
 pub use plan::BakePlan;
 pub use precision::Precision;
+pub use prepare::{BrokenChat, Choices, Review, TextSource, text_sections};
+pub(crate) use prepare::{recipe_of, text_of};
 pub use provenance::{Allocated, CalibrationText, EarlierRound, Factor, GateBond, HeldOut, KvAbout, STARVED_TOKENS};
 #[cfg(feature = "calibrate")]
 pub use refine::Refined;
@@ -52,6 +53,8 @@ pub use refine::Refined;
 /// How a checkpoint is baked.
 #[derive(Debug)]
 pub struct BakeOptions<'a> {
+    /// What is taken from the checkpoint, and what is put up with.
+    pub choices: Choices<'a>,
     /// How precise the weights are.
     pub precision: Precision,
     /// Encoding of embeddings and head, where it is not left to `precision`.
@@ -78,6 +81,10 @@ pub struct Baked {
     pub file_bytes: u64,
     /// What the bake took of memory at most.
     pub plan: BakePlan,
+    /// Stored tensors that the blob is made of.
+    pub tensors: usize,
+    /// Stored tensors that it is not made of, by kind.
+    pub left_out: Vec<LeftOut>,
     /// What the person who bakes should know, one line each.
     pub warnings: Vec<String>,
 }
@@ -104,11 +111,10 @@ pub fn bake(
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<Baked, BakeError> {
     let checkpoint = Checkpoint::open(input)?;
-    let recipe = recipe(settings(&checkpoint), &checkpoint)
-        .map_err(|source| BakeError::Family { input: input.to_owned(), source })?;
+    let recipe = recipe_of(&checkpoint, options.choices.unused)?;
     kinds::check(&checkpoint, &recipe)?;
     let plan = BakePlan::new(&checkpoint, &recipe, None, options.memory_max)?;
-    let text = text_sections(&checkpoint, recipe.spec.vocabulary)?;
+    let text = text_of(&checkpoint, &recipe, &options.choices)?;
     // Whatever can be refused is refused before anything long is begun.
     let files = provenance::files(&checkpoint);
     let unread = provenance::unread(&files)?;
@@ -128,24 +134,8 @@ pub fn bake(
         head: draft.assignment.head,
         file_bytes,
         plan,
+        tensors: recipe.stored_tensors(),
+        left_out: recipe.left_out(),
         warnings: text.warnings.iter().cloned().chain(kinds::second_rounding(&checkpoint, &recipe)).collect(),
     })
-}
-
-/// Vocabulary and chat template of a checkpoint whose network knows so many tokens; with a warning and nothing else where a file
-/// has none.
-///
-/// # Errors
-/// The tokenizer cannot be read, or is not one that the runtime has.
-pub fn text_sections(checkpoint: &Checkpoint, vocabulary: u32) -> Result<TextSections, BakeError> {
-    match checkpoint.form() {
-        Form::HuggingFace { config, folder } => Ok(from_folder(folder, config, vocabulary)?),
-        Form::Gguf(metadata) => match gguf_vocabulary(metadata)? {
-            Some(own) => Ok(from_gguf(&own, vocabulary)?),
-            None => Ok(TextSections {
-                warnings: vec!["the file has no tokenizer: the blob will speak token ids only".to_owned()],
-                ..TextSections::default()
-            }),
-        },
-    }
 }

@@ -266,7 +266,8 @@ impl Work<'_> {
             let values = floats(exact)?;
             let mut bytes = Vec::new();
             for matrix in values.chunks_exact(rows * columns) {
-                bytes.extend(encoded(shape.encoding, matrix, columns, feedback)?);
+                let encoded = encoded(shape.encoding, matrix, columns, feedback);
+                bytes.extend(encoded.map_err(|error| error.of(key))?);
             }
             self.store.put(key, shape, &bytes)?;
         }
@@ -308,7 +309,7 @@ impl Work<'_> {
                     return Err(CalibrateError::Interrupted);
                 }
                 let values = model.global_rows(source.role, first, step.min(rows - first))?;
-                Ok(encode_rows(encoding, &values, columns)?)
+                encode_rows(encoding, &values, columns).map_err(|error| CalibrateError::from(error).of(key))
             });
             self.store.put_parts(key, shape, parts)?;
         }

@@ -2,12 +2,13 @@
 
 use std::path::PathBuf;
 
+use hardtack_format::{Role, SectionKey};
 use hardtack_models::{FamilyError, LoadError};
 
 use crate::bake::BakeError;
 use crate::quantize::{GptqError, HessianError, PanelError};
 use crate::source::SourceError;
-use crate::store::StoreError;
+use crate::store::{Key, StoreError};
 
 /// A calibration that did not come to its end.
 #[derive(Debug, thiserror::Error)]
@@ -41,6 +42,16 @@ pub enum CalibrateError {
     /// A matrix cannot be quantized with feedback.
     #[error("quantization: {0}")]
     Feedback(#[from] GptqError),
+    /// What is wrong with the weights or inputs of one tensor.
+    #[error("{section}, {role}: {source}")]
+    Of {
+        /// Its section.
+        section: SectionKey,
+        /// Its role.
+        role: Role,
+        /// What it is.
+        source: Box<CalibrateError>,
+    },
     /// The inputs of a matrix are no numbers.
     #[error("quantization: {0}")]
     Inputs(#[from] HessianError),
@@ -111,14 +122,23 @@ pub enum CalibrateError {
     Interrupted,
 }
 
+impl CalibrateError {
+    /// Says which tensor it is about.
+    pub(crate) fn of(self, (section, role): Key) -> Self {
+        Self::Of { section, role, source: Box::new(self) }
+    }
+}
+
 impl From<BakeError> for CalibrateError {
-    /// What hashing the sources can say.
+    /// What opening a checkpoint and hashing its files can say.
     fn from(error: BakeError) -> Self {
         match error {
             BakeError::Interrupted => Self::Interrupted,
             BakeError::Source(source) => Self::Source(source),
             BakeError::Calibrate(error) => *error,
             BakeError::Read { path, source } => Self::Read { path, source },
+            BakeError::Family { input, source } => Self::Family { input, source },
+            BakeError::Load { input, source } => Self::Load { input, source },
             other => Self::Settings { expected: "sources that can be read".to_owned(), found: other.to_string() },
         }
     }

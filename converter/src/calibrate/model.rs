@@ -8,14 +8,13 @@ use std::sync::atomic::AtomicBool;
 use candle_core::{DType, Device, Tensor};
 use hardtack_format::spec::{FeedForwardKind, ModelSpec};
 use hardtack_format::{Role, SectionKey, SectionKind};
-use hardtack_models::{LayerRecipe, LoadError, Recipe, TensorSource, recipe};
+use hardtack_models::{LayerRecipe, LoadError, Recipe, TensorSource, Unused};
 
 use super::error::CalibrateError;
 use super::graph::{
     AttentionWeights, BlockWeights, ExpertsWeights, FeedForwardWeights, GroupedWeights, LatentWeights, LayerWeights,
 };
-use crate::bake::provenance;
-use crate::bridge::settings;
+use crate::bake::{provenance, recipe_of};
 use crate::source::Checkpoint;
 use crate::store::{Key, Store};
 
@@ -45,9 +44,16 @@ impl Model {
     /// # Errors
     /// It cannot be read, or its family is not known.
     pub fn open(path: &Path) -> Result<Self, CalibrateError> {
+        Self::open_with(path, Unused::Refuse)
+    }
+
+    /// Opens a checkpoint that may hold tensors of no use.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open).
+    pub fn open_with(path: &Path, unused: Unused) -> Result<Self, CalibrateError> {
         let checkpoint = Checkpoint::open(path)?;
-        let recipe = recipe(settings(&checkpoint), &checkpoint)
-            .map_err(|source| CalibrateError::Family { input: path.to_owned(), source })?;
+        let recipe = recipe_of(&checkpoint, unused)?;
         Ok(Self {
             checkpoint: Arc::new(checkpoint),
             recipe: Arc::new(recipe),

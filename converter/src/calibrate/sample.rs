@@ -13,8 +13,7 @@ use tokenizers::Tokenizer;
 use super::error::CalibrateError;
 use super::text::Domain;
 use crate::bake::CalibrationText;
-use crate::vocabulary::TextSections;
-use crate::vocabulary::load::load;
+use crate::vocabulary::{TextSections, load, read_plain_text};
 
 /// How windows are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,9 +65,8 @@ impl Sampler {
         let mut tokenizer = load(json).map_err(|error| unusable(error.to_string()))?;
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|error| unusable(error.to_string()))?;
-        // What looks like a control token in a text is text.
-        tokenizer.set_encode_special_tokens(true);
         let table = Vocabulary::read(table.as_slice()).map_err(|error| unusable(error.to_string()))?;
+        read_plain_text(&mut tokenizer, &table).map_err(|error| unusable(error.to_string()))?;
         let rules = table.rules();
         Ok(Self { tokenizer, begin: rules.begin.filter(|_| rules.add_begin) })
     }

@@ -271,6 +271,7 @@ impl Checkpoint {
         Err(SourceError::NotFinite {
             file: self.sources[tensor.file].label.clone(),
             tensor: tensor.name.clone(),
+            row: (first + place) / tensor.columns(),
             index: first + place,
             value: numbers[place],
         })

@@ -193,12 +193,14 @@ pub enum SourceError {
         whole: String,
     },
     /// A weight is NaN or infinite.
-    #[error("{file}: tensor {tensor}: element {index}: expected a finite number, found {value}")]
+    #[error("{file}: tensor {tensor}: element {index} of row {row}: expected a finite number, found {value}")]
     NotFinite {
         /// The file.
         file: String,
         /// The tensor.
         tensor: String,
+        /// Its row, counted through all but the last dimension.
+        row: usize,
         /// The position in the whole tensor, in row-major order.
         index: usize,
         /// NaN, inf or -inf.

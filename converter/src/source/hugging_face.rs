@@ -15,6 +15,8 @@ use super::{SourceError, TensorInfo};
 
 /// The index of a model with a million tensors is smaller.
 const JSON_BYTES_MAX: u64 = 256 << 20;
+/// A configuration has some kilobytes. As values JSON takes up to 85 times its own bytes.
+pub(super) const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// Shards stay open, and systems let a process hold a few hundred to a thousand files.
 const SHARD_COUNT_MAX: usize = 1000;
 
@@ -40,7 +42,7 @@ pub(super) fn open(folder: &Path) -> Result<Folder, SourceError> {
     recognize::check_small_files(folder)?;
     let config_file =
         open_if_present(&folder.join("config.json"))?.ok_or_else(|| not_a_model("no config.json", false))?;
-    let mut config = parse_json(&config_file)?;
+    let mut config = parse_json(&config_file, CONFIG_BYTES_MAX)?;
     let mut sources = vec![config_file];
 
     let tensors = if let Some(weights) = open_if_present(&folder.join("model.safetensors"))? {
@@ -51,7 +53,7 @@ pub(super) fn open(folder: &Path) -> Result<Folder, SourceError> {
     } else {
         let index_file = open_if_present(&folder.join("model.safetensors.index.json"))?
             .ok_or_else(|| not_a_model("no model.safetensors and no model.safetensors.index.json", true))?;
-        let index: Index = parse_json(&index_file)?;
+        let index: Index = parse_json(&index_file, JSON_BYTES_MAX)?;
         let index_label = index_file.label.clone();
         sources.push(index_file);
         open_shards(folder, &index, &index_label, &mut sources)?
@@ -165,8 +167,8 @@ pub(super) fn open_if_present(path: &Path) -> Result<Option<SourceFile>, SourceE
     }
 }
 
-pub(super) fn parse_json<T: DeserializeOwned>(source: &SourceFile) -> Result<T, SourceError> {
-    let bytes = source.read_all(JSON_BYTES_MAX)?;
+pub(super) fn parse_json<T: DeserializeOwned>(source: &SourceFile, bytes_max: u64) -> Result<T, SourceError> {
+    let bytes = source.read_all(bytes_max)?;
     serde_json::from_slice(&bytes)
         .map_err(|error| SourceError::Json { file: source.label.clone(), detail: one_line(&error.to_string()) })
 }

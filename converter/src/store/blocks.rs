@@ -1,10 +1,12 @@
-//! Hashes of a tensor: of all of it, which its record keeps, and of blocks, by which parts of it are checked when they are read.
+//! Hashes of a tensor: of all of it, which its record keeps, and of blocks, by which parts of it
+//! are checked when they are read.
 
-/// Bytes of a block. Small enough that one row of an embedding is checked in some tens of microseconds, large enough that the
-/// hashes of a file of 100 GB take 24 MB.
+/// Bytes of a block. Small enough that one row of an embedding is checked in some tens of
+/// microseconds, large enough that the hashes of a file of 100 GB take 24 MB.
 pub const BLOCK_BYTES: usize = 64 << 10;
 
-/// The first half of a block's BLAKE3 hash: against accidents and other bakes, not against whoever can choose the bytes.
+/// The first half of a block's BLAKE3 hash: against accidents and other bakes, not against whoever
+/// can choose the bytes.
 pub type BlockHash = [u8; 16];
 
 /// The hash of one block.

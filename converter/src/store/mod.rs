@@ -1,9 +1,10 @@
 //! Tensors that were encoded ahead of the blob, in a scratch file: quantized matrices and tuned gates, one record each.
 //!
-//! A bake that was stopped goes on with what the file holds: every record carries a hash of its head and its bytes, and
-//! whatever is cut off or damaged after the last good one is dropped. The file is bound by a fingerprint to what it was made
-//! from. It is locked while it is open, and what is read from it is held to the hashes of what was put there: two bakes that
-//! share a file would otherwise make a blob of both.
+//! A bake that was stopped goes on with what the file holds: every record carries a hash of its
+//! head and its bytes, and whatever is cut off or damaged after the last good one is dropped. The
+//! file is bound by a fingerprint to what it was made from. It is locked while it is open, and what
+//! is read from it is held to the hashes of what was put there: two bakes that share a file would
+//! otherwise make a blob of both.
 
 mod blocks;
 mod error;
@@ -57,7 +58,8 @@ struct Tensor {
     blocks: Vec<BlockHash>,
 }
 
-/// The file, and the block that was read last: rows are asked for in order, and many lie in one block.
+/// The file, and the block that was read last: rows are asked for in order, and many lie in one
+/// block.
 #[derive(Debug)]
 struct Disk {
     file: File,
@@ -66,29 +68,26 @@ struct Disk {
 }
 
 impl Store {
-    /// Refuses a path where something else is, which [`open`](Self::open) would refuse after hours.
+    /// Refuses a path where something else stands, which [`open`](Self::open) would refuse after hours.
     ///
     /// # Errors
     /// There is another file, or it cannot be read.
     pub fn check_place(path: &Path) -> Result<(), StoreError> {
         let failed = |source| StoreError::Access { path: path.to_owned(), source };
-        let mut found = Vec::new();
-        match File::open(path) {
-            Ok(file) => file.take(HEAD_BYTES as u64).read_to_end(&mut found).map_err(failed)?,
+        let occupied = || StoreError::Occupied { path: path.to_owned() };
+        match fs::symlink_metadata(path) {
+            Ok(about) if !about.is_file() => return Err(occupied()),
+            Ok(_) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
             Err(error) => return Err(failed(error)),
-        };
-        let mut head = [0; HEAD_BYTES];
-        head[..found.len()].copy_from_slice(&found);
-        if found.is_empty() || record::is_scratch(&head) {
-            Ok(())
-        } else {
-            Err(StoreError::Occupied { path: path.to_owned() })
         }
+        let mut found = Vec::new();
+        File::open(path).and_then(|file| file.take(HEAD_BYTES as u64).read_to_end(&mut found)).map_err(failed)?;
+        if found.is_empty() || record::is_scratch(&found) { Ok(()) } else { Err(occupied()) }
     }
 
-    /// Opens the file at `path` with all whole records that it has, or starts it anew if there is none, or one of another
-    /// fingerprint. Nobody else can open it until this is dropped.
+    /// Opens the file at `path` with all whole records that it has, or starts it anew if there is
+    /// none, or one of another fingerprint. Nobody else can open it until this is dropped.
     ///
     /// # Errors
     /// The file cannot be read or written, something else is there, or it is open already.
@@ -98,7 +97,8 @@ impl Store {
         match file.try_lock() {
             Ok(()) => {}
             Err(TryLockError::WouldBlock) => return Err(StoreError::Busy { path: path.to_owned() }),
-            // Some file systems have no locks. The hashes still find what another process does there.
+            // Some file systems have no locks. The hashes still find what another process does
+            // there.
             Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
             Err(TryLockError::Error(source)) => return Err(failed(source)),
         }
@@ -255,7 +255,8 @@ impl Store {
         Ok(values)
     }
 
-    /// Reads bytes of a tensor from `start` on, by way of whole blocks that are held to their hashes.
+    /// Reads bytes of a tensor from `start` on, by way of whole blocks that are held to their
+    /// hashes.
     fn read_inside(&self, tensor: &Tensor, start: usize, bytes: &mut [u8]) -> Result<(), StoreError> {
         let length = tensor.shape.bytes().expect("checked when it was put") as usize;
         let disk = &mut *self.disk();
@@ -296,7 +297,8 @@ impl Store {
     }
 
     fn disk(&self) -> MutexGuard<'_, Disk> {
-        // A block is put back only after it was checked, so a panic elsewhere leaves none that is wrong.
+        // A block is put back only after it was checked, so a panic elsewhere leaves none that is
+        // wrong.
         self.disk.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -321,7 +323,8 @@ impl Disk {
     }
 }
 
-/// Opens a file that is there, or makes one. The name is known beforehand, so a link that somebody put there is not followed.
+/// Opens a file that is there, or makes one. The name is known beforehand, so a link that somebody
+/// put there is not followed.
 fn open(path: &Path) -> Result<File, StoreError> {
     let failed = |source| StoreError::Access { path: path.to_owned(), source };
     let mut options = OpenOptions::new();

@@ -15,7 +15,8 @@ use super::{Key, Shape};
 
 /// First bytes of the file, the last of them the version.
 pub const MAGIC: [u8; 8] = *b"\x89TACKST2";
-/// Of the version before, whose records had no hash of their heads: such a file is ours and starts anew.
+/// Of the version before, whose records had no hash of their heads: such a file is ours and starts
+/// anew.
 const MAGIC_BEFORE: [u8; 8] = *b"\x89TACKST\n";
 /// Bytes before the first record.
 pub const HEAD_BYTES: usize = 40;
@@ -33,7 +34,7 @@ pub fn file_head(fingerprint: [u8; 32]) -> [u8; HEAD_BYTES] {
 }
 
 /// Whether a file that begins so is a scratch file of any version.
-pub fn is_scratch(head: &[u8; HEAD_BYTES]) -> bool {
+pub fn is_scratch(head: &[u8]) -> bool {
     head.starts_with(&MAGIC) || head.starts_with(&MAGIC_BEFORE)
 }
 

@@ -43,14 +43,31 @@ pub enum VocabularyError {
     },
     /// A kind of tokenizer that this converter does not know.
     #[error(
-        "tokenizer model `{0}` is not supported: `BPE` and `Unigram` (tokenizer.json), `gpt2` and `llama` (GGUF) are"
+        "tokenizer model `{0}` is not supported: `BPE` and `Unigram` (tokenizer.json), `gpt2` and `llama` (GGUF) are; \
+         --tokenizer FOLDER takes another tokenizer.json, --no-text makes a blob that speaks token ids only"
     )]
     Model(String),
     /// A pre-tokenizer that this converter does not know; guessing one would give wrong tokens without a sign.
-    #[error("tokenizer.ggml.pre `{0}` is not supported: known are {known}", known = crate::vocabulary::pre_tokenizer::NAMES.join(", "))]
+    #[error(
+        "tokenizer.ggml.pre `{0}` is not supported: --tokenizer FOLDER takes the tokenizer.json of the same model, --no-text \
+         makes a blob that speaks token ids only; known are {known}",
+        known = crate::vocabulary::pre_tokenizer::NAMES.join(", ")
+    )]
     PreTokenizer(String),
+    /// A GGUF file of a byte-level tokenizer has no merges: every text would come out byte by byte.
+    #[error(
+        "tokenizer.ggml.merges is missing or empty, and {long} tokens can only be made by merging: this file was converted \
+         by a program that lost them; convert the model again, or give --tokenizer FOLDER with its tokenizer.json"
+    )]
+    NoMerges {
+        /// Tokens of more than one byte.
+        long: usize,
+    },
     /// More tokens than rows of the embedding.
-    #[error("the tokenizer has {tokenizer} tokens, the model's vocabulary has {model}")]
+    #[error(
+        "the tokenizer has words up to id {}, the embedding has {model} rows: they do not belong together; \
+         --tokenizer FOLDER takes another one", tokenizer - 1
+    )]
     TooManyTokens {
         /// Tokens of the tokenizer.
         tokenizer: u64,

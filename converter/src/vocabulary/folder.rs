@@ -5,82 +5,146 @@ use std::io::Read;
 use std::path::Path;
 
 use hardtack_format::vocabulary::{self, TextRules};
-use serde::de::IgnoredAny;
 use serde_json::Value;
 
+use crate::vocabulary::added::{self, Beside};
 use crate::vocabulary::folder_json::{self, TokenList};
-use crate::vocabulary::rules::end_ids;
-use crate::vocabulary::{TextSections, VocabularyError, gguf_json};
+use crate::vocabulary::markers::Evidence;
+use crate::vocabulary::rules::{NamedEnd, end_ids};
+use crate::vocabulary::{Findings, TextSections, VocabularyError, library};
 
 const TOKENIZER_BYTES_MAX: u64 = 128 << 20;
 const CONFIG_BYTES_MAX: u64 = 32 << 20;
 
 /// Makes the sections; `config` is the folder's `config.json`, `vocabulary_size` the number of rows of the embedding,
 /// up to which the table is padded.
+///
+/// # Errors
+/// A file cannot be read, is no JSON, or is no tokenizer that the runtime has.
 pub fn from_folder(folder: &Path, config: &Value, vocabulary_size: u32) -> Result<TextSections, VocabularyError> {
+    from_files(folder, &folder.join("tokenizer.json"), config, vocabulary_size)
+}
+
+/// Makes the sections from a `tokenizer.json` of any name and from the configurations in `folder`.
+///
+/// # Errors
+/// As [`from_folder`].
+pub fn from_files(
+    folder: &Path,
+    tokenizer: &Path,
+    config: &Value,
+    vocabulary_size: u32,
+) -> Result<TextSections, VocabularyError> {
     let mut sections = TextSections::default();
-    let settings = read_json(&folder.join("tokenizer_config.json"), CONFIG_BYTES_MAX)?.unwrap_or(Value::Null);
+    let json =
+        |name: &str| Ok::<_, VocabularyError>(read_json(&folder.join(name), CONFIG_BYTES_MAX)?.unwrap_or(Value::Null));
+    let settings = json("tokenizer_config.json")?;
     let template = template(folder, &settings, &mut sections.warnings)?;
     sections.set_template(template);
 
-    let path = folder.join("tokenizer.json");
-    let Some(bytes) = read(&path, TOKENIZER_BYTES_MAX)? else {
-        let others = ["tokenizer.model", "vocab.json", "vocab.txt", "tiktoken.model"];
+    let Some(bytes) = read(tokenizer, TOKENIZER_BYTES_MAX)? else {
+        let others = ["tokenizer.model", "vocab.json", "vocab.txt", "tiktoken.model", "tekken.json"];
         let beside = others.into_iter().find(|name| folder.join(name).exists());
         sections.warnings.push(match beside {
-            Some(name) => format!("no tokenizer.json ({name} alone is not read): the blob will speak token ids only"),
-            None => "no tokenizer.json: the blob will speak token ids only".into(),
+            Some(name) => format!(
+                "no tokenizer.json ({name} alone is not read): the blob will speak token ids only; --tokenizer takes \
+                 one from elsewhere"
+            ),
+            None => {
+                "no tokenizer.json: the blob will speak token ids only; --tokenizer takes one from elsewhere".into()
+            }
         });
         return Ok(sections);
     };
-    let invalid = |source| VocabularyError::Json { path: path.clone(), source };
-    serde_json::from_slice::<IgnoredAny>(&bytes).map_err(invalid)?;
-    // Tried before the tree of its values is made: either takes a multiple of the file.
-    gguf_json::check_loads(&bytes)?;
-    let tokenizer: Value = serde_json::from_slice(&bytes).map_err(invalid)?;
+    let mut json_value: Value =
+        serde_json::from_slice(&bytes).map_err(|source| VocabularyError::Json { path: tokenizer.into(), source })?;
+    let beside = Beside { settings, special: json("special_tokens_map.json")?, added: json("added_tokens.json")? };
+    let configs = Configs { beside, generation: json("generation_config.json")?, config };
+    let mut findings = Findings::default();
+    let bytes =
+        complete(&mut json_value, bytes, &configs, sections.template.as_deref(), vocabulary_size, &mut findings)?;
 
-    let list = folder_json::tokens(&tokenizer, vocabulary_size)?;
-    let generation = read_json(&folder.join("generation_config.json"), CONFIG_BYTES_MAX)?.unwrap_or(Value::Null);
-    let rules = rules(&tokenizer, &list, &Configs { settings, generation, config }, &mut sections.warnings);
+    let mut list = folder_json::tokens(&json_value, vocabulary_size)?;
+    let named = named_ends(&list, &configs);
+    let ids: Vec<u32> = named.iter().filter_map(|end| end.id).collect();
+    list.mark(&Evidence { template: sections.template.as_deref(), named: &ids });
+    let rules = rules(&json_value, &list, &configs, &named, sections.template.is_some(), &mut findings);
     sections.vocabulary = Some(vocabulary::write(&rules, &list.tokens)?);
+    // Tried when the tree of its values and the lists made of it are gone: either takes a multiple of the file.
+    drop((json_value, list));
+    library::check_loads(&bytes)?;
     sections.tokenizer = Some(bytes);
+    sections.report(findings);
     Ok(sections)
 }
 
 struct Configs<'a> {
-    settings: Value,
+    beside: Beside,
     generation: Value,
     config: &'a Value,
 }
 
-fn rules(tokenizer: &Value, list: &TokenList, configs: &Configs<'_>, warnings: &mut Vec<String>) -> TextRules {
-    let count = list.tokens.len() as u64;
-    let named_token = |key: &str| list.id(name(&configs.settings[key])?);
-    let wrapped = folder_json::wrapping(tokenizer);
-    let text_config = &configs.config["text_config"];
+/// The tokenizer with the added tokens of the files beside it, and without those that the embedding has no row for;
+/// the file's own bytes where nothing changes.
+fn complete(
+    tokenizer: &mut Value,
+    bytes: Vec<u8>,
+    configs: &Configs<'_>,
+    template: Option<&str>,
+    rows: u32,
+    findings: &mut Findings,
+) -> Result<Vec<u8>, VocabularyError> {
+    let merged = added::merge(tokenizer, &configs.beside, findings)?;
+    let end = configs.beside.name("eos_token");
+    let required = |name: &str| Some(name) == end || template.is_some_and(|template| template.contains(name));
+    let trimmed = added::trim(tokenizer, rows, required, findings);
+    Ok(if merged || trimmed { tokenizer.to_string().into_bytes() } else { bytes })
+}
 
-    let begin = wrapped.begin.or_else(|| named_token("bos_token"));
+/// The end tokens of all configurations. Where `generation_config.json` names some, it outranks `config.json`.
+fn named_ends(list: &TokenList, configs: &Configs<'_>) -> Vec<NamedEnd> {
+    let name = configs.beside.name("eos_token");
+    let by_name = name.map(|name| NamedEnd {
+        place: "tokenizer_config.json eos_token",
+        name: Some(name.to_owned()),
+        id: list.id(name),
+        outranked: false,
+    });
+    let mut ends: Vec<NamedEnd> = by_name.into_iter().collect();
+    let generation = ids(&configs.generation["eos_token_id"]);
+    let outranked = !generation.is_empty();
+    let place = "generation_config.json eos_token_id";
+    ends.extend(generation.into_iter().map(|id| NamedEnd::by_id(place, id)));
+    for source in [configs.config, &configs.config["text_config"]] {
+        let named = ids(&source["eos_token_id"]).into_iter();
+        ends.extend(named.map(|id| NamedEnd { outranked, ..NamedEnd::by_id("config.json eos_token_id", id) }));
+    }
+    ends
+}
+
+fn rules(
+    tokenizer: &Value,
+    list: &TokenList,
+    configs: &Configs<'_>,
+    named: &[NamedEnd],
+    has_template: bool,
+    findings: &mut Findings,
+) -> TextRules {
+    let count = list.tokens.len() as u64;
+    let wrapped = folder_json::wrapping(tokenizer);
+    let begin = wrapped.begin.or_else(|| list.id(configs.beside.name("bos_token")?));
     let begin = begin.or_else(|| ids(&configs.config["bos_token_id"]).first().copied());
     let begin = begin.filter(|&id| u64::from(id) < count);
-    let mut named: Vec<u32> = named_token("eos_token").into_iter().collect();
-    for source in [&configs.generation, configs.config, text_config] {
-        named.extend(ids(&source["eos_token_id"]));
-    }
-    let end = named.first().copied().filter(|&id| u64::from(id) < count);
-    let setting = |key: &str| configs.settings[key].as_bool();
+    let end = named.iter().find_map(|end| end.id).filter(|&id| u64::from(id) < count);
+    let setting = |key: &str| configs.beside.settings[key].as_bool();
     TextRules {
         begin,
         end,
         add_begin: begin.is_some() && setting("add_bos_token").unwrap_or(wrapped.begin.is_some()),
         add_end: end.is_some() && setting("add_eos_token").unwrap_or(wrapped.end),
         strip_leading_space: folder_json::strips_leading_space(tokenizer),
-        ends: end_ids(&named, &list.tokens, warnings),
+        ends: end_ids(named, &list.tokens, has_template, findings),
     }
-}
-
-/// A token's name, which is a string or an object with `content`.
-fn name(value: &Value) -> Option<&str> {
-    value.as_str().or_else(|| value["content"].as_str())
 }
 
 /// One id or a list of them.
@@ -92,7 +156,7 @@ fn ids(value: &Value) -> Vec<u32> {
     }
 }
 
-/// The file has precedence over the configuration, as in `transformers`.
+/// `chat_template.jinja` has precedence over the configuration, as in `transformers`; a processor's file comes last.
 fn template(folder: &Path, settings: &Value, warnings: &mut Vec<String>) -> Result<Option<String>, VocabularyError> {
     if let Some(bytes) = read(&folder.join("chat_template.jinja"), CONFIG_BYTES_MAX)? {
         if let Ok(text) = String::from_utf8(bytes) {
@@ -101,6 +165,10 @@ fn template(folder: &Path, settings: &Value, warnings: &mut Vec<String>) -> Resu
         warnings.push("chat_template.jinja is not UTF-8 and was left out".into());
     }
     let template = &settings["chat_template"];
+    if template.is_null() {
+        let file = read_json(&folder.join("chat_template.json"), CONFIG_BYTES_MAX)?;
+        return Ok(file.and_then(|file| file["chat_template"].as_str().map(String::from)));
+    }
     let Some(list) = template.as_array() else {
         return Ok(template.as_str().map(String::from));
     };

@@ -6,6 +6,7 @@ use hardtack_format::vocabulary::TokenKind;
 use serde_json::Value;
 
 use crate::vocabulary::VocabularyError;
+use crate::vocabulary::markers::Evidence;
 use crate::vocabulary::piece::{Alphabet, SPACE_SIGN, byte_of_piece, token_bytes};
 
 /// The tokens of a tokenizer in order of id, padded with unused ones.
@@ -19,6 +20,17 @@ impl TokenList {
     /// The id of the token of that name.
     pub fn id(&self, name: &str) -> Option<u32> {
         self.ids.get(name).copied()
+    }
+
+    /// Gives added tokens that steer their kind. A piece of the model stays text: `tokenizers` would not find it either.
+    pub fn mark(&mut self, evidence: &Evidence<'_>) {
+        for (name, &id) in &self.ids {
+            let token = &mut self.tokens[id as usize];
+            let kind = evidence.kind(id, name, token.0, || true);
+            if kind != token.0 {
+                *token = (kind, name.as_bytes().to_vec());
+            }
+        }
     }
 }
 

@@ -7,9 +7,8 @@ use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
 use crate::vocabulary::gguf::{Family, GgufVocabulary};
-use crate::vocabulary::load::load;
 use crate::vocabulary::piece::{SPACE_SIGN, byte_of_char};
-use crate::vocabulary::{VocabularyError, merges};
+use crate::vocabulary::{VocabularyError, library, merges};
 
 /// The file's bytes, proven to load.
 pub(super) fn write(
@@ -52,7 +51,7 @@ pub(super) fn write(
     let bytes = serde_json::to_vec(&file).expect("texts and numbers always serialize");
     drop(file);
     drop(ids);
-    check_loads(&bytes)?;
+    library::check_loads(&bytes)?;
     Ok(bytes)
 }
 
@@ -88,12 +87,6 @@ struct Bpe<'a> {
 
 fn as_map<S: Serializer>(pairs: &[(&str, u32)], serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_map(pairs.iter().copied())
-}
-
-/// The library must take the file now, where a person can act, not on somebody's device.
-pub(super) fn check_loads(bytes: &[u8]) -> Result<(), VocabularyError> {
-    let loaded = load(bytes);
-    loaded.map(|_| ()).map_err(|error| VocabularyError::Library(error.to_string().replace('\n', " ")))
 }
 
 /// `model.vocab`: the first token of a name has it; a second one can be read but never written.
@@ -137,9 +130,10 @@ fn merges_of<'a>(
         field: "tokenizer.ggml.merges",
         problem: format!("`{}` {problem}", merge.escape_debug()),
     };
-    let mut merges = Vec::with_capacity(meta.merges.len());
+    let listed = meta.merges.as_deref().unwrap_or_default();
+    let mut merges = Vec::with_capacity(listed.len());
     let mut joined = String::new();
-    for merge in &meta.merges {
+    for merge in listed {
         let Some((left, right)) = merge.split_once(' ') else {
             return Err(bad(merge, "is not two pieces with a space between"));
         };
@@ -215,7 +209,7 @@ fn added_tokens(meta: &GgufVocabulary, kinds: &[TokenKind]) -> Vec<Value> {
     let mut added = Vec::new();
     for ((id, piece), kind) in (0u32..).zip(&meta.tokens).zip(kinds) {
         let special = match kind {
-            TokenKind::Control | TokenKind::Unknown => true,
+            TokenKind::Control | TokenKind::Marker | TokenKind::Unknown => true,
             TokenKind::UserDefined => false,
             _ => continue,
         };

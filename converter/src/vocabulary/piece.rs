@@ -18,7 +18,7 @@ pub const SPACE_SIGN: &str = "\u{2581}";
 pub fn token_bytes(piece: &str, kind: TokenKind, alphabet: Alphabet) -> Vec<u8> {
     match (alphabet, kind) {
         (_, TokenKind::Unused) => Vec::new(),
-        (_, TokenKind::Control | TokenKind::Unknown) => piece.as_bytes().to_vec(),
+        (_, TokenKind::Control | TokenKind::Marker | TokenKind::Unknown) => piece.as_bytes().to_vec(),
         // An added token is written as it is, also where its characters have a place in the alphabet.
         (Alphabet::ByteLevel, TokenKind::UserDefined) => piece.as_bytes().to_vec(),
         (Alphabet::ByteLevel, _) => {

@@ -2,22 +2,79 @@
 
 use serde_json::{Value, json};
 
-/// Every name that is known, for messages.
-pub const NAMES: [&str; 14] = [
-    "smollm",
-    "gpt-2",
-    "llama-bpe",
-    "llama3",
-    "llama-v3",
-    "qwen2",
-    "olmo",
+/// Every name that is known, for messages: those of `llama-vocab.cpp` that decoders have.
+pub const NAMES: &[&str] = &[
+    "a.x-4.0",
+    "bailingmoe",
+    "bailingmoe2",
+    "bloom",
+    "chameleon",
+    "chatglm-bpe",
+    "codeshell",
+    "cohere2moe",
+    "command-r",
     "dbrx",
+    "deepseek-coder",
     "deepseek-llm",
-    "refact",
-    "starcoder",
-    "gpt-4o",
-    "llama4",
+    "deepseek-r1-qwen",
+    "deepseek-v3",
     "default",
+    "exaone",
+    "exaone-moe",
+    "exaone4",
+    "f2llmv2",
+    "falcon",
+    "falcon-h1",
+    "falcon3",
+    "gigachat",
+    "glm4",
+    "gpt-2",
+    "gpt-4o",
+    "gpt3-finnish",
+    "granite-docling",
+    "grok-2",
+    "hunyuan",
+    "hunyuan-dense",
+    "jais",
+    "jais-2",
+    "joyai-llm",
+    "kanana2",
+    "kimi-k2",
+    "kormo",
+    "lfm2",
+    "llada-moe",
+    "llama-bpe",
+    "llama-v3",
+    "llama3",
+    "llama4",
+    "megrez",
+    "mellum",
+    "mellum2",
+    "midm-2.0",
+    "minerva-7b",
+    "minicpm5",
+    "minimax-m2",
+    "mpt",
+    "olmo",
+    "phi-2",
+    "pixtral",
+    "poro-chat",
+    "qwen2",
+    "qwen35",
+    "refact",
+    "seed-coder",
+    "smaug-bpe",
+    "smollm",
+    "solar-open",
+    "stablelm2",
+    "starcoder",
+    "superbpe",
+    "talkie",
+    "tekken",
+    "tiny_aya",
+    "trillion",
+    "viking",
+    "youtu",
 ];
 
 /// What a name of `tokenizer.ggml.pre` stands for.
@@ -34,44 +91,102 @@ pub struct PreTokenizer {
 }
 
 /// The pre-tokenizer of that name, or `None`: a wrong guess would give wrong tokens without a sign.
+///
+/// Which names share a pattern is what `llama-vocab.cpp` says. Where the same model's `tokenizer.json` has a normalizer,
+/// it is here too: llama.cpp has none.
 pub fn by_name(name: &str) -> Option<PreTokenizer> {
-    let plain = |steps: Vec<Value>| PreTokenizer {
-        pre_tokenizer: json!({ "type": "Sequence", "pretokenizers": steps }),
-        normalizer: Value::Null,
-        ignore_merges: false,
-        add_begin: false,
-    };
     Some(match name {
-        "gpt-2" => plain(vec![byte_level(GPT2)]),
-        "olmo" => PreTokenizer { normalizer: json!({ "type": "NFC" }), ..plain(vec![byte_level(GPT2)]) },
-        "smollm" | "refact" | "starcoder" => plain(vec![single_digits(), byte_level(GPT2)]),
-        "llama-bpe" | "llama3" | "llama-v3" => {
-            PreTokenizer { ignore_merges: true, add_begin: true, ..plain(vec![split(CL100K), byte_level(AS_IT_IS)]) }
+        "gpt-2" | "phi-2" | "gigachat" | "a.x-4.0" | "mellum" | "mpt" | "jais" | "trillion" | "granite-docling"
+        | "exaone4" => plain(vec![byte_level(GPT2)]),
+        "olmo" => plain(vec![byte_level(GPT2)]).composed(),
+        "smollm" | "refact" | "starcoder" | "codeshell" | "exaone" | "minerva-7b" | "mellum2" => {
+            plain(vec![single_digits(), byte_level(GPT2)])
         }
-        "dbrx" => plain(vec![split(CL100K), byte_level(AS_IT_IS)]),
-        "qwen2" => {
-            PreTokenizer { normalizer: json!({ "type": "NFC" }), ..plain(vec![split(QWEN2), byte_level(AS_IT_IS)]) }
+        "command-r" => plain(vec![single_digits(), byte_level(GPT2)]).composed(),
+        "llama-bpe" | "llama3" | "llama-v3" | "falcon3" | "falcon-h1" | "pixtral" | "midm-2.0" | "lfm2" => {
+            splits(&[CL100K]).whole_words().with_begin()
         }
-        "gpt-4o" | "llama4" => PreTokenizer { ignore_merges: true, ..plain(vec![split(O200K), byte_level(AS_IT_IS)]) },
+        "dbrx" | "smaug-bpe" | "glm4" | "chatglm-bpe" => splits(&[CL100K]),
+        "qwen2" | "deepseek-r1-qwen" | "kormo" | "f2llmv2" | "megrez" => splits(&[QWEN2]).composed(),
+        "stablelm2" | "hunyuan" | "solar-open" | "grok-2" => splits(&[QWEN2]),
+        "qwen35" => splits(&[QWEN35]).composed(),
+        "gpt-4o" | "llama4" | "kanana2" | "talkie" => splits(&[O200K]).whole_words(),
+        "minimax-m2" => splits(&[O200K]),
+        "tiny_aya" | "cohere2moe" => splits(&[r"\d{1,3}(?=(?:\d{3})*\b)", O200K]),
+        "tekken" => splits(&[TEKKEN]).whole_words().with_begin(),
+        "kimi-k2" => splits(&[KIMI_K2]),
+        "deepseek-v3" | "hunyuan-dense" | "joyai-llm" => {
+            splits(&[r"\p{N}{1,3}", r"[\x{4E00}-\x{9FA5}\x{3040}-\x{309F}\x{30A0}-\x{30FF}]+", DEEPSEEK_V3])
+        }
         "deepseek-llm" => plain(vec![
             split("[\r\n]"),
             split(&format!(r"\s?[{CASED_LETTERS}]+")),
             split(r"\s?[!-/:-~\x{FF01}-\x{FF0F}\x{FF1A}-\x{FF5E}\x{2018}-\x{201F}\x{3000}-\x{3002}]+"),
             split(r"\s+$"),
-            split(r"[\x{4E00}-\x{9FA5}\x{800}-\x{4E00}\x{AC00}-\x{D7FF}]+"),
+            split(EAST_ASIAN),
             single_digits(),
             byte_level(AS_IT_IS),
         ]),
-        // llama.cpp's splits for files that do not name theirs.
-        "default" => plain(vec![
-            split(r"[\p{P}\$\+<=>\^~\|]+"),
-            split(GPT2_SPLIT),
-            split(r"\p{N}+"),
-            split("[0-9][0-9][0-9]"),
+        "deepseek-coder" => plain(vec![
+            split("[\r\n]"),
+            split(r"\s?\p{L}+"),
+            split(r"\s?\p{P}+"),
+            split(EAST_ASIAN),
+            single_digits(),
             byte_level(AS_IT_IS),
         ]),
+        "youtu" => splits(&[YOUTU_SCRIPTS, YOUTU]).whole_words(),
+        "superbpe" => splits(&[r"\p{N}+", r"(?=(\d{3})+(?!\d))"]),
+        "bailingmoe" | "bailingmoe2" | "llada-moe" => splits(&[BAILING]),
+        "seed-coder" => splits(&[SEED_CODER]),
+        "exaone-moe" => splits(&[EXAONE_MOE]),
+        "minicpm5" => splits(&[r"\p{N}{1,3}", MINICPM5]).whole_words(),
+        "jais-2" => splits(&[JAIS_2]),
+        "poro-chat" | "bloom" | "gpt3-finnish" => splits(&[BLOOM]),
+        "viking" => splits(&[BLOOM, r"\p{N}"]),
+        "falcon" => splits(&[r"[\p{P}\$\+<=>\^~\|`]+", GPT2_SPLIT, "[0-9][0-9][0-9]"]),
+        "chameleon" => splits(&[
+            "<sentinel:[0-9]+>",
+            "(IMGIMG)((A|B|C|D|E|F|G|H|I){1,4})Z",
+            r"([\t\n]|    |  )",
+            r"\p{N}",
+            r"[\p{P}!-/:-@\[-`{-~]",
+            GPT2_SPLIT,
+        ])
+        .with_begin(),
+        // llama.cpp's splits for files that do not name theirs.
+        "default" => splits(&[r"[\p{P}\$\+<=>\^~\|]+", GPT2_SPLIT, r"\p{N}+", "[0-9][0-9][0-9]"]),
         _ => return None,
     })
+}
+
+fn plain(steps: Vec<Value>) -> PreTokenizer {
+    PreTokenizer {
+        pre_tokenizer: json!({ "type": "Sequence", "pretokenizers": steps }),
+        normalizer: Value::Null,
+        ignore_merges: false,
+        add_begin: false,
+    }
+}
+
+/// Patterns one after another, then bytes as characters.
+fn splits(patterns: &[&str]) -> PreTokenizer {
+    plain(patterns.iter().map(|pattern| split(pattern)).chain([byte_level(AS_IT_IS)]).collect())
+}
+
+impl PreTokenizer {
+    /// A text is brought into Unicode's form C first.
+    fn composed(self) -> Self {
+        Self { normalizer: json!({ "type": "NFC" }), ..self }
+    }
+
+    fn whole_words(self) -> Self {
+        Self { ignore_merges: true, ..self }
+    }
+
+    fn with_begin(self) -> Self {
+        Self { add_begin: true, ..self }
+    }
 }
 
 /// Whether `ByteLevel` splits by GPT-2's pattern before it maps bytes to characters.
@@ -102,6 +217,77 @@ const QWEN2: &str = concat!(
     r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 );
 
+const QWEN35: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?[\p{L}\p{M}]+|\p{N}",
+    r"| ?[^\s\p{L}\p{M}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+);
+
+const TEKKEN: &str = concat!(
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+",
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*",
+    r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+);
+
+/// `pat_str` of the model's own `tokenization_kimi.py`: O200K with Han apart.
+const KIMI_K2: &str = concat!(
+    r"[\p{Han}]+",
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+",
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]+[\p{Ll}\p{Lm}\p{Lo}\p{M}&&[^\p{Han}]]*",
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+    r"|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+);
+
+const DEEPSEEK_V3: &str = concat!(
+    r##"[!"#$%&'()*+,\-./:;<=>?@\[\\\]^_`{|}~][A-Za-z]+|[^\r\n\p{L}\p{P}\p{S}]?[\p{L}\p{M}]+"##,
+    r"| ?[\p{P}\p{S}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+);
+
+const EAST_ASIAN: &str = r"[\x{4E00}-\x{9FA5}\x{800}-\x{4E00}\x{AC00}-\x{D7FF}]+";
+
+/// Hangul; punctuation of East Asian texts; Bopomofo; Han and kana.
+const YOUTU_SCRIPTS: &str = concat!(
+    r"[\x{AC00}-\x{D7A3}\x{3131}-\x{318E}]+",
+    r"|[\x{FF01}\x{2026}\x{201C}\x{201D}\x{2018}\x{2019}\x{2014}\x{FF1A}\x{FF1B}\x{FF0C}\x{3001}-\x{303F}\x{FE30}-\x{FE4F}]+",
+    r"|[\x{3105}-\x{312F}]+|[\x{4E00}-\x{9FA5}\x{3040}-\x{309F}\x{30A0}-\x{30FF}]+"
+);
+
+const YOUTU: &str = concat!(
+    r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+    r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
+    r"|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n/]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+);
+
+const BAILING: &str = concat!(
+    r"'(?i:[sdmt]|ll|ve|re)|[^\r\n\p{L}\p{N}]?+\p{L}+|\p{N}",
+    r"| ?[^\s\p{L}\p{N}]++[\r\n]*|\s*[\r\n]|\s+(?!\S)|\s+"
+);
+
+const SEED_CODER: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1}",
+    r"| ?[^\s\p{L}\p{N}\r\n]+|\s*[\r\n]+|\s+(?!\S)|\s+"
+);
+
+const EXAONE_MOE: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?(?:\p{L}\p{M}*(?: \p{L}\p{M}*)*)+|\p{N}",
+    r"| ?[^\s\p{L}\p{N}]+[\r\n/]?|\s*[\r\n]|\s+(?!\S)|\s+"
+);
+
+const MINICPM5: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}+",
+    r"| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
+);
+
+/// CL100K, whose runs of spaces come in powers of two.
+const JAIS_2: &str = concat!(
+    r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}{1,3}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+",
+    r"|\s{512}(?!\S)|\s{256}(?!\S)|\s{128}(?!\S)|\s{64}(?!\S)|\s{32}(?!\S)|\s{16}(?!\S)|\s{8}(?!\S)|\s{4}(?!\S)",
+    r"|\s{1,2}(?!\S)|\s{1}"
+);
+
+/// A word ends at a space or at a full stop or comma of one of several scripts.
+const BLOOM: &str = r" ?[^(\s|.,!?\x{2026}\x{3002}\x{FF0C}\x{3001}\x{964}\x{6D4}\x{60C})]+";
+
 const O200K: &str = concat!(
     r"[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]*[\p{Ll}\p{Lm}\p{Lo}\p{M}]+(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
     r"|[^\r\n\p{L}\p{N}]?[\p{Lu}\p{Lt}\p{Lm}\p{Lo}\p{M}]+[\p{Ll}\p{Lm}\p{Lo}\p{M}]*(?i:'s|'t|'re|'ve|'m|'ll|'d)?",
@@ -125,3 +311,19 @@ const CASED_LETTERS: &str = concat!(
     r"\x{10400}-\x{1044F}\x{104B0}-\x{104D3}\x{104D8}-\x{104FB}\x{10C80}-\x{10CB2}\x{10CC0}-\x{10CF2}",
     r"\x{118A0}-\x{118DF}\x{1E900}-\x{1E943}",
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_in_messages_are_those_that_are_known() {
+        assert!(NAMES.is_sorted());
+        for name in NAMES {
+            assert!(by_name(name).is_some(), "{name}");
+        }
+        for unknown in ["", "Qwen2", "qwen", "whitespace", "roberta-bpe"] {
+            assert_eq!(by_name(unknown), None, "{unknown}");
+        }
+    }
+}

@@ -95,7 +95,7 @@ pub fn read_gguf(bytes: &[u8]) -> GgufVocabulary {
         tokens: texts(take("ggml.tokens")),
         kinds: if let Entry::Integers(kinds) = take("ggml.token_type") { kinds } else { Vec::new() },
         scores: if let Entry::Floats(scores) = take("ggml.scores") { scores } else { Vec::new() },
-        merges: texts(take("ggml.merges")),
+        merges: if let Entry::Texts(merges) = take("ggml.merges") { Some(merges) } else { None },
         bos: id(take("ggml.bos_token_id")),
         eos: id(take("ggml.eos_token_id")),
         eot: id(take("ggml.eot_token_id")),

@@ -13,7 +13,7 @@ use cudarc::driver::result::{self, DriverError, device, stream};
 use cudarc::driver::sys;
 
 use self::context::{Context, Handle};
-use crate::device::{Address, Device, DeviceMemory, HostBytes, Launch, Recorded};
+use crate::device::{Address, Device, DeviceMemory, HostBytes, Inside, Launch, Raw, Recorded};
 use crate::error::CudaError;
 use crate::kernel::Kernel;
 
@@ -39,7 +39,7 @@ pub struct Driver {
 struct Shared {
     start: Handle<*mut std::ffi::c_void>,
     /// Keeps the memory there for as long as it is registered.
-    _bytes: HostBytes,
+    _owner: HostBytes,
 }
 
 impl std::fmt::Debug for Shared {
@@ -142,6 +142,14 @@ impl Device for Driver {
         Ok(DeviceMemory { free: free as u64, of_host: self.integrated })
     }
 
+    fn raw(&self, _: Inside) -> &dyn Raw {
+        self
+    }
+}
+
+/// What the safety of these calls rests on, the trait asks of its callers, all of which are in this
+/// crate.
+impl Raw for Driver {
     fn allocate(&self, what: &'static str, bytes: u64) -> Result<Address, CudaError> {
         let _alone = self.enter()?;
         let (free, _) = result::mem_get_info().map_err(failed("cuMemGetInfo"))?;
@@ -158,20 +166,19 @@ impl Device for Driver {
         }
     }
 
-    fn share(&self, bytes: &HostBytes) -> Result<Option<Address>, CudaError> {
+    fn share(&self, owner: &HostBytes, bytes: &[u8]) -> Result<Option<Address>, CudaError> {
         if !self.integrated {
             return Ok(None);
         }
         let _alone = self.enter()?;
-        let own = bytes.as_ref().as_ref();
-        let start = own.as_ptr().cast_mut().cast();
+        let start = bytes.as_ptr().cast_mut().cast();
         let flags = sys::CU_MEMHOSTREGISTER_DEVICEMAP | sys::CU_MEMHOSTREGISTER_READ_ONLY;
         // SAFETY: the memory stays where it is for as long as the `Arc` kept below; the device only reads it.
-        if unsafe { sys::cuMemHostRegister_v2(start, own.len(), flags) }.result().is_err() {
+        if unsafe { sys::cuMemHostRegister_v2(start, bytes.len(), flags) }.result().is_err() {
             // Some systems do not register mapped files. Then the weights are copied.
             return Ok(None);
         }
-        let kept = Shared { start: Handle(start), _bytes: bytes.clone() };
+        let kept = Shared { start: Handle(start), _owner: owner.clone() };
         self.shared.lock().unwrap_or_else(PoisonError::into_inner).push(kept);
         let mut address = 0;
         // SAFETY: the memory was just registered with its place on the device.

@@ -1,7 +1,9 @@
 //! Attention over caches that are longer than a span, whole and in spans side by side.
 
+use crate::Kernel;
+use crate::device::Address;
+use crate::params::Params;
 use half::f16;
-use hardtack_kernels_cuda::{Address, Kernel, Params};
 
 use super::devices::{Inputs, OnDevice, on_devices, quantize};
 use super::numbers::{Random, assert_close, assert_same};
@@ -142,7 +144,8 @@ impl Memory {
     }
 }
 
-/// Runs the kernel over all tokens, in one or span by span, and gives the joined result with its codes' place.
+/// Runs the kernel over all tokens, in one or span by span, and gives the joined result with its
+/// codes' place.
 fn run(device: &OnDevice, case: &Case, memory: &Memory, in_one: bool) -> Inputs {
     let upload = |values: &[f32]| match (values.is_empty(), case.half) {
         (true, _) => None,

@@ -1,20 +1,22 @@
 //! Devices for the tests, and buffers on them.
 
 use std::io::Write;
-use std::path::Path;
 
+use crate::device::{Address, Extent, Launch, Raw};
+#[cfg(feature = "driver")]
+use crate::driver::Driver;
+use crate::emulator::Order;
+use crate::params::Params;
+use crate::{CudaError, Emulator, Kernel};
 use hardtack_kernels::activations::groups;
 use hardtack_kernels::{ActivationsMut, scalar};
-use hardtack_kernels_cuda::device::Extent;
-#[cfg(feature = "driver")]
-use hardtack_kernels_cuda::driver::Driver;
-use hardtack_kernels_cuda::emulator::Order;
-use hardtack_kernels_cuda::{Address, CudaError, Device, Emulator, Kernel, Launch, Params};
 
-/// Runs a test on an emulated device with tensor cores and on one without, whose blocks run their last thread first, and on
-/// a GPU. What is not at hand is said past the test runner, which keeps to itself what a passing test prints.
+/// Runs a test on an emulated device with tensor cores and on one without, whose blocks run their
+/// last thread first, and on a GPU. What is not at hand is said past the test runner, which keeps
+/// to itself what a passing test prints.
 pub fn on_devices(mut test: impl FnMut(&OnDevice)) {
-    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let program = std::env::current_exe().unwrap();
+    let folder = program.parent().unwrap();
     for (tensor_cores, order) in [(true, Order::Forwards), (false, Order::Backwards)] {
         match Emulator::start(folder, tensor_cores, order) {
             Ok(device) => test(&OnDevice { device: Target::Emulated(device) }),
@@ -45,7 +47,8 @@ enum Target {
     Gpu(Driver),
 }
 
-/// The same call of either device. `each!(self, device => device.name())` becomes a match with that call in every arm.
+/// The same call of either device. `each!(self, device => device.name())` becomes a match with that
+/// call in every arm.
 macro_rules! each {
     ($own:ident, $device:ident => $call:expr) => {
         match &$own.device {

@@ -1,8 +1,10 @@
 //! Experts of one token and of a prompt, against scalar's panels and formulas.
 
+use crate::Kernel;
+use crate::device::Address;
+use crate::params::Params;
 use hardtack_format::Encoding;
 use hardtack_kernels::scalar;
-use hardtack_kernels_cuda::{Address, Kernel, Params};
 
 use super::devices::{Inputs, OnDevice, on_devices};
 use super::numbers::{Matrix, Random, assert_close, assert_same};
@@ -45,7 +47,8 @@ impl Mixture {
         Self { experts, clamped, stream: random.floats(TOKENS * HIDDEN), choices }
     }
 
-    /// What the CPU computes for one token: each choice's activated row, and the weighed sum on top of what stood before.
+    /// What the CPU computes for one token: each choice's activated row, and the weighed sum on top
+    /// of what stood before.
     fn expected(&self, token: usize, before: &[f32]) -> (Vec<Vec<f32>>, Vec<f32>) {
         let input = &self.stream[token * HIDDEN..][..HIDDEN];
         let (mut rows, mut sum) = (Vec::new(), before.to_vec());
@@ -102,7 +105,8 @@ fn upload_choices(device: &OnDevice, choices: &[(usize, f32)]) -> Address {
     device.numbers(&choices.iter().flat_map(|(expert, weight)| [*expert as u32, weight.to_bits()]).collect::<Vec<_>>())
 }
 
-/// All tokens by the kernels of single tokens: activated rows, and the residual stream that began with ones.
+/// All tokens by the kernels of single tokens: activated rows, and the residual stream that began
+/// with ones.
 fn by_token(device: &OnDevice, mixture: &Mixture, uploaded: &Uploaded) -> (Inputs, Vec<f32>) {
     let choices = upload_choices(device, &mixture.choices);
     let activated = device.inputs_room(TOKENS * CHOSEN, INNER);

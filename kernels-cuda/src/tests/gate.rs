@@ -1,7 +1,8 @@
 //! The gate's choices and their order by expert.
 
+use crate::Kernel;
+use crate::params::Params;
 use hardtack_kernels::math::{exp, sigmoid};
-use hardtack_kernels_cuda::{Kernel, Params};
 
 use super::devices::on_devices;
 use super::numbers::{Random, assert_close};

@@ -1,4 +1,5 @@
-//! Every kernel, from its own source, against the scalar truth: run by the emulation, and with the feature `driver` on a GPU.
+//! Every kernel, from its own source, against the scalar truth: run by the emulation, and with the
+//! feature `driver` on a GPU.
 
 mod attention;
 mod devices;

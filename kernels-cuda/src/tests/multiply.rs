@@ -1,7 +1,9 @@
 //! Matrices times rows, one by one and as prompts.
 
+use crate::Kernel;
+use crate::device::Address;
+use crate::params::Params;
 use hardtack_format::Encoding;
-use hardtack_kernels_cuda::{Address, Kernel, Params};
 
 use super::devices::{Inputs, OnDevice, on_devices};
 use super::numbers::{Matrix, Random, assert_close, assert_same};

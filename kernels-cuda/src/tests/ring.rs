@@ -1,11 +1,13 @@
-//! A ring's bytes: what the host makes of them, and storing and sealing on a device, equal to the bit.
+//! A ring's bytes: what the host makes of them, and storing and sealing on a device, equal to the
+//! bit.
 
+use crate::Kernel;
+use crate::params::Params;
+use crate::ring::{ChunkPlace, RingLayout};
 use half::f16;
 use hardtack_kernels::hadamard::hadamard;
 use hardtack_kernels::nested::{CODE_BITS, CodeGroup, GROUP_ROWS, pack_unit, quantize_row, value};
 use hardtack_kernels::ring_shape::{CHUNK, Matrix, RingShape, Scaled};
-use hardtack_kernels_cuda::ring::{ChunkPlace, RingLayout};
-use hardtack_kernels_cuda::{Kernel, Params};
 
 use super::devices::{OnDevice, on_devices};
 use super::numbers::Random;
@@ -169,7 +171,8 @@ fn sealing_is_the_hosts_to_the_bit() {
             for bits in CODE_BITS {
                 let mut random = Random(index as u64);
                 let mut ring = Ring::new(layout(heads, widths, latent, window, 2), &mut random);
-                // Numbers that do not differ, that differ by more than a half float's largest, and that hardly differ.
+                // Numbers that do not differ, that differ by more than a half float's largest, and
+                // that hardly differ.
                 let first = ring.half_start(1, 0, 0);
                 for token in 0..CHUNK {
                     let row = &mut ring.halves[first + token * widths[0]..][..3];

@@ -1,12 +1,14 @@
-//! Attention over a ring against a computation with the same codes, whole and in spans, in pieces and token by token.
+//! Attention over a ring against a computation with the same codes, whole and in spans, in pieces
+//! and token by token.
 
+use crate::Kernel;
+use crate::params::Params;
+use crate::ring::ChunkPlace;
 use half::f16;
 use hardtack_kernels::hadamard::hadamard;
 use hardtack_kernels::nested::{Folded, GROUP_ROWS, Places};
 use hardtack_kernels::ring_shape::{CHUNK, Scaled};
 use hardtack_kernels::scalar;
-use hardtack_kernels_cuda::ring::ChunkPlace;
-use hardtack_kernels_cuda::{Kernel, Params};
 
 use super::devices::{OnDevice, on_devices, quantize};
 use super::numbers::{Random, assert_close, assert_same};
@@ -20,7 +22,8 @@ struct Case {
     kv_heads: usize,
     widths: [usize; 2],
     latent: bool,
-    /// The first token stands in the chunk behind so many that are sealed, of which others were forgotten before.
+    /// The first token stands in the chunk behind so many that are sealed, of which others were
+    /// forgotten before.
     sealed: usize,
     forgotten: usize,
     /// Where in its chunk.

@@ -1,8 +1,9 @@
 //! Operations on vectors: embedding, normalization, quantization, heads, the likeliest token.
 
+use crate::Kernel;
+use crate::params::Params;
 use hardtack_format::Encoding;
 use hardtack_kernels::pack::unpack_row;
-use hardtack_kernels_cuda::{Kernel, Params};
 
 use super::devices::{on_devices, quantize};
 use super::numbers::{Matrix, Random, assert_close, assert_same};
@@ -13,7 +14,8 @@ fn quantize_is_scalars() {
         for columns in [1, 63, 64, 65, 200, 1100] {
             let mut random = Random(columns as u64);
             let mut floats = random.floats(3 * columns);
-            // One row of zeros and numbers near it, and a group whose halves are ties: the largest is 127.
+            // One row of zeros and numbers near it, and a group whose halves are ties: the largest
+            // is 127.
             floats[columns..2 * columns]
                 .iter_mut()
                 .enumerate()

@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::sample::Sampler;
 use crate::saved::{self, NOTE_BYTES_MAX, Written};
 use crate::session::Session;
-use crate::whole_file::{Replacement, is_same_file, open_private, target};
+use crate::whole_file::{Replacement, is_same_file, open_private, remove_leftovers, target};
 
 /// Most turns of a conversation that is read.
 const TURNS_MAX: usize = 1 << 20;
@@ -56,6 +56,7 @@ impl SessionFile {
             if is_same_file(&lock, &target) {
                 let has_content = metadata.len() > 0;
                 let file = Self { path: path.to_owned(), target, lock, has_content };
+                remove_leftovers(&file.target);
                 drop(Replacement::create(&file.target).map_err(failed)?);
                 return Ok(file);
             }

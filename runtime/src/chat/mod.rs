@@ -222,6 +222,11 @@ impl Chat {
         self.state.turns.all()
     }
 
+    /// Bytes that a message may have: one that is longer is refused before anything is made of it.
+    pub fn message_bytes_max(&self) -> usize {
+        self.state.bytes_max
+    }
+
     /// What the last answer took, and why it ended.
     pub fn report(&self) -> Option<&Report> {
         self.state.report.as_ref()

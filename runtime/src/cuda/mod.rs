@@ -5,12 +5,10 @@ mod session;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::time::Instant;
 
 use hardtack_format::Network;
-use hardtack_kernels_cuda::device::HostBytes;
 use hardtack_kernels_cuda::driver::Driver;
-use hardtack_kernels_cuda::{CudaError, Device, KvElement, KvStore, SessionSizes};
+use hardtack_kernels_cuda::{CudaError, Device, HostBytes, KvElement, KvStore, SessionSizes};
 
 pub use self::session::DeviceSession;
 use crate::error::Error;
@@ -22,9 +20,6 @@ use crate::plan::{DeviceWeights, Plan};
 pub type SharedDevice = Arc<dyn Device>;
 /// A network's weights on it.
 pub type DeviceModel = hardtack_kernels_cuda::Model<SharedDevice>;
-
-/// Copies whose time is taken together.
-const COPIES: u32 = 8;
 
 /// The first GPU that the driver names.
 ///
@@ -97,26 +92,11 @@ pub fn host_bytes(network: &Network, kv: KvSize, sizes: &SessionSizes) -> u64 {
     (sizes.staging_bytes() + sizes.vocabulary() * size_of::<f32>() + keys) as u64
 }
 
-/// Bytes a second that the device reads and writes while it copies `bytes` of its memory, the best of a few attempts; both
-/// are counted. Twice as many are allocated meanwhile.
+/// Bytes a second that the device reads and writes while it copies `bytes` of its memory, as
+/// [`hardtack_kernels_cuda::copy_bandwidth`] measures it.
 ///
 /// # Errors
 /// The device has no such room, or fails.
 pub fn copy_bandwidth(device: &SharedDevice, bytes: u64) -> Result<f64, Error> {
-    let from = device.allocate("the bandwidth's measurement", bytes)?;
-    let measured = device.allocate("the bandwidth's measurement", bytes).and_then(|to| {
-        let best = (0..3).try_fold(0.0f64, |best, _| {
-            // Reading waits for all that was enqueued.
-            device.read(to, &mut [0])?;
-            let start = Instant::now();
-            (0..COPIES).try_for_each(|_| device.copy(from, to, bytes))?;
-            device.read(to, &mut [0])?;
-            let moved = 2.0 * f64::from(COPIES) * bytes as f64;
-            Ok(best.max(moved / start.elapsed().as_secs_f64()))
-        });
-        device.free(to);
-        best
-    });
-    device.free(from);
-    Ok(measured?)
+    Ok(hardtack_kernels_cuda::copy_bandwidth(device, bytes)?)
 }

@@ -76,6 +76,9 @@ pub enum TemplateError {
     /// The template ran too long.
     #[error("chat template: more than {0} steps")]
     Steps(u64),
+    /// The template's values took too much memory.
+    #[error("chat template: its values take more than {0} bytes")]
+    Memory(usize),
     /// Rendering was stopped by whoever asked for it.
     #[error("chat template: interrupted")]
     Interrupted,

@@ -2,7 +2,6 @@
 
 mod contain;
 mod error;
-mod load;
 pub(crate) mod markers;
 pub(crate) mod pieces;
 mod stops;

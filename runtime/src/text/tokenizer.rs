@@ -6,15 +6,16 @@ use hardtack_format::vocabulary::{TokenKind, Vocabulary};
 use tokenizers::models::ModelWrapper;
 
 use crate::memory::expect_room;
-use crate::plan::TEXT_FACTOR;
 use crate::text::TextError;
 use crate::text::contain::contain;
-use crate::text::load::load;
 
 /// Longest tokenizer section.
 pub const SECTION_BYTES_MAX: usize = 128 << 20;
 /// Longest text for one `encode`.
 pub const TEXT_BYTES_MAX: usize = 16 << 20;
+/// Longest text after normalizing and pre-tokenizing, at its worst: every byte of it takes 17 while
+/// the library works.
+const NORMALIZED_BYTES_MAX: usize = 256 << 20;
 
 /// Whether names of control tokens and markers in a text mean those tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,22 +27,36 @@ pub enum Special {
 }
 
 /// A blob's tokenizer. Encoding allocates and may take long; everything else is a look into a table.
+///
+/// The library that encodes has panics in its code for odd files. They are contained, print
+/// nothing, and become errors; a program that is built with `panic = "abort"` ends there all the
+/// same.
 pub struct Tokenizer {
     /// Behind a lock because the choice of `Special` is a setting of the library's tokenizer,
     /// and a second copy of it would double tens of megabytes.
     library: Mutex<tokenizers::Tokenizer>,
     vocabulary: Vocabulary<Box<[u8]>>,
+    /// Longest text for one `encode`, by what normalizers can make of it.
+    text_bytes_max: usize,
 }
 
 impl Tokenizer {
     /// Reads the sections `tokenizer` (a Hugging Face `tokenizer.json`) and `vocabulary`.
+    ///
+    /// # Errors
+    /// A section that is none, or a tokenizer that asks for more than any published one: see
+    /// [`hardtack_tokenizer::limits`].
     pub fn from_sections(tokenizer_json: &[u8], vocabulary: &[u8]) -> Result<Self, TextError> {
         limit("tokenizer section", tokenizer_json, SECTION_BYTES_MAX)?;
         let vocabulary = Vocabulary::read(Box::from(vocabulary))?;
+        let survey =
+            hardtack_tokenizer::survey(tokenizer_json).map_err(|error| TextError::Tokenizer(error.to_string()))?;
+        let text_bytes_max = TEXT_BYTES_MAX.min((NORMALIZED_BYTES_MAX as f64 / survey.growth) as usize);
         // The library allocates bit by bit, and ends the program where a bit is refused.
-        let bytes = tokenizer_json.len() as u64 * TEXT_FACTOR;
+        let bytes = survey.memory_bytes();
         expect_room(bytes).map_err(|_| TextError::Memory { bytes })?;
-        let mut library = contained(|| load(tokenizer_json)).map_err(TextError::Tokenizer)?;
+        let mut library =
+            contained(|| hardtack_tokenizer::load(tokenizer_json, survey.model)).map_err(TextError::Tokenizer)?;
         // Begin and end tokens are ours to add, and a text is never cut or padded in silence.
         library.with_padding(None);
         library.with_truncation(None).map_err(|error| TextError::Tokenizer(one_line(&error.to_string())))?;
@@ -52,12 +67,16 @@ impl Tokenizer {
             return Err(TextError::Tokenizer("its dropout would give other tokens every time".into()));
         }
         contained(|| guard(&mut library, &vocabulary)).map_err(TextError::Tokenizer)?;
-        Ok(Self { library: Mutex::new(library), vocabulary })
+        Ok(Self { library: Mutex::new(library), vocabulary, text_bytes_max })
     }
 
     /// The ids of a text, without begin or end token.
+    ///
+    /// # Errors
+    /// The text is too long, or the library fails on it, or gives an id that the vocabulary does
+    /// not have.
     pub fn encode(&self, text: &str, special: Special) -> Result<Vec<u32>, TextError> {
-        limit("text", text.as_bytes(), TEXT_BYTES_MAX)?;
+        limit("text", text.as_bytes(), self.text_bytes_max)?;
         let encoding = {
             // The library holds no invariant that a panic in it could break: it is only read while encoding.
             let mut library = self.library.lock().unwrap_or_else(PoisonError::into_inner);
@@ -135,7 +154,7 @@ fn limit(what: &'static str, bytes: &[u8], limit: usize) -> Result<(), TextError
     if bytes.len() <= limit { Ok(()) } else { Err(TextError::Size { what, found: bytes.len(), limit }) }
 }
 
-/// Runs the library, whose code for odd `tokenizer.json` files has panics in it: the file is the world's fault, not ours.
+/// Runs the library, whose code for odd files has panics in it.
 fn contained<T>(run: impl FnOnce() -> tokenizers::Result<T>) -> Result<T, String> {
     match contain(run) {
         Ok(result) => result.map_err(|error| one_line(&error.to_string())),

@@ -55,7 +55,8 @@ impl<'a> Judge<'a> {
     /// Runs the checkpoint. Progress counts windows, once for every layer.
     ///
     /// # Errors
-    /// The checkpoint or a text is no use, the checkpoint's loss on one is not finite, or `stop` was set.
+    /// The checkpoint or a text is no use, the checkpoint's loss on one is not finite, or `stop`
+    /// was set.
     pub fn new(
         exact: &'a Model,
         domains: &'a [Domain],
@@ -139,8 +140,8 @@ impl<'a> Judge<'a> {
     }
 }
 
-/// A verdict that is no number must not be kept, compared with another, or printed: `NaN < x` is false, and so would say that
-/// nothing is wrong.
+/// A verdict that is no number must not be kept, compared with another, or printed: `NaN < x` is
+/// false, and so would say that nothing is wrong.
 fn finite(domain: &Domain, what: &'static str, found: f64) -> Result<(), CalibrateError> {
     if found.is_finite() { Ok(()) } else { Err(CalibrateError::NotFinite { domain: domain.name.clone(), what, found }) }
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::super::error::one_line;
 use super::super::file::SourceFile;
-use super::super::hugging_face::{open_if_present, parse_json};
+use super::super::hugging_face::{CONFIG_BYTES_MAX, open_if_present, parse_json};
 use super::super::{ElementKind, SourceError};
 use super::parts::Parts;
 
@@ -71,7 +71,7 @@ impl Settings {
             for (name, default) in FILES {
                 let Some(source) = open_if_present(&folder.join(name))? else { continue };
                 settings.file.clone_from(&source.label);
-                settings.values = parse_json(&source)?;
+                settings.values = parse_json(&source, CONFIG_BYTES_MAX)?;
                 sources.push(source);
                 settings.name_method(default)?;
                 break;

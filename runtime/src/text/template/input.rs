@@ -11,10 +11,22 @@ const RESERVED: [&str; 4] = ["messages", "tools", "documents", "add_generation_p
 /// What a template may spend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RenderLimits {
-    /// Steps of the template: expressions, statements, turns of a loop.
+    /// Steps of the template: statements, expressions, turns of a loop, and 64 characters looked at or made.
     pub steps: u64,
     /// Bytes of the rendered text.
     pub output_bytes: usize,
+}
+
+/// The memory that values may take together, for each byte of text that may be rendered.
+const MEMORY_PER_OUTPUT_BYTE: usize = 32;
+/// What is granted in any case: a template's own words.
+const MEMORY_BYTES_MIN: usize = 4 << 20;
+
+impl RenderLimits {
+    /// Most bytes that a template's values may take while they live.
+    pub fn memory_bytes(&self) -> usize {
+        self.output_bytes.saturating_mul(MEMORY_PER_OUTPUT_BYTE).max(MEMORY_BYTES_MIN)
+    }
 }
 
 impl Default for RenderLimits {

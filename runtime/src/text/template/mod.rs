@@ -1,16 +1,36 @@
-//! Chat templates: a conversation in, the text that the model was trained on out. A template is code from a stranger's
-//! file, so its steps, its text and its memory are bounded.
+//! Chat templates: a conversation in, the text that the model was trained on out.
+//!
+//! A template is code from a stranger's file, in the language of Python's Jinja. It is read into a tree (`lexer`, `parser`,
+//! `ast`) and run on Python's values (`machine`, `filters`, `methods`, `tests`) as `transformers` runs it; where the two
+//! differ is listed in `TEMPLATES.md`. Steps, text and memory are bounded by `heap`, which every operation pays. Every
+//! character keeps its author (`chars`), so that what a user said is never taken for the template's own words.
 
-mod budget;
+mod ast;
+mod chars;
 mod clock;
-mod engine;
+mod compare;
+mod convert;
+mod filters;
+mod formatting;
+mod heap;
 mod input;
 mod json;
-mod library;
+mod lexer;
+mod machine;
 mod message;
+mod methods;
+mod number;
 mod operators;
+mod parser;
+mod percent;
+mod print;
+mod render;
 mod rendered;
-mod rewrite;
+mod sequence;
+mod tests;
+mod value;
+
+use std::sync::Arc;
 
 use hardtack_format::vocabulary::Vocabulary;
 
@@ -27,12 +47,13 @@ use crate::text::contain::contain;
 /// Longest template. The converter leaves longer ones out.
 pub const TEMPLATE_BYTES_MAX: usize = 128 << 10;
 
-/// A template that has been read and found sound.
+/// A template that has been read and found sound. Cloning it is cheap; rendering reads nothing anew.
 #[derive(Clone, Debug)]
 pub struct ChatTemplate {
-    source: String,
-    begin: String,
-    end: String,
+    source: Arc<str>,
+    program: Arc<ast::Program>,
+    begin: Arc<str>,
+    end: Arc<str>,
 }
 
 impl ChatTemplate {
@@ -45,8 +66,8 @@ impl ChatTemplate {
         if source.trim().is_empty() {
             return Err(TemplateError::Empty);
         }
-        contain(|| rewrite::check(source)).unwrap_or_else(|panic| Err(TemplateError::Syntax(panic)))?;
-        Ok(Self { source: source.into(), begin: begin.into(), end: end.into() })
+        let program = contain(|| parser::parse(source)).unwrap_or_else(|panic| Err(TemplateError::Syntax(panic)))?;
+        Ok(Self { source: source.into(), program: Arc::new(program), begin: begin.into(), end: end.into() })
     }
 
     /// Reads the section `template`, with the begin and end tokens that the vocabulary names.
@@ -58,8 +79,14 @@ impl ChatTemplate {
         Self::new(&source, &name(rules.begin), &name(rules.end))
     }
 
+    /// The template itself.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
     /// The text of a conversation.
     pub fn render(&self, input: &RenderInput<'_>) -> Result<Rendered, TemplateError> {
-        contain(|| engine::render(self, input)).unwrap_or_else(|panic| Err(TemplateError::Render(panic)))
+        contain(|| render::render(&self.program, [&self.begin, &self.end], input))
+            .unwrap_or_else(|panic| Err(TemplateError::Render(panic)))
     }
 }

@@ -1,16 +1,25 @@
 //! Writes the first inputs of every target: `seeds FOLDER`, one folder in it for each target.
 
+#[path = "../../../format/tests/blob/build.rs"]
+#[allow(dead_code, reason = "the format's tests use the rest")]
+mod build;
+#[path = "../../../format/tests/blob/seal.rs"]
+#[allow(dead_code, reason = "the format's tests use the rest")]
+mod seal;
+mod side_files;
+
 use std::fs;
 use std::io::Result;
 use std::path::{Path, PathBuf};
 
 use hardtack_format::vocabulary::{self, TextRules, TokenKind};
-use hardtack_fuzz::{build, seal};
 
 fn main() -> Result<()> {
     let folder = PathBuf::from(std::env::args_os().nth(1).expect("usage: seeds FOLDER"));
     blobs(&folder)?;
-    found(&folder)?;
+    kept(&folder, "found")?;
+    kept(&folder, "seeds")?;
+    side_files::write_all(&folder)?;
     write(&folder, "vocabulary", "small", &vocabulary_table())?;
     write(&folder, "gguf", "small", &gguf())?;
     write(&folder, "safetensors", "small", &safetensors())
@@ -23,7 +32,8 @@ fn blobs(folder: &Path) -> Result<()> {
     write(folder, "blob", "sample", &valid)?;
     write(folder, "blob_sealed", "sample", &valid[..seal::index_end(&valid).expect("a whole index")])?;
     write(folder, "blob_sealed", "sample_with_spec", &valid[..spec_end])?;
-    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../format/tests/attacks"))? {
+    write(folder, "blob_session", "sample_with_spec", &valid[..spec_end])?;
+    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../format/tests/attacks"))? {
         let path = entry?.path();
         let name = path.file_stem().expect("a file").to_string_lossy().into_owned();
         let head = fs::read(&path)?;
@@ -35,13 +45,14 @@ fn blobs(folder: &Path) -> Result<()> {
     Ok(())
 }
 
-/// Inputs that once crashed a target, kept in `found/TARGET` so that they never do again.
-fn found(folder: &Path) -> Result<()> {
-    for target in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("found"))? {
+/// Inputs of a folder beside this package: `found/TARGET` has what once crashed a target, so that
+/// it never does again, and `seeds/TARGET` what is easier written by hand.
+fn kept(folder: &Path, kind: &str) -> Result<()> {
+    for target in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("..").join(kind))? {
         let target = target?;
         for input in fs::read_dir(target.path())? {
             let path = input?.path();
-            let name = format!("found_{}", path.file_name().expect("a file").to_string_lossy());
+            let name = format!("{kind}_{}", path.file_name().expect("a file").to_string_lossy());
             write(folder, &target.file_name().to_string_lossy(), &name, &fs::read(&path)?)?;
         }
     }
@@ -114,7 +125,8 @@ fn safetensors() -> Vec<u8> {
     out
 }
 
-fn write(folder: &Path, target: &str, name: &str, bytes: &[u8]) -> Result<()> {
+/// One input.
+pub fn write(folder: &Path, target: &str, name: &str, bytes: &[u8]) -> Result<()> {
     fs::create_dir_all(folder.join(target))?;
     fs::write(folder.join(target).join(name), bytes)
 }

@@ -1,0 +1,6 @@
+//! What the reader of tables needs of the room `calibrate`.
+
+pub mod error;
+#[allow(dead_code, unused_imports, reason = "the converter uses the rest")]
+#[path = "../../../converter/src/calibrate/tables/mod.rs"]
+pub mod tables;

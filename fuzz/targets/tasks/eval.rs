@@ -1,0 +1,4 @@
+//! The program's tasks, as far as they read files.
+
+#[path = "tasks.rs"]
+pub mod tasks;

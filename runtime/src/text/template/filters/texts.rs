@@ -1,0 +1,194 @@
+//! Filters of texts. What is no text is written as one first.
+
+use crate::text::template::chars::{self, Ch, is_space};
+use crate::text::template::heap::{Draft, Heap, Outcome, failed};
+use crate::text::template::machine::Given;
+use crate::text::template::value::Value;
+use crate::text::template::{methods, percent, print};
+
+pub(super) fn filter(heap: &Heap<'_>, name: &str, value: &Value, given: Given) -> Outcome<Value> {
+    let text = print::text(heap, value)?;
+    let made = match name {
+        "replace" => {
+            let [old, new, count] = given.bind(name, ["old", "new", "count"], 2)?;
+            let (old, new) = (old.unwrap_or(Value::None), new.unwrap_or(Value::None));
+            let (old, new) = (print::text(heap, &old)?, print::text(heap, &new)?);
+            let count = match count {
+                None | Some(Value::None) => -1,
+                Some(count) => count.integer(name)?,
+            };
+            return methods::replaced(heap, &text, &old, &new, count);
+        }
+        "trim" => {
+            let [set] = given.bind(name, ["chars"], 0)?;
+            match set {
+                None | Some(Value::None) => chars::trimmed(&text, is_space, true, true).to_vec(),
+                Some(set) => {
+                    let set = set.text(name)?;
+                    heap.work(set.len().saturating_mul(text.len()) / 8)?;
+                    chars::trimmed(&text, |ch| set.contains(&ch), true, true).to_vec()
+                }
+            }
+        }
+        "indent" => return indent(heap, &text, given),
+        "truncate" => truncate(heap, &text, given)?,
+        "center" => {
+            let [width] = given.bind(name, ["width"], 0)?;
+            let width = width.map_or(Ok(80), |width| width.integer(name))?;
+            methods::centered(heap, &text, usize::try_from(width.max(0)).unwrap_or(usize::MAX), Ch::own(' '))?
+        }
+        "format" => {
+            let Given { positional, named } = given;
+            if !positional.is_empty() && !named.is_empty() {
+                return failed("can't handle positional and keyword arguments at the same time");
+            }
+            let values = if named.is_empty() {
+                heap.tuple(positional)?
+            } else {
+                let pair = |(name, value): (std::rc::Rc<str>, Value)| Ok((heap.own(&name)?, value));
+                heap.dict(named.into_iter().map(pair).collect::<Outcome<_>>()?)?
+            };
+            return percent::format(heap, &text, &values);
+        }
+        "title" => {
+            given.none(name)?;
+            title(&text)
+        }
+        "wordcount" => {
+            given.none(name)?;
+            let is_word = |ch: &Ch| ch.get() == '_' || ch.get().is_alphanumeric();
+            let words = text.split(|ch| !is_word(ch)).filter(|word| !word.is_empty());
+            return Ok(Value::Integer(words.count() as i128));
+        }
+        "urlencode" => {
+            given.none(name)?;
+            url_encoded(heap, value, &text)?
+        }
+        other => {
+            given.none(other)?;
+            match other {
+                "upper" => chars::upper(&text),
+                "lower" => chars::lower(&text),
+                "capitalize" => super::capitalized(&text),
+                "safe" => return Ok(Value::Text(text)),
+                _ => escaped(&text),
+            }
+        }
+    };
+    heap.value(&made)
+}
+
+fn indent(heap: &Heap<'_>, text: &[Ch], given: Given) -> Outcome<Value> {
+    let [width, first, blank] = given.bind("indent", ["width", "first", "blank"], 0)?;
+    let margin = match width {
+        Some(Value::Text(text)) => text,
+        width => {
+            let width = width.map_or(Ok(4), |width| width.integer("indent"))?;
+            let mut draft = Draft::new(heap)?;
+            draft.many(Ch::own(' '), usize::try_from(width.max(0)).unwrap_or(usize::MAX))?;
+            heap.text(draft.characters())?
+        }
+    };
+    let is_true = |option: Option<Value>| option.is_some_and(|option| option.is_true());
+    let (first, blank) = (is_true(first), is_true(blank));
+    // With a line end put behind it, a text that ends with one has an empty last line.
+    let text: Vec<Ch> = text.iter().copied().chain([Ch::own('\n')]).collect();
+    let mut draft = Draft::new(heap)?;
+    for (index, line) in methods::lines(&text, false).into_iter().enumerate() {
+        if index > 0 {
+            draft.one(Ch::own('\n'))?;
+        }
+        if if index == 0 { first } else { blank || !line.is_empty() } {
+            draft.push(&margin)?;
+        }
+        draft.push(line)?;
+    }
+    draft.value()
+}
+
+fn truncate(heap: &Heap<'_>, text: &[Ch], given: Given) -> Outcome<Vec<Ch>> {
+    let [length, kill_words, end, leeway] = given.bind("truncate", ["length", "killwords", "end", "leeway"], 0)?;
+    let number = |value: Option<Value>, default: usize| match value {
+        None | Some(Value::None) => Ok(default),
+        Some(value) => {
+            let number = value.integer("truncate")?;
+            usize::try_from(number).or_else(|_| failed(format_args!("truncate: expected a length, got {number}")))
+        }
+    };
+    let (length, leeway) = (number(length, 255)?, number(leeway, 5)?);
+    let end = match end {
+        None => heap.own_text("...")?,
+        Some(end) => end.text("truncate")?.clone(),
+    };
+    if length < end.len() {
+        return failed(format_args!("expected length >= {}, got {length}", end.len()));
+    }
+    if text.len() <= length.saturating_add(leeway) {
+        return Ok(text.to_vec());
+    }
+    let mut kept = &text[..length - end.len()];
+    if !kill_words.is_some_and(|kill| kill.is_true()) {
+        kept = kept.iter().rposition(|ch| ch.is(' ')).map_or(kept, |at| &kept[..at]);
+    }
+    Ok(kept.iter().chain(end.iter()).copied().collect())
+}
+
+/// Every word with a capital letter, where words begin after spaces, hyphens and opening brackets.
+fn title(text: &[Ch]) -> Vec<Ch> {
+    let mut made = Vec::with_capacity(text.len());
+    let mut begins = true;
+    for ch in text {
+        let one = std::slice::from_ref(ch);
+        let separates = is_space(*ch) || ['-', '(', '{', '[', '<'].contains(&ch.get());
+        made.extend(if begins { chars::upper(one) } else { chars::lower(one) });
+        begins = separates;
+    }
+    made
+}
+
+fn escaped(text: &[Ch]) -> Vec<Ch> {
+    let mut made = Vec::with_capacity(text.len());
+    for ch in text {
+        let name = match ch.get() {
+            '&' => "&amp;",
+            '<' => "&lt;",
+            '>' => "&gt;",
+            '\'' => "&#39;",
+            '"' => "&#34;",
+            _ => {
+                made.push(*ch);
+                continue;
+            }
+        };
+        made.extend(name.chars().map(|character| ch.replaced(character)));
+    }
+    made
+}
+
+fn url_encoded(heap: &Heap<'_>, value: &Value, text: &[Ch]) -> Outcome<Vec<Ch>> {
+    let quoted = |text: &[Ch], kept: &str| -> Vec<Ch> {
+        let quote = |ch: &Ch| {
+            let character = ch.get();
+            if character.is_ascii_alphanumeric() || "_.-~".contains(character) || kept.contains(character) {
+                return character.to_string();
+            }
+            let mut bytes = [0; 4];
+            character.encode_utf8(&mut bytes).bytes().map(|byte| format!("%{byte:02X}")).collect()
+        };
+        text.iter()
+            .flat_map(|ch| chars::own(&quote(ch)).map(|own| ch.replaced(own.get())).collect::<Vec<_>>())
+            .collect()
+    };
+    let Value::Dict(pairs) = value else {
+        heap.room(text.len() * 9)?;
+        return Ok(quoted(text, "/"));
+    };
+    let mut draft = Draft::new(heap)?;
+    for (index, (key, value)) in pairs.iter().enumerate() {
+        draft.own(if index > 0 { "&" } else { "" })?;
+        draft.push(&quoted(&print::text(heap, key)?, ""))?;
+        draft.own("=")?;
+        draft.push(&quoted(&print::text(heap, value)?, ""))?;
+    }
+    Ok(draft.characters().to_vec())
+}

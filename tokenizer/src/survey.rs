@@ -1,0 +1,270 @@
+//! One reading of the whole file: its sections as values, its vocabulary and merges counted as they
+//! go by.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+
+use crate::error::SurveyError;
+use crate::growth::{self, Section};
+use crate::limits::SETTING_BYTES_MAX;
+use crate::section::{Limited, Room, Value};
+
+/// How tokens are found.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ModelKind {
+    /// By merging pairs.
+    Bpe,
+    /// By the likeliest way of cutting.
+    Unigram,
+    /// By the longest piece of a word.
+    WordPiece,
+    /// By whole words.
+    WordLevel,
+}
+
+/// What a file asks for.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Survey {
+    /// Its model.
+    pub model: ModelKind,
+    /// Entries of the vocabulary.
+    pub tokens: usize,
+    /// Merges.
+    pub merges: usize,
+    /// Tokens besides the model's.
+    pub added: usize,
+    /// How many times as long, in bytes, a text is at its worst after normalizing and
+    /// pre-tokenizing.
+    pub growth: f64,
+    /// Character classes of all regular expressions, by which their compiled size is judged.
+    pub classes: usize,
+    /// Bytes of the file.
+    pub bytes: usize,
+    pub(crate) steps: usize,
+}
+
+/// Reads a `tokenizer.json`. It takes memory for little more than its normalizers and the like.
+///
+/// # Errors
+/// It is none, or asks for more than any published tokenizer.
+pub fn survey(json: &[u8]) -> Result<Survey, SurveyError> {
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    let layout = |error: serde_json::Error| SurveyError::Layout(error.to_string());
+    let file = FileVisitor.deserialize(&mut reader).map_err(layout)?;
+    reader.end().map_err(layout)?;
+    let model = file.model.ok_or_else(|| SurveyError::Layout("expected a model".to_owned()))?;
+    let kind = model.kind()?;
+    let mut survey = Survey {
+        model: kind,
+        tokens: model.tokens,
+        merges: model.merges,
+        added: file.added,
+        growth: 1.0,
+        classes: 0,
+        bytes: json.len(),
+        steps: 0,
+    };
+    for (section, value) in file.sections {
+        growth::add(section, &value, &mut survey)?;
+    }
+    Ok(survey)
+}
+
+#[derive(Default)]
+struct File<'a> {
+    sections: Vec<(Section, Value<'a>)>,
+    model: Option<Model>,
+    added: usize,
+}
+
+struct FileVisitor;
+
+impl<'a> DeserializeSeed<'a> for FileVisitor {
+    type Value = File<'a>;
+
+    fn deserialize<D: Deserializer<'a>>(self, from: D) -> Result<File<'a>, D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'a> Visitor<'a> for FileVisitor {
+    type Value = File<'a>;
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("a tokenizer")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut from: A) -> Result<File<'a>, A::Error> {
+        let mut file = File::default();
+        let mut seen = [false; 6];
+        while let Some(key) = from.next_key_seed(Limited(&mut Room::default()))? {
+            let section = match key.text().unwrap_or_default() {
+                "normalizer" => Section::Normalizer,
+                "pre_tokenizer" => Section::PreTokenizer,
+                "post_processor" => Section::PostProcessor,
+                "decoder" => Section::Decoder,
+                "model" => {
+                    once::<A::Error>(&mut seen[4])?;
+                    file.model = Some(from.next_value_seed(ModelVisitor)?);
+                    continue;
+                }
+                "added_tokens" => {
+                    once::<A::Error>(&mut seen[5])?;
+                    file.added = from.next_value_seed(Count)?;
+                    continue;
+                }
+                _ => {
+                    from.next_value::<IgnoredAny>()?;
+                    continue;
+                }
+            };
+            once::<A::Error>(&mut seen[section as usize])?;
+            let value = from.next_value_seed(Limited(&mut Room::default()))?;
+            file.sections.push((section, value));
+        }
+        Ok(file)
+    }
+}
+
+/// Readers differ in which of two they take.
+fn once<E: Error>(seen: &mut bool) -> Result<(), E> {
+    if std::mem::replace(seen, true) { Err(E::custom("a section that stands there twice")) } else { Ok(()) }
+}
+
+#[derive(Default)]
+struct Model {
+    named: Option<String>,
+    tokens: usize,
+    vocabulary_is_list: bool,
+    merges: usize,
+    has_merges: bool,
+    has_prefix: bool,
+}
+
+impl Model {
+    /// Files of the first years do not name the kind.
+    fn kind(&self) -> Result<ModelKind, SurveyError> {
+        const EXPECTED: &str = "BPE, Unigram, WordPiece, WordLevel";
+        Ok(match self.named.as_deref() {
+            Some("BPE") => ModelKind::Bpe,
+            Some("Unigram") => ModelKind::Unigram,
+            Some("WordPiece") => ModelKind::WordPiece,
+            Some("WordLevel") => ModelKind::WordLevel,
+            Some(other) => {
+                let found = crate::error::short(other);
+                return Err(SurveyError::Kind { section: "model", expected: EXPECTED, found });
+            }
+            None if self.has_merges => ModelKind::Bpe,
+            None if self.vocabulary_is_list => ModelKind::Unigram,
+            None if self.has_prefix => ModelKind::WordPiece,
+            None => ModelKind::WordLevel,
+        })
+    }
+}
+
+struct ModelVisitor;
+
+impl<'a> DeserializeSeed<'a> for ModelVisitor {
+    type Value = Model;
+
+    fn deserialize<D: Deserializer<'a>>(self, from: D) -> Result<Model, D::Error> {
+        from.deserialize_map(self)
+    }
+}
+
+impl<'a> Visitor<'a> for ModelVisitor {
+    type Value = Model;
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("a model")
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut from: A) -> Result<Model, A::Error> {
+        let mut model = Model::default();
+        let mut seen: Vec<String> = Vec::new();
+        while let Some(key) = from.next_key_seed(Limited(&mut Room::default()))? {
+            let key = key.text().unwrap_or_default().to_owned();
+            if seen.contains(&key) || seen.len() > 64 {
+                return Err(A::Error::custom("a model with too many settings, or one that stands there twice"));
+            }
+            match key.as_str() {
+                "vocab" => {
+                    let vocabulary = from.next_value_seed(Entries)?;
+                    (model.tokens, model.vocabulary_is_list) = vocabulary;
+                }
+                "merges" => {
+                    model.merges = from.next_value_seed(Count)?;
+                    model.has_merges = true;
+                }
+                _ => {
+                    let value = from.next_value_seed(Limited(&mut Room::default()))?;
+                    let bytes = value.text().map_or(0, str::len);
+                    if bytes > SETTING_BYTES_MAX {
+                        return Err(A::Error::custom(format_args!(
+                            "a setting of the model of {bytes} bytes, the limit is {SETTING_BYTES_MAX}"
+                        )));
+                    }
+                    model.has_prefix |= key == "continuing_subword_prefix";
+                    if key == "type" {
+                        model.named = value.text().map(str::to_owned);
+                    }
+                }
+            }
+            seen.push(key);
+        }
+        Ok(model)
+    }
+}
+
+/// Counts the elements of a list.
+struct Count;
+
+impl<'a> DeserializeSeed<'a> for Count {
+    type Value = usize;
+
+    fn deserialize<D: Deserializer<'a>>(self, from: D) -> Result<usize, D::Error> {
+        Entries.deserialize(from).map(|(count, _)| count)
+    }
+}
+
+/// Counts the entries of a list or a map, and says whether it is a list; null is empty.
+struct Entries;
+
+impl<'a> DeserializeSeed<'a> for Entries {
+    type Value = (usize, bool);
+
+    fn deserialize<D: Deserializer<'a>>(self, from: D) -> Result<(usize, bool), D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'a> Visitor<'a> for Entries {
+    type Value = (usize, bool);
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("a list or a map")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<(usize, bool), E> {
+        Ok((0, true))
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(self, mut from: A) -> Result<(usize, bool), A::Error> {
+        let mut count = 0;
+        while from.next_element::<IgnoredAny>()?.is_some() {
+            count += 1;
+        }
+        Ok((count, true))
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut from: A) -> Result<(usize, bool), A::Error> {
+        let mut count = 0;
+        while from.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
+            count += 1;
+        }
+        Ok((count, false))
+    }
+}
