@@ -1,10 +1,9 @@
 //! The library in ten lines: open a blob, continue a text, print it as it comes.
 
 use std::io::Write;
-use std::ops::ControlFlow;
 
-use hardtack::text::{Opening, Special, Stops, TextStream, Tokenizer};
-use hardtack::{Engine, Options, Sampler, SamplerOptions, SessionOptions, format::SectionKind};
+use hardtack::text::Opening;
+use hardtack::{Engine, Options, SessionOptions, WriteOptions, Writer};
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -13,18 +12,12 @@ fn main() -> anyhow::Result<()> {
     };
 
     let engine = Engine::open(blob, &Options::default())?;
-    let section = |kind| engine.section(kind).ok_or_else(|| anyhow::anyhow!("the blob has no tokenizer"));
-    let tokenizer = Tokenizer::from_sections(section(SectionKind::Tokenizer)?, section(SectionKind::Vocabulary)?)?;
-    let mut session = engine.session(&SessionOptions { context: 512, ..SessionOptions::default() })?;
-    let mut sampler = Sampler::new(SamplerOptions::default(), engine.network().spec.vocabulary as usize)?;
-    let mut text = TextStream::new(tokenizer.vocabulary(), Opening::Continuation, Stops::default());
-    let mut tokens = 0;
-    session.generate(&tokenizer.encode(&prompt, Special::Plain)?, &mut sampler, |token| {
-        print!("{}", text.push(token).text);
-        let _ = std::io::stdout().flush();
-        tokens += 1;
-        if tokenizer.is_end(token) || tokens == 64 { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
-    })?;
-    println!("{}", text.finish().text);
+    let session = SessionOptions { context: 512, ..SessionOptions::default() };
+    let mut writer = Writer::new(&engine, &WriteOptions::new().session(session).tokens_max(Some(64)))?;
+    for text in writer.write(&engine.tokenizer()?.prompt(&prompt)?, Opening::Continuation)? {
+        print!("{}", text?);
+        std::io::stdout().flush()?;
+    }
+    println!();
     Ok(())
 }

@@ -3,6 +3,7 @@
 mod bake;
 mod eval;
 mod memory;
+mod template;
 mod values;
 
 use std::hash::{BuildHasher, RandomState};
@@ -24,6 +25,8 @@ pub use eval::{
 };
 pub use memory::MemoryArgument;
 use memory::parse_memory;
+use template::TemplateArguments;
+pub use values::Seed;
 use values::TokenLimit;
 
 /// Bakes language models into one file under a byte budget, and runs them offline.
@@ -185,7 +188,7 @@ pub struct SamplingArguments {
     pub repetition_penalty: f32,
     /// The same seed gives the same text; without one, or with -1, a sampled text gets one that is random and printed
     #[arg(long, value_parser = parse_seed, allow_hyphen_values = true, value_name = "NUMBER")]
-    pub seed: Option<Option<u64>>,
+    pub seed: Option<Seed>,
     /// Most new tokens of an answer; -1 for no limit but the model's own end and the context's
     #[arg(short = 'n', long, default_value = "512", value_parser = parse_token_limit, allow_hyphen_values = true,
         value_name = "TOKENS")]
@@ -200,9 +203,9 @@ impl SamplingArguments {
     pub fn settle(&self) -> (Self, Option<u64>) {
         // 32 bits: short enough to be typed again. The standard library's hash keys are random.
         let random = || RandomState::new().hash_one(process::id()) & u64::from(u32::MAX);
-        let seed = self.seed.flatten().unwrap_or_else(random);
+        let seed = self.seed.and_then(|Seed(seed)| seed).unwrap_or_else(random);
         let decides = self.temperature > 0.0;
-        (Self { seed: Some(Some(seed)), ..self.clone() }, decides.then_some(seed))
+        (Self { seed: Some(Seed(Some(seed))), ..self.clone() }, decides.then_some(seed))
     }
 }
 
@@ -222,6 +225,8 @@ pub struct ChatArguments {
     /// Go on with the conversation in this file if there is one, and keep it there after every answer
     #[arg(long, value_name = "FILE")]
     pub session: Option<PathBuf>,
+    #[command(flatten)]
+    pub template: TemplateArguments,
     #[command(flatten)]
     pub engine: EngineArguments,
     #[command(flatten)]
@@ -253,6 +258,8 @@ pub struct RunArguments {
     /// The answer and its figures as JSON, when it is complete
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    pub template: TemplateArguments,
     #[command(flatten)]
     pub engine: EngineArguments,
     #[command(flatten)]

@@ -29,7 +29,8 @@ pub fn chat(arguments: &ChatArguments) -> anyhow::Result<()> {
     let engine = model::open(&arguments.blob, &arguments.engine, &session)?;
     model::tokenizer(&engine)?;
     let (sampling, sampled) = arguments.sampling.settle();
-    let mut options = ChatOptions::new().write(model::write_options(session, &sampling));
+    let options = ChatOptions::new().write(model::write_options(session, &sampling));
+    let mut options = arguments.template.apply(options)?;
     options.system.clone_from(&arguments.system);
     options.file.clone_from(&arguments.session);
     options.keep_seed = arguments.sampling.seed.is_none();

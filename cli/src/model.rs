@@ -11,7 +11,7 @@ use hardtack::{
 };
 
 use crate::args::{
-    DeviceArgument, EngineArguments, KvArgument, KvArguments, LoadArgument, MemoryArgument, SamplingArguments,
+    DeviceArgument, EngineArguments, KvArgument, KvArguments, LoadArgument, MemoryArgument, SamplingArguments, Seed,
     SessionArguments,
 };
 use crate::interrupt::{self, Loading};
@@ -177,6 +177,6 @@ fn sampler_options(arguments: &SamplingArguments) -> SamplerOptions {
         top_p: arguments.top_p,
         min_p: arguments.min_p,
         repetition_penalty: arguments.repetition_penalty,
-        seed: arguments.seed.flatten().unwrap_or(0),
+        seed: arguments.seed.and_then(|Seed(seed)| seed).unwrap_or(0),
     }
 }

@@ -41,6 +41,8 @@ struct Collected {
 pub fn run(arguments: &RunArguments) -> anyhow::Result<()> {
     interrupt::catch()?;
     let loading = interrupt::Loading::begin();
+    let plain = arguments.template.is_empty();
+    ensure!(arguments.chat || plain, "--template-var and --tools are for a chat template: add --chat");
     // Before anything is loaded for it.
     let prompt = input::prompt(arguments)?;
     let session = model::session_options(&arguments.session);
@@ -107,7 +109,7 @@ fn answer(
     options: WriteOptions,
     collected: &mut Collected,
 ) -> anyhow::Result<Report> {
-    let mut options = ChatOptions::new().write(options);
+    let mut options = arguments.template.apply(ChatOptions::new().write(options))?;
     options.system.clone_from(&arguments.system);
     let mut chat = engine.chat(options)?;
     let mut answer = chat.ask(prompt)?;

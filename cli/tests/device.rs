@@ -163,13 +163,13 @@ fn sessions_move_between_cpu_and_device() {
                     let session = |engine: &Engine| engine.session(&session_options(kv)).unwrap();
                     let mut saved = session(from);
                     saved.feed(held).unwrap();
-                    saved.save(&file, held, b"note").unwrap();
+                    saved.save(&file, b"note").unwrap();
                     let mut restored = session(to);
                     // What it held before is gone.
                     restored.feed(&[1, 2, 3]).unwrap();
                     let content = restored.restore(&file).unwrap();
-                    assert_eq!((&content.tokens[..], &content.note[..]), (held, &b"note"[..]));
-                    restored.save(&again, held, b"note").unwrap();
+                    assert_eq!((restored.tokens(), &content.note[..]), (held, &b"note"[..]));
+                    restored.save(&again, b"note").unwrap();
                     assert!(fs::read(&file).unwrap() == fs::read(&again).unwrap(), "{family}, {kv:?}: another file");
                     let uninterrupted = logits(&mut saved, rest);
                     let error = largest_difference(&logits(&mut restored, rest), &uninterrupted);
@@ -258,7 +258,7 @@ fn limits_and_failures_are_errors_of_one_line() {
         session.feed(&prompt[..3]).err(),
         session.feed_each(&[1, 2], |_, _| ()).err(),
         session.generate(&[1], &mut greedy, |_| ControlFlow::Continue(())).err(),
-        session.save(file.path(), prompt, &[]).err(),
+        session.save(file.path(), &[]).err(),
     ];
     for (index, failure) in failures.into_iter().enumerate() {
         let line = failure.unwrap_or_else(|| panic!("{index}")).to_string();

@@ -115,14 +115,15 @@ fn check_moves(
     if saved.truncate(held) < held {
         saved.feed(&tokens[saved.position()..held]).unwrap();
     }
-    saved.save(file, &tokens[..held], b"note").unwrap();
+    saved.save(file, b"note").unwrap();
     let kv = saved.kv();
     let mut restored = session(to, small_ring(to));
     assert_eq!(restored.kv(), kv);
     // What it held before is gone.
     restored.feed(&tokens[5..75]).unwrap();
-    assert_eq!(restored.restore(file).unwrap().tokens, &tokens[..held]);
-    restored.save(again, &tokens[..held], b"note").unwrap();
+    restored.restore(file).unwrap();
+    assert_eq!(restored.tokens(), &tokens[..held]);
+    restored.save(again, b"note").unwrap();
     assert!(fs::read(file).unwrap() == fs::read(again).unwrap(), "another file after {held}");
     let rest = logits_in_pieces(&mut restored, &tokens[held..held + 12], &[TOKENS]);
     let uninterrupted = logits_in_pieces(saved, &tokens[held..held + 12], &[TOKENS]);

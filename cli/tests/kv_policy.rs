@@ -88,7 +88,7 @@ fn check_family(family: &str) {
     let mut saved = small();
     saved.feed(&tokens[..500]).unwrap();
     let file = scratch.path().join("session");
-    saved.save(&file, &tokens[..500], &[]).unwrap();
+    saved.save(&file, &[]).unwrap();
     let mut restored = small();
     restored.restore(&file).unwrap();
     let vocabulary = engine.network().spec.vocabulary as usize;

@@ -17,6 +17,7 @@ const IMPORTS: [(&str, &[&str]); 11] = [
     (
         "runtime",
         &[
+            "aho-corasick",
             "blake3",
             "bytemuck",
             "chrono",

@@ -3,7 +3,8 @@
     pip install transformers jinja2
     cargo build -p hardtack --example render_template
     python runtime/parity/compare.py target/debug/examples/render_template FOLDER [FOLDER ...] > table.md
-    python runtime/parity/compare.py target/debug/examples/render_template --expressions FILE
+    python runtime/parity/compare.py target/debug/examples/render_template --expressions runtime/parity/expressions.txt
+    ... --expressions runtime/parity/expressions.txt runtime/tests/text_template_python.jsonl   # writes the right values
 
 A folder holds templates: `*.jinja` files, and `tokenizer_config.json` files whose `chat_template` is a text or a list.
 The folder's name is the source that the table shows. Expressions are lines of templates, rendered with two messages.
@@ -49,6 +50,13 @@ CALL = {
         }
     ],
 }
+TEXT_CALL = {
+    "role": "assistant",
+    "tool_calls": [
+        {"id": "call00001", "type": "function", "function": {"name": "weather", "arguments": '{"city": "Bonn"}'}}
+    ],
+}
+TWO_CALLS = {"role": "assistant", "content": "Let me see.", "tool_calls": CALL["tool_calls"] * 2}
 RESULT = {"role": "tool", "tool_call_id": "call00001", "name": "weather", "content": '{"sky": "grey", "degrees": 7.5}'}
 TOOLS = [
     {
@@ -89,6 +97,14 @@ CASES = {
     "tool call, no tools": dict(messages=[HELLO, CALL, RESULT]),
     "no alternation": dict(messages=[HELLO, WHY]),
     "no messages": dict(messages=[]),
+    "arguments as text": dict(messages=[HELLO, TEXT_CALL, RESULT], tools=TOOLS),
+    "call without content": dict(messages=[HELLO, {**CALL, "content": None}, RESULT, FOUR], tools=TOOLS, add_generation_prompt=False),
+    "thoughts with a call": dict(messages=[HELLO, {**THOUGHT, **CALL}, RESULT], tools=TOOLS),
+    "two calls": dict(messages=[HELLO, TWO_CALLS, RESULT, RESULT], tools=TOOLS),
+    "developer": dict(messages=[{"role": "developer", "content": "Be brief."}, HELLO]),
+    "two systems": dict(messages=[SYSTEM, SYSTEM, HELLO]),
+    "empty texts": dict(messages=[{"role": "user", "content": ""}, {"role": "assistant", "content": ""}, HELLO]),
+    "names": dict(messages=[{**HELLO, "name": "Ada"}, FOUR, {**WHY, "name": "Bob"}]),
     "documents": dict(messages=[HELLO], documents=[{"title": "Sums", "text": "2+2=4"}]),
 }
 
@@ -176,28 +192,29 @@ def compare_templates(program, folders):
     return totals["differs"]
 
 
-def compare_expressions(program, file):
-    lines = [json.loads(f'"{line}"') if line.startswith("\\") else line for line in pathlib.Path(file).read_text().split("\n")]
+def compare_expressions(program, file, written=None):
+    lines = pathlib.Path(file).read_text().split("\n")
     cases = [
         {"template": line.replace("\\n", "\n"), "messages": [SYSTEM, HELLO], "bos_token": "<s>", "eos_token": "</s>"}
         for line in lines
         if line and not line.startswith("#")
     ]
-    differing = 0
     totals = dict(equal=0, refused=0, differs=0)
-    for case, found in zip(cases, ours(program, cases)):
-        right = reference(case)
+    rights = [reference(case) for case in cases]
+    for case, right, found in zip(cases, rights, ours(program, cases)):
         kind = verdict(right, found)
         totals[kind] += 1
         if kind == "differs":
-            differing += 1
             show(case["template"], right, found)
+    if written:
+        lines = [json.dumps({"template": case["template"], "right": right[0]}) for case, right in zip(cases, rights)]
+        pathlib.Path(written).write_text("\n".join(lines) + "\n")
     print(totals)
-    return differing
+    return totals["differs"]
 
 
 if __name__ == "__main__":
     program, *rest = sys.argv[1:]
     if rest[0] == "--expressions":
-        sys.exit(1 if compare_expressions(program, rest[1]) else 0)
+        sys.exit(1 if compare_expressions(program, *rest[1:]) else 0)
     sys.exit(1 if compare_templates(program, rest) else 0)

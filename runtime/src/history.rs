@@ -1,11 +1,12 @@
-//! The tokens of a session's text, as far back as anything may ask for them: all memory is there from the start.
+//! The tokens of a session's text, as far back as anything may ask for them: all memory is there
+//! from the start.
 
 use crate::error::Error;
 use crate::kv::KvSize;
 use crate::plan::BATCH_MAX;
 
-/// The newest tokens of a text. An exact cache keeps every token; a ring cannot go back further than it reaches, so older
-/// tokens are dropped.
+/// The newest tokens of a text. An exact cache keeps every token; a ring cannot go back further
+/// than it reaches, so older tokens are dropped.
 #[derive(Debug)]
 pub struct History {
     /// Position of the first token that is kept.
@@ -65,7 +66,8 @@ impl History {
         self.tokens.extend_from_slice(tokens);
     }
 
-    /// Drops all tokens from a position on. False if that is before the first token kept: nothing is known then.
+    /// Drops all tokens from a position on. False if that is before the first token kept: nothing
+    /// is known then.
     pub fn truncate(&mut self, position: usize) -> bool {
         let kept = position.checked_sub(self.first);
         match kept {
@@ -81,13 +83,15 @@ impl History {
         self.tokens.clear();
     }
 
-    /// Becomes what was saved: `count` tokens from position `first` on, which the caller then pushes.
+    /// Becomes what was saved: `count` tokens from position `first` on, which the caller then
+    /// pushes.
     pub fn begin_at(&mut self, first: usize) {
         self.tokens.clear();
         self.first = first;
     }
 
-    /// How many tokens at the start of `prompt` are those of the text; 0 where the text's start was dropped.
+    /// How many tokens at the start of `prompt` are those of the text; 0 where the text's start was
+    /// dropped.
     pub fn common(&self, prompt: &[u32]) -> usize {
         if self.first > 0 {
             return 0;
@@ -96,7 +100,8 @@ impl History {
     }
 }
 
-/// The window, and the most tokens. A ring's window slides by its own length, so that a token costs no copy on average.
+/// The window, and the most tokens. A ring's window slides by its own length, so that a token costs
+/// no copy on average.
 fn sizes(kv: KvSize) -> (usize, usize) {
     match kv {
         KvSize::F16(tokens) | KvSize::F32(tokens) => (tokens, tokens),

@@ -1,18 +1,19 @@
 //! The lean runtime: opens a blob, plans its memory and decodes from it.
 //!
 //! ```no_run
-//! use std::ops::ControlFlow;
-//! use hardtack::{Engine, Options, Sampler, SamplerOptions, SessionOptions};
+//! use hardtack::{ChatOptions, Engine, Options};
 //!
+//! # fn main() -> Result<(), hardtack::Error> {
 //! let engine = Engine::open("model.tack", &Options::default())?;
-//! let mut session = engine.session(&SessionOptions::default())?;
-//! let mut sampler = Sampler::new(SamplerOptions::default(), engine.network().spec.vocabulary as usize)?;
-//! session.generate(&[1, 2, 3], &mut sampler, |token| {
-//!     println!("{token}");
-//!     ControlFlow::Continue(())
-//! })?;
-//! # Ok::<(), hardtack::Error>(())
+//! let mut chat = engine.chat(ChatOptions::new().system("Be brief."))?;
+//! for piece in chat.ask("What is a ring buffer?")? {
+//!     print!("{}", piece?.text());
+//! }
+//! # Ok(()) }
 //! ```
+//!
+//! [`Chat`] is a conversation in the model's own form, [`Writer`] continues a text, and a [`Session`] speaks token ids.
+//! [`Cancel`] ends any of them from elsewhere. Every failure is an [`Error`].
 #![deny(unsafe_code)]
 
 #[cfg(target_endian = "big")]

@@ -7,6 +7,7 @@ use hardtack_format::spec::AttentionSpec;
 use hardtack_format::{Blob, Network, SectionKind};
 
 use crate::error::Error;
+use crate::history::History;
 use crate::kv::{KvPrecision, KvSize, RingOptions};
 use crate::os::Load;
 use crate::sample::Sampler;
@@ -149,7 +150,7 @@ pub struct Plan {
     pub fixed: Fixed,
     /// Keys and values, on the device if there is one; a ring's lists are the host's.
     pub kv_bytes: u64,
-    /// Working buffers, a device's among them.
+    /// Working buffers, a device's among them, and the text's tokens.
     pub scratch_bytes: u64,
     /// Keys and values on a device.
     pub device_kv_bytes: u64,
@@ -240,6 +241,7 @@ pub fn plan(network: &Network, fixed: Fixed, options: &SessionOptions, memory_ma
             Parts { scratch_bytes: scratch.bytes(), on_device: [0; 2], buffers: BufferSizes::Cpu(scratch) }
         };
         let Parts { scratch_bytes, on_device: [device_kv_bytes, device_scratch_bytes], buffers } = parts;
+        let scratch_bytes = scratch_bytes.saturating_add(History::bytes(kv));
         Ok(Plan { context, kv, fixed, kv_bytes, scratch_bytes, device_kv_bytes, device_scratch_bytes, buffers })
     };
     let plan = with(context, options)?;

@@ -10,7 +10,8 @@ use crate::memory::list;
 /// Tokens that the repetition penalty looks back on.
 pub const PENALTY_TOKENS: usize = 64;
 
-/// How tokens are chosen. The steps are taken in this order: penalty, top-k, temperature, top-p, min-p.
+/// How tokens are chosen. The steps are taken in this order: penalty, top-k, temperature, top-p,
+/// min-p.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SamplerOptions {
     /// Divides the logits; 0 always takes the likeliest token.
@@ -21,8 +22,8 @@ pub struct SamplerOptions {
     pub top_p: f32,
     /// Only tokens at least this probable as a share of the likeliest; 0 for all.
     pub min_p: f32,
-    /// Logits of the last 64 tokens are divided by this where positive, multiplied where negative; 1 for none
-    /// (arXiv 1909.05858, section 4.1).
+    /// Logits of the last 64 tokens are divided by this where positive, multiplied where negative;
+    /// 1 for none (arXiv 1909.05858, section 4.1).
     pub repetition_penalty: f32,
     /// The same seed gives the same text.
     pub seed: u64,
@@ -94,8 +95,8 @@ impl Sampler {
         self.resume(self.options.seed, 0);
     }
 
-    /// How many of the seed's numbers were drawn. With the seed it is all that a later sampler needs to go on:
-    /// [`Sampler::resume`].
+    /// How many of the seed's numbers were drawn. With the seed it is all that a later sampler
+    /// needs to go on: [`Sampler::resume`].
     pub const fn drawn(&self) -> u64 {
         self.drawn
     }
@@ -114,8 +115,8 @@ impl Sampler {
         self.recent.clear();
     }
 
-    /// Remembers a token for the repetition penalty. [`crate::Session::generate`] does it for the tokens it makes; those of a
-    /// prompt are the caller's to accept or not.
+    /// Remembers a token for the repetition penalty. [`crate::Session::generate`] does it for the
+    /// tokens it makes; those of a prompt are the caller's to accept or not.
     pub fn accept(&mut self, token: u32) {
         self.recent.write(token);
     }

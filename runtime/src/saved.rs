@@ -1,4 +1,5 @@
-//! A session in a file: its tokens and what the cache made of them, bound to the model and to how the cache is kept.
+//! A session in a file: its tokens and what the cache made of them, bound to the model and to how
+//! the cache is kept.
 //!
 //! | field | bytes |
 //! |---|---|
@@ -14,9 +15,9 @@
 //! | each layer's cache, in the order of an exact cache or a ring | |
 //! | BLAKE3 of everything before | 32 |
 //!
-//! All numbers are little-endian. The file is not trusted: every number has its bounds, nothing is allocated for a number
-//! alone, and the hash is checked before the session may go on. The note comes first, so that it can be read where the model
-//! or the cache is another one.
+//! All numbers are little-endian. The file is not trusted: every number has its bounds, nothing is
+//! allocated for a number alone, and the hash is checked before the session may go on. The note
+//! comes first, so that it can be read where the model or the cache is another one.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
@@ -143,7 +144,8 @@ pub fn restore(path: &Path, content: &mut Content<'_>) -> Result<Restored, Error
     Ok(session)
 }
 
-/// Reads the note alone, whatever model and cache the session is of; the whole file's hash is checked.
+/// Reads the note alone, whatever model and cache the session is of; the whole file's hash is
+/// checked.
 ///
 /// # Errors
 /// The file cannot be read or is damaged.

@@ -60,7 +60,8 @@ impl Session {
         self.kv_bytes
     }
 
-    /// Bits of what a ring holds in codes: layer, chunk of 64 tokens, bits of its keys and of its values.
+    /// Bits of what a ring holds in codes: layer, chunk of 64 tokens, bits of its keys and of its
+    /// values.
     pub fn kv_levels(&self) -> impl Iterator<Item = (usize, usize, [u32; 2])> {
         self.state.levels()
     }
@@ -75,8 +76,8 @@ impl Session {
         self.capacity
     }
 
-    /// The newest tokens of the text, the last one at [`Session::position`] - 1. An exact cache keeps all of them, a ring as
-    /// many as it reaches back.
+    /// The newest tokens of the text, the last one at [`Session::position`] - 1. An exact cache
+    /// keeps all of them, a ring as many as it reaches back.
     pub fn tokens(&self) -> &[u32] {
         self.history.tokens()
     }
@@ -91,18 +92,20 @@ impl Session {
         self.batch
     }
 
-    /// Drops all tokens after the first `position`; returns how many remain. To go on from there, feed at least one token.
+    /// Drops all tokens after the first `position`; returns how many remain. To go on from there,
+    /// feed at least one token.
     ///
-    /// A ring goes back only to what it was after just so many tokens: within the chunk of 64 tokens that is open, to where
-    /// an earlier chunk began as long as nothing was demoted or forgotten since then, or to the first 64 tokens.
+    /// A ring goes back only to what it was after just so many tokens: within the chunk of 64
+    /// tokens that is open, to where an earlier chunk began as long as nothing was demoted or
+    /// forgotten since then, or to the first 64 tokens.
     pub fn truncate(&mut self, position: usize) -> usize {
         let remain = self.state.truncate(self.position, position);
         self.now_at(remain);
         self.position
     }
 
-    /// Keeps what the session already holds of a prompt, but never all of it: the last token is fed again for its logits.
-    /// Returns how many tokens are kept.
+    /// Keeps what the session already holds of a prompt, but never all of it: the last token is fed
+    /// again for its logits. Returns how many tokens are kept.
     pub fn keep_common(&mut self, prompt: &[u32]) -> usize {
         self.truncate(self.history.common(prompt).min(prompt.len().saturating_sub(1)))
     }
@@ -117,8 +120,9 @@ impl Session {
         }
     }
 
-    /// Writes the session into a file, replacing it as a whole. A new file is readable by its owner only; one that is
-    /// replaced keeps its mode, and a symbolic link stays one. `note` is the caller's and is returned as it is.
+    /// Writes the session into a file, replacing it as a whole. A new file is readable by its owner
+    /// only; one that is replaced keeps its mode, and a symbolic link stays one. `note` is the
+    /// caller's and is returned as it is.
     ///
     /// # Errors
     /// The note is longer than [`NOTE_BYTES_MAX`], the file cannot be written, or the device fails.
@@ -126,11 +130,12 @@ impl Session {
         saved::save(path.as_ref(), &mut self.content(), note, Written::Whole)
     }
 
-    /// Becomes the session of a file: all its tokens are kept and none is computed again. To go on, feed at least one token.
+    /// Becomes the session of a file: all its tokens are kept and none is computed again. To go on,
+    /// feed at least one token.
     ///
     /// # Errors
-    /// The file cannot be read or is damaged; or it is of another model or a cache that is kept in another way
-    /// ([`Error::SavedElsewhere`]); or the device fails. The session is empty then.
+    /// The file cannot be read or is damaged; or it is of another model or a cache that is kept in
+    /// another way ([`Error::SavedElsewhere`]); or the device fails. The session is empty then.
     pub fn restore(&mut self, path: impl AsRef<Path>) -> Result<Restored, Error> {
         self.truncate(0);
         self.logits_at = None;
@@ -160,11 +165,12 @@ impl Session {
         }
     }
 
-    /// Adds tokens and returns the logits `[vocabulary]` that follow the last of them; without tokens, the last logits again.
+    /// Adds tokens and returns the logits `[vocabulary]` that follow the last of them; without
+    /// tokens, the last logits again.
     ///
     /// # Errors
-    /// A token the model does not have, or no more room, or no tokens and no logits either; nothing is added then. Or the
-    /// device fails; [`Session::position`] says what is left.
+    /// A token the model does not have, or no more room, or no tokens and no logits either; nothing
+    /// is added then. Or the device fails; [`Session::position`] says what is left.
     pub fn feed(&mut self, tokens: &[u32]) -> Result<&[f32], Error> {
         self.check(tokens)?;
         self.feed_here(tokens)?;
@@ -200,7 +206,8 @@ impl Session {
         self.feed_here(tokens)
     }
 
-    /// The sampler's choice of the token that follows the last one that was fed. The token is not added.
+    /// The sampler's choice of the token that follows the last one that was fed. The token is not
+    /// added.
     ///
     /// # Errors
     /// Nothing was fed yet, or the device fails.
@@ -209,8 +216,8 @@ impl Session {
         self.state.choose(sampler)
     }
 
-    /// Adds `prompt`, then returns tokens of the sampler's choice, one for each call of `next`, without an end but a full
-    /// context. A token is added when the one after it is asked for.
+    /// Adds `prompt`, then returns tokens of the sampler's choice, one for each call of `next`,
+    /// without an end but a full context. A token is added when the one after it is asked for.
     ///
     /// # Errors
     /// As [`Session::feed`].
@@ -228,8 +235,8 @@ impl Session {
         Ok(Tokens { session: self, sampler, pending: None })
     }
 
-    /// Adds `prompt`, then tokens of the sampler's choice until `accept` breaks or the context is full. `accept` is given
-    /// every new token; the one it breaks at is not kept.
+    /// Adds `prompt`, then tokens of the sampler's choice until `accept` breaks or the context is
+    /// full. `accept` is given every new token; the one it breaks at is not kept.
     ///
     /// # Errors
     /// As [`Session::feed`].

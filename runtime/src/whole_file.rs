@@ -1,5 +1,7 @@
-//! A file that is replaced as a whole: whoever reads it sees the old content or the new one, after a crash too.
+//! A file that is replaced as a whole: whoever reads it sees the old content or the new one, after
+//! a crash too.
 
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -10,7 +12,8 @@ const LINKS_MAX: usize = 40;
 /// Temporary names that are tried; each is one of 2^64.
 const NAMES_MAX: usize = 16;
 
-/// The file that a path leads to: symbolic links are followed, one to a file that is not there yet included.
+/// The file that a path leads to: symbolic links are followed, one to a file that is not there yet
+/// included.
 ///
 /// # Errors
 /// Links lead nowhere or in a circle.
@@ -25,7 +28,8 @@ pub fn target(path: &Path) -> io::Result<PathBuf> {
     Err(io::Error::other("too many symbolic links"))
 }
 
-/// Opens a file to read and write, making an empty one that only its owner can read where there is none.
+/// Opens a file to read and write, making an empty one that only its owner can read where there is
+/// none.
 ///
 /// # Errors
 /// What the system says.
@@ -33,8 +37,8 @@ pub fn open_private(target: &Path) -> io::Result<File> {
     private(OpenOptions::new().read(true).write(true).create(true).truncate(false)).open(target)
 }
 
-/// Removes what programs that were killed left of replacements of this file. Only who holds the file's lock may ask for it:
-/// nobody else is writing one then.
+/// Removes what programs that were killed left of replacements of this file. Only who holds the
+/// file's lock may ask for it: nobody else is writing one then.
 pub fn remove_leftovers(target: &Path) {
     let Some(name) = target.file_name() else { return };
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
@@ -60,8 +64,8 @@ pub struct Replacement {
 }
 
 impl Replacement {
-    /// An empty file beside the target, under a name that nobody can foresee. It has the mode of the file that it is going
-    /// to replace, or else only its owner can read it.
+    /// An empty file beside the target, under a name that nobody can foresee. It has the mode of
+    /// the file that it is going to replace, or else only its owner can read it.
     ///
     /// # Errors
     /// What the system says.
@@ -69,7 +73,7 @@ impl Replacement {
         let name = target.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::IsADirectory))?;
         let mut failure = io::Error::from(io::ErrorKind::AlreadyExists);
         for _ in 0..NAMES_MAX {
-            let mut hidden = std::ffi::OsString::from(".");
+            let mut hidden = OsString::from(".");
             hidden.push(name);
             // The standard library's hash keys are random numbers of the system.
             hidden.push(format!(".{:016x}.partial", RandomState::new().hash_one(std::process::id())));
@@ -77,6 +81,8 @@ impl Replacement {
             // `create_new` never opens what is there, nor follows a link.
             match private(OpenOptions::new().write(true).create_new(true)).open(&temporary) {
                 Ok(file) => {
+                    // Says that somebody is at it; some file systems have no locks.
+                    let _ = file.try_lock();
                     let made = Self { file: Some(file), temporary, target: target.to_owned() };
                     if let (Ok(old), Some(file)) = (fs::metadata(target), &made.file) {
                         file.set_permissions(old.permissions())?;
@@ -119,6 +125,26 @@ impl Drop for Replacement {
     fn drop(&mut self) {
         if self.file.take().is_some() {
             let _ = fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+/// Removes what programs that were killed have left beside a file: new contents that nobody has locked.
+pub fn remove_dead(target: &Path) {
+    let Some(name) = target.file_name().and_then(OsStr::to_str) else { return };
+    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let Ok(entries) = fs::read_dir(folder.unwrap_or(Path::new("."))) else { return };
+    for entry in entries.flatten() {
+        let found = entry.file_name();
+        let middle = found.to_str().and_then(|found| found.strip_prefix('.')?.strip_prefix(name));
+        let number = middle.and_then(|rest| rest.strip_prefix('.')?.strip_suffix(".partial"));
+        let is_ours =
+            number.is_some_and(|number| number.len() == 16 && number.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        if is_ours
+            && entry.file_type().is_ok_and(|kind| kind.is_file())
+            && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok())
+        {
+            let _ = fs::remove_file(entry.path());
         }
     }
 }

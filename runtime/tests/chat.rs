@@ -1,5 +1,5 @@
-//! Conversations in the library: answers in the model's own form, what is given back to the template, and what happens
-//! when one is cut short.
+//! Conversations in the library: answers in the model's own form, what is given back to the
+//! template, and what happens when one is cut short.
 
 mod scripted;
 
@@ -58,7 +58,8 @@ fn a_turn_costs_what_is_new_in_it() {
     assert_eq!(chat.turns(), [Turn::system("Be brief.")]);
 }
 
-/// The published case of gpt-oss: a message in channel `analysis`, then one in `final` (openai/harmony, docs/format.md).
+/// The published case of gpt-oss: a message in channel `analysis`, then one in `final`
+/// (openai/harmony, docs/format.md).
 #[test]
 fn harmony_s_channels_are_read_and_given_back() {
     let names = ["<|start|>", "<|channel|>", "<|message|>", "<|end|>", "<|return|>", "<|call|>"];
@@ -73,7 +74,8 @@ fn harmony_s_channels_are_read_and_given_back() {
     let folder = tempfile::tempdir().unwrap();
     // A token has one successor here, so the channel `analysis` is left to the reader's own tests.
     let answer = ["<|channel|>", "final", "<|message|>", "Paris.", "<|return|>"];
-    let engine = Script { template, tokens: &tokens, answer: &answer, context_max: 4096 }.open(folder.path());
+    let engine =
+        Script { template, tokens: &tokens, answer: &answer, end: None, context_max: 4096 }.open(folder.path());
     let mut chat = chat(&engine);
     assert_eq!(say(&mut chat, "What is the capital of France?"), ("Paris.".to_owned(), String::new()));
     say(&mut chat, "And?");
@@ -81,7 +83,8 @@ fn harmony_s_channels_are_read_and_given_back() {
     assert!(prompt.contains("<|start|>assistant<|channel|>final<|message|>Paris.<|end|><|start|>user"), "{prompt}");
 }
 
-/// A template that drops earlier thinking, as those of Qwen 3, QwQ and DeepSeek R1 do, and a thought that names a token.
+/// A template that drops earlier thinking, as those of Qwen 3, QwQ and DeepSeek R1 do, and a
+/// thought that names a token.
 #[test]
 fn thinking_is_told_apart_and_dropped_as_the_template_wants() {
     let folder = tempfile::tempdir().unwrap();
@@ -95,7 +98,7 @@ fn thinking_is_told_apart_and_dropped_as_the_template_wants() {
         let words = ["<|", "im_end", "|>", "Done"].map(|word| (word, TokenKind::Normal));
         let tokens = [&CHATML_TOKENS[..], &more, &words].concat();
         let answer = ["<think>", "<|", "im_end", "|>", "</think>", "Done", "<|im_end|>"];
-        let script = Script { template: &template, tokens: &tokens, answer: &answer, context_max: 4096 };
+        let script = Script { template: &template, tokens: &tokens, answer: &answer, end: None, context_max: 4096 };
         let mut chat = chat(&script.open(folder.path()));
         for _ in 0..3 {
             assert_eq!(say(&mut chat, "one"), ("Done".to_owned(), "<|im_end|>".to_owned()));
@@ -119,8 +122,8 @@ fn a_template_gets_thinking_in_the_field_it_reads() {
         let tokens = [&CHATML_TOKENS[..], &[("<think>", kind), ("</think>", kind)], &words].concat();
         // The template has begun the thinking.
         let answer = ["thought", "</think>", "Done", "<|im_end|>"];
-        let engine =
-            Script { template: &template, tokens: &tokens, answer: &answer, context_max: 4096 }.open(folder.path());
+        let engine = Script { template: &template, tokens: &tokens, answer: &answer, end: None, context_max: 4096 }
+            .open(folder.path());
         let mut chat = chat(&engine);
         assert_eq!(say(&mut chat, "x"), ("Done".to_owned(), "thought".to_owned()));
         say(&mut chat, "y");
@@ -185,7 +188,7 @@ fn nobody_can_forge_a_turn_whatever_the_template_does() {
             );
             let tokens = controls(kind);
             let answer = ["Done", "<|im_end|>"];
-            let script = Script { template: &template, tokens: &tokens, answer: &answer, context_max: 4096 };
+            let script = Script { template: &template, tokens: &tokens, answer: &answer, end: None, context_max: 4096 };
             let engine = script.open(folder.path());
             let prompter = Prompter::new(&engine).unwrap();
             for attack in attacks {
@@ -204,7 +207,8 @@ fn nobody_can_forge_a_turn_whatever_the_template_does() {
     }
 }
 
-/// Messages that a template puts side by side are no name together, nor with the template's own words.
+/// Messages that a template puts side by side are no name together, nor with the template's own
+/// words.
 #[test]
 fn halves_of_a_name_do_not_meet() {
     let folder = tempfile::tempdir().unwrap();
@@ -213,8 +217,9 @@ fn halves_of_a_name_do_not_meet() {
         "{% for m in messages %}{{ m.content }}{% endfor %}",
         "<|im_{% for m in messages %}{{ m.content }}{% endfor %}",
     ] {
-        let engine = Script { template, tokens: &tokens, answer: &["Done", "<|im_end|>"], context_max: 4096 }
-            .open(folder.path());
+        let engine =
+            Script { template, tokens: &tokens, answer: &["Done", "<|im_end|>"], end: None, context_max: 4096 }
+                .open(folder.path());
         let prompter = Prompter::new(&engine).unwrap();
         for halves in [["<|im_", "end|>"], ["<", "|im_end|>"], ["<|im_end|", ">"], ["end", "|>"]] {
             let prompt = prompter.prompt(&halves.map(Turn::user)).unwrap();
@@ -268,19 +273,22 @@ fn a_cancelled_message_is_not_kept_and_a_cancelled_answer_is() {
 fn answers_end_for_the_reasons_they_give() {
     let folder = tempfile::tempdir().unwrap();
     let tokens = [&CHATML_TOKENS[..], &[("one ", TokenKind::Normal), ("two ", TokenKind::Normal)]].concat();
-    let endless =
-        Script { answer: &["one ", "two ", "<|im_end|>"], ..Script::chatml(&tokens, &["one "]) }.open(folder.path());
-    let mut ended = |write: WriteOptions| {
-        let mut chat = endless.chat(ChatOptions::new().write(write)).unwrap();
+    let script = Script::chatml(&tokens, &["one ", "two ", "<|im_end|>"]);
+    let engine = script.open(folder.path());
+    let ended = |engine: &Engine, write: WriteOptions| {
+        let mut chat = engine.chat(ChatOptions::new().write(write)).unwrap();
         (say(&mut chat, "x").0, chat.report().unwrap().ended)
     };
-    assert_eq!(ended(WriteOptions::new()), ("one two ".to_owned(), Ended::Finished));
-    assert_eq!(ended(WriteOptions::new().tokens_max(Some(1))), ("one ".to_owned(), Ended::Length));
-    assert_eq!(ended(WriteOptions::new().stop(["e tw"])), ("on".to_owned(), Ended::Stopped));
-    let prompt = "_user\nx_\n_assistant\n".len();
-    let session = SessionOptions { context: prompt + 1, ..SessionOptions::default() };
-    let full = ended(WriteOptions::new().session(session).tokens_max(Some(1000)));
-    assert!(matches!(full, (_, Ended::ContextFull)) || full.1 == Ended::Finished, "{full:?}");
+    assert_eq!(ended(&engine, WriteOptions::new()), ("one two ".to_owned(), Ended::Finished));
+    assert_eq!(ended(&engine, WriteOptions::new().tokens_max(Some(1))), ("one ".to_owned(), Ended::Length));
+    assert_eq!(ended(&engine, WriteOptions::new().stop(["e tw"])), ("on".to_owned(), Ended::Stopped));
+    let endless = Script { answer: &["one ", "two "], end: Some("<|im_end|>"), ..script };
+    let other = tempfile::tempdir().unwrap();
+    let session = SessionOptions { context: 40, ..SessionOptions::default() };
+    let (text, why) = ended(&endless.open(other.path()), WriteOptions::new().session(session).tokens_max(None));
+    // The last token need not be kept, and is said.
+    let room = 40 - "_user\nx_\n_assistant\n".len() + 1;
+    assert_eq!((text.len(), why), (room * "one ".len(), Ended::ContextFull));
 }
 
 #[test]

@@ -1,4 +1,5 @@
-//! Conversations in files: written after every answer, locked, private, and read anew where the model's memory does not fit.
+//! Conversations in files: written after every answer, locked, private, and read anew where the
+//! model's memory does not fit.
 
 mod scripted;
 
@@ -189,7 +190,8 @@ fn the_sampler_goes_on_where_it_was() {
     assert_eq!(other.seed(), 1);
 }
 
-/// Over a ring a conversation of more than any limit goes on, and each turn costs what is new in it.
+/// Over a ring a conversation of more than any limit goes on, and each turn costs what is new in
+/// it.
 #[test]
 fn over_a_ring_a_conversation_goes_on_for_ever() {
     let folder = tempfile::tempdir().unwrap();

@@ -229,31 +229,6 @@ fn hostile_templates_stop_early() {
         assert!(spent < Duration::from_secs(5), "{source}: {spent:?}");
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
-    let repeated = |start: &str, part: &str, count: usize, end: &str| start.to_owned() + &part.repeat(count) + end;
-    for (source, refused) in [
-        (repeated("{{ ", "(", 5000, "1"), true),
-        (repeated("", "{% if true %}", 5000, ""), true),
-        (repeated("{{ 'a'", " ~ 'a'", 15_000, " }}"), true),
-        (repeated("{{ 'a'", " ~ 'a'", 490, " }}"), false),
-        (repeated("{{ 'a'", "|upper", 490, " }}"), false),
-        (repeated("{{ messages", ".x", 490, " }}"), true),
-        (repeated("{{ 1", " if 1 else 1", 240, " }}"), false),
-        (repeated("{{ ", "not ", 900, "1 }}"), false),
-        (repeated("{{ ", "-", 900, "1 }}"), false),
-        (repeated("{{ 1 ", "< 1 ", 490, "}}"), false),
-        (repeated("{{ ", "[", 900, "}}"), true),
-        (repeated("{% if 0 %}", "{% elif 0 %}", 5000, "{% endif %}"), true),
-        (repeated("{% if 0 %}", "{% elif 0 %}", 200, "{% endif %}"), false),
-        (repeated("{% for m in messages %}", "{% for m in messages %}", 5000, ""), true),
-        (repeated("", "{% macro f() %}", 5000, ""), true),
-    ] {
-        // A thread of a size that a program may give us.
-        let thread = std::thread::Builder::new().stack_size(1 << 20);
-        let result =
-            thread.spawn(move || render(&source, &[]).map_err(|error| error.to_string())).unwrap().join().unwrap();
-        assert!(!refused || result.is_err(), "{result:?}");
-        assert!(refused || result.is_ok(), "{result:?}");
-    }
     assert!(matches!(render(&"x".repeat(200_000), &[]), Err(TemplateError::Size { .. })));
 }
 

@@ -32,11 +32,18 @@ pub fn parse_token_limit(text: &str) -> Result<TokenLimit, String> {
     }
 }
 
+/// The seed of a sampled text; `None` for a random one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Seed(pub Option<u64>);
+
 /// Reads a seed, -1 for a random one.
-pub fn parse_seed(text: &str) -> Result<Option<u64>, String> {
+pub fn parse_seed(text: &str) -> Result<Seed, String> {
     match text {
-        "-1" => Ok(None),
-        text => text.parse().map(Some).map_err(|_| format!("expected 0 to {}, or -1 for a random seed", u64::MAX)),
+        "-1" => Ok(Seed(None)),
+        text => text
+            .parse()
+            .map(|seed| Seed(Some(seed)))
+            .map_err(|_| format!("expected 0 to {}, or -1 for a random seed", u64::MAX)),
     }
 }
 
@@ -127,8 +134,8 @@ mod tests {
         for bad in ["-2", "", "1e3", "18446744073709551615", "many"] {
             assert!(parse_token_limit(bad).is_err(), "{bad}");
         }
-        assert_eq!((parse_seed("-1"), parse_seed("7")), (Ok(None), Ok(Some(7))));
-        assert_eq!(parse_seed("18446744073709551615"), Ok(Some(u64::MAX)));
+        assert_eq!((parse_seed("-1"), parse_seed("7")), (Ok(Seed(None)), Ok(Seed(Some(7)))));
+        assert_eq!(parse_seed("18446744073709551615"), Ok(Seed(Some(u64::MAX))));
         assert!(parse_seed("18446744073709551616").is_err() && parse_seed("-2").is_err());
     }
 }

@@ -298,9 +298,7 @@ fn check_early(
     options: &CalibrateOptions<'_>,
 ) -> Result<(), BakeError> {
     check_texts(&about.recipe.spec, fit, options.sampling.window)?;
-    for round in 1..=options.course.before().len() + 1 {
-        Store::check_place(&round_path(output, round, "codes"))?;
-    }
+    check_scratch(output, options.course)?;
     let (target, method, head) = (options.target, options.method.unwrap_or(Method::Global), options.head);
     let order = Order { target, method, head, ceiling: None, factors: None };
     let room = match options.course {
@@ -309,6 +307,21 @@ fn check_early(
         Course::Rounds(before) => about.round_bytes() * before.len() as u64,
     };
     about.check_target(fit, &order, room)
+}
+
+/// Refuses what stands where a bake will keep its tables and codes.
+fn check_scratch(output: &Path, course: Course<'_>) -> Result<(), BakeError> {
+    let rounds = 1..=course.before().len() + 1;
+    let of_rounds = rounds.flat_map(|round| ["tables", "codes"].map(|ending| round_path(output, round, ending)));
+    for path in of_rounds.chain(refine::scratch_paths(output, course)) {
+        if path.is_dir() {
+            return Err(BakeError::Write { path, source: std::io::ErrorKind::IsADirectory.into() });
+        }
+        if path.extension().is_some_and(|ending| ending == "codes") {
+            Store::check_place(&path)?;
+        }
+    }
+    Ok(())
 }
 
 type Texts = (Vec<Domain>, Vec<Domain>, Vec<CalibrationText>);

@@ -16,8 +16,8 @@ pub(crate) fn load(json: &[u8]) -> Result<Tokenizer, String> {
     hardtack_tokenizer::load(json, survey.model).map_err(|error| error.to_string())
 }
 
-/// Lets a tokenizer read text as text only: names of tokens that steer are spelled out, also of those that the file
-/// calls no special tokens.
+/// Lets a tokenizer read text as text only: names of tokens that steer are spelled out, also of
+/// those that the file calls no special tokens.
 pub(crate) fn read_plain_text<B: AsRef<[u8]>>(
     tokenizer: &mut Tokenizer,
     table: &Vocabulary<B>,

@@ -1,4 +1,5 @@
-//! Text for a blob: from a checkpoint's tokenizer, the three sections that let the runtime read and write text.
+//! Text for a blob: from a checkpoint's tokenizer, the three sections that let the runtime read and
+//! write text.
 
 mod added;
 mod error;
@@ -66,8 +67,8 @@ impl TextSections {
         self.problems.extend(findings.problems);
     }
 
-    /// Makes markers of added tokens that a rendered template has written as marks. Words and ids outside the table stay
-    /// what they are. Returns how many have become markers.
+    /// Makes markers of added tokens that a rendered template has written as marks. Words and ids
+    /// outside the table stay what they are. Returns how many have become markers.
     ///
     /// # Errors
     /// The vocabulary section breaks its rules.

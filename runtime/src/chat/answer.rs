@@ -36,8 +36,8 @@ impl Delta {
     }
 }
 
-/// An answer on its way. It is complete when `next` returns `None`; the conversation then has it, and its file too.
-/// An answer that is dropped before is kept as far as it came.
+/// An answer on its way. It is complete when `next` returns `None`; the conversation then has it,
+/// and its file too. An answer that is dropped before is kept as far as it came.
 pub struct Answer<'c> {
     state: &'c mut State,
     reader: Reader<'c>,
@@ -66,7 +66,8 @@ impl<'c> Answer<'c> {
         Self { state, reader, run, turn, pieces, ready, before, ledger, committed: false }
     }
 
-    /// What it took so far; after the end, why it ended. [`Chat::report`](super::Chat::report) has it after the answer.
+    /// What it took so far; after the end, why it ended. [`Chat::report`](super::Chat::report) has
+    /// it after the answer.
     pub fn report(&self) -> Report {
         self.run.report()
     }
@@ -197,7 +198,8 @@ impl Drop for Answer<'_> {
     }
 }
 
-/// Adds to a text; of one that gets too long only the newest half is kept. Returns whether something was dropped.
+/// Adds to a text; of one that gets too long only the newest half is kept. Returns whether
+/// something was dropped.
 fn keep_within(bytes_max: usize, text: &mut String, more: &str) -> bool {
     text.push_str(more);
     if text.len() <= bytes_max {

@@ -1,4 +1,5 @@
-//! A conversation in a session's file: its turns as text, which any model can read, beside what this one made of them.
+//! A conversation in a session's file: its turns as text, which any model can read, beside what
+//! this one made of them.
 
 use std::fs::{File, TryLockError};
 use std::io;
@@ -33,7 +34,8 @@ pub struct SessionFile {
 }
 
 impl SessionFile {
-    /// Opens a file, making an empty one if there is none, and locks it: whatever can fail about it fails here.
+    /// Opens a file, making an empty one if there is none, and locks it: whatever can fail about it
+    /// fails here.
     ///
     /// # Errors
     /// It cannot be read and replaced, is no file, or another program has it open.

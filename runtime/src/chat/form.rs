@@ -15,8 +15,8 @@ const RESPONSE: [&str; 2] = ["<response>", "</response>"];
 
 /// The published forms, as their makers' templates write them.
 const FORMS: [Tags; 12] = [
-    // Qwen 3, DeepSeek R1, QwQ, GLM 4.5, EXAONE 4, Nemotron, MiniMax, Phi 4; `<answer>` is Hunyuan's and GLM 4.1V's,
-    // `<response>` Granite 3.3's and ERNIE 4.5's.
+    // Qwen 3, DeepSeek R1, QwQ, GLM 4.5, EXAONE 4, Nemotron, MiniMax, Phi 4; `<answer>` is
+    // Hunyuan's and GLM 4.1V's, `<response>` Granite 3.3's and ERNIE 4.5's.
     Tags { thinking: ["<think>", "</think>"], answer: None },
     // Magistral.
     Tags { thinking: ["[THINK]", "[/THINK]"], answer: None },
@@ -114,10 +114,12 @@ impl Form {
         }
     }
 
-    /// Whether a prompt ends where the model is to think: its template has begun the thinking already.
+    /// Whether a prompt ends where the model is to think: its template has begun the thinking
+    /// already.
     pub fn is_opened_by(&self, prompt: &str) -> bool {
         let prompt = prompt.trim_end();
-        matches!(self, Self::Tagged(tags) if tags.iter().any(|tag| tag.kind == TagKind::Open && prompt.ends_with(&tag.name)))
+        let opens = |tag: &Tag| tag.kind == TagKind::Open && prompt.ends_with(&tag.name);
+        matches!(self, Self::Tagged(tags) if tags.iter().any(opens))
     }
 }
 

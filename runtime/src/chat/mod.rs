@@ -1,4 +1,5 @@
-//! Conversations: a model's own form of them, its answers as they come, and files in which they are kept.
+//! Conversations: a model's own form of them, its answers as they come, and files in which they are
+//! kept.
 //!
 //! ```no_run
 //! use hardtack::{ChatOptions, Engine, Options};
@@ -81,8 +82,8 @@ impl ChatOptions {
         self
     }
 
-    /// Keeps the conversation in a file: it goes on from what is there, and the file is replaced after every answer.
-    /// No other program can open the file as a conversation meanwhile.
+    /// Keeps the conversation in a file: it goes on from what is there, and the file is replaced
+    /// after every answer. No other program can open the file as a conversation meanwhile.
     #[must_use]
     pub fn file(mut self, file: impl Into<PathBuf>) -> Self {
         self.file = Some(file.into());
@@ -127,8 +128,9 @@ pub struct Resumed {
 
 /// A conversation with a model.
 ///
-/// What somebody says can never become a control token, so that nobody can forge a turn. When the context is full, the oldest
-/// exchanges are forgotten. Over a ring of keys and values a conversation can go on for ever: a turn costs what is new in it.
+/// What somebody says can never become a control token, so that nobody can forge a turn. When the
+/// context is full, the oldest exchanges are forgotten. Over a ring of keys and values a
+/// conversation can go on for ever: a turn costs what is new in it.
 #[derive(Debug)]
 pub struct Chat {
     prompter: Prompter,
@@ -140,8 +142,8 @@ impl Engine {
     /// Begins a conversation, or goes on with the one in the options' file.
     ///
     /// # Errors
-    /// The blob has no chat template; an option outside its range, or more memory than allowed; or a file that cannot be
-    /// read and replaced, is damaged, or is open in another program.
+    /// The blob has no chat template; an option outside its range, or more memory than allowed; or
+    /// a file that cannot be read and replaced, is damaged, or is open in another program.
     pub fn chat(&self, options: ChatOptions) -> Result<Chat, Error> {
         let file = options.file.as_deref().map(SessionFile::open).transpose()?;
         let prompter = Prompter::new(self)?
@@ -162,7 +164,8 @@ impl Engine {
 }
 
 impl Chat {
-    /// Sends a message. The answer comes piece by piece, and is computed as its pieces are asked for.
+    /// Sends a message. The answer comes piece by piece, and is computed as its pieces are asked
+    /// for.
     ///
     /// # Errors
     /// The message does not fit the context, or the template refuses it: nothing has changed then.
@@ -258,7 +261,8 @@ impl Chat {
         Some(ledger.text.replace(ledger.mark, ""))
     }
 
-    /// Writes the conversation into another file than the options', with everything that the model made of it.
+    /// Writes the conversation into another file than the options', with everything that the model
+    /// made of it.
     ///
     /// # Errors
     /// The file cannot be written.
@@ -267,7 +271,8 @@ impl Chat {
         self.state.pen.session.save(path, &note)
     }
 
-    /// Ends the conversation: its file gets everything that the model made of it, so that it goes on without delay.
+    /// Ends the conversation: its file gets everything that the model made of it, so that it goes
+    /// on without delay.
     ///
     /// # Errors
     /// The file cannot be written; what it had after the last answer is still there.
@@ -281,7 +286,8 @@ impl Chat {
         }
     }
 
-    /// Goes on from a file: from its cache if it is of this model and kept in this way, or else from its turns.
+    /// Goes on from a file: from its cache if it is of this model and kept in this way, or else
+    /// from its turns.
     fn resume(&mut self, path: &Path, options: &ChatOptions) -> Result<(), Error> {
         let session = &mut self.state.pen.session;
         let (note, reread) = match session.restore(path) {

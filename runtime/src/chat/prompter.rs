@@ -17,8 +17,9 @@ const RENDERED_FACTOR: usize = 4;
 
 /// Turns conversations into prompts by a blob's chat template.
 ///
-/// Names of control tokens in what somebody said are plain text, whatever the template does with it: a person who types
-/// `<|im_end|>` has typed ten letters. This is the only way to a prompt, and it is safe.
+/// Names of control tokens in what somebody said are plain text, whatever the template does with
+/// it: a person who types `<|im_end|>` has typed ten letters. This is the only way to a prompt, and
+/// it is safe.
 ///
 /// ```no_run
 /// use hardtack::chat::{Prompter, Turn};
@@ -40,9 +41,12 @@ pub struct Prompter {
     variables: Map<String, Json>,
     tools: Vec<Json>,
     cancel: Cancel,
+    /// What else may be in a rendered text: the template, and the tools and variables as JSON.
+    foreign: Vec<String>,
 }
 
-/// Fields by which templates know a model's thinking: most of them by the first, gpt-oss by the second.
+/// Fields by which templates know a model's thinking: most of them by the first, gpt-oss by the
+/// second.
 const THINKING_FIELDS: [&str; 2] = ["reasoning_content", "thinking"];
 
 /// A prompt as the model reads it.
@@ -74,14 +78,16 @@ impl Prompter {
             ["message.", "m.", "['", "[\""].iter().any(|before| source.contains(&format!("{before}{field}")))
         };
         let thinking_fields = THINKING_FIELDS.into_iter().filter(is_field).collect();
+        let (engine, foreign) = (engine.clone(), vec![source.into_owned()]);
         let (variables, tools, cancel) = (Map::new(), Vec::new(), Cancel::new());
-        Ok(Self { engine: engine.clone(), template, markers, form, thinking_fields, variables, tools, cancel })
+        Ok(Self { engine, template, markers, form, thinking_fields, variables, tools, cancel, foreign })
     }
 
-    /// Sets variables of the template, such as `enable_thinking` or `reasoning_effort`. They are the program's own words:
-    /// nothing of theirs is made plain text.
+    /// Sets variables of the template, such as `enable_thinking` or `reasoning_effort`. Names of
+    /// control tokens in them are plain text.
     #[must_use]
     pub fn variables(mut self, variables: Map<String, Json>) -> Self {
+        self.foreign.push(Json::Object(variables.clone()).to_string());
         self.variables = variables;
         self
     }
@@ -89,6 +95,7 @@ impl Prompter {
     /// Sets tools that the model may call, each a JSON schema as chat APIs take them.
     #[must_use]
     pub fn tools(mut self, tools: Vec<Json>) -> Self {
+        self.foreign.push(Json::Array(tools.clone()).to_string());
         self.tools = tools;
         self
     }
@@ -106,13 +113,14 @@ impl Prompter {
     /// The template refuses the conversation or fails, or the tokenizer does.
     pub fn prompt(&self, turns: &[Turn]) -> Result<Prompt, Error> {
         let turns: Vec<&Turn> = turns.iter().collect();
-        let mark = mark(&turns);
+        let mark = self.mark(&turns);
         let text = self.render(&turns, mark)?;
         let tokens = self.encode_whole(&text, mark, usize::MAX)?.unwrap_or_default();
         Ok(Prompt { tokens, text: text.replace(mark, "") })
     }
 
-    /// The tokens of a rendered conversation from its start on; `None` if there are more than `most`.
+    /// The tokens of a rendered conversation from its start on; `None` if there are more than
+    /// `most`.
     pub(super) fn encode_whole(&self, text: &str, mark: char, most: usize) -> Result<Option<Vec<u32>>, Error> {
         let tokenizer = self.tokenizer()?;
         let Some(mut tokens) = self.encode(text, mark, most)? else { return Ok(None) };
@@ -130,23 +138,51 @@ impl Prompter {
 
     /// The conversation's text, with breaks in the names of control tokens that somebody has said.
     pub(super) fn render(&self, turns: &[&Turn], mark: char) -> Result<String, Error> {
-        let mut said: Vec<Said> = turns.iter().map(|turn| self.said(turn, mark)).collect();
-        let text = self.render_said(turns, &said, mark)?;
-        // A message that does not stand in the text as it is was changed by the template, which may have put a name
-        // together from its pieces.
-        let mut found = 0;
-        let mut changed = false;
-        for (turn, said) in turns.iter().zip(&mut said).filter(|(turn, _)| self.markers.has_beginnings(&turn.content)) {
-            let content = said.content.trim();
-            match text[found..].find(content).map(|at| at + found).or_else(|| text.find(content)) {
-                Some(at) => found = at,
-                None => {
-                    said.content = self.markers.guard_all(&turn.content, mark);
-                    changed = true;
-                }
-            }
+        let messages: Vec<Message> = turns.iter().map(|turn| self.message(turn, mark)).collect();
+        let bytes: usize = turns.iter().map(|turn| turn.bytes()).sum();
+        let output_bytes = RENDERED_BYTES.saturating_add(bytes.saturating_mul(RENDERED_FACTOR));
+        let limits = RenderLimits { output_bytes, ..RenderLimits::default() };
+        let interrupted = || self.cancel.is_cancelled();
+        let mut input = RenderInput::new(&messages).limits(limits).interrupted(&interrupted);
+        if !self.tools.is_empty() {
+            input = input.tools(&self.tools);
         }
-        if changed { self.render_said(turns, &said, mark) } else { Ok(text) }
+        if !self.variables.is_empty() {
+            input = input.variables(&self.variables);
+        }
+        let rendered = self.template.render(&input)?;
+        let mut roles: Vec<&str> = turns.iter().map(|turn| turn.role.as_str()).collect();
+        roles.sort_unstable();
+        roles.dedup();
+        let real = turns.iter().map(|turn| turn.markers.len()).sum();
+        Ok(self.markers.guard_rendered(&rendered, &roles, real, mark))
+    }
+
+    /// A turn as it goes to the template. Only the model's own words have breaks before: afterwards
+    /// nobody can tell what it wrote as a token and what letter by letter.
+    fn message(&self, turn: &Turn, mark: char) -> Message {
+        if turn.role != "assistant" {
+            return Message::new(&turn.role, turn.content.as_str());
+        }
+        let mut message = Message::new(&turn.role, self.guarded(turn, mark));
+        if !turn.thinking.is_empty() {
+            let thinking = self.markers.guard(&turn.thinking, &[], mark);
+            self.thinking_fields.iter().for_each(|field| message.set(field, thinking.as_str()));
+        }
+        message
+    }
+
+    /// An answer as it goes to the template.
+    pub(super) fn guarded(&self, turn: &Turn, mark: char) -> String {
+        self.markers.guard(&turn.content, &turn.markers, mark)
+    }
+
+    /// A character for the breaks of a conversation: one that is in none of its texts, nor in the
+    /// template.
+    pub(super) fn mark(&self, turns: &[&Turn]) -> char {
+        let said = turns.iter().flat_map(|turn| [turn.content.as_str(), turn.thinking.as_str()]);
+        let around = self.foreign.iter().map(String::as_str);
+        unused_mark(said.chain(around))
     }
 
     /// Whether a rendered text begins with a name: it is cut there by any tokenizer.
@@ -154,67 +190,7 @@ impl Prompter {
         self.markers.begin(text)
     }
 
-    /// A turn's content as it goes to the template.
-    pub(super) fn guarded(&self, turn: &Turn, mark: char) -> String {
-        self.markers.guard(&turn.content, &turn.markers, mark)
-    }
-
-    fn said(&self, turn: &Turn, mark: char) -> Said {
-        let thinking = self.markers.guard(&turn.thinking, &[], mark);
-        Said { content: self.guarded(turn, mark), thinking }
-    }
-
-    fn render_said(&self, turns: &[&Turn], said: &[Said], mark: char) -> Result<String, Error> {
-        let bytes: usize = said.iter().map(|said| said.content.len() + said.thinking.len()).sum();
-        let output_bytes = RENDERED_BYTES.saturating_add(bytes.saturating_mul(RENDERED_FACTOR));
-        let limits = RenderLimits { output_bytes, ..RenderLimits::default() };
-        let message = |(turn, said): (&&Turn, &Said)| {
-            let mut message = Message::new(&turn.role, said.content.as_str());
-            if !said.thinking.is_empty() {
-                self.thinking_fields.iter().for_each(|field| message.set(field, said.thinking.as_str()));
-            }
-            message
-        };
-        let messages: Vec<Message> = turns.iter().zip(said).map(message).collect();
-        let interrupted = || self.cancel.is_cancelled();
-        let mut input = RenderInput::new(&messages).limits(limits).interrupted(&interrupted);
-        let tools: Vec<Json> = self.tools.iter().map(|tool| self.guarded_json(tool, mark)).collect();
-        if !tools.is_empty() {
-            input = input.tools(&tools);
-        }
-        if !self.variables.is_empty() {
-            input = input.variables(&self.variables);
-        }
-        Ok(self.template.render(&input)?.to_string())
-    }
-
-    /// A value whose texts have breaks in them.
-    fn guarded_json(&self, value: &Json, mark: char) -> Json {
-        match value {
-            Json::String(text) => Json::String(self.markers.guard(text, &[], mark)),
-            Json::Array(items) => items.iter().map(|item| self.guarded_json(item, mark)).collect(),
-            Json::Object(fields) => {
-                let guarded = |(name, value): (&String, &Json)| {
-                    (self.markers.guard(name, &[], mark), self.guarded_json(value, mark))
-                };
-                Json::Object(fields.iter().map(guarded).collect())
-            }
-            other => other.clone(),
-        }
-    }
-
     pub(super) fn tokenizer(&self) -> Result<&Tokenizer, Error> {
         self.engine.tokenizer()
     }
-}
-
-/// What a turn says, with breaks in it.
-struct Said {
-    content: String,
-    thinking: String,
-}
-
-/// A character for the breaks of a conversation.
-pub fn mark(turns: &[&Turn]) -> char {
-    unused_mark(turns.iter().flat_map(|turn| [turn.content.as_str(), turn.thinking.as_str()]))
 }

@@ -1,4 +1,5 @@
-//! Reads an answer token by token: what is thinking, what is the answer, and where a stop string ends it.
+//! Reads an answer token by token: what is thinking, what is the answer, and where a stop string
+//! ends it.
 
 use hardtack_format::vocabulary::Vocabulary;
 
@@ -6,7 +7,8 @@ use super::form::{Form, HARMONY, Tag, TagKind};
 use crate::text::markers::Markers;
 use crate::text::{Opening, Stops, TextStream};
 
-/// What may be the end of nested thinking or the answer waits for so many bytes until it is taken for the answer.
+/// What may be the end of nested thinking or the answer waits for so many bytes until it is taken
+/// for the answer.
 const UNDECIDED_BYTES_MAX: usize = 8 << 10;
 /// A header of harmony that is longer is no header.
 const HEADER_BYTES_MAX: usize = 256;
@@ -47,7 +49,8 @@ enum Place {
     Answer,
     /// In thoughts within thoughts, so many deep.
     Thinking(usize),
-    /// After an inner end of thinking, still so deep: what comes is thinking if another end follows, or else the answer.
+    /// After an inner end of thinking, still so deep: what comes is thinking if another end
+    /// follows, or else the answer.
     Undecided(usize, String),
     /// In a header of harmony.
     Header(String),
@@ -200,7 +203,8 @@ impl<'v> Reader<'v> {
         self.said = false;
     }
 
-    /// `<|channel|>final<|message|>Paris.<|return|>`, and `<|start|>assistant` before the next message.
+    /// `<|channel|>final<|message|>Paris.<|return|>`, and `<|start|>assistant` before the next
+    /// message.
     fn harmony(&mut self, mark: usize, pieces: &mut Vec<Piece>) {
         let place = std::mem::replace(&mut self.place, Place::Between);
         self.place = match (HARMONY[mark], place) {
@@ -278,7 +282,8 @@ impl<'v> Reader<'v> {
     }
 }
 
-/// `final` is the answer, and so is a word to the user before a call: `commentary` without a recipient.
+/// `final` is the answer, and so is a word to the user before a call: `commentary` without a
+/// recipient.
 fn is_answer(header: &str) -> bool {
     let channel = header.split("<|channel|>").nth(1).unwrap_or("final");
     let mut words = channel.split(|letter: char| letter.is_whitespace() || letter == '<');
@@ -298,7 +303,8 @@ mod tests {
     use super::*;
     use hardtack_format::vocabulary::{TextRules, TokenKind, write};
 
-    /// Reads tokens by their names; `"<x>"` is a token of that name where the vocabulary has one, and else its letters.
+    /// Reads tokens by their names; `"<x>"` is a token of that name where the vocabulary has one,
+    /// and else its letters.
     struct Bench {
         vocabulary: Vocabulary<Box<[u8]>>,
         form: Form,
@@ -362,7 +368,7 @@ mod tests {
         let text = [("<thi", TokenKind::Normal), ("nk>", TokenKind::Normal)];
         for tokens in [&marker[..], &text, &[]] {
             let bench = Bench::new("</think>", tokens);
-            let cases: [(&str, &[&str], (&str, &str)); 12] = [
+            let cases: [(&str, &[&str], (&str, &str)); 14] = [
                 ("", &["<think>", "why", "</think>", "\n\nDone"], ("Done", "why")),
                 ("", &["\n<think>\n", "why\n", "</think>", "Done"], ("Done", "why\n")),
                 ("", &["Done"], ("Done", "")),
@@ -370,6 +376,9 @@ mod tests {
                 ("<|a|><think>\n", &["why", "</think>", "Done"], ("Done", "why")),
                 // The model says once more what the template has said.
                 ("<think>\n", &["<think>", "\nwhy", "</think>", "Done"], ("Done", "why")),
+                // Several thoughts one after another.
+                ("", &["<think>", "a", "</think>", "\n", "<think>", "b", "</think>", "Done"], ("Done", "ab")),
+                ("", &["<th", "ink>", "a<", "/thi", "nk", ">Done"], ("Done", "a")),
                 // Never closed.
                 ("<think>\n", &["why"], ("", "why")),
                 ("", &["<think>", "why"], ("", "why")),

@@ -1,7 +1,7 @@
 //! Where a conversation stands: its turns, what the session holds of them, and its file.
 
 use super::file::{Note, SessionFile};
-use super::prompter::{Prompter, mark};
+use super::prompter::Prompter;
 use super::turn::{Turn, Turns};
 use super::writer::{Pen, Report};
 use crate::error::Error;
@@ -9,14 +9,15 @@ use crate::kv::KvSize;
 use crate::saved::Written;
 use crate::session::Session;
 
-/// Bytes of text that a conversation keeps and a message may have, for each token that fits the context: words of most
-/// languages take three to five bytes a token.
+/// Bytes of text that a conversation keeps and a message may have, for each token that fits the
+/// context: words of most languages take three to five bytes a token.
 const BYTES_PER_TOKEN: usize = 16;
 /// However short the context is.
 const BYTES_MAX_LEAST: usize = 32 << 10;
 /// However long the context is: a note in a session's file has room for it.
 const BYTES_MAX_MOST: usize = 4 << 20;
-/// A cache of up to so many bytes is written after every turn, a larger one when the conversation is closed.
+/// A cache of up to so many bytes is written after every turn, a larger one when the conversation
+/// is closed.
 const CACHE_EACH_TURN_BYTES: u64 = 16 << 20;
 
 /// What the session holds: a prompt, and the answer to it.
@@ -84,7 +85,8 @@ impl State {
         Self { pen, turns, ledger, file, report: None, unsaid: None, bytes_max }
     }
 
-    /// Makes a prompt of all turns, or if they are too many, of those that fit. The newest one is never left out.
+    /// Makes a prompt of all turns, or if they are too many, of those that fit. The newest one is
+    /// never left out.
     ///
     /// # Errors
     /// The newest turn alone does not fit, or the template or the tokenizer fails.
@@ -99,7 +101,7 @@ impl State {
         }
         loop {
             let turns = self.turns.without(forgotten);
-            let mark = mark(&turns);
+            let mark = prompter.mark(&turns);
             let text = prompter.render(&turns, mark)?;
             let count = turns.len();
             let found = match self.fit(prompter, &text, mark, forgotten, room)? {
@@ -201,7 +203,8 @@ impl State {
         if !slid {
             return Ok(None);
         }
-        // The template gives the answer back in another form: the session goes back to where they part.
+        // The template gives the answer back in another form: the session goes back to where they
+        // part.
         let Some(mut tokens) = prompter.encode(rest, mark, most)? else { return Ok(None) };
         let prompt_end = ledger.prompt_end;
         let Some(held) = session.tokens_since(prompt_end) else { return Ok(None) };

@@ -89,8 +89,8 @@ impl Turns {
         self.0[..first].iter().chain(&self.0[first + forgotten..]).collect()
     }
 
-    /// Where the exchange ends that begins after `forgotten` turns: a message and everything up to the next one. `None` if
-    /// nothing but the newest turn would be left of it.
+    /// Where the exchange ends that begins after `forgotten` turns: a message and everything up to
+    /// the next one. `None` if nothing but the newest turn would be left of it.
     pub fn next_exchange(&self, forgotten: usize) -> Option<usize> {
         let rest = self.0.get(self.told_first() + forgotten..)?;
         let exchange = 1 + rest.get(1..)?.iter().take_while(|turn| turn.role != "user").count();

@@ -93,8 +93,8 @@ pub struct Report {
     pub rest: Duration,
     /// Turns of a conversation that were forgotten so that the prompt fits.
     pub forgotten: usize,
-    /// Whether the conversation has the message and its answer; a message that was cancelled before the answer began is
-    /// not kept.
+    /// Whether the conversation has the message and its answer; a message that was cancelled before
+    /// the answer began is not kept.
     pub kept: bool,
 }
 
@@ -152,7 +152,8 @@ impl Writer {
     /// Starts a session: all its memory is allocated here.
     ///
     /// # Errors
-    /// An option outside its range, or more memory than allowed or than the system has; or a blob without a tokenizer.
+    /// An option outside its range, or more memory than allowed or than the system has; or a blob
+    /// without a tokenizer.
     pub fn new(engine: &Engine, options: &WriteOptions) -> Result<Self, Error> {
         Ok(Self { engine: engine.clone(), pen: Pen::new(engine, options)? })
     }
@@ -175,7 +176,8 @@ impl Writer {
     /// Continues a prompt. What the session already holds of it is not computed again.
     ///
     /// # Errors
-    /// The prompt is empty or does not fit the context, or has a token that the model does not have.
+    /// The prompt is empty or does not fit the context, or has a token that the model does not
+    /// have.
     pub fn write(&mut self, prompt: &[u32], opening: Opening) -> Result<Text<'_>, Error> {
         let Self { engine, pen } = self;
         let capacity = pen.session.capacity();

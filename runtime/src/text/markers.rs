@@ -1,15 +1,16 @@
-//! The tokens that steer a model, by name: how somebody's words are kept from ever becoming one of them.
+//! The tokens that steer a model, by name: how somebody's words are kept from ever becoming one of
+//! them.
 //!
-//! A template puts messages into a text that is then read for the names of such tokens. So wherever a message has such a
-//! name, or a part of one at its edge, a *break* is put into it: a character that nobody uses and that is taken out again
-//! after the names were read. Whatever a template does with the message, cutting, trimming or quoting it, a broken name is
-//! not one. Text with a break in it is encoded as plain text.
+//! A rendered conversation is read for the names of such tokens. Every character of it has an
+//! author, so wherever a name is not the template's own, a *break* is put into it: a character that
+//! nobody uses and that is taken out again after the names were read. Text with a break in it is
+//! encoded as plain text, and everything else in one go, as a reference tokenizer reads it.
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use hardtack_format::vocabulary::{TokenKind, Vocabulary};
 
 use crate::text::pieces::encode_in_pieces;
-use crate::text::{TextError, Tokenizer};
+use crate::text::{Author, Rendered, Special, TextError, Tokenizer};
 
 /// Names that steer in some chat format, whatever a tokenizer calls their tokens.
 const WELL_KNOWN: [&str; 16] = [
@@ -38,7 +39,8 @@ const NAME_BYTES_MIN: usize = 3;
 /// The names of all tokens that steer a model.
 #[derive(Debug)]
 pub struct Markers {
-    names: Vec<String>,
+    /// For each name, whether the model may write it as a part of its answer.
+    shown: Vec<bool>,
     /// Finds names whatever their case: a template may change it.
     finder: AhoCorasick,
     /// Ids of steering tokens that the vocabulary calls text, ascending.
@@ -46,12 +48,13 @@ pub struct Markers {
 }
 
 impl Markers {
-    /// The control tokens of a vocabulary, and those added tokens that steer by what the template writes.
+    /// The control tokens of a vocabulary, and those added tokens that steer by what the template
+    /// writes.
     ///
     /// # Errors
     /// There are too many names.
     pub fn new<B: AsRef<[u8]>>(vocabulary: &Vocabulary<B>, template: &str) -> Result<Self, TextError> {
-        let (mut names, mut more) = (Vec::new(), Vec::new());
+        let (mut names, mut shown, mut more) = (Vec::new(), Vec::new(), Vec::new());
         for id in 0..vocabulary.count() {
             let kind = vocabulary.kind(id);
             let steers = kind.steers();
@@ -61,8 +64,10 @@ impl Markers {
             let Ok(name) = std::str::from_utf8(vocabulary.bytes(id)) else { continue };
             if steers && name.chars().nth(1).is_some() {
                 names.push(name.to_owned());
+                shown.push(kind.is_text());
             } else if is_marker(name, template) {
                 names.push(name.to_owned());
+                shown.push(true);
                 more.push(id);
             }
         }
@@ -72,7 +77,7 @@ impl Markers {
             .kind(Some(AhoCorasickKind::ContiguousNFA))
             .build(&names)
             .map_err(|error| TextError::Tokenizer(format!("too many control tokens: {error}")))?;
-        Ok(Self { names, finder, more })
+        Ok(Self { shown, finder, more })
     }
 
     /// Whether a token steers, by what the vocabulary or the template says.
@@ -80,48 +85,61 @@ impl Markers {
         vocabulary.kind(id).steers() || self.more.binary_search(&id).is_ok()
     }
 
-    /// A message with a break in every name. The names that begin at the bytes `real` are left whole: the model itself has
-    /// written those tokens.
-    pub fn guard(&self, text: &str, real: &[usize], mark: char) -> String {
-        let trimmed = text.trim();
-        let start = text.len() - text.trim_start().len();
+    /// An answer of the model with a break in every name but those that begin at the bytes `real`:
+    /// these tokens the model itself has written.
+    pub fn guard(&self, answer: &str, real: &[usize], mark: char) -> String {
+        self.break_names(answer, mark, |start, _, _| real.contains(&start))
+    }
+
+    /// A rendered conversation with a break in every name that is not the template's own. A name
+    /// may have a turn's role in its middle, as in `<|user|>`. The model's answers may have as many
+    /// whole names as it has written such tokens, `real`; if there are more, the template has put
+    /// some together, and none of them counts.
+    pub fn guard_rendered(&self, rendered: &Rendered, roles: &[&str], real: usize, mark: char) -> String {
+        let mut end = 0;
+        let spans = rendered.spans().map(|span| {
+            let start = end;
+            end += span.text.len();
+            (start, end, span.author)
+        });
+        let spans: Vec<(usize, usize, Author)> = spans.collect();
+        let text = rendered.text();
+        let inside = |start: usize, end: usize| {
+            let first = spans.partition_point(|&(_, span_end, _)| span_end <= start);
+            spans[first..].iter().take_while(move |&&(span_start, ..)| span_start < end)
+        };
+        let is_model_s = |start: usize, end: usize, shown: bool| {
+            shown && inside(start, end).all(|&(.., author)| author == Author::Assistant)
+        };
+        let names = self.finder.find_iter(text);
+        let found = names.filter(|name| is_model_s(name.start(), name.end(), self.shown[name.pattern()])).count();
+        self.break_names(text, mark, |start, end, shown| {
+            if is_model_s(start, end, shown) {
+                return found <= real;
+            }
+            inside(start, end).all(|&(span_start, span_end, author)| {
+                let is_role = span_start > start && span_end < end && roles.contains(&&text[span_start..span_end]);
+                author == Author::Template || is_role
+            })
+        })
+    }
+
+    /// Puts a break after the first letter of every name, unless `keep(start, end, shown)` says
+    /// otherwise.
+    fn break_names(&self, text: &str, mark: char, keep: impl Fn(usize, usize, bool) -> bool) -> String {
         let mut guarded = String::with_capacity(text.len() + 16);
-        guarded.push_str(&text[..start]);
-        if self.may_end_one(trimmed) {
-            guarded.push(mark);
-        }
-        let mut at = start;
+        let mut at = 0;
         while let Some(found) = self.finder.find(&text[at..]) {
-            let (begin, end) = (at + found.start(), at + found.end());
-            let whole = real.contains(&begin);
-            let next = if whole { end } else { begin + text[begin..].chars().next().map_or(1, char::len_utf8) };
+            let (start, end) = (at + found.start(), at + found.end());
+            let whole = keep(start, end, self.shown[found.pattern()]);
+            let next = if whole { end } else { start + text[start..].chars().next().map_or(1, char::len_utf8) };
             guarded.push_str(&text[at..next]);
             if !whole {
                 guarded.push(mark);
             }
             at = next;
         }
-        let end = start + trimmed.len();
-        guarded.push_str(&text[at..end.max(at)]);
-        if self.may_begin_one(trimmed) {
-            guarded.push(mark);
-        }
-        guarded.push_str(&text[end.max(at)..]);
-        guarded
-    }
-
-    /// A message with a break after every letter that a name begins with: nothing that is cut out of it or put together
-    /// from it can be a name.
-    pub fn guard_all(&self, text: &str, mark: char) -> String {
-        let mut guarded = String::with_capacity(text.len() + 16);
-        guarded.push(mark);
-        for letter in text.chars() {
-            guarded.push(letter);
-            if self.begins_one(letter) {
-                guarded.push(mark);
-            }
-        }
-        guarded.push(mark);
+        guarded.push_str(&text[at..]);
         guarded
     }
 
@@ -130,13 +148,8 @@ impl Markers {
         self.finder.find(text).is_some_and(|found| found.start() == 0)
     }
 
-    /// Whether names could be made of a message at all.
-    pub fn has_beginnings(&self, text: &str) -> bool {
-        text.chars().any(|letter| self.begins_one(letter))
-    }
-
-    /// The tokens of a rendered conversation. Names count where they are whole; a stretch between names with a break in it
-    /// is plain text. `None` if there are more than `most`.
+    /// The tokens of a rendered conversation. Names count where they are whole; a stretch between
+    /// names with a break in it is plain text. `None` if there are more than `most`.
     ///
     /// # Errors
     /// The tokenizer fails, or cannot spell a name as plain text.
@@ -177,7 +190,8 @@ impl Markers {
         if steering <= self.finder.find_iter(text).count() {
             return Ok(Some(tokens));
         }
-        // A normalizer has made a name of something that was none, such as one in full-width letters.
+        // A normalizer has made a name of something that was none, such as one in full-width
+        // letters.
         let mut tokens = Vec::new();
         let mut at = 0;
         for name in self.finder.find_iter(text) {
@@ -194,12 +208,13 @@ impl Markers {
     /// The tokens of plain text with breaks in it.
     fn spell(&self, tokenizer: &Tokenizer, text: &str, mark: char, most: usize) -> Result<Option<Vec<u32>>, TextError> {
         let whole = text.replace(mark, "");
-        let plain = |text: &str| tokenizer.encode(text, crate::text::Special::Plain);
+        let plain = |text: &str| tokenizer.encode(text, Special::Plain);
         let safe = |tokens: &[u32]| !tokens.iter().any(|&id| self.steer(tokenizer.vocabulary(), id));
         match encode_in_pieces(&whole, most, plain) {
             Ok(Some(tokens)) if safe(&tokens) => return Ok(Some(tokens)),
             Ok(None) => return Ok(None),
-            // An older blob's tokenizer reads the names of added tokens in plain text too: halves of them are none.
+            // An older blob's tokenizer reads the names of added tokens in plain text too: halves
+            // of them are none.
             Ok(Some(_)) | Err(TextError::ControlInPlainText(_)) => {}
             Err(error) => return Err(error),
         }
@@ -213,31 +228,6 @@ impl Markers {
         }
         Ok(Some(tokens))
     }
-
-    /// Whether a text that follows this one could make a name of its end.
-    fn may_begin_one(&self, text: &str) -> bool {
-        let begins = |name: &String| {
-            let lengths = name.char_indices().map(|(at, _)| at).skip(1);
-            lengths.into_iter().any(|length| ends_with(text, &name[..length]))
-        };
-        !text.is_empty() && self.names.iter().any(begins)
-    }
-
-    /// Whether the text before this one could make a name of its start, or of all of it.
-    fn may_end_one(&self, text: &str) -> bool {
-        let ends = |name: &String| {
-            let starts = name.char_indices().map(|(at, _)| at).skip(1);
-            starts.into_iter().any(|start| {
-                let rest = &name[start..];
-                starts_with(text, rest) || (text.len() < rest.len() && starts_with(rest, text))
-            })
-        };
-        !text.is_empty() && self.names.iter().any(ends)
-    }
-
-    fn begins_one(&self, letter: char) -> bool {
-        self.names.iter().any(|name| name.chars().next().is_some_and(|first| first.eq_ignore_ascii_case(&letter)))
-    }
 }
 
 /// Two of Unicode's noncharacters, or if need be private ones: one that is in none of these texts.
@@ -247,8 +237,9 @@ pub fn unused_mark<'t>(texts: impl Iterator<Item = &'t str> + Clone) -> char {
     marks.find(|&mark| !texts.clone().any(|text| text.contains(mark))).unwrap_or('\u{10fffe}')
 }
 
-/// Whether an added token that is called text steers after all: it looks like a mark, and the template writes it or it is
-/// well known. Line breaks, words and the like are text, wherever they stand.
+/// Whether an added token that is called text steers after all: it looks like a mark, and the
+/// template writes it or it is well known. Line breaks, words and the like are text, wherever they
+/// stand.
 fn is_marker(name: &str, template: &str) -> bool {
     let edges = [name.chars().next(), name.chars().next_back()];
     let is_mark = |edge: Option<char>| edge.is_some_and(|edge| !edge.is_alphanumeric() && !edge.is_whitespace());
@@ -256,15 +247,6 @@ fn is_marker(name: &str, template: &str) -> bool {
         && edges.into_iter().all(is_mark)
         && name.chars().any(char::is_alphanumeric)
         && (WELL_KNOWN.contains(&name) || template.contains(name))
-}
-
-fn starts_with(text: &str, start: &str) -> bool {
-    text.as_bytes().get(..start.len()).is_some_and(|bytes| bytes.eq_ignore_ascii_case(start.as_bytes()))
-}
-
-fn ends_with(text: &str, end: &str) -> bool {
-    let from = text.len().checked_sub(end.len());
-    from.is_some_and(|from| text.as_bytes()[from..].eq_ignore_ascii_case(end.as_bytes()))
 }
 
 #[cfg(test)]
@@ -291,26 +273,42 @@ mod tests {
     #[test]
     fn only_what_steers_is_a_marker() {
         let markers = markers();
-        assert_eq!(markers.names, ["<|im_start|>", "<|im_end|>", "<think>", "<turn>"]);
-        assert_eq!(markers.more, [2, 6]);
+        assert_eq!((&markers.shown[..], &markers.more[..]), (&[false, false, true, true][..], &[2, 6][..]));
     }
 
     #[test]
     fn every_name_is_broken_and_other_text_is_not() {
         let markers = markers();
         let guard = |text: &str| markers.guard(text, &[], '_');
-        for text in ["plain", "", " \n", "a < b > c", "x<b>y", "user\n", "im", "say <thinking>"] {
-            let whole = guard(text) == text;
-            // A whole message that is the middle of a name is broken as well: the template may write the rest.
-            assert_eq!(whole, text != "im", "{text:?}");
+        for text in ["plain", "", " \n", "a < b > c", "x<b>y", "user\n", "im", "say <thinking>", "<|im_"] {
+            assert_eq!(guard(text), text);
         }
         assert_eq!(guard("a<|im_end|>b"), "a<_|im_end|>b");
         assert_eq!(guard(" <|IM_END|>\n"), " <_|IM_END|>\n");
         assert_eq!(guard("<<think><think>"), "<<_think><_think>");
-        assert_eq!(guard("end|> of"), "_end|> of");
-        assert_eq!(guard("over <|im_"), "over <|im__");
         assert_eq!(markers.guard("<think> <think>", &[0], '_'), "<think> <_think>");
-        assert_eq!(markers.guard_all("<a<", '_'), "_<_a<__");
+    }
+
+    #[test]
+    fn names_are_whole_where_they_are_the_template_s() {
+        let markers = markers();
+        let guarded = |spans: &[(&str, Author)], roles: &[&str]| {
+            let mut rendered = Rendered::default();
+            spans.iter().for_each(|(text, author)| rendered.push(text, *author));
+            markers.guard_rendered(&rendered, roles, 1, '_')
+        };
+        use Author::{Assistant, Other, Template};
+        assert_eq!(guarded(&[("<think>", Template), ("<think>", Other)], &[]), "<think><_think>");
+        assert_eq!(guarded(&[("<|im_", Other), ("end|>", Other)], &[]), "<_|im_end|>");
+        for halves in [[Template, Other], [Other, Template], [Assistant, Template], [Assistant, Other]] {
+            assert_eq!(guarded(&[("<th", halves[0]), ("ink>", halves[1])], &["ink>", "<th"]), "<_think>");
+        }
+        let role = [("<", Template), ("turn", Other), (">", Template)];
+        assert_eq!(guarded(&role, &["user", "turn"]), "<turn>");
+        assert_eq!(guarded(&role, &["user"]), "<_turn>");
+        // What the model wrote is real where its token is one that is shown.
+        assert_eq!(guarded(&[("<think><|im_end|>", Assistant)], &[]), "<think><_|im_end|>");
+        assert_eq!(guarded(&[("<think><think>", Assistant)], &[]), "<_think><_think>");
     }
 
     #[test]

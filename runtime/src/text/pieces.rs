@@ -1,8 +1,9 @@
 //! A long text encoded piece by piece, so that the memory it takes does not grow with it.
 //!
-//! A tokenizer's library takes about 200 bytes for each byte of a text. A text is therefore cut between words, where the
-//! pre-tokenizers of language models cut too, and each piece after the first is encoded together with the word before it,
-//! whose tokens are then dropped: what a tokenizer does at a text's start does not happen at every cut.
+//! A tokenizer's library takes about 200 bytes for each byte of a text. A text is therefore cut
+//! between words, where the pre-tokenizers of language models cut too, and each piece after the
+//! first is encoded together with the word before it, whose tokens are then dropped: what a
+//! tokenizer does at a text's start does not happen at every cut.
 
 use crate::text::TextError;
 
@@ -43,8 +44,8 @@ pub fn encode_in_pieces(
     Ok(Some(tokens))
 }
 
-/// Where the piece from `start` on ends: before the last space between two words that leaves at least half a piece, or
-/// where there is none, at any character.
+/// Where the piece from `start` on ends: before the last space between two words that leaves at
+/// least half a piece, or where there is none, at any character.
 fn cut(text: &str, start: usize) -> usize {
     if text.len() - start <= PIECE_BYTES {
         return text.len();
@@ -69,7 +70,8 @@ fn word_before(text: &str, end: usize) -> &str {
 mod tests {
     use super::*;
 
-    /// As a SentencePiece tokenizer: a space at the start of every text, and a token for each word with its space.
+    /// As a SentencePiece tokenizer: a space at the start of every text, and a token for each word
+    /// with its space.
     fn words(text: &str) -> Result<Vec<u32>, TextError> {
         let text = format!(" {text}").replace('\n', " \n");
         let number = |word: &str| word.bytes().fold(7, |sum: u32, byte| sum.wrapping_mul(31) + u32::from(byte));

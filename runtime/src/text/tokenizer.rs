@@ -8,6 +8,7 @@ use tokenizers::models::ModelWrapper;
 use crate::memory::expect_room;
 use crate::text::TextError;
 use crate::text::contain::contain;
+use crate::text::pieces::encode_in_pieces;
 
 /// Longest tokenizer section.
 pub const SECTION_BYTES_MAX: usize = 128 << 20;
@@ -20,7 +21,9 @@ const NORMALIZED_BYTES_MAX: usize = 256 << 20;
 /// Whether names of control tokens and markers in a text mean those tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Special {
-    /// They do. For text that a chat template has rendered, and nothing else.
+    /// They do. Never for text that anybody else has a word in, a rendered chat template included: a user could forge
+    /// turns. [`Prompter`](crate::chat::Prompter) makes prompts.
+    #[doc(hidden)]
     Parse,
     /// They are plain text. For whatever a user or a document wrote: it cannot forge a turn.
     Plain,
@@ -70,7 +73,8 @@ impl Tokenizer {
         Ok(Self { library: Mutex::new(library), vocabulary, text_bytes_max })
     }
 
-    /// The ids of a text, without begin or end token.
+    /// The ids of a text, without begin or end token. Conversations are made into tokens by
+    /// [`Prompter`](crate::chat::Prompter), and texts to continue by [`Tokenizer::prompt`].
     ///
     /// # Errors
     /// The text is too long, or the library fails on it, or gives an id that the vocabulary does
@@ -96,10 +100,15 @@ impl Tokenizer {
         Ok(ids)
     }
 
-    /// The ids of a text that a model is to continue: plain text, after the begin token where the model wants one.
+    /// The ids of a text that a model is to continue: plain text, after the begin token where the
+    /// model wants one. A long text is encoded in pieces, so that little memory does.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
     pub fn prompt(&self, text: &str) -> Result<Vec<u32>, TextError> {
         let mut tokens: Vec<u32> = self.begin().into_iter().collect();
-        tokens.extend(self.encode(text, Special::Plain)?);
+        let plain = |text: &str| self.encode(text, Special::Plain);
+        tokens.extend(encode_in_pieces(text, usize::MAX, plain)?.unwrap_or_default());
         Ok(tokens)
     }
 

@@ -1,5 +1,5 @@
-//! A blob of a few hundred KiB whose network is a table: which token follows which. Its tokenizer has a token for each
-//! byte, and whatever tokens a test adds.
+//! A blob of a few hundred KiB whose network is a table: which token follows which. Its tokenizer
+//! has a token for each byte, and whatever tokens a test adds.
 #![allow(dead_code, reason = "every test uses a part")]
 
 use std::path::{Path, PathBuf};
@@ -22,15 +22,18 @@ pub struct Script<'a> {
     pub template: &'a str,
     /// Tokens after the 256 bytes.
     pub tokens: &'a [(&'a str, TokenKind)],
-    /// What follows the last letter of a prompt, by the names of added tokens. The last of them ends the answer.
+    /// What follows the last letter of a prompt, by the names of added tokens. The last of them
+    /// ends the answer.
     pub answer: &'a [&'a str],
+    /// What ends it, if not its last token: it goes round for ever then.
+    pub end: Option<&'a str>,
     pub context_max: u32,
 }
 
 impl Script<'_> {
     /// A model in ChatML.
     pub fn chatml<'a>(tokens: &'a [(&'a str, TokenKind)], answer: &'a [&'a str]) -> Script<'a> {
-        Script { template: CHATML, tokens, answer, context_max: 4096 }
+        Script { template: CHATML, tokens, answer, end: None, context_max: 4096 }
     }
 
     /// Writes the blob, and opens it.
@@ -102,7 +105,8 @@ impl Script<'_> {
         file
     }
 
-    /// Norms are ones, an embedding is its token alone, and the head says what follows it. The rest is zero.
+    /// Norms are ones, an embedding is its token alone, and the head says what follows it. The rest
+    /// is zero.
     fn fill(&self, role: Role, columns: u32, bytes: &mut [u8]) {
         let mut set = |index: u32, value: f32| {
             bytes[index as usize * 4..][..4].copy_from_slice(&value.to_le_bytes());
@@ -127,13 +131,14 @@ impl Script<'_> {
         let bytes: Vec<[u8; 1]> = (0..=255).map(|byte| [byte]).collect();
         let bytes = bytes.iter().map(|byte| (TokenKind::Normal, byte.as_slice()));
         let added = self.tokens.iter().map(|(name, kind)| (*kind, name.as_bytes()));
-        let end = self.id(self.answer.last().unwrap());
+        let end = self.id(self.end.unwrap_or(self.answer.last().unwrap()));
         let rules = TextRules { end: Some(end), ends: vec![end], ..TextRules::default() };
         write(&rules, &bytes.chain(added).collect::<Vec<_>>()).unwrap()
     }
 
     fn tokenizer(&self) -> Value {
-        // GPT-2's `bytes_to_unicode`: printable bytes stand for themselves, the rest for letters from U+0100 on.
+        // GPT-2's `bytes_to_unicode`: printable bytes stand for themselves, the rest for letters
+        // from U+0100 on.
         let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
         let mut beyond = (0x100..).filter_map(char::from_u32);
         let letters =

@@ -7,9 +7,12 @@ use crate::text::template::heap::{Heap, Outcome, failed};
 use crate::text::template::sequence;
 use crate::text::template::value::{Value, View};
 
+/// What comparing two values costs beside their characters.
+const COMPARISON: usize = 8;
+
 /// `left == right`.
 pub(super) fn equal(heap: &Heap<'_>, left: &Value, right: &Value) -> Outcome<bool> {
-    heap.work(1)?;
+    heap.work(COMPARISON)?;
     if let (Some(left), Some(right)) = (left.as_integer(), right.as_integer()) {
         return Ok(left == right);
     }
@@ -112,7 +115,7 @@ pub(super) fn hashable(value: &Value) -> Outcome<()> {
 
 /// `left < right` and the like, by `sign` in the failure.
 pub(super) fn order(heap: &Heap<'_>, left: &Value, right: &Value, sign: &str) -> Outcome<Option<Ordering>> {
-    heap.work(1)?;
+    heap.work(COMPARISON)?;
     left.defined()?;
     right.defined()?;
     if let (Some(left), Some(right)) = (left.as_integer(), right.as_integer()) {

@@ -1,5 +1,5 @@
-//! What a rendering may spend, and the values that have an identity. Steps and text looked at are counted and never given
-//! back; memory is counted while values live.
+//! What a rendering may spend, and the values that have an identity. Steps and characters looked at are counted and never
+//! given back; memory is counted while values live.
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Display;
@@ -9,10 +9,13 @@ use crate::text::template::chars::{self, Ch};
 use crate::text::template::input::RenderLimits;
 use crate::text::template::value::{Dict, List, Text, Value};
 
-/// Characters looked at or made that cost as much as a step.
+/// Characters that may be looked at or made, for each step and for each byte of text that may be rendered.
 const CHARACTERS_PER_STEP: u64 = 64;
-/// Steps between two looks at whether somebody wants to stop.
-const STEPS_PER_LOOK: u64 = 4096;
+const CHARACTERS_PER_OUTPUT_BYTE: u64 = 64;
+/// What a step counts for in the time between two looks at whether somebody wants to stop.
+const STEP_CHARACTERS: u64 = 64;
+/// About a millisecond.
+const CHARACTERS_PER_LOOK: u64 = 1 << 20;
 /// Lists within lists. Printing, comparing and dropping a value recurse as deep.
 const NESTING_MAX: u16 = 64;
 
@@ -66,9 +69,9 @@ pub(super) enum Object {
 /// Counts what a rendering takes and makes its values.
 pub(super) struct Heap<'r> {
     steps_left: Cell<u64>,
-    /// Characters of the next step that are paid for.
-    characters_paid: Cell<u64>,
-    steps_to_look: Cell<u64>,
+    characters_left: Cell<u64>,
+    /// Until somebody is asked whether to stop.
+    characters_to_look: Cell<u64>,
     total: Rc<Cell<usize>>,
     bytes_max: usize,
     interrupted: Option<&'r dyn Fn() -> bool>,
@@ -79,8 +82,13 @@ impl<'r> Heap<'r> {
     pub fn new(limits: &RenderLimits, interrupted: Option<&'r dyn Fn() -> bool>) -> Self {
         Self {
             steps_left: Cell::new(limits.steps),
-            characters_paid: Cell::new(0),
-            steps_to_look: Cell::new(STEPS_PER_LOOK),
+            characters_left: Cell::new(
+                limits
+                    .steps
+                    .saturating_mul(CHARACTERS_PER_STEP)
+                    .saturating_add((limits.output_bytes as u64).saturating_mul(CHARACTERS_PER_OUTPUT_BYTE)),
+            ),
+            characters_to_look: Cell::new(CHARACTERS_PER_LOOK),
             total: Rc::new(Cell::new(0)),
             bytes_max: limits.memory_bytes(),
             interrupted,
@@ -90,38 +98,36 @@ impl<'r> Heap<'r> {
 
     /// Pays for one step.
     pub fn step(&self) -> Outcome<()> {
-        self.pay(1)
+        pay(&self.steps_left, 1)?;
+        self.look(STEP_CHARACTERS)
     }
 
-    fn pay(&self, steps: u64) -> Outcome<()> {
-        let Some(left) = self.steps_left.get().checked_sub(steps) else {
-            self.steps_left.set(0);
-            return Err(Box::new(Cause::Steps));
-        };
-        self.steps_left.set(left);
-        match self.steps_to_look.get().checked_sub(steps) {
-            Some(to_look) => self.steps_to_look.set(to_look),
+    /// Pays for characters that are looked at or made, or for items of lists.
+    pub fn work(&self, characters: usize) -> Outcome<()> {
+        pay(&self.characters_left, characters as u64)?;
+        self.look(characters as u64)
+    }
+
+    /// Pays for looking at a value once, but for what is in its items.
+    pub fn look_at(&self, value: &Value) -> Outcome<()> {
+        self.work(match value {
+            Value::Text(text) => text.len(),
+            Value::List(items) | Value::Tuple(items) => items.len(),
+            Value::Dict(pairs) | Value::View(_, pairs) => pairs.len(),
+            _ => 1,
+        })
+    }
+
+    fn look(&self, characters: u64) -> Outcome<()> {
+        match self.characters_to_look.get().checked_sub(characters) {
+            Some(left) => self.characters_to_look.set(left),
             None => {
-                self.steps_to_look.set(STEPS_PER_LOOK);
+                self.characters_to_look.set(CHARACTERS_PER_LOOK);
                 if self.interrupted.is_some_and(|interrupted| interrupted()) {
                     return Err(Box::new(Cause::Interrupted));
                 }
             }
         }
-        Ok(())
-    }
-
-    /// Pays for characters that are looked at or made, or for items of lists.
-    pub fn work(&self, characters: usize) -> Outcome<()> {
-        let characters = characters as u64;
-        let paid = self.characters_paid.get();
-        if characters <= paid {
-            self.characters_paid.set(paid - characters);
-            return Ok(());
-        }
-        let steps = (characters - paid).div_ceil(CHARACTERS_PER_STEP);
-        self.pay(steps)?;
-        self.characters_paid.set(paid + steps * CHARACTERS_PER_STEP - characters);
         Ok(())
     }
 
@@ -209,6 +215,16 @@ impl<'r> Heap<'r> {
         let mut objects = self.objects.borrow_mut();
         objects.push(object);
         Ok(Value::Object(objects.len() - 1))
+    }
+}
+
+fn pay(left: &Cell<u64>, price: u64) -> Outcome<()> {
+    match left.get().checked_sub(price) {
+        Some(rest) => {
+            left.set(rest);
+            Ok(())
+        }
+        None => Err(Box::new(Cause::Steps)),
     }
 }
 

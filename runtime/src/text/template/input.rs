@@ -11,7 +11,8 @@ const RESERVED: [&str; 4] = ["messages", "tools", "documents", "add_generation_p
 /// What a template may spend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RenderLimits {
-    /// Steps of the template: statements, expressions, turns of a loop, and 64 characters looked at or made.
+    /// Statements, expressions and turns of a loop. Characters that operations look at or make are counted too: 64 are
+    /// allowed for each step, and 64 for each byte of the rendered text.
     pub steps: u64,
     /// Bytes of the rendered text.
     pub output_bytes: usize,

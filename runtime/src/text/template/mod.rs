@@ -32,7 +32,7 @@ mod value;
 
 use std::sync::Arc;
 
-use hardtack_format::vocabulary::Vocabulary;
+use hardtack_format::vocabulary::{TokenKind, Vocabulary};
 
 pub use clock::Clock;
 pub use input::{RenderInput, RenderLimits, parse_variable};
@@ -54,6 +54,8 @@ pub struct ChatTemplate {
     program: Arc<ast::Program>,
     begin: Arc<str>,
     end: Arc<str>,
+    /// `unk_token`, where the vocabulary has one.
+    unknown: Option<Arc<str>>,
 }
 
 impl ChatTemplate {
@@ -67,16 +69,32 @@ impl ChatTemplate {
             return Err(TemplateError::Empty);
         }
         let program = contain(|| parser::parse(source)).unwrap_or_else(|panic| Err(TemplateError::Syntax(panic)))?;
-        Ok(Self { source: source.into(), program: Arc::new(program), begin: begin.into(), end: end.into() })
+        Ok(Self {
+            source: source.into(),
+            program: Arc::new(program),
+            begin: begin.into(),
+            end: end.into(),
+            unknown: None,
+        })
     }
 
-    /// Reads the section `template`, with the begin and end tokens that the vocabulary names.
+    /// Reads the section `template`, with the begin, end and unknown tokens that the vocabulary names.
     pub fn from_section<B: AsRef<[u8]>>(template: &[u8], vocabulary: &Vocabulary<B>) -> Result<Self, TemplateError> {
         let source = String::from_utf8(template.to_vec())
             .map_err(|error| TemplateError::Syntax(format!("not UTF-8: {}", error.utf8_error())))?;
         let name = |id: Option<u32>| id.map(|id| String::from_utf8_lossy(vocabulary.bytes(id))).unwrap_or_default();
         let rules = vocabulary.rules();
-        Self::new(&source, &name(rules.begin), &name(rules.end))
+        let mut template = Self::new(&source, &name(rules.begin), &name(rules.end))?;
+        let unknown = (0..vocabulary.count()).find(|&id| vocabulary.kind(id) == TokenKind::Unknown);
+        template.unknown = unknown.map(|id| name(Some(id)).into());
+        Ok(template)
+    }
+
+    /// The special tokens that a template sees, by their names there.
+    fn tokens(&self) -> Vec<(&'static str, &str)> {
+        let known =
+            [("bos_token", Some(&self.begin)), ("eos_token", Some(&self.end)), ("unk_token", self.unknown.as_ref())];
+        known.into_iter().filter_map(|(name, token)| Some((name, &**token?))).collect()
     }
 
     /// The template itself.
@@ -86,7 +104,7 @@ impl ChatTemplate {
 
     /// The text of a conversation.
     pub fn render(&self, input: &RenderInput<'_>) -> Result<Rendered, TemplateError> {
-        contain(|| render::render(&self.program, [&self.begin, &self.end], input))
+        contain(|| render::render(&self.program, &self.tokens(), input))
             .unwrap_or_else(|panic| Err(TemplateError::Render(panic)))
     }
 }

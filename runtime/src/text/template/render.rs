@@ -2,7 +2,6 @@
 
 use crate::text::TemplateError;
 use crate::text::template::ast::Program;
-use crate::text::template::chars;
 use crate::text::template::convert;
 use crate::text::template::heap::{Cause, Heap, Outcome};
 use crate::text::template::input::{RenderInput, check_variable_name, shorten};
@@ -10,26 +9,25 @@ use crate::text::template::machine::Machine;
 use crate::text::template::rendered::{Author, Rendered};
 use crate::text::template::value::Value;
 
-/// Runs a template; `begin` and `end` are what it sees as `bos_token` and `eos_token`.
+/// Runs a template, which sees special tokens by their names.
 pub(super) fn render(
     program: &Program,
-    [begin, end]: [&str; 2],
+    tokens: &[(&'static str, &str)],
     input: &RenderInput<'_>,
 ) -> Result<Rendered, TemplateError> {
     for name in input.variables.iter().flat_map(|variables| variables.keys()) {
         check_variable_name(name)?;
     }
-    let machine = machine(program, [begin, end], input).map_err(|fault| explain(*fault, None, input))?;
+    let machine = machine(program, tokens, input).map_err(|fault| explain(*fault, None, input))?;
     machine.run(program).map_err(|(line, fault)| explain(*fault, Some(line), input))
 }
 
-fn machine<'r>(program: &'r Program, [begin, end]: [&str; 2], input: &RenderInput<'r>) -> Outcome<Machine<'r>> {
+fn machine<'r>(program: &'r Program, tokens: &[(&'static str, &str)], input: &RenderInput<'r>) -> Outcome<Machine<'r>> {
     let heap = Heap::new(&input.limits, input.interrupted);
     let mut machine = Machine::new(program, heap, &input.limits, input.clock)?;
-    let own = |machine: &Machine<'_>, text: &str| machine.heap.value(&chars::own(text).collect::<Vec<_>>());
-    let tokens = [("bos_token", own(&machine, begin)?), ("eos_token", own(&machine, end)?)];
-    for (name, value) in tokens {
-        machine.define(name, value);
+    for (name, token) in tokens {
+        let token = machine.heap.own(token)?;
+        machine.define(name, token);
     }
     for (name, value) in input.variables.into_iter().flatten() {
         let value = convert::value(&machine.heap, value, Author::Other)?;

@@ -48,7 +48,7 @@ impl Rendered {
         })
     }
 
-    pub(super) fn push(&mut self, text: &str, author: Author) {
+    pub(in crate::text) fn push(&mut self, text: &str, author: Author) {
         if text.is_empty() {
             return;
         }

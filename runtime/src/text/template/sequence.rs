@@ -14,7 +14,7 @@ pub(super) fn items<'v>(heap: &Heap<'_>, value: &'v Value) -> Outcome<Cow<'v, [V
         Value::List(items) | Value::Tuple(items) => Cow::Borrowed(items),
         Value::Iterator(iteration) => Cow::Borrowed(iteration.rest()),
         Value::Text(text) => {
-            heap.work(text.len() * 8)?;
+            heap.work(text.len() * 24)?;
             Cow::Owned(text.iter().map(|ch| heap.value(&[*ch])).collect::<Outcome<_>>()?)
         }
         Value::Dict(pairs) | Value::View(View::Keys, pairs) => {
@@ -66,13 +66,17 @@ pub(super) fn item(heap: &Heap<'_>, value: &Value, index: &Value) -> Outcome<Opt
     }
 }
 
-/// `value[start:stop:step]`; none for what has no slices.
+/// `value[start:stop:step]`; none for what has no slices, and for bounds that are no whole numbers.
 pub(super) fn slice(heap: &Heap<'_>, value: &Value, bounds: [&Value; 3]) -> Outcome<Option<Value>> {
     let length = match value {
         Value::Text(_) | Value::List(_) | Value::Tuple(_) | Value::Range(_) => length(value)?,
         _ => return Ok(None),
     };
-    let Some(indices) = indices(bounds, length)? else {
+    let is_bound = |bound: &&Value| matches!(bound, Value::None) || bound.as_integer().is_some();
+    if !bounds.iter().all(is_bound) {
+        return Ok(None);
+    }
+    let Some(indices) = indices(bounds.map(Value::as_integer), length) else {
         return failed("slice step cannot be zero");
     };
     heap.work(indices.len())?;
@@ -106,25 +110,19 @@ impl Indices {
     }
 }
 
-fn indices([start, stop, step]: [&Value; 3], length: usize) -> Outcome<Option<Indices>> {
+fn indices(bounds: [Option<i128>; 3], length: usize) -> Option<Indices> {
     let length = length as i128;
-    let bound = |value: &Value| match value {
-        Value::None => Ok(None),
-        other => match other.defined()?.as_integer() {
-            Some(number) => Ok(Some(number.clamp(-(1 << 64), 1 << 64))),
-            None => failed("slice indices must be integers or None or have an __index__ method"),
-        },
-    };
-    let step = bound(step)?.unwrap_or(1);
+    let [start, stop, step] = bounds.map(|bound| bound.map(|bound| bound.clamp(-(1 << 64), 1 << 64)));
+    let step = step.unwrap_or(1);
     if step == 0 {
-        return Ok(None);
+        return None;
     }
     let (lowest, highest) = if step > 0 { (0, length) } else { (-1, length - 1) };
     let clip = |index: i128| (if index < 0 { index + length } else { index }).clamp(lowest, highest);
     let (all_start, all_stop) = if step > 0 { (0, length) } else { (length - 1, -1) };
-    let first = bound(start)?.map_or(all_start, clip);
-    let last = bound(stop)?.map_or(all_stop, clip);
+    let first = start.map_or(all_start, clip);
+    let last = stop.map_or(all_stop, clip);
     let distance = if step > 0 { last - first } else { first - last };
     let count = if distance <= 0 { 0 } else { (distance - 1) / step.abs() + 1 };
-    Ok(Some(Indices { first, step, count: count as usize }))
+    Some(Indices { first, step, count: count as usize })
 }

@@ -12,6 +12,7 @@ use crate::text::template::{ast, print};
 impl Machine<'_> {
     /// `value is name(...)`.
     pub(super) fn test(&mut self, name: &str, value: &Value, given: Given) -> Outcome<bool> {
+        self.heap.look_at(value)?;
         let relation = match name {
             "==" | "eq" | "equalto" => Some(Relation::Equal),
             "!=" | "ne" => Some(Relation::NotEqual),

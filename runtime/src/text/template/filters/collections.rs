@@ -61,7 +61,7 @@ impl Machine<'_> {
             "items" => {
                 given.none(name)?;
                 match value {
-                    Value::Undefined(_) => Ok(Value::iterator(self.heap.items(Vec::new())?)),
+                    Value::Undefined(_) => self.nothing(),
                     Value::Dict(pairs) => {
                         let view = Value::View(View::Items, pairs.clone());
                         let items = sequence::items(&self.heap, &view)?.into_owned();
@@ -127,6 +127,7 @@ impl Machine<'_> {
     fn keys(&mut self, items: &[Value], path: &Path, case_sensitive: bool) -> Outcome<Vec<Value>> {
         let mut keys = Vec::with_capacity(items.len());
         for item in items {
+            self.heap.work(8)?;
             let key = self.at(item, path)?;
             keys.push(if case_sensitive { key } else { case_folded(self, &key)? });
         }
@@ -147,7 +148,15 @@ impl Machine<'_> {
         draft.value()
     }
 
+    /// What Python's generators over something false give.
+    fn nothing(&self) -> Outcome<Value> {
+        Ok(Value::iterator(self.heap.items(Vec::new())?))
+    }
+
     fn map(&mut self, value: &Value, mut given: Given) -> Outcome<Value> {
+        if !value.is_true() {
+            return self.nothing();
+        }
         let items = sequence::items(&self.heap, value)?;
         let mut made = Vec::with_capacity(items.len());
         if given.positional.is_empty() {
@@ -174,6 +183,9 @@ impl Machine<'_> {
     }
 
     fn select(&mut self, wanted: bool, value: &Value, mut given: Given, by_attribute: bool) -> Outcome<Value> {
+        if !value.is_true() {
+            return self.nothing();
+        }
         let mut path = None;
         if by_attribute {
             if given.positional.is_empty() {

@@ -16,6 +16,7 @@ impl Machine<'_> {
     /// `value|name(...)`.
     pub(super) fn filter(&mut self, name: &str, value: &Value, given: Given) -> Outcome<Value> {
         let heap = &self.heap;
+        heap.look_at(value)?;
         match name {
             "tojson" => json::filter(heap, value, given),
             "default" | "d" => {
@@ -57,7 +58,10 @@ impl Machine<'_> {
 /// Lower case for texts: what filters compare that ignore case.
 pub(super) fn case_folded(machine: &Machine<'_>, value: &Value) -> Outcome<Value> {
     match value {
-        Value::Text(text) => machine.heap.value(&chars::lower(text)),
+        Value::Text(text) => {
+            machine.heap.work(text.len() * 4)?;
+            machine.heap.value(&chars::lower(text))
+        }
         other => Ok(other.clone()),
     }
 }

@@ -7,6 +7,9 @@ use crate::text::template::operators;
 use crate::text::template::value::Value;
 
 pub(super) fn filter(heap: &Heap<'_>, name: &str, value: &Value, given: Given) -> Outcome<Value> {
+    if let Value::Text(text) = value {
+        heap.work(text.len() * 4)?;
+    }
     match name {
         "abs" => {
             given.none(name)?;

@@ -52,6 +52,7 @@ pub(super) fn filter(heap: &Heap<'_>, name: &str, value: &Value, given: Given) -
         }
         "title" => {
             given.none(name)?;
+            heap.work(text.len() * 4)?;
             title(&text)
         }
         "wordcount" => {
@@ -66,6 +67,7 @@ pub(super) fn filter(heap: &Heap<'_>, name: &str, value: &Value, given: Given) -
         }
         other => {
             given.none(other)?;
+            heap.work(text.len() * 4)?;
             match other {
                 "upper" => chars::upper(&text),
                 "lower" => chars::lower(&text),
@@ -166,29 +168,26 @@ fn escaped(text: &[Ch]) -> Vec<Ch> {
 }
 
 fn url_encoded(heap: &Heap<'_>, value: &Value, text: &[Ch]) -> Outcome<Vec<Ch>> {
-    let quoted = |text: &[Ch], kept: &str| -> Vec<Ch> {
-        let quote = |ch: &Ch| {
-            let character = ch.get();
-            if character.is_ascii_alphanumeric() || "_.-~".contains(character) || kept.contains(character) {
-                return character.to_string();
-            }
-            let mut bytes = [0; 4];
-            character.encode_utf8(&mut bytes).bytes().map(|byte| format!("%{byte:02X}")).collect()
+    let quoted = |text: &[Ch], in_query: bool| -> Vec<Ch> {
+        let quote = |ch: &Ch| match ch.get() {
+            ' ' if in_query => "+".to_owned(),
+            '/' if !in_query => "/".to_owned(),
+            plain if plain.is_ascii_alphanumeric() || "_.-~".contains(plain) => plain.to_string(),
+            other => other.encode_utf8(&mut [0; 4]).bytes().map(|byte| format!("%{byte:02X}")).collect(),
         };
-        text.iter()
-            .flat_map(|ch| chars::own(&quote(ch)).map(|own| ch.replaced(own.get())).collect::<Vec<_>>())
-            .collect()
+        let replaced = |ch: &Ch| chars::own(&quote(ch)).map(|own| ch.replaced(own.get())).collect::<Vec<_>>();
+        text.iter().flat_map(replaced).collect()
     };
     let Value::Dict(pairs) = value else {
         heap.room(text.len() * 9)?;
-        return Ok(quoted(text, "/"));
+        return Ok(quoted(text, false));
     };
     let mut draft = Draft::new(heap)?;
     for (index, (key, value)) in pairs.iter().enumerate() {
         draft.own(if index > 0 { "&" } else { "" })?;
-        draft.push(&quoted(&print::text(heap, key)?, ""))?;
+        draft.push(&quoted(&print::text(heap, key)?, true))?;
         draft.own("=")?;
-        draft.push(&quoted(&print::text(heap, value)?, ""))?;
+        draft.push(&quoted(&print::text(heap, value)?, true))?;
     }
     Ok(draft.characters().to_vec())
 }

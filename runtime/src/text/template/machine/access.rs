@@ -12,7 +12,8 @@ use crate::text::template::value::{Function, Value};
 impl Machine<'_> {
     /// `value.name`.
     pub(in crate::text::template) fn attribute(&mut self, value: &Value, name: &str) -> Outcome<Value> {
-        self.heap.work(4)?;
+        self.heap.work(4 + name.len())?;
+        value.defined()?;
         if let Some(found) = self.own_attribute(value, name)? {
             return Ok(found);
         }
@@ -22,7 +23,6 @@ impl Machine<'_> {
                 return Ok(found.clone());
             }
         }
-        value.defined()?;
         Ok(value.missing_attribute(name))
     }
 

@@ -70,10 +70,15 @@ impl<'r> Machine<'r> {
     pub(super) fn arguments(&mut self, arguments: &'r ast::Arguments) -> Outcome<Given> {
         let mut given = Given::default();
         for value in &arguments.positional {
-            given.positional.push(self.expression(value)?);
+            let value = self.expression(value)?;
+            self.heap.look_at(&value)?;
+            given.positional.push(value);
         }
         for (name, value) in &arguments.named {
-            given.named.push(((&**name).into(), self.expression(value)?));
+            let value = self.expression(value)?;
+            self.heap.look_at(&value)?;
+            self.heap.work(name.len())?;
+            given.named.push(((&**name).into(), value));
         }
         if let Some(list) = &arguments.list {
             let list = self.expression(list)?;
@@ -83,8 +88,9 @@ impl<'r> Machine<'r> {
             let Value::Dict(pairs) = self.expression(dictionary)? else {
                 return failed("argument after ** must be a mapping");
             };
-            self.heap.work(pairs.len() * 8)?;
             for (name, value) in pairs.iter() {
+                self.heap.work(8 + given.named.len())?;
+                self.heap.look_at(name)?;
                 let name: Rc<str> = chars::string(name.text("keywords")?).into();
                 if given.named.iter().any(|(other, _)| *other == name) {
                     return failed(format_args!("got multiple values for keyword argument '{name}'"));
@@ -114,7 +120,10 @@ impl<'r> Machine<'r> {
                 }
                 (Value::Object(number), name) => self.call_cycler(*number, name),
                 (Value::Function(Function::Dict), _) => self.dict_of_keys(given),
-                (receiver, name) => methods::call(&self.heap, receiver, name, given),
+                (receiver, name) => {
+                    self.heap.look_at(receiver)?;
+                    methods::call(&self.heap, receiver, name, given)
+                }
             },
             Value::Loop(number) => {
                 let [over] = given.bind("loop", ["iterable"], 1)?;
@@ -132,6 +141,7 @@ impl<'r> Machine<'r> {
         let (declared, scope) = (self.macros[number].declared, self.macros[number].scope);
         let Given { mut positional, named } = given;
         self.heap.step()?;
+        self.heap.work(declared.parameters.len().saturating_mul(named.len() + 2))?;
         let mut named = named;
         let mut take = |name: &str| named.iter().position(|(other, _)| &**other == name).map(|at| named.remove(at).1);
         let extra = positional.split_off(declared.parameters.len().min(positional.len()));
@@ -158,17 +168,17 @@ impl<'r> Machine<'r> {
                 machine.bind_macro(declared, values)?;
                 if declared.uses.caller && !has_caller_parameter {
                     let caller = caller.unwrap_or_else(|| Value::missing("No caller defined"));
-                    machine.scopes.set("caller", caller);
+                    machine.set("caller", caller)?;
                 }
                 if declared.uses.kwargs {
                     let pair = |(name, value): (Rc<str>, Value)| Ok((machine.heap.own(&name)?, value));
                     let pairs = named.into_iter().map(pair).collect::<Outcome<_>>()?;
                     let kwargs = machine.heap.dict(pairs)?;
-                    machine.scopes.set("kwargs", kwargs);
+                    machine.set("kwargs", kwargs)?;
                 }
                 if declared.uses.varargs {
                     let varargs = machine.heap.tuple(extra)?;
-                    machine.scopes.set("varargs", varargs);
+                    machine.set("varargs", varargs)?;
                 }
                 let flow = machine.statements(&declared.body)?;
                 machine.scopes.leave();
@@ -189,7 +199,7 @@ impl<'r> Machine<'r> {
                 (None, Some(default)) => self.expression(default)?,
                 (None, None) => Value::missing(format!("parameter '{name}' was not provided")),
             };
-            self.scopes.set(name, value);
+            self.set(name, value)?;
         }
         Ok(())
     }

@@ -13,17 +13,19 @@ impl<'r> Machine<'r> {
         self.heap.step()?;
         match expression {
             Expression::Constant(index) => Ok(self.constants[*index].clone()),
-            Expression::Name(name) => Ok(self.name(name)),
+            Expression::Name(name) => self.name(name),
             other => self.deeper(|machine| machine.compound(other)),
         }
     }
 
     /// The value of a name: a variable, a function, or nothing.
-    fn name(&self, name: &str) -> Value {
-        if let Some(value) = self.scopes.get(name) {
-            return value.clone();
+    fn name(&self, name: &str) -> Outcome<Value> {
+        let (value, looked_at) = self.scopes.get(name);
+        self.heap.work(looked_at)?;
+        if let Some(value) = value {
+            return Ok(value.clone());
         }
-        Value::Function(match name {
+        Ok(Value::Function(match name {
             "range" => Function::Range,
             "dict" => Function::Dict,
             "namespace" => Function::Namespace,
@@ -32,14 +34,17 @@ impl<'r> Machine<'r> {
             "raise_exception" => Function::RaiseException,
             "strftime_now" => Function::StrftimeNow,
             "lipsum" => Function::Lipsum,
-            _ => return Value::missing_name(name),
-        })
+            _ => {
+                self.heap.work(name.len())?;
+                return Ok(Value::missing_name(name));
+            }
+        }))
     }
 
     fn compound(&mut self, expression: &'r Expression) -> Outcome<Value> {
         match expression {
             Expression::Constant(index) => Ok(self.constants[*index].clone()),
-            Expression::Name(name) => Ok(self.name(name)),
+            Expression::Name(name) => self.name(name),
             Expression::List(items) => {
                 let items = self.all(items)?;
                 self.heap.list(items)

@@ -52,7 +52,7 @@ impl<'r> Machine<'r> {
                 state.index = index;
             }
             self.enter()?;
-            self.scopes.set("loop", Value::Loop(number));
+            self.set("loop", Value::Loop(number))?;
             self.assign(&each.target, item.clone())?;
             let flow = self.statements(&each.body)?;
             self.scopes.leave();

@@ -170,7 +170,7 @@ impl<'r> Machine<'r> {
             }
             StatementKind::Macro(declared) => {
                 let value = self.define_macro(declared)?;
-                self.scopes.set(&declared.name, value);
+                self.set(&declared.name, value)?;
             }
             StatementKind::Call { caller, callee, arguments } => {
                 let callee = self.expression(callee)?;
@@ -262,10 +262,7 @@ impl<'r> Machine<'r> {
 
     fn assign(&mut self, target: &'r Target, value: Value) -> Outcome<()> {
         match target {
-            Target::Name(name) => {
-                self.scopes.set(name, value);
-                Ok(())
-            }
+            Target::Name(name) => self.set(name, value),
             Target::Field(name, field) => self.assign_field(name, field, value),
             Target::Tuple(targets) => {
                 value.defined()?;
@@ -280,15 +277,23 @@ impl<'r> Machine<'r> {
         }
     }
 
+    fn set(&mut self, name: &'r str, value: Value) -> Outcome<()> {
+        let looked_at = self.scopes.set(name, value);
+        if self.scopes.is_full() {
+            return failed("too many variables");
+        }
+        self.heap.work(looked_at)
+    }
+
     fn assign_field(&mut self, name: &'r str, field: &'r str, value: Value) -> Outcome<()> {
-        let Some(Value::Object(number)) = self.scopes.get(name).cloned() else {
+        let (Some(Value::Object(number)), _) = self.scopes.get(name) else {
             return failed(format_args!("cannot assign attribute on non-namespace object '{name}'"));
         };
         if field.starts_with('_') {
             return failed(format_args!("a namespace cannot have a field with the name '{field}'"));
         }
         let field = self.heap.own_text(field)?;
-        match self.heap.objects.borrow_mut().get_mut(number) {
+        match self.heap.objects.borrow_mut().get_mut(*number) {
             Some(Object::Namespace(fields)) => {
                 self.heap.work(fields.len() * 4)?;
                 match fields.iter_mut().find(|(other, _)| other[..] == field[..]) {

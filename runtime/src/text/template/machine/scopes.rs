@@ -2,10 +2,15 @@
 
 use crate::text::template::value::Value;
 
+/// Most names of all scopes together.
+const NAMES_MAX: usize = 100_000;
+
 pub(super) struct Scopes<'r> {
     /// The first one is the template's input, the second its own top level.
     scopes: Vec<Scope<'r>>,
     current: usize,
+    /// Names of all scopes.
+    names: usize,
 }
 
 struct Scope<'r> {
@@ -19,7 +24,7 @@ struct Scope<'r> {
 
 impl<'r> Scopes<'r> {
     pub fn new() -> Self {
-        Self { scopes: vec![Scope { names: Vec::new(), parent: 0, caller: 0, kept: true }], current: 0 }
+        Self { scopes: vec![Scope { names: Vec::new(), parent: 0, caller: 0, kept: true }], current: 0, names: 0 }
     }
 
     pub fn current(&self) -> usize {
@@ -37,6 +42,7 @@ impl<'r> Scopes<'r> {
         let scope = &mut self.scopes[self.current];
         let caller = scope.caller;
         if !scope.kept {
+            self.names -= scope.names.len();
             scope.names.clear();
         }
         // What a macro keeps may lie above; it stays, and this one with it.
@@ -56,23 +62,36 @@ impl<'r> Scopes<'r> {
         self.current
     }
 
-    pub fn set(&mut self, name: &'r str, value: Value) {
+    /// Sets a name in the present scope, and returns how many names it looked at.
+    pub fn set(&mut self, name: &'r str, value: Value) -> usize {
         let names = &mut self.scopes[self.current].names;
         match names.iter_mut().find(|(other, _)| *other == name) {
             Some((_, place)) => *place = value,
-            None => names.push((name, value)),
+            None => {
+                names.push((name, value));
+                self.names += 1;
+            }
         }
+        names.len()
     }
 
-    pub fn get(&self, name: &str) -> Option<&Value> {
+    /// Whether there are as many names as there may be.
+    pub fn is_full(&self) -> bool {
+        self.names > NAMES_MAX
+    }
+
+    /// The value of a name, and how many names were looked at.
+    pub fn get(&self, name: &str) -> (Option<&Value>, usize) {
         let mut at = self.current;
+        let mut looked_at = 0;
         loop {
             let scope = &self.scopes[at];
+            looked_at += scope.names.len() + 1;
             if let Some((_, value)) = scope.names.iter().find(|(other, _)| *other == name) {
-                return Some(value);
+                return (Some(value), looked_at);
             }
             if at == 0 {
-                return None;
+                return (None, looked_at);
             }
             at = scope.parent;
         }

@@ -13,7 +13,8 @@ pub(super) fn is_all(text: &[Ch], name: &str) -> bool {
         "isalnum" => all(char::is_alphanumeric),
         "isalpha" => all(char::is_alphabetic),
         "isascii" => text.iter().all(|ch| ch.get().is_ascii()),
-        "isdecimal" | "isdigit" => all(|character| character.is_ascii_digit() || is_other_digit(character)),
+        "isdecimal" => all(is_decimal),
+        "isdigit" => all(is_digit),
         "isnumeric" => all(char::is_numeric),
         "isprintable" => text.iter().all(|ch| is_printable(ch.get())),
         "isspace" => !text.is_empty() && text.iter().all(|ch| is_space(*ch)),
@@ -24,14 +25,47 @@ pub(super) fn is_all(text: &[Ch], name: &str) -> bool {
     }
 }
 
-/// Decimal digits of other scripts stand in runs of ten, of which Rust knows each as numeric.
-fn is_other_digit(character: char) -> bool {
-    const ZEROS: [u32; 24] = [
-        0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50, 0xed0, 0xf20,
-        0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0xa620, 0xff10,
-    ];
+/// Where the ten decimal digits of a script begin (Unicode 14, general category Nd).
+const ZEROS: [u32; 61] = [
+    0x30, 0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50, 0xed0,
+    0xf20, 0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80, 0x1a90, 0x1b50, 0x1bb0, 0x1c40, 0x1c50, 0xa620,
+    0xa8d0, 0xa900, 0xa9d0, 0xa9f0, 0xaa50, 0xabf0, 0xff10, 0x104a0, 0x10d30, 0x11066, 0x110f0, 0x11136, 0x111d0,
+    0x112f0, 0x11450, 0x114d0, 0x11650, 0x116c0, 0x11730, 0x118e0, 0x11950, 0x11c50, 0x11d50, 0x11da0, 0x16a60,
+    0x16ac0, 0x16b50, 0x1e140, 0x1e2f0, 0x1e950, 0x1fbf0,
+];
+/// Raised, lowered, circled and other digits that are no decimal ones (Unicode 14, `Numeric_Type=Digit`).
+const DIGITS: [(u32, u32); 20] = [
+    (0xb2, 0xb3),
+    (0xb9, 0xb9),
+    (0x1369, 0x1371),
+    (0x19da, 0x19da),
+    (0x2070, 0x2070),
+    (0x2074, 0x2079),
+    (0x2080, 0x2089),
+    (0x2460, 0x2468),
+    (0x2474, 0x247c),
+    (0x2488, 0x2490),
+    (0x24ea, 0x24ea),
+    (0x24f5, 0x24fd),
+    (0x24ff, 0x24ff),
+    (0x2776, 0x277e),
+    (0x2780, 0x2788),
+    (0x278a, 0x2792),
+    (0x10a40, 0x10a43),
+    (0x10e60, 0x10e68),
+    (0x11052, 0x1105a),
+    (0x1f100, 0x1f10a),
+];
+
+fn is_decimal(character: char) -> bool {
     let code = u32::from(character);
-    ZEROS.iter().any(|zero| (*zero..zero + 10).contains(&code))
+    // The digits of mathematics are five times ten.
+    (0x1d7ce..=0x1d7ff).contains(&code) || ZEROS.iter().any(|zero| (*zero..zero + 10).contains(&code))
+}
+
+fn is_digit(character: char) -> bool {
+    let code = u32::from(character);
+    is_decimal(character) || DIGITS.iter().any(|(first, last)| (*first..=*last).contains(&code))
 }
 
 /// Whether there are letters of a case, and none of the other.
@@ -68,11 +102,27 @@ pub(in crate::text::template) fn capitalized(text: &[Ch]) -> Vec<Ch> {
     made
 }
 
-/// The character that begins a word: a ligature keeps its second letter small.
+/// The character that begins a word: of two letters in one, only the first is large.
 fn titled(first: &[Ch]) -> Vec<Ch> {
+    if let [only] = first
+        && let Some(title) = title_case(only.get())
+    {
+        return vec![only.replaced(title)];
+    }
     let upper = chars::upper(first);
     let (head, tail) = upper.split_at(upper.len().min(1));
     head.iter().copied().chain(chars::lower(tail)).collect()
+}
+
+/// Letters that have a third case.
+fn title_case(character: char) -> Option<char> {
+    Some(match character {
+        'Ǆ' | 'ǅ' | 'ǆ' => 'ǅ',
+        'Ǉ' | 'ǈ' | 'ǉ' => 'ǈ',
+        'Ǌ' | 'ǋ' | 'ǌ' => 'ǋ',
+        'Ǳ' | 'ǲ' | 'ǳ' => 'ǲ',
+        _ => return None,
+    })
 }
 
 /// `text.title()`.

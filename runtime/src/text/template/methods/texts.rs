@@ -60,6 +60,8 @@ pub(super) fn call(heap: &Heap<'_>, text: &Text, name: &str, given: Given) -> Ou
         "center" | "ljust" | "rjust" | "zfill" | "expandtabs" => pad(heap, text, name, given),
         other => {
             given.none(other)?;
+            // Cases and kinds of letters are looked up in tables.
+            heap.work(text.len() * 4)?;
             let made = match other {
                 "upper" => chars::upper(text),
                 "lower" => chars::lower(text),
