@@ -86,7 +86,14 @@ fn write(folder: &Path, config: &Value, tensors: &Tensors) {
 fn baked(input: &Path, output: &Path) -> Baked {
     let stop = AtomicBool::new(false);
     let precision = Precision::Uniform(Encoding::Q4);
-    let options = BakeOptions { choices: Choices::default(), precision, head: None, calibration: &[], stop: &stop };
+    let options = BakeOptions {
+        choices: Choices::default(),
+        precision,
+        head: None,
+        calibration: &[],
+        memory_max: None,
+        stop: &stop,
+    };
     bake(input, output, &options, &mut |_| ()).unwrap()
 }
 

@@ -64,7 +64,6 @@ pub fn from_files(
     let merged = added::merge(&mut json_value, &configs.beside, &mut findings)?;
     let trimmed = trim(&mut json_value, &configs, sections.template.as_deref(), vocabulary_size, &mut findings);
     let bytes = if merged.changed || trimmed { json_value.to_string().into_bytes() } else { bytes };
-    library::check_loads(&bytes)?;
 
     let mut list = folder_json::tokens(&json_value, vocabulary_size)?;
     let named = named_ends(&list, &configs);
@@ -73,6 +72,9 @@ pub fn from_files(
     list.mark(&Evidence { template: sections.template.as_deref(), named: &ids });
     let rules = rules(&json_value, &list, &configs, &named, sections.template.is_some(), &mut findings);
     sections.vocabulary = Some(vocabulary::write(&rules, &list.tokens)?);
+    // Tried when the tree of its values and the lists made of it are gone: either takes a multiple of the file.
+    drop((json_value, list));
+    library::check_loads(&bytes)?;
     sections.tokenizer = Some(bytes);
     sections.report(findings);
     Ok(sections)

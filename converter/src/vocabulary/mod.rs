@@ -19,7 +19,7 @@ use hardtack_format::vocabulary::{self, TokenKind, Vocabulary};
 pub use error::VocabularyError;
 pub use folder::{from_files, from_folder};
 pub use gguf::{GgufVocabulary, from_gguf};
-pub(crate) use library::read_plain_text;
+pub(crate) use library::{load, read_plain_text};
 
 /// What a blob carries for text; a part that the checkpoint does not have is `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
