@@ -2,6 +2,7 @@
 
 mod bake;
 mod eval;
+mod memory;
 mod template;
 mod values;
 
@@ -22,6 +23,8 @@ pub use eval::{
     BootstrapArguments, DivergenceArguments, EvalArguments, Evaluation, LogitsArguments, NeedleArguments,
     PerplexityArguments, StreamArguments, TasksArguments, WindowArguments,
 };
+pub use memory::MemoryArgument;
+use memory::parse_memory;
 use template::TemplateArguments;
 pub use values::Seed;
 use values::TokenLimit;
@@ -107,9 +110,10 @@ pub struct EngineArguments {
     #[arg(long)]
     pub verify: bool,
     /// Most bytes for weights, tokenizer, keys and values, buffers and the process together, in the machine's memory and a
-    /// GPU's: refuses to start if it needs more
-    #[arg(long, value_parser = parse_bytes, value_name = "BYTES")]
-    pub memory: Option<u64>,
+    /// GPU's: refuses to start if it needs more. Without it, what the machine and its control group (as a container has one)
+    /// have left, of mapped weights only what a token reads; `none` goes on whatever they have
+    #[arg(long, value_parser = parse_memory, value_name = "BYTES|none")]
+    pub memory: Option<MemoryArgument>,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

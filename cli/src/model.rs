@@ -7,11 +7,12 @@ use anyhow::ensure;
 use hardtack::text::Tokenizer;
 use hardtack::{
     Cancel, DeviceChoice, Engine, Error, KvPrecision, Load, Options, RingOptions, SamplerOptions, SessionOptions,
-    WriteOptions,
+    SystemMemory, WriteOptions,
 };
 
 use crate::args::{
-    DeviceArgument, EngineArguments, KvArgument, KvArguments, LoadArgument, SamplingArguments, Seed, SessionArguments,
+    DeviceArgument, EngineArguments, KvArgument, KvArguments, LoadArgument, MemoryArgument, SamplingArguments, Seed,
+    SessionArguments,
 };
 use crate::interrupt::{self, Loading};
 use crate::output::{note, warn};
@@ -46,13 +47,30 @@ pub fn open(blob: &Path, arguments: &EngineArguments, session: &SessionOptions) 
         kernels: arguments.kernels.clone(),
         load,
         verify: arguments.verify,
-        memory_max: arguments.memory,
+        memory_max: match arguments.memory {
+            Some(MemoryArgument::Bytes(bytes)) => Some(bytes),
+            Some(MemoryArgument::None) | None => None,
+        },
+        system_memory: match arguments.memory {
+            Some(MemoryArgument::None) => SystemMemory::Ignored,
+            Some(MemoryArgument::Bytes(_)) | None => SystemMemory::Checked,
+        },
     };
-    let engine = Engine::open(blob, &options)?;
+    let engine = Engine::open(blob, &options).map_err(with_way_out)?;
+    // A session that does not fit is refused before the tokenizer is read.
+    engine.plan(session).map_err(with_way_out)?;
     if let Some(reason) = engine.passed_over() {
         note(format_args!("[no GPU: {reason}]"));
     }
     Ok(engine)
+}
+
+/// Says how to go on where the system has too little memory.
+pub fn with_way_out(error: hardtack::Error) -> anyhow::Error {
+    match error {
+        hardtack::Error::SystemMemory { .. } => anyhow::anyhow!("{error}; --memory none goes on all the same"),
+        error => error.into(),
+    }
 }
 
 /// Where the user's other programs keep what can be made anew; nowhere if the system does not say.

@@ -1,5 +1,5 @@
-//! A bake checks what it believes: its last line says what was tried, and what would break a conversation is refused
-//! before anything is written, unless it is allowed by name.
+//! A bake checks what it believes: its last line says what was tried, and what would break a
+//! conversation is refused before anything is written, unless it is allowed by name.
 
 mod common;
 

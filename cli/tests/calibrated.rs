@@ -255,9 +255,17 @@ fn what_must_fail_fails_before_the_first_pass() {
     assert!(refused(&twice).contains("texts of different names"), "{}", refused(&twice));
     fs::write(scratch.path().join("crumb.tack.codes"), "somebody's").unwrap();
     assert!(refused(&at(Target::Bytes(1 << 30))).contains("crumb.tack.codes"));
+    fs::remove_file(scratch.path().join("crumb.tack.codes")).unwrap();
+    for name in ["crumb.tack.tables", "crumb.tack.refined.1.json"] {
+        fs::create_dir(scratch.path().join(name)).unwrap();
+        assert!(refused(&refined(Target::Bytes(1 << 30))).contains(name));
+        fs::remove_dir(scratch.path().join(name)).unwrap();
+    }
+    fs::write(scratch.path().join("crumb.tack.refined.1.codes"), "somebody's").unwrap();
+    assert!(refused(&refined(Target::Bytes(1 << 30))).contains("crumb.tack.refined.1.codes"));
     let left: Vec<String> =
         fs::read_dir(scratch.path()).unwrap().map(|own| own.unwrap().file_name().into_string().unwrap()).collect();
-    assert_eq!(left, ["crumb.tack.codes"]);
+    assert_eq!(left, ["crumb.tack.refined.1.codes"]);
 }
 
 #[test]

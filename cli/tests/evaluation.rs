@@ -128,8 +128,14 @@ fn what_a_blob_was_calibrated_on_does_not_judge_it() {
     let blob = scratch.path().join("calibrated.tack");
     let stop = AtomicBool::new(false);
     let precision = Precision::Uniform(Encoding::Q8);
-    let options =
-        BakeOptions { choices: Choices::default(), precision, head: None, calibration: &calibration, stop: &stop };
+    let options = BakeOptions {
+        choices: Choices::default(),
+        precision,
+        head: None,
+        calibration: &calibration,
+        memory_max: None,
+        stop: &stop,
+    };
     hardtack_converter::bake(checkpoint.path(), &blob, &options, &mut |_| ()).unwrap();
     let report: Value = serde_json::from_str(&run(&[&"inspect", &blob, &"--json"]).succeeded().out).unwrap();
     assert_eq!(report["provenance"]["calibration"][1]["domain"], "science");

@@ -30,6 +30,7 @@ fn baked(family: &str, output: &Path) -> Option<Engine> {
         tune: None,
         kv_tokens: 1024,
         boundary_bytes_max: 1 << 30,
+        memory_max: None,
         stop: &AtomicBool::new(false),
     };
     let made =

@@ -1,11 +1,12 @@
-//! A quantized folder makes the blob that the weights it stands for make, and the bake says that they are rounded again.
+//! A quantized folder makes the blob that the weights it stands for make, and the bake says that
+//! they are rounded again.
 
 use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use hardtack_converter::source::Checkpoint;
-use hardtack_converter::{BakeOptions, Baked, Precision, bake};
+use hardtack_converter::{BakeOptions, Baked, Choices, Precision, bake};
 use hardtack_format::{Blob, Encoding, SectionKind};
 use serde_json::{Value, json};
 
@@ -85,7 +86,14 @@ fn write(folder: &Path, config: &Value, tensors: &Tensors) {
 fn baked(input: &Path, output: &Path) -> Baked {
     let stop = AtomicBool::new(false);
     let precision = Precision::Uniform(Encoding::Q4);
-    let options = BakeOptions { precision, head: None, calibration: &[], stop: &stop };
+    let options = BakeOptions {
+        choices: Choices::default(),
+        precision,
+        head: None,
+        calibration: &[],
+        memory_max: None,
+        stop: &stop,
+    };
     bake(input, output, &options, &mut |_| ()).unwrap()
 }
 

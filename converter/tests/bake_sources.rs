@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
 use gguf_support::{F32, File};
-use hardtack_converter::{BakeOptions, Baked, Precision, bake};
+use hardtack_converter::{BakeOptions, Baked, Choices, Precision, bake};
 use hardtack_format::Encoding;
 
 const IQ4_NL: u32 = 20;
@@ -18,7 +18,14 @@ const Q8_0: u32 = 8;
 fn baked(input: &Path, output: &Path) -> Result<Baked, String> {
     let stop = AtomicBool::new(false);
     let precision = Precision::Uniform(Encoding::Q8);
-    let options = BakeOptions { precision, head: None, calibration: &[], stop: &stop };
+    let options = BakeOptions {
+        choices: Choices::default(),
+        precision,
+        head: None,
+        calibration: &[],
+        memory_max: None,
+        stop: &stop,
+    };
     let mut steps = 0;
     let result = bake(input, output, &options, &mut |_| steps += 1);
     assert!(result.is_ok() || steps == 0, "refused late");

@@ -112,9 +112,7 @@ fn parts_that_do_not_fit_are_named() {
     refusal(&renamed, &["part 2 of 3 of a split model", "ends in -00002-of-00003.gguf", "found renamed.gguf"]);
     Checkpoint::open(&first).unwrap();
     // Joined by `cat`: the first part's table says nothing of the rest.
-    let mut joined = parts[0].bytes();
-    joined.resize(joined.len() + (2 << 20), 0);
-    fs::write(&renamed, joined).unwrap();
+    fs::write(&renamed, [parts[0].bytes(), parts[1].bytes()].concat()).unwrap();
     refusal(&renamed, &["part 1 of 3 of a split model", "bytes behind its last tensor (parts joined by `cat`"]);
 
     let numbers = |index: u16, count: u16| {

@@ -1,7 +1,8 @@
-//! Quantized folders are read as the weights they stand for: formats of others, and each way in which one can be wrong.
+//! Quantized folders are read as the weights they stand for: formats of others, and each way in
+//! which one can be wrong.
 //!
-//! The folders under `data/quantized` are `make.py`'s there: their `expected/NAME` is what the format's own package makes
-//! of weight NAME.
+//! The folders under `data/quantized` are `make.py`'s there: their `expected/NAME` is what the
+//! format's own package makes of weight NAME.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -146,7 +147,8 @@ fn unknown_methods_are_refused_by_name() {
     }
 }
 
-/// AutoRound writes the formats of others; lists of modules and wrong widths in a configuration do not matter.
+/// AutoRound writes the formats of others; lists of modules and wrong widths in a configuration do
+/// not matter.
 #[test]
 fn tensors_outrank_the_configuration() {
     let round = json!({"quant_method": "auto-round", "bits": 4, "packing_format": "auto_round:auto_gptq"});
@@ -176,7 +178,8 @@ fn tensors_of_unknown_methods_are_refused_by_name() {
     }
 }
 
-/// AutoGPTQ wrote a bias of zeros beside every weight: it can be read, and is not missed by a network without biases.
+/// AutoGPTQ wrote a bias of zeros beside every weight: it can be read, and is not missed by a
+/// network without biases.
 #[test]
 fn biases_of_zeros_are_not_listed() {
     for (value, listed) in [(0u8, 1), (1, 2)] {
@@ -276,7 +279,8 @@ fn states_of_bitsandbytes_that_lie() {
     };
     let good = state(r#"{"quant_type": "nf4", "blocksize": 64, "shape": [2, 4], "dtype": "bfloat16"}"#);
     assert_eq!(Checkpoint::open(good.path()).unwrap().read("a.weight").unwrap(), [0.0; 8]);
-    // Codes may be kept as numbers of another kind (bnb_4bit_quant_storage); their bytes are the same.
+    // Codes may be kept as numbers of another kind (bnb_4bit_quant_storage); their bytes are the
+    // same.
     let name = "a.weight.quant_state.bitsandbytes__nf4";
     let text = r#"{"quant_type": "nf4", "blocksize": 64, "shape": [2, 4], "dtype": "bfloat16"}"#;
     let other = folder(
@@ -300,5 +304,51 @@ fn states_of_bitsandbytes_that_lie() {
     ];
     for (text, expected) in cases {
         refused(state(text).path(), &[expected]);
+    }
+}
+
+/// A digit or letter of a header that is another one: an error line or numbers, and never a panic.
+#[test]
+fn damaged_headers_cost_an_error_line() {
+    const FOLDERS: [&str; 10] = [
+        "awq",
+        "bitsandbytes",
+        "compressed_bytes",
+        "compressed_floats",
+        "compressed_packed",
+        "fp8_blocks",
+        "gptq",
+        "gptq_v2",
+        "mlx",
+        "modelopt",
+    ];
+    const STRIDE: usize = 23;
+    for (start, name) in FOLDERS.into_iter().enumerate() {
+        let copy = with_config(name, |_| ());
+        let path = copy.path().join("model.safetensors");
+        let mut bytes = fs::read(&path).unwrap();
+        let header = 8 + u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+        for place in (8 + start..header).step_by(STRIDE) {
+            for mask in [1, 4] {
+                bytes[place] ^= mask;
+                fs::write(&path, &bytes).unwrap();
+                let opened = Checkpoint::open(copy.path());
+                bytes[place] ^= mask;
+                let one_line = |error: String| assert!(!error.contains(char::is_control), "{error:?}");
+                let checkpoint = match opened {
+                    Ok(checkpoint) => checkpoint,
+                    Err(error) => {
+                        one_line(error.to_string());
+                        continue;
+                    }
+                };
+                for name in checkpoint.names() {
+                    match checkpoint.read(name) {
+                        Ok(numbers) => assert!(numbers.iter().all(|number| number.is_finite())),
+                        Err(error) => one_line(error.to_string()),
+                    }
+                }
+            }
+        }
     }
 }

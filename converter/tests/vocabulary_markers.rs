@@ -1,6 +1,6 @@
-//! What steers a model, wherever a checkpoint says so: added tokens beside `tokenizer.json`, kinds that are wrong, ends
-//! that are named and not there. Right ids are those of transformers 5.24 (`AutoTokenizer` of the same files) and, where
-//! a case says so, of llama.cpp.
+//! What steers a model, wherever a checkpoint says so: added tokens beside `tokenizer.json`, kinds
+//! that are wrong, ends that are named and not there. Right ids are those of transformers 5.24
+//! (`AutoTokenizer` of the same files) and, where a case says so, of llama.cpp.
 
 mod vocabulary_support;
 
@@ -97,7 +97,8 @@ fn added_tokens_of_the_configurations_are_taken() {
             [267, 266],
         ),
         (
-            // Here transformers gives 266 and 267: the ids that the file names are what the weights were trained with.
+            // Here transformers gives 266 and 267: the ids that the file names are what the weights
+            // were trained with.
             "added_tokens_decoder with a gap",
             vec![("tokenizer_config.json", settings(json!({ "added_tokens_decoder": decoder("270", "280") })))],
             [270, 280],
@@ -204,6 +205,16 @@ fn added_tokens_that_a_template_writes_become_markers_and_words_do_not() {
 }
 
 #[test]
+fn a_token_that_only_a_configuration_calls_special_is_hidden_and_the_file_stays() {
+    let file = tokenizer(&[added(265, "<turn>", false), added(266, "<|im_end|>", false)]);
+    let decoder = json!({ "265": added(265, "<turn>", true), "266": added(266, "<|im_end|>", false) });
+    let files = [("tokenizer_config.json", json!({ "added_tokens_decoder": decoder }))];
+    let sections = folder(&file, &files, &Value::Null).unwrap();
+    assert_eq!([265, 266].map(|id| table(&sections).kind(id)), [TokenKind::Control; 2]);
+    assert!(sections.tokenizer == Some(file.to_string().into_bytes()));
+}
+
+#[test]
 fn rendering_may_find_more_marks() {
     let mut sections = folder(
         &tokenizer(&[added(265, "<|endoftext|>", true), added(266, "<|bot|>", false), added(267, "bot", false)]),
@@ -226,7 +237,8 @@ fn an_end_that_is_named_and_not_there_is_a_problem() {
         let files = [("tokenizer_config.json", settings)];
         folder(&tokenizer(&end_of_text()), &files, &config).unwrap()
     };
-    // The embedding has rows for tokens that have no name, so a name alone is numbered on; beyond the rows it is lost.
+    // The embedding has rows for tokens that have no name, so a name alone is numbered on; beyond
+    // the rows it is lost.
     let mut full = end_of_text();
     full.extend((266..320).map(|id| added(id, &format!("<|{id}|>"), true)));
     let files = [("tokenizer_config.json", json!({ "eos_token": "<|im_end|>" }))];
@@ -239,6 +251,8 @@ fn an_end_that_is_named_and_not_there_is_a_problem() {
     assert_eq!((several.problems.len(), table(&several).rules().ends.clone()), (0, vec![265]));
     let as_object = named(json!({ "eos_token": { "content": "<|endoftext|>" } }), Value::Null);
     assert_eq!((as_object.problems.len(), table(&as_object).rules().end), (0, Some(265)));
+    let listed = named(json!({ "eos_token": ["<|endoftext|>", "<|over|>"] }), Value::Null);
+    assert_eq!((listed.problems.len(), table(&listed).rules().ends.clone()), (0, vec![265, 266]));
 }
 
 #[test]
@@ -275,7 +289,8 @@ fn an_empty_template_is_none() {
     }
 }
 
-/// The same vocabulary in a GGUF file: `<|endoftext|>`, `<|im_start|>` and `<|im_end|>` with these types.
+/// The same vocabulary in a GGUF file: `<|endoftext|>`, `<|im_start|>` and `<|im_end|>` with these
+/// types.
 fn gguf(types: [i32; 3]) -> GgufVocabulary {
     let marks = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"].map(String::from);
     GgufVocabulary {

@@ -3,6 +3,8 @@
 //! Everything is checked in [`Blob::open`]; after it no [`TensorRef`] can be out of range. The content of weights is
 //! not read until [`Blob::verify`].
 
+use alloc::boxed::Box;
+
 use crate::cursor::expect_equal;
 use crate::encoding::Encoding;
 use crate::error::FormatError;
@@ -16,7 +18,35 @@ use crate::spec::ModelSpec;
 #[derive(Clone, Copy, Debug)]
 pub struct Blob<'a> {
     file: &'a [u8],
+    index: &'a [u8],
     header: Header,
+}
+
+/// Header and index of a valid blob, in memory of their own: a blob is made of them and its bytes without looking at
+/// anything again. Where somebody changes a mapped file meanwhile, sections and tensors stay where they were found.
+#[derive(Clone, Debug)]
+pub struct Index {
+    header: Header,
+    bytes: Box<[u8]>,
+}
+
+impl Index {
+    /// Checks a file as [`Blob::open`] does. What is checked is what is kept.
+    ///
+    /// # Errors
+    /// The first rule of `SPEC.md` that the file breaks.
+    pub fn read(file: &[u8]) -> Result<Self, FormatError> {
+        let (head, header) = read_header(file)?;
+        let bytes: Box<[u8]> = take(file, HEADER_BYTES as u64, header.index_bytes() as u64)?.into();
+        Blob { file, index: &bytes, header }.check(&head)?;
+        Ok(Self { header, bytes })
+    }
+
+    /// The blob over the bytes of its file; nothing if they are not as many as they were.
+    pub fn blob<'a>(&'a self, file: &'a [u8]) -> Option<Blob<'a>> {
+        let whole = self.header.file_bytes == file.len() as u64;
+        whole.then_some(Blob { file, index: &self.bytes, header: self.header })
+    }
 }
 
 /// A tensor that lies inside its file: shape, encoding and place.
@@ -42,15 +72,18 @@ impl<'a> Blob<'a> {
     /// # Errors
     /// The first rule of `SPEC.md` that the file breaks.
     pub fn open(file: &'a [u8]) -> Result<Self, FormatError> {
-        let header = Header::from_bytes(take(file, 0, HEADER_BYTES as u64)?)?;
-        expect_equal("file_bytes", 16, header.file_bytes, file.len() as u64)?;
-        take(file, HEADER_BYTES as u64, header.index_bytes() as u64)?;
-        let blob = Self { file, header };
-        if root_hash(&file[..HEADER_HASHED_BYTES], blob.index()) != header.root {
+        let (head, header) = read_header(file)?;
+        let index = take(file, HEADER_BYTES as u64, header.index_bytes() as u64)?;
+        let blob = Self { file, index, header };
+        blob.check(&head)?;
+        Ok(blob)
+    }
+
+    fn check(&self, head: &[u8; HEADER_BYTES]) -> Result<(), FormatError> {
+        if root_hash(&head[..HEADER_HASHED_BYTES], self.index) != self.header.root {
             return Err(FormatError::Hash { section: None });
         }
-        blob.check_sections()?;
-        Ok(blob)
+        self.check_sections()
     }
 
     /// The fixed header.
@@ -170,18 +203,14 @@ impl<'a> Blob<'a> {
         }
     }
 
-    fn index(&self) -> &'a [u8] {
-        &self.file[HEADER_BYTES..HEADER_BYTES + self.header.index_bytes()]
-    }
-
     fn section_at(&self, index: u32) -> Result<SectionRecord, FormatError> {
         let at = index as usize * SECTION_RECORD_BYTES;
-        SectionRecord::from_bytes(&self.index()[at..at + SECTION_RECORD_BYTES], (HEADER_BYTES + at) as u64)
+        SectionRecord::from_bytes(&self.index[at..at + SECTION_RECORD_BYTES], (HEADER_BYTES + at) as u64)
     }
 
     fn tensor_at(&self, index: u32) -> Result<TensorRecord, FormatError> {
         let at = self.header.section_count as usize * SECTION_RECORD_BYTES + index as usize * TENSOR_RECORD_BYTES;
-        TensorRecord::from_bytes(&self.index()[at..at + TENSOR_RECORD_BYTES], (HEADER_BYTES + at) as u64)
+        TensorRecord::from_bytes(&self.index[at..at + TENSOR_RECORD_BYTES], (HEADER_BYTES + at) as u64)
     }
 
     /// Sections in ascending order, each at the first aligned byte behind the one before it, tensors shared out without
@@ -261,6 +290,15 @@ pub(crate) fn root_hash(header: &[u8], index: &[u8]) -> [u8; 32] {
     hasher.update(header);
     hasher.update(index);
     *hasher.finalize().as_bytes()
+}
+
+/// The header's bytes, copied, and what they say.
+fn read_header(file: &[u8]) -> Result<([u8; HEADER_BYTES], Header), FormatError> {
+    let mut head = [0; HEADER_BYTES];
+    head.copy_from_slice(take(file, 0, HEADER_BYTES as u64)?);
+    let header = Header::from_bytes(&head)?;
+    expect_equal("file_bytes", 16, header.file_bytes, file.len() as u64)?;
+    Ok((head, header))
 }
 
 fn take(file: &[u8], offset: u64, bytes: u64) -> Result<&[u8], FormatError> {

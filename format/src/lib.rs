@@ -20,7 +20,7 @@ pub mod spec;
 mod spec_bytes;
 pub mod vocabulary;
 
-pub use blob::{Blob, TensorRef};
+pub use blob::{Blob, Index, TensorRef};
 pub use bond::gate_bonds;
 pub use encoding::Encoding;
 pub use error::FormatError;

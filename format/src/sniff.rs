@@ -1,4 +1,5 @@
-//! What a file is by its first bytes: the files that people have where a blob or a checkpoint should be.
+//! What a file is by its first bytes: the files that people have where a blob or a checkpoint
+//! should be.
 
 /// As many first bytes as [`sniff`] looks at.
 pub const SNIFF_BYTES: usize = 512;

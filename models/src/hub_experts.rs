@@ -1,7 +1,9 @@
-//! How folders store the experts of a layer: a tensor for each matrix of each expert, or tensors for all of them.
+//! How folders store the experts of a layer: a tensor for each matrix of each expert, or tensors
+//! for all of them.
 //!
-//! transformers 5 writes `experts.gate_up_proj` and `experts.down_proj` where it is told not to go back to the layout a
-//! model was published in; MLX stacks each matrix of all experts, as `switch_mlp.gate_proj.weight` and so on.
+//! transformers 5 writes `experts.gate_up_proj` and `experts.down_proj` where it is told not to go
+//! back to the layout a model was published in; MLX stacks each matrix of all experts, as
+//! `switch_mlp.gate_proj.weight` and so on.
 
 use std::collections::HashMap;
 
@@ -20,7 +22,8 @@ pub(crate) struct HubExperts {
 
 #[derive(Clone, Debug)]
 enum Together {
-    /// `PREFIX.gate_up_proj` `[experts, 2 * inner, hidden]`, gate's rows first, and `PREFIX.down_proj`.
+    /// `PREFIX.gate_up_proj` `[experts, 2 * inner, hidden]`, gate's rows first, and
+    /// `PREFIX.down_proj`.
     Joint(String),
     /// The same with each matrix turned, `[experts, hidden, 2 * inner]`.
     Turned(String),
@@ -56,7 +59,8 @@ impl HubExperts {
         Self { count: count as usize, layers }
     }
 
-    /// Looks for stacked matrices alone, in a family whose joint ones are laid out in a way of its own.
+    /// Looks for stacked matrices alone, in a family whose joint ones are laid out in a way of its
+    /// own.
     pub fn stacked(names: &dyn Names, count: u32) -> Self {
         let mut own = Self::new(names, count, 0);
         own.layers.retain(|_, together| matches!(together, Together::Stacked(_)));
@@ -99,7 +103,8 @@ impl HubExperts {
     }
 }
 
-/// Whether joint matrices are `[inputs, outputs]`. One of the two tells, unless the widths happen to agree.
+/// Whether joint matrices are `[inputs, outputs]`. One of the two tells, unless the widths happen
+/// to agree.
 fn is_turned(names: &dyn Names, prefix: &str, inner: usize) -> bool {
     let sides = |part: &str| match names.shape(&format!("{prefix}.{part}")).as_deref() {
         Some([_, rows, columns]) => Some((*rows, *columns)),

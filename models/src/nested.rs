@@ -1,5 +1,5 @@
-//! A language model within a larger one, such as one with a vision tower: its settings under `text_config`, its tensors
-//! under a prefix.
+//! A language model within a larger one, such as one with a vision tower: its settings under
+//! `text_config`, its tensors under a prefix.
 
 use std::collections::HashMap;
 
@@ -7,14 +7,16 @@ use serde_json::Value;
 
 use crate::source::{Names, Source, TensorSource};
 
-/// Where a larger model keeps the tensors of its language model, and what they are called in a model of its own.
+/// Where a larger model keeps the tensors of its language model, and what they are called in a
+/// model of its own.
 const PREFIXES: [(&str, &str); 3] =
     [("language_model.model.", "model."), ("model.language_model.", "model."), ("language_model.lm_head.", "lm_head.")];
 
 /// Settings of the whole that hold for the language model, unless it has its own.
 const INHERITED: [&str; 2] = ["tie_word_embeddings", "quantization_config"];
 
-/// The settings of the language model within, if `known` says that there is one of a known family and none outside.
+/// The settings of the language model within, if `known` says that there is one of a known family
+/// and none outside.
 pub(crate) fn text_config(config: &Value, known: impl Fn(&str) -> bool) -> Option<Value> {
     let family = |config: &Value| config["model_type"].as_str().is_some_and(&known);
     let inner = &config["text_config"];

@@ -1,4 +1,5 @@
-//! A checkpoint held against what its family says: every tensor in its place, none missing, none left over.
+//! A checkpoint held against what its family says: every tensor in its place, none missing, none
+//! left over.
 
 use std::collections::HashSet;
 
@@ -38,17 +39,19 @@ pub struct Recipe {
     pub globals: Vec<TensorSource>,
     /// Tensors of every layer.
     pub layers: Vec<LayerRecipe>,
-    /// Names of stored tensors without a place in the network: such that mean nothing to it, and with
-    /// [`Unused::Allow`] any other.
+    /// Names of stored tensors without a place in the network: such that mean nothing to it, and
+    /// with [`Unused::Allow`] any other.
     pub ignored: Vec<String>,
-    /// A head that is stored although the embeddings are said to serve as one. If its values are others than theirs it
-    /// is the network's head ([`Recipe::use_stored_head`]): so do transformers 5 and llama.cpp.
+    /// A head that is stored although the embeddings are said to serve as one. If its values are
+    /// others than theirs it is the network's head ([`Recipe::use_stored_head`]): so do
+    /// transformers 5 and llama.cpp.
     pub head_beside: Option<TensorSource>,
     /// Where tensors and configuration disagreed and the tensors were followed, one line each.
     pub warnings: Vec<String>,
 }
 
-/// What becomes of stored tensors that have no place in a network and are not known to mean nothing.
+/// What becomes of stored tensors that have no place in a network and are not known to mean
+/// nothing.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Unused {
     /// They are an error: the network may be another one than it is taken for.
@@ -113,13 +116,15 @@ fn from_hub(config: &serde_json::Value, names: &dyn Names, unused: Unused) -> Re
     Ok(Recipe { head_beside, warnings, ..recipe })
 }
 
-/// The reader of blobs knows every limit, so it is asked before shapes are computed from these numbers.
+/// The reader of blobs knows every limit, so it is asked before shapes are computed from these
+/// numbers.
 fn check_limits(spec: &ModelSpec) -> Result<(), FamilyError> {
     ModelSpec::from_bytes(&spec.to_bytes(), 0).map(drop).map_err(FamilyError::Format)
 }
 
 impl Recipe {
-    /// Gives the network the head that is stored beside the embeddings; without one it stays as it is.
+    /// Gives the network the head that is stored beside the embeddings; without one it stays as it
+    /// is.
     pub fn use_stored_head(&mut self) {
         let Some(head) = self.head_beside.take() else { return };
         self.ignored.retain(|name| !head.names().contains(&name.as_str()));
@@ -193,7 +198,8 @@ impl<'a> Assembly<'a> {
         Ok(Recipe { family, spec: spec.clone(), globals, layers, ignored, head_beside, warnings })
     }
 
-    /// The tensors of one section, each looked up; a hostile count of experts ends at the first one that is missing.
+    /// The tensors of one section, each looked up; a hostile count of experts ends at the first one
+    /// that is missing.
     fn section(&mut self, slots: &[Slot]) -> Result<Vec<TensorSource>, FamilyError> {
         let mut tensors = Vec::with_capacity(slots.len());
         for slot in slots {
@@ -247,8 +253,9 @@ impl<'a> Assembly<'a> {
         }
     }
 
-    /// What is computed anyway (old Llama checkpoints keep frequencies), the halves of a latent's up-projection that
-    /// is there whole, the copy of a tied head, and parts of a larger model that this network does without.
+    /// What is computed anyway (old Llama checkpoints keep frequencies), the halves of a latent's
+    /// up-projection that is there whole, the copy of a tied head, and parts of a larger model that
+    /// this network does without.
     fn is_ignorable(&self, name: &str) -> bool {
         let half_of = name.strip_suffix("attn_k_b.weight").or_else(|| name.strip_suffix("attn_v_b.weight"));
         left_out::word(name).is_some()

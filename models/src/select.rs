@@ -204,6 +204,9 @@ impl Selection {
     ) -> Result<Vec<f32>, LoadError<T::Error>> {
         self.check(tensors)?;
         let [_, rows, columns] = self.output_shape();
+        if let Some(first) = self.stands_together(&wanted) {
+            return Ok(self.read(tensors, first, wanted.len())?.0);
+        }
         let mut values = Vec::with_capacity(wanted.len() * columns);
         let mut next = wanted.start;
         while next < wanted.end && rows > 0 {
@@ -213,6 +216,41 @@ impl Selection {
             next += to - from;
         }
         Ok(values)
+    }
+
+    /// The first stored row of these output rows, if they stand whole and one after another.
+    fn stands_together(&self, wanted: &Range<usize>) -> Option<usize> {
+        let [_, rows, _] = self.output_shape();
+        let whole = !self.transposed && self.rows.step == 1 && self.rows.turned.is_none() && !wanted.is_empty();
+        let matrix = wanted.start.checked_div(rows)?;
+        (whole && self.columns == Pick::all(self.width()) && wanted.end <= (matrix + 1) * rows)
+            .then(|| matrix * self.stack_step + self.rows.at(wanted.start % rows))
+    }
+
+    /// Values of a whole stored row.
+    fn width(&self) -> usize {
+        match self.storage {
+            Storage::Floats => self.shape.last().copied().unwrap_or(0),
+            Storage::Mxfp4 { .. } => self.shape[self.shape.len() - 2] * mxfp4::BLOCK_VALUES,
+        }
+    }
+
+    /// Most values that loading `count` rows of it has in memory at once, the rows themselves among them.
+    pub(crate) fn values_at_once(&self, count: usize) -> usize {
+        let [_, rows, columns] = self.output_shape();
+        let count = count.min(rows);
+        let whole = !self.transposed && self.rows.step == 1 && self.rows.turned.is_none();
+        if whole && self.columns == Pick::all(self.width()) {
+            return count * columns;
+        }
+        let stored = match (self.transposed, self.rows.turned) {
+            // Every stored row has something of every output row.
+            (true, _) => self.rows.count * self.rows.step,
+            // A pair's halves are half a head apart.
+            (false, Some(Turned { head, .. })) => (count + head) * self.rows.step,
+            (false, None) => count * self.rows.step,
+        };
+        stored * self.width() + count * columns
     }
 
     /// Appends some output rows of the matrix whose stored rows are shifted by `shift`.

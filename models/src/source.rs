@@ -93,6 +93,16 @@ impl TensorSource {
         }
     }
 
+    /// Most values that [`load_rows`](Self::load_rows) has in memory at once for `count` rows, the rows themselves
+    /// among them.
+    pub fn values_at_once(&self, count: usize) -> usize {
+        match &self.value {
+            Source::Stored(selection) => selection.values_at_once(count),
+            Source::Literal(values) => values.len(),
+            Source::Divided { values, by } => values.len() + by.values_at_once(count),
+        }
+    }
+
     /// All values, row-major `[stack, rows, columns]`.
     ///
     /// # Errors

@@ -1,4 +1,5 @@
-//! What a checkpoint's tensors say where its configuration says nothing or something else: tensors outrank it.
+//! What a checkpoint's tensors say where its configuration says nothing or something else: tensors
+//! outrank it.
 
 use hardtack_format::Role;
 use hardtack_format::limits::VOCABULARY_MAX;
@@ -22,8 +23,9 @@ pub(crate) enum TiedFlag {
     Absent,
 }
 
-/// Brings a draft in line with what is stored. Returns what a person should know, one line each, and a head that is
-/// stored beside the embeddings which the configuration ties to: whoever can read both decides.
+/// Brings a draft in line with what is stored. Returns what a person should know, one line each,
+/// and a head that is stored beside the embeddings which the configuration ties to: whoever can
+/// read both decides.
 pub(crate) fn settle(draft: &mut Draft, flag: TiedFlag, names: &dyn Names) -> (Vec<String>, Option<TensorSource>) {
     let mut warnings = Vec::new();
     settle_rows(draft, names, &mut warnings);
@@ -46,7 +48,8 @@ fn settle_rows(draft: &mut Draft, names: &dyn Names, warnings: &mut Vec<String>)
     }
 }
 
-/// A bias that the first layer has is there, announced or not. One that is announced and not there is missing.
+/// A bias that the first layer has is there, announced or not. One that is announced and not there
+/// is missing.
 fn settle_biases(draft: &mut Draft, names: &dyn Names, warnings: &mut Vec<String>) {
     let found: Vec<(Role, String)> = slots::layer(&draft.spec, 0, &BIASES)
         .into_iter()

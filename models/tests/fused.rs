@@ -52,7 +52,8 @@ fn published(config: &Value) -> (Recipe, Memory) {
     (recipe, memory)
 }
 
-/// Puts tensors in place of others: `matrix(layer, expert, part)` is taken out, and `put` says where it goes.
+/// Puts tensors in place of others: `matrix(layer, expert, part)` is taken out, and `put` says
+/// where it goes.
 fn restored(memory: &Memory, layers: &[usize], apart: impl Fn(usize, usize, &str) -> String) -> (Memory, Vec<Stack>) {
     let mut rest = memory.clone();
     let stack = |layer: usize, part: &'static str, rest: &mut Memory| {

@@ -1,4 +1,5 @@
-//! Where tensors and configuration disagree: heads, biases, rows, a model within a larger one, tensors of no use.
+//! Where tensors and configuration disagree: heads, biases, rows, a model within a larger one,
+//! tensors of no use.
 
 mod common;
 

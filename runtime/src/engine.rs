@@ -1,12 +1,14 @@
 //! An open model: the blob's bytes, its network, a tier of kernels and the threads.
 
 use std::fmt;
+use std::fs::File;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 #[cfg(feature = "text")]
 use std::sync::OnceLock;
 
-use hardtack_format::{Blob, FormatError, Network, SectionKind};
+use hardtack_format::{Blob, Index, Network, SectionKind};
 use hardtack_kernels::KernelTable;
 
 use crate::backend::cpu::Cpu;
@@ -17,9 +19,10 @@ use crate::cuda;
 use crate::device::DeviceChoice;
 use crate::error::Error;
 use crate::kv::KvPrecision;
+use crate::memory::{self, SystemMemory};
+use crate::opened::{Opened, Source};
 use crate::os::{BlobFile, Load};
 use crate::plan::{Fixed, Plan, SessionOptions, plan};
-use crate::recognize::not_a_blob;
 use crate::sample::{Sampler, SamplerOptions};
 use crate::session::Session;
 #[cfg(feature = "text")]
@@ -46,6 +49,9 @@ pub struct Options {
     /// Most bytes that weights, tokenizer, cache, buffers and the process may take together, the host's memory and a device's
     /// added up. A model that cannot fit is refused before its weights are read, a session before it is made.
     pub memory_max: Option<u64>,
+    /// Whether a model or a session is also refused that needs more than the system would give, where `memory_max` says
+    /// nothing. It is unless told otherwise: the system would end the process later, without a word.
+    pub system_memory: SystemMemory,
 }
 
 /// An open model. Clones share it.
@@ -56,11 +62,12 @@ pub struct Engine {
 
 struct Shared {
     file: Arc<BlobFile>,
+    index: Index,
     path: PathBuf,
     place: Place,
     passed_over: Option<String>,
     fixed: Fixed,
-    memory_max: Option<u64>,
+    limits: Limits,
     kernels: &'static KernelTable,
     pool: Pool,
     /// Read when it is first asked for: not everybody needs text.
@@ -84,14 +91,46 @@ impl Engine {
     /// The file cannot be read or is not a valid blob, the kernels are not available, the threads cannot be started, or the
     /// device that was asked for is not there, has no room or fails.
     pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
-        let path = path.as_ref();
+        Self::of(&Source::Path(path.as_ref()), options)
+    }
+
+    /// Opens a blob that is a part of an open file: bytes `range` of it, as an asset stands in an Android package. A file
+    /// descriptor becomes a file by `File::from(descriptor)`. The place of the file's next reading does not change, and the
+    /// file need not stay open.
+    ///
+    /// Mapped, the blob must begin at a multiple of 64 bytes of the file, and its sections keep their pages to themselves
+    /// if it begins at a multiple of 16 KiB. Read into memory ([`Load::Resident`]), it may begin anywhere.
+    ///
+    /// # Errors
+    /// As [`Engine::open`]; or the range is no part of the file, or begins where it cannot be mapped.
+    pub fn open_file(file: &File, range: Range<u64>, options: &Options) -> Result<Self, Error> {
+        Self::of(&Source::File(file, range), options)
+    }
+
+    /// Opens a blob in memory. It is copied, whatever the options say of loading, and need not be aligned.
+    ///
+    /// # Errors
+    /// As [`Engine::open`]; or there is no room for the copy.
+    pub fn from_bytes(bytes: &[u8], options: &Options) -> Result<Self, Error> {
+        Self::of(&Source::Bytes(bytes), options)
+    }
+
+    /// Opens a blob that is a part of the program, where it is: nothing is copied. It must begin at a multiple of 64 bytes.
+    ///
+    /// # Errors
+    /// As [`Engine::open`]; or it begins elsewhere.
+    pub fn from_static(bytes: &'static [u8], options: &Options) -> Result<Self, Error> {
+        Self::of(&Source::Static(bytes), options)
+    }
+
+    fn of(source: &Source<'_>, options: &Options) -> Result<Self, Error> {
         match options.device {
-            DeviceChoice::Cpu => Self::on_cpu(path, options, None),
-            DeviceChoice::Cuda => Self::on_first_gpu(path, options, &LEAST),
-            DeviceChoice::Auto(session) => match Self::on_first_gpu(path, options, &session) {
+            DeviceChoice::Cpu => Self::on_cpu(source, options, None),
+            DeviceChoice::Cuda => Self::on_first_gpu(source, options, &LEAST),
+            DeviceChoice::Auto(session) => match Self::on_first_gpu(source, options, &session) {
                 Ok(engine) => Ok(engine),
                 Err(error @ (Error::File { .. } | Error::Blob { .. } | Error::NotABlob { .. })) => Err(error),
-                Err(error) => Self::on_cpu(path, options, Some(error.to_string())),
+                Err(error) => Self::on_cpu(source, options, Some(error.to_string())),
             },
         }
     }
@@ -102,73 +141,75 @@ impl Engine {
     /// As [`Engine::open`].
     #[cfg(feature = "cuda")]
     pub fn open_on(path: impl AsRef<Path>, options: &Options, device: cuda::SharedDevice) -> Result<Self, Error> {
-        Self::on_device(path.as_ref(), options, &LEAST, || Ok(device))
+        Self::on_device(&Source::Path(path.as_ref()), options, &LEAST, || Ok(device))
     }
 
     #[cfg(feature = "cuda")]
-    fn on_first_gpu(path: &Path, options: &Options, session: &SessionOptions) -> Result<Self, Error> {
-        Self::on_device(path, options, session, || cuda::first_gpu(options.kernel_cache.as_deref()))
+    fn on_first_gpu(source: &Source<'_>, options: &Options, session: &SessionOptions) -> Result<Self, Error> {
+        Self::on_device(source, options, session, || cuda::first_gpu(options.kernel_cache.as_deref()))
     }
 
     #[cfg(not(feature = "cuda"))]
-    fn on_first_gpu(_: &Path, _: &Options, _: &SessionOptions) -> Result<Self, Error> {
+    fn on_first_gpu(_: &Source<'_>, _: &Options, _: &SessionOptions) -> Result<Self, Error> {
         let expected = "cpu: this program was built without the feature `cuda`".to_owned();
         Err(Error::Setting { setting: "device", expected, found: "cuda".to_owned() })
     }
 
-    fn on_cpu(path: &Path, options: &Options, passed_over: Option<String>) -> Result<Self, Error> {
-        let mut opened = Opened::new(path, options)?;
-        plan(&opened.network, opened.fixed, &LEAST, options.memory_max)?;
-        opened.read(path, options)?;
+    fn on_cpu(source: &Source<'_>, options: &Options, passed_over: Option<String>) -> Result<Self, Error> {
+        let mut opened = Opened::new(source, options)?;
+        Limits::of(source, options).plan(&opened.network, opened.fixed, &LEAST)?;
+        opened.read(source, options)?;
         let threads = match options.threads {
             0 => std::thread::available_parallelism().map_or(1, usize::from),
             threads => threads,
         };
-        let Opened { file, network, fixed } = opened;
-        Self::new(path, options, (Arc::new(file), fixed), Place::Cpu(Box::new(network)), passed_over, threads)
+        let Opened { file, index, network, fixed } = opened;
+        let place = Place::Cpu(Box::new(network));
+        Self::new(source, options, (Arc::new(file), index, fixed), place, passed_over, threads)
     }
 
     /// Opens a blob on a device if such a session fits there too. The device is opened behind the file, which is refused
     /// first where it is none.
     #[cfg(feature = "cuda")]
     fn on_device(
-        path: &Path,
+        source: &Source<'_>,
         options: &Options,
         session: &SessionOptions,
         device: impl FnOnce() -> Result<cuda::SharedDevice, Error>,
     ) -> Result<Self, Error> {
-        let mut opened = Opened::new(path, options)?;
+        let mut opened = Opened::new(source, options)?;
         let device = device()?;
         opened.fixed.device = Some(cuda::weights(&device, &opened.file, &opened.network)?);
         cuda::check_room(&device, &plan(&opened.network, opened.fixed, session, options.memory_max)?)?;
-        opened.read(path, options)?;
-        let Opened { file, network: _, mut fixed } = opened;
+        opened.read(source, options)?;
+        let Opened { file, index, network: _, mut fixed } = opened;
         let file = Arc::new(file);
         let (model, weights) = cuda::load(device, file.clone())?;
         // Memory that the device could not read in place was copied after all.
         fixed.device = Some(weights);
         plan(model.network(), fixed, session, options.memory_max)?;
-        Self::new(path, options, (file, fixed), Place::Cuda(model), None, 1)
+        Self::new(source, options, (file, index, fixed), Place::Cuda(model), None, 1)
     }
 
     fn new(
-        path: &Path,
+        source: &Source<'_>,
         options: &Options,
-        (file, fixed): (Arc<BlobFile>, Fixed),
+        (file, index, fixed): (Arc<BlobFile>, Index, Fixed),
         place: Place,
         passed_over: Option<String>,
         threads: usize,
     ) -> Result<Self, Error> {
-        let (path, memory_max) = (path.to_owned(), options.memory_max);
+        let (path, limits) = (source.name(), Limits::of(source, options));
         let (kernels, pool) = (tiers::choose(options.kernels.as_deref())?, start_threads(threads)?);
         Ok(Self {
             shared: Arc::new(Shared {
                 file,
+                index,
                 path,
                 place,
                 passed_over,
                 fixed,
-                memory_max,
+                limits,
                 kernels,
                 pool,
                 #[cfg(feature = "text")]
@@ -224,17 +265,14 @@ impl Engine {
         self.shared.pool.threads()
     }
 
-    /// Where the blob is.
+    /// Where the blob is; for one without a path of its own, what messages call it.
     pub fn path(&self) -> &Path {
         &self.shared.path
     }
 
-    /// The blob itself: its sections and their bytes.
-    ///
-    /// # Panics
-    /// If the file was changed by someone else after it was opened.
+    /// The blob itself: its sections and their bytes, where they were when it was opened.
     pub fn blob(&self) -> Blob<'_> {
-        Blob::open(&self.shared.file).expect("the file was valid when it was opened")
+        self.shared.index.blob(&self.shared.file).expect("a mapping keeps its length")
     }
 
     /// All bytes of the blob, where they lie.
@@ -278,7 +316,7 @@ impl Engine {
     /// # Errors
     /// An option outside its range, or more memory than allowed.
     pub fn plan(&self, options: &SessionOptions) -> Result<Plan, Error> {
-        plan(self.network(), self.shared.fixed, options, self.shared.memory_max)
+        self.shared.limits.plan(self.network(), self.shared.fixed, options)
     }
 
     /// Starts a session: all its memory is allocated here.
@@ -311,47 +349,40 @@ impl fmt::Debug for Engine {
 /// The smallest session there can be: a model that leaves no room for it is refused before it is read.
 const LEAST: SessionOptions = SessionOptions { context: 1, batch: 1, kv: KvPrecision::F16 };
 
-/// A blob on its way to where it runs.
-struct Opened {
-    file: BlobFile,
-    network: Network,
-    fixed: Fixed,
+/// What every plan is held to.
+#[derive(Clone, Copy)]
+struct Limits {
+    memory_max: Option<u64>,
+    system_memory: SystemMemory,
+    load: Load,
 }
 
-impl Opened {
-    fn new(path: &Path, options: &Options) -> Result<Self, Error> {
-        if let Some(error) = not_a_blob(path) {
-            return Err(error);
-        }
-        let file = BlobFile::map(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
-        let invalid = |source| Error::Blob { path: path.to_owned(), source };
-        let (network, fixed) = bind(&file, options.verify).map_err(invalid)?;
-        Ok(Self { file, network, fixed })
+impl Limits {
+    fn of(source: &Source<'_>, options: &Options) -> Self {
+        let &Options { memory_max, system_memory, load, .. } = options;
+        Self { memory_max, system_memory, load: source.load(load) }
     }
 
-    /// Reads the file into memory of our own, or has the system read it meanwhile.
-    fn read(&mut self, path: &Path, options: &Options) -> Result<(), Error> {
-        match options.load {
-            Load::Mmap => self.file.read_ahead(),
-            Load::Resident => {
-                self.file = BlobFile::read(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
-                // What was read may be another file by now.
-                let invalid = |source| Error::Blob { path: path.to_owned(), source };
-                (self.network, _) = bind(&self.file, options.verify).map_err(invalid)?;
+    /// Decides every byte of a session, within what the caller allows or the system would give.
+    fn plan(&self, network: &Network, fixed: Fixed, options: &SessionOptions) -> Result<Plan, Error> {
+        // A device has its own check; what it leaves to the host is little.
+        let checked = self.system_memory == SystemMemory::Checked && fixed.device.is_none();
+        let room = memory::available().filter(|_| self.memory_max.is_none() && checked);
+        let Some(room) = room else { return plan(network, fixed, options, self.memory_max) };
+        let bound = room.bound;
+        let resident = fixed.resident_bytes(self.load);
+        // What the process has of it already is not taken again.
+        let had = memory::anonymous_bytes().min(resident);
+        let paged = fixed.total_bytes() - resident;
+        let limit = room.bytes.saturating_add(had).saturating_add(paged);
+        plan(network, fixed, options, Some(limit)).map_err(|error| match error {
+            Error::Memory { needed, parts, limit, advice } => {
+                let (needed, room) = (needed - paged, limit - paged);
+                Error::SystemMemory { needed, parts, room, bound, advice }
             }
-        }
-        Ok(())
+            error => error,
+        })
     }
-}
-
-fn bind(file: &[u8], verify: bool) -> Result<(Network, Fixed), FormatError> {
-    let blob = Blob::open(file)?;
-    if verify {
-        blob.verify()?;
-    }
-    let network = Network::bind(&blob)?;
-    let fixed = Fixed::of(&blob, &network);
-    Ok((network, fixed))
 }
 
 fn start_threads(threads: usize) -> Result<Pool, Error> {

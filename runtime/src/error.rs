@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use hardtack_format::FormatError;
 
+use crate::memory::Bound;
+
 /// A failure of the runtime. Every message is one line.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -129,6 +131,32 @@ pub enum Error {
         limit: u64,
         /// What would fit.
         advice: String,
+    },
+    /// The plan does not fit what the system would give.
+    #[error("{needed} bytes must be in memory ({parts}), but {bound} has no more than {room} left; {advice}")]
+    SystemMemory {
+        /// Everything that must stay in memory.
+        needed: u64,
+        /// What the plan is made of.
+        parts: String,
+        /// What the process has of it and may still take.
+        room: u64,
+        /// What has no more.
+        bound: Bound,
+        /// What would fit.
+        advice: String,
+    },
+    /// A blob begins where it cannot be used in place.
+    #[error("{}: expected to begin at a multiple of {alignment} bytes, found {start}: {advice}", path.display())]
+    Alignment {
+        /// The blob.
+        path: PathBuf,
+        /// Where it begins, in its file or in memory.
+        start: u64,
+        /// Where it may begin.
+        alignment: u64,
+        /// What to do.
+        advice: &'static str,
     },
     /// A device fails, or is not there, or has no more memory.
     #[cfg(feature = "cuda")]

@@ -31,7 +31,8 @@ mod error;
 mod forward;
 mod history;
 mod kv;
-mod memory;
+pub mod memory;
+mod opened;
 #[allow(unsafe_code, reason = "the operating system's room")]
 mod os;
 pub mod plan;
@@ -58,6 +59,7 @@ pub use hardtack_kernels_cuda::CudaError;
 pub use kv::ladder::Ladder;
 pub use kv::size::RingSize;
 pub use kv::{KvPrecision, KvSize, RingBits, RingOptions};
+pub use memory::SystemMemory;
 pub use os::Load;
 pub use plan::{Plan, SessionOptions};
 pub use sample::{Sampler, SamplerOptions};

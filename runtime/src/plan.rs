@@ -9,6 +9,7 @@ use hardtack_format::{Blob, Network, SectionKind};
 use crate::error::Error;
 use crate::history::History;
 use crate::kv::{KvPrecision, KvSize, RingOptions};
+use crate::os::Load;
 use crate::sample::Sampler;
 use crate::scratch::ScratchSizes;
 
@@ -49,6 +50,9 @@ pub struct Fixed {
     pub text_bytes: u64,
     /// The list of tensors, a sampler, and an allowance of 12 MiB for code, stacks and the allocator.
     pub process_bytes: u64,
+    /// Bytes of the weights that a decoded token reads: all but the experts that are not chosen, and the embeddings, of
+    /// which it reads one row unless they are the head too.
+    pub token_bytes: u64,
     /// What the model takes on a device besides, if it runs on one.
     pub device: Option<DeviceWeights>,
 }
@@ -78,10 +82,12 @@ impl Fixed {
         let tensors = network.layers.len() * size_of::<LayerTensors>() + blocks * size_of::<BlockTensors>();
         // The routers' numbers stand in memory once more.
         let policy = section(SectionKind::KvPolicy);
+        let index = blob.header().index_bytes() as u64;
         Self {
             weights_bytes: blob.header().file_bytes,
             text_bytes: if cfg!(feature = "text") { text } else { 0 },
-            process_bytes: PROCESS_BYTES + tensors as u64 + policy + Sampler::bytes(network.spec.vocabulary),
+            process_bytes: PROCESS_BYTES + index + tensors as u64 + policy + Sampler::bytes(network.spec.vocabulary),
+            token_bytes: token_bytes(blob, network),
             device: None,
         }
     }
@@ -94,6 +100,29 @@ impl Fixed {
         };
         self.weights_bytes + self.text_bytes + self.process_bytes + device
     }
+
+    /// Bytes that must stay in the host's memory for a model to run at all well: everything, but of mapped weights only what
+    /// every token reads.
+    pub const fn resident_bytes(&self, load: Load) -> u64 {
+        match load {
+            Load::Resident => self.total_bytes(),
+            Load::Mmap => self.total_bytes() - self.weights_bytes + self.token_bytes,
+        }
+    }
+}
+
+fn token_bytes(blob: &Blob<'_>, network: &Network) -> u64 {
+    let layers = blob.sections().filter(|record| record.key.kind == SectionKind::Layer);
+    let block = |block: &BlockTensors| block.gated.bytes + block.up.bytes + block.down.bytes;
+    let mixtures = network.layers.iter().zip(&network.spec.layers);
+    let experts = mixtures.filter_map(|(tensors, spec)| match (&tensors.feed_forward, spec.feed_forward.experts()) {
+        (FeedForwardTensors::Experts(tensors), Some(spec)) => {
+            let all: u64 = tensors.experts.iter().map(block).sum();
+            Some(all / u64::from(spec.count) * u64::from(spec.chosen))
+        }
+        _ => None,
+    });
+    layers.map(|record| record.bytes).sum::<u64>() + experts.sum::<u64>() + network.head.bytes
 }
 
 /// What the tokenizer takes at its peak, most of it while its file is parsed.
@@ -164,6 +193,12 @@ impl Plan {
             Some(DeviceWeights { of_host: false, .. }) => self.total_bytes() - self.device_bytes(),
             _ => self.total_bytes(),
         }
+    }
+
+    /// Bytes that a session allocates on the host.
+    pub(crate) const fn session_host_bytes(&self) -> u64 {
+        let all = self.kv_bytes.saturating_add(self.scratch_bytes);
+        all.saturating_sub(self.device_kv_bytes).saturating_sub(self.device_scratch_bytes)
     }
 }
 
@@ -280,7 +315,7 @@ fn over_limit(plan: &Plan, limit: u64, advice: String) -> Error {
 /// The parts in bytes, the host's first where a device has some.
 impl fmt::Display for Plan {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Fixed { weights_bytes, text_bytes, process_bytes, device } = self.fixed;
+        let Fixed { weights_bytes, text_bytes, process_bytes, device, .. } = self.fixed;
         write!(to, "weights {weights_bytes}, text {text_bytes}, process {process_bytes}")?;
         let Some(device) = device else {
             return write!(to, ", KV {}, scratch {}", self.kv_bytes, self.scratch_bytes);

@@ -1,4 +1,5 @@
-//! Files and folders that people give where a blob should be: each called by its name, with what to do next.
+//! Files and folders that people give where a blob should be: each called by its name, with what to
+//! do next.
 
 use std::fs::{self, File};
 use std::io::Read;

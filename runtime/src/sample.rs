@@ -5,6 +5,7 @@ use rand_core::{RngCore, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 
 use crate::error::Error;
+use crate::memory::list;
 
 /// Tokens that the repetition penalty looks back on.
 pub const PENALTY_TOKENS: usize = 64;
@@ -75,7 +76,7 @@ impl Sampler {
             random: Pcg64Mcg::seed_from_u64(options.seed),
             drawn: 0,
             recent: HistoryBuf::new(),
-            candidates: Vec::with_capacity(vocabulary),
+            candidates: list(vocabulary)?,
         })
     }
 

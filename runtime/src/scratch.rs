@@ -13,7 +13,7 @@ use crate::forward::ring;
 use crate::forward::segment::staged;
 use crate::kv::ring::Ring;
 use crate::kv::shape::{CHUNK, RingShape};
-use crate::memory::zeros;
+use crate::memory::{list, zeros};
 
 /// One chosen expert of one token.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -265,7 +265,7 @@ impl Scratch {
             up: zeros(sizes.inner)?,
             activated: Inputs::new(sizes.activated)?,
             expert_outputs: zeros(sizes.expert_outputs)?,
-            products: Vec::with_capacity(sizes.products),
+            products: list(sizes.products)?,
             staging: zeros(sizes.staging)?,
             logits: zeros(sizes.vocabulary)?,
             turns: zeros(sizes.turns)?,

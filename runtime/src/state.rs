@@ -5,6 +5,7 @@ use crate::error::Error;
 use crate::forward::{self, Step};
 use crate::kv::Kv;
 use crate::kv::shape::PARTS_MAX;
+use crate::memory::expect_room;
 use crate::plan::{BufferSizes, Plan};
 use crate::sample::Sampler;
 use crate::saved::Pipe;
@@ -30,6 +31,8 @@ impl State {
     /// # Errors
     /// The system or the device has no such room, or the device fails.
     pub fn new(engine: &Engine, plan: &Plan) -> Result<Self, Error> {
+        // All at once and before anything is touched: a promise that is broken halfway would cost its first half.
+        expect_room(plan.session_host_bytes())?;
         match &plan.buffers {
             BufferSizes::Cpu(sizes) => {
                 let layers: Vec<_> = engine.network().spec.layers.iter().map(|layer| layer.attention).collect();

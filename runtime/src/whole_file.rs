@@ -37,24 +37,6 @@ pub fn open_private(target: &Path) -> io::Result<File> {
     private(OpenOptions::new().read(true).write(true).create(true).truncate(false)).open(target)
 }
 
-/// Removes what programs that were killed left of replacements of this file. Only who holds the
-/// file's lock may ask for it: nobody else is writing one then.
-pub fn remove_leftovers(target: &Path) {
-    let Some(name) = target.file_name() else { return };
-    let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let Ok(entries) = fs::read_dir(folder) else { return };
-    let start = format!(".{}.", name.to_string_lossy());
-    for entry in entries.flatten() {
-        let found = entry.file_name();
-        let found = found.to_string_lossy();
-        let random = found.strip_prefix(&start).and_then(|rest| rest.strip_suffix(".partial"));
-        let ours = |random: &str| random.len() == 16 && random.bytes().all(|digit| digit.is_ascii_hexdigit());
-        if random.is_some_and(ours) {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-}
-
 /// A new content under a temporary name. Unless it is committed it goes away.
 #[derive(Debug)]
 pub struct Replacement {
@@ -129,8 +111,8 @@ impl Drop for Replacement {
     }
 }
 
-/// Removes what programs that were killed have left beside a file: new contents that nobody has locked.
-pub fn remove_dead(target: &Path) {
+/// Removes what killed programs have left beside a file: new contents that nobody holds a lock on.
+pub fn remove_leftovers(target: &Path) {
     let Some(name) = target.file_name().and_then(OsStr::to_str) else { return };
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
     let Ok(entries) = fs::read_dir(folder.unwrap_or(Path::new("."))) else { return };

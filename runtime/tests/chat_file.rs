@@ -116,7 +116,11 @@ fn what_cannot_be_kept_is_found_out_first() {
     engine.chat(ChatOptions::new().file(&file)).unwrap().close().unwrap();
     assert!(!file.exists());
 
+    // A program that was killed while it wrote has left this.
+    let dead = folder.path().join(".talk.0123456789abcdef.partial");
+    fs::write(&dead, "half a conversation").unwrap();
     let mut chat = engine.chat(ChatOptions::new().file(&file)).unwrap();
+    assert!(!dead.exists());
     assert!(matches!(refused(&file), Error::SavedInUse { .. }));
     say(&mut chat, "x");
     // The lock is on the file that is there now.

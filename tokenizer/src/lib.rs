@@ -9,12 +9,14 @@
 mod charsmap;
 mod error;
 mod growth;
+mod load;
 mod memory;
 mod regex;
 mod section;
 mod survey;
 
 pub use error::SurveyError;
+pub use load::load;
 pub use survey::{ModelKind, Survey, survey};
 
 /// Limits, each some times what published tokenizers have.

@@ -34,6 +34,10 @@ pub struct Survey {
     pub tokens: usize,
     /// Merges.
     pub merges: usize,
+    /// Those of them that are written as pairs.
+    pub pairs: usize,
+    /// Bytes of all pieces of a vocabulary that is a list.
+    pub piece_bytes: usize,
     /// Tokens besides the model's.
     pub added: usize,
     /// How many times as long, in bytes, a text is at its worst after normalizing and
@@ -59,8 +63,10 @@ pub fn survey(json: &[u8]) -> Result<Survey, SurveyError> {
     let kind = model.kind()?;
     let mut survey = Survey {
         model: kind,
-        tokens: model.tokens,
-        merges: model.merges,
+        tokens: model.vocabulary.count,
+        merges: model.merges.count,
+        pairs: model.merges.lists,
+        piece_bytes: model.vocabulary.text_bytes,
         added: file.added,
         growth: 1.0,
         classes: 0,
@@ -113,7 +119,7 @@ impl<'a> Visitor<'a> for FileVisitor {
                 }
                 "added_tokens" => {
                     once::<A::Error>(&mut seen[5])?;
-                    file.added = from.next_value_seed(Count)?;
+                    file.added = from.next_value_seed(Entries)?.count;
                     continue;
                 }
                 _ => {
@@ -137,9 +143,8 @@ fn once<E: Error>(seen: &mut bool) -> Result<(), E> {
 #[derive(Default)]
 struct Model {
     named: Option<String>,
-    tokens: usize,
-    vocabulary_is_list: bool,
-    merges: usize,
+    vocabulary: Counts,
+    merges: Counts,
     has_merges: bool,
     has_prefix: bool,
 }
@@ -158,7 +163,7 @@ impl Model {
                 return Err(SurveyError::Kind { section: "model", expected: EXPECTED, found });
             }
             None if self.has_merges => ModelKind::Bpe,
-            None if self.vocabulary_is_list => ModelKind::Unigram,
+            None if self.vocabulary.is_list => ModelKind::Unigram,
             None if self.has_prefix => ModelKind::WordPiece,
             None => ModelKind::WordLevel,
         })
@@ -191,12 +196,9 @@ impl<'a> Visitor<'a> for ModelVisitor {
                 return Err(A::Error::custom("a model with too many settings, or one that stands there twice"));
             }
             match key.as_str() {
-                "vocab" => {
-                    let vocabulary = from.next_value_seed(Entries)?;
-                    (model.tokens, model.vocabulary_is_list) = vocabulary;
-                }
+                "vocab" => model.vocabulary = from.next_value_seed(Entries)?,
                 "merges" => {
-                    model.merges = from.next_value_seed(Count)?;
+                    model.merges = from.next_value_seed(Entries)?;
                     model.has_merges = true;
                 }
                 _ => {
@@ -219,52 +221,124 @@ impl<'a> Visitor<'a> for ModelVisitor {
     }
 }
 
-/// Counts the elements of a list.
-struct Count;
-
-impl<'a> DeserializeSeed<'a> for Count {
-    type Value = usize;
-
-    fn deserialize<D: Deserializer<'a>>(self, from: D) -> Result<usize, D::Error> {
-        Entries.deserialize(from).map(|(count, _)| count)
-    }
+/// What a list or a map holds.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    count: usize,
+    is_list: bool,
+    /// Elements of a list that are lists.
+    lists: usize,
+    /// Bytes of the first text of each of them.
+    text_bytes: usize,
 }
 
-/// Counts the entries of a list or a map, and says whether it is a list; null is empty.
+/// Counts the entries of a list or a map; null is empty.
 struct Entries;
 
 impl<'a> DeserializeSeed<'a> for Entries {
-    type Value = (usize, bool);
+    type Value = Counts;
 
-    fn deserialize<D: Deserializer<'a>>(self, from: D) -> Result<(usize, bool), D::Error> {
+    fn deserialize<D: Deserializer<'a>>(self, from: D) -> Result<Counts, D::Error> {
         from.deserialize_any(self)
     }
 }
 
 impl<'a> Visitor<'a> for Entries {
-    type Value = (usize, bool);
+    type Value = Counts;
 
     fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         to.write_str("a list or a map")
     }
 
-    fn visit_unit<E: Error>(self) -> Result<(usize, bool), E> {
-        Ok((0, true))
+    fn visit_unit<E: Error>(self) -> Result<Counts, E> {
+        Ok(Counts { is_list: true, ..Counts::default() })
     }
 
-    fn visit_seq<A: SeqAccess<'a>>(self, mut from: A) -> Result<(usize, bool), A::Error> {
-        let mut count = 0;
-        while from.next_element::<IgnoredAny>()?.is_some() {
-            count += 1;
+    fn visit_seq<A: SeqAccess<'a>>(self, mut from: A) -> Result<Counts, A::Error> {
+        let mut counts = Counts { is_list: true, ..Counts::default() };
+        while let Some(first) = from.next_element_seed(Element)? {
+            counts.count += 1;
+            counts.lists += usize::from(first.is_some());
+            counts.text_bytes += first.unwrap_or(0);
         }
-        Ok((count, true))
+        Ok(counts)
     }
 
-    fn visit_map<A: MapAccess<'a>>(self, mut from: A) -> Result<(usize, bool), A::Error> {
-        let mut count = 0;
+    fn visit_map<A: MapAccess<'a>>(self, mut from: A) -> Result<Counts, A::Error> {
+        let mut counts = Counts::default();
         while from.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {
-            count += 1;
+            counts.count += 1;
         }
-        Ok((count, false))
+        Ok(counts)
+    }
+}
+
+/// An element of a list: the bytes of its first text if it is a list itself, `None` otherwise.
+struct Element;
+
+impl<'a> DeserializeSeed<'a> for Element {
+    type Value = Option<usize>;
+
+    fn deserialize<D: Deserializer<'a>>(self, from: D) -> Result<Option<usize>, D::Error> {
+        from.deserialize_any(self)
+    }
+}
+
+impl<'a> Visitor<'a> for Element {
+    type Value = Option<usize>;
+
+    fn expecting(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str("an element")
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Option<usize>, E> {
+        Ok(None)
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Option<usize>, E> {
+        Ok(None)
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Option<usize>, E> {
+        Ok(None)
+    }
+
+    fn visit_u64<E: Error>(self, _: u64) -> Result<Option<usize>, E> {
+        Ok(None)
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Option<usize>, E> {
+        Ok(None)
+    }
+
+    fn visit_str<E: Error>(self, _: &str) -> Result<Option<usize>, E> {
+        Ok(None)
+    }
+
+    fn visit_seq<A: SeqAccess<'a>>(self, mut from: A) -> Result<Option<usize>, A::Error> {
+        let text = from.next_element::<std::borrow::Cow<'a, str>>()?;
+        while from.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Some(text.map_or(0, |text| text.len())))
+    }
+
+    fn visit_map<A: MapAccess<'a>>(self, mut from: A) -> Result<Option<usize>, A::Error> {
+        while from.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(None)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn entries_are_counted_by_their_form() {
+        let of = |model: &str| survey(format!(r#"{{"model":{model}}}"#).as_bytes());
+        let bpe = of(r#"{"vocab":{"a":0,"b":1},"merges":["a b",["a","b"],["b","a"]]}"#).unwrap();
+        assert_eq!((bpe.model, bpe.tokens, bpe.merges, bpe.pairs), (ModelKind::Bpe, 2, 3, 2));
+        let unigram = of(r#"{"type":"Unigram","vocab":[["abc",-1],["d",0.5]]}"#).unwrap();
+        assert_eq!((unigram.model, unigram.tokens, unigram.piece_bytes), (ModelKind::Unigram, 2, 4));
+        assert!(of(r#"{"type":"BPE","vocab":{},"vocab":{}}"#).is_err());
+        assert!(of("null").is_err() && survey(b"{}").is_err() && survey(b"[]").is_err());
     }
 }

@@ -6,6 +6,7 @@ use clap::Args;
 use hardtack::format::Encoding;
 use hardtack_converter::{BrokenChat, Choices, Review, TextSource, Unused};
 
+use super::memory::{MemoryArgument, parse_memory};
 use super::parse_encoding;
 #[cfg(feature = "calibrate")]
 use super::values::count;
@@ -28,6 +29,11 @@ pub struct BakeArguments {
     /// Encoding of embeddings and head; without it, that of the matrices but at least 6 bits
     #[arg(long, value_parser = parse_encoding, value_name = "BITS")]
     pub head_bits: Option<Encoding>,
+    /// Most bytes of memory that the bake may take: weights are read in smaller pieces where that helps, and a bake that cannot
+    /// keep to it is refused before it begins. Without it, what the machine and its control group have left; `none` for
+    /// whatever it takes
+    #[arg(long, value_parser = parse_memory, value_name = "BYTES|none")]
+    pub memory: Option<MemoryArgument>,
     #[command(flatten)]
     pub choices: ChoiceArguments,
     #[cfg(feature = "calibrate")]

@@ -6,6 +6,7 @@ use hardtack_converter::calibrate::{Sampling, TuneSettings};
 use hardtack_converter::{BakeError, CalibrateOptions, CalibratedBake, Review, bake_calibrated};
 
 use super::check::Check;
+use super::memory::{Limit, tell};
 use super::warn_of;
 use crate::args::{AllocationArgument, BakeArguments};
 use crate::interrupt;
@@ -32,6 +33,7 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
     if own.progressive.is_some() && walk.is_empty() {
         note(format_args!("--progressive: no budget of its list is above {target}; it is one round"));
     }
+    let limit = Limit::of(arguments.memory);
     let check = Check::default();
     let review = |text: &mut _| check.review(text);
     let options = CalibrateOptions {
@@ -52,6 +54,7 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
         tune: (own.tune > 0).then(|| TuneSettings { epochs: own.tune, ..TuneSettings::default() }),
         kv_tokens: own.kv_tokens,
         boundary_bytes_max: own.calib_memory,
+        memory_max: limit.bytes(),
         stop: interrupt::flag(),
     };
     let stages = stages(&options);
@@ -73,8 +76,9 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
             note(format_args!("interrupted: no blob was written; the same command goes on where it was"));
             return Ok(());
         }
-        result => result?,
+        result => result.map_err(|error| limit.explain(error))?,
     };
+    tell(&baked.baked.plan);
     warn_of(&baked.baked);
     warn_starved(&baked);
     show(&report(&arguments.output.display().to_string(), &baked))?;
@@ -248,6 +252,7 @@ mod tests {
             tune,
             kv_tokens,
             boundary_bytes_max: 0,
+            memory_max: None,
             stop: interrupt::flag(),
         };
         let straight = |refinements| Course::Straight { refinements };

@@ -1,7 +1,9 @@
-//! The self-check of a bake: what a conversation needs is tried on the blob's text before any weight is read.
+//! The self-check of a bake: what a conversation needs is tried on the blob's text before any
+//! weight is read.
 //!
-//! The template is rendered, and its own words are held against the vocabulary: a name of a token must come out as that
-//! token, and never from what somebody types. Texts and single tokens go through the tokenizer and must come back.
+//! The template is rendered, and its own words are held against the vocabulary: a name of a token
+//! must come out as that token, and never from what somebody types. Texts and single tokens go
+//! through the tokenizer and must come back.
 
 use std::cell::RefCell;
 use std::collections::BTreeSet;
@@ -15,8 +17,8 @@ use hardtack_converter::vocabulary::TextSections;
 
 /// Single tokens that are tried, spread over the vocabulary.
 const TOKENS_TRIED: usize = 2000;
-/// Of the words among them, this share must come out as themselves: with lost merges it is none, with the right
-/// tokenizer nearly all.
+/// Of the words among them, this share must come out as themselves: with lost merges it is none,
+/// with the right tokenizer nearly all.
 const SHARE_MIN: f64 = 0.5;
 /// Texts of many scripts, in Unicode's form C.
 const TEXTS: [&str; 16] = [
@@ -54,13 +56,16 @@ pub struct Check {
 }
 
 impl Check {
-    /// Tries the text; what would break a conversation goes to its problems, what else a person should know to its warnings.
+    /// Tries the text; what would break a conversation goes to its problems, what else a person
+    /// should know to its warnings.
     pub fn review(&self, text: &mut TextSections) {
-        if let (Some(json), Some(table)) = (text.tokenizer.clone(), text.vocabulary.clone()) {
-            match Tokenizer::from_sections(&json, &table) {
-                Ok(tokenizer) => *self.tried.borrow_mut() = Some(try_text(&tokenizer, text)),
-                Err(error) => text.problems.push(error.to_string()),
-            }
+        let mut tokenizer = open(text);
+        let marked = tokenizer.as_ref().and_then(|tokenizer| mark_written(tokenizer, text));
+        if marked.is_some_and(|marked| marked > 0) {
+            tokenizer = open(text);
+        }
+        if let Some(tokenizer) = tokenizer {
+            *self.tried.borrow_mut() = Some(try_text(&tokenizer, text));
         }
     }
 
@@ -83,6 +88,30 @@ impl Check {
             }
         }
     }
+}
+
+/// The tokenizer of a blob's text; one that cannot be used is a problem.
+fn open(text: &mut TextSections) -> Option<Tokenizer> {
+    let tokenizer = Tokenizer::from_sections(text.tokenizer.as_ref()?, text.vocabulary.as_ref()?);
+    tokenizer.map_err(|error| text.problems.push(error.to_string())).ok()
+}
+
+/// Makes markers of added tokens that the template puts together, such as `'<|' + message.role +
+/// '|>'`, so that its source alone does not tell. Gives how many.
+fn mark_written(tokenizer: &Tokenizer, text: &mut TextSections) -> Option<usize> {
+    let template = ChatTemplate::from_section(text.template.as_ref()?.as_bytes(), tokenizer.vocabulary()).ok()?;
+    let turns = turns();
+    let rendered = [&turns[1..2], &turns[..], &turns[1..3]].map(|turns| template.render(&RenderInput::new(turns)));
+    let words: Vec<String> = rendered.iter().flatten().flat_map(own_words).collect();
+    let ids = words.iter().filter_map(|part| tokenizer.encode(part, Special::Parse).ok());
+    let written: BTreeSet<u32> = ids.flatten().collect();
+    text.mark(&written.into_iter().collect::<Vec<_>>()).ok()
+}
+
+/// A system prompt, a question, an answer and a question, each with a word of its own.
+fn turns() -> [Message; 4] {
+    [("system", "sun"), ("user", "moon"), ("assistant", "star"), ("user", "comet")]
+        .map(|(role, content)| Message::new(role, content))
 }
 
 fn counted(count: usize, what: &str) -> String {
@@ -171,11 +200,10 @@ fn shortened(text: &str) -> String {
     text.chars().take(24).collect()
 }
 
-/// Renders one and two turns, with and without a system prompt, and holds the template's own words against the vocabulary.
+/// Renders one and two turns, with and without a system prompt, and holds the template's own words
+/// against the vocabulary.
 fn try_template(template: &ChatTemplate, tokenizer: &Tokenizer, text: &mut TextSections, tried: &mut Tried) {
-    let [system, first, answer, second] =
-        [("system", "sun"), ("user", "moon"), ("assistant", "star"), ("user", "comet")]
-            .map(|(role, content)| Message::new(role, content));
+    let [system, first, answer, second] = turns();
     let one = vec![first.clone()];
     let two = vec![first, answer, second];
     let with_system = |turns: &[Message]| [std::slice::from_ref(&system), turns].concat();
@@ -204,29 +232,34 @@ fn try_template(template: &ChatTemplate, tokenizer: &Tokenizer, text: &mut TextS
     // What follows an answer that is the last turn, such as gpt-oss's `<|return|>`.
     rendered.extend(template.render(&RenderInput::new(&two[..2]).generation_prompt(false)));
 
-    let names = steering_names(tokenizer);
-    let mut written = BTreeSet::new();
-    for part in rendered.iter().flat_map(own_words) {
-        match tokenizer.encode(part, Special::Parse) {
-            Ok(ids) => written.extend(ids),
-            Err(error) => text.problems.push(format!("the chat template's words cannot be encoded: {error}")),
+    let words: BTreeSet<String> = rendered.iter().flat_map(own_words).collect();
+    for part in &words {
+        if let Err(error) = tokenizer.encode(part, Special::Parse) {
+            text.problems.push(format!("the chat template's words cannot be encoded: {error}"));
         }
     }
-    let written: Vec<u32> = written.into_iter().collect();
-    if let Err(error) = text.mark(&written) {
-        text.problems.push(error.to_string());
-    }
-    let is_written = |name: &str| rendered.iter().flat_map(own_words).any(|part| part.contains(name));
-    for (id, name) in names.iter().filter(|(_, name)| is_written(name)) {
-        tried.markers += 1;
-        try_marker(tokenizer, *id, name, text);
+    for (id, name) in steering_names(tokenizer) {
+        if words.iter().any(|part| part.contains(&name)) {
+            tried.markers += 1;
+            try_marker(tokenizer, id, &name, text);
+        }
     }
     try_end(&rendered, tokenizer, text);
 }
 
-/// The template's own words in a rendered conversation.
-fn own_words(rendered: &Rendered) -> impl Iterator<Item = &str> {
-    rendered.spans().filter(|span| span.author == Author::Template).map(|span| span.text)
+/// The template's own words in a rendered conversation, in pieces between what was said. A role is
+/// a word of it.
+fn own_words(rendered: &Rendered) -> Vec<String> {
+    let mut pieces = vec![String::new()];
+    for span in rendered.spans() {
+        let is_own = span.author == Author::Template || ["system", "user", "assistant"].contains(&span.text);
+        match pieces.last_mut() {
+            Some(piece) if is_own => piece.push_str(span.text),
+            _ => pieces.push(String::new()),
+        }
+    }
+    pieces.retain(|piece| !piece.is_empty());
+    pieces
 }
 
 /// Tokens that are more than words, by name.
@@ -280,7 +313,8 @@ fn try_end(rendered: &[Rendered], tokenizer: &Tokenizer, text: &mut TextSections
 
 /// The template's words right behind the answer.
 fn after_answer(rendered: &Rendered) -> Option<&str> {
-    let mut spans = rendered.spans().skip_while(|span| span.author != Author::Assistant).skip(1);
+    let is_answer = |text: &str, author: Author| author == Author::Assistant && text.contains("star");
+    let mut spans = rendered.spans().skip_while(|span| !is_answer(span.text, span.author)).skip(1);
     spans.next().filter(|span| span.author == Author::Template).map(|span| span.text)
 }
 

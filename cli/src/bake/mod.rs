@@ -3,6 +3,7 @@
 #[cfg(feature = "calibrate")]
 mod calibrated;
 mod check;
+mod memory;
 
 use check::Check;
 use hardtack_converter::{BakeError, BakeOptions, Baked, Precision, Review};
@@ -20,6 +21,7 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
     if !arguments.calibration.texts.is_empty() {
         return calibrated::bake(arguments);
     }
+    let limit = memory::Limit::of(arguments.memory);
     let check = Check::default();
     let review = |text: &mut _| check.review(text);
     let options = BakeOptions {
@@ -27,6 +29,7 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
         precision: arguments.budget.map_or(Precision::Uniform(arguments.bits), Precision::Budget),
         head: arguments.head_bits,
         calibration: &[],
+        memory_max: limit.bytes(),
         stop: interrupt::flag(),
     };
     let style = "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} left in this stage {msg}";
@@ -47,8 +50,9 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
             note(format_args!("interrupted: nothing was written"));
             return Ok(());
         }
-        result => result?,
+        result => result.map_err(|error| limit.explain(error))?,
     };
+    memory::tell(&baked.plan);
     warn_of(&baked);
     show(&format!(
         "{}: {} ({} bytes), family {}, layers {}, embeddings and head {}\n",

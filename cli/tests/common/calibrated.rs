@@ -66,6 +66,7 @@ impl Bake {
             tune: self.tune,
             kv_tokens: 0,
             boundary_bytes_max: 1 << 30,
+            memory_max: None,
             stop,
         };
         bake_calibrated(&self.input, output, &options, progress)

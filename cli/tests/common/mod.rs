@@ -5,11 +5,13 @@
 pub mod calibrated;
 pub mod checkpoint;
 pub mod devices;
+pub mod peak;
 #[macro_use]
 pub mod families;
 pub mod program;
 pub mod reference;
 pub mod small;
+pub mod synthetic;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -59,8 +61,14 @@ pub const FAMILIES: [&str; 10] = [
 pub fn bake_at(input: &Path, output: &Path, encoding: Encoding) -> Baked {
     let stop = AtomicBool::new(false);
     let precision = Precision::Uniform(encoding);
-    let options =
-        BakeOptions { choices: Choices::default(), precision, head: Some(encoding), calibration: &[], stop: &stop };
+    let options = BakeOptions {
+        choices: Choices::default(),
+        precision,
+        head: Some(encoding),
+        calibration: &[],
+        memory_max: None,
+        stop: &stop,
+    };
     bake(input, output, &options, &mut |_| ()).unwrap_or_else(|error| panic!("{}: {error}", input.display()))
 }
 

@@ -1,5 +1,5 @@
-//! A small model made here: a Llama of one layer with weights from a formula, and a tokenizer of 265 pieces, as a folder
-//! and as a GGUF file.
+//! A small model made here: a Llama of one layer with weights from a formula, and a tokenizer of
+//! 265 pieces, as a folder and as a GGUF file.
 
 use std::fs;
 use std::path::Path;
@@ -111,7 +111,8 @@ impl Small {
         }
     }
 
-    /// Writes a GGUF file with this pre-tokenizer, these types of `<|im_start|>` and `<|im_end|>`, with or without merges.
+    /// Writes a GGUF file with this pre-tokenizer, these types of `<|im_start|>` and `<|im_end|>`,
+    /// with or without merges.
     pub fn save_gguf(&self, path: &Path, pre: &str, types: [i32; 2], merges: bool) {
         let mut file = Gguf::default();
         file.text("general.architecture", "llama");
@@ -194,7 +195,8 @@ impl Gguf {
         values.iter().for_each(|value| self.bytes.extend(value.to_le_bytes()));
     }
 
-    /// The whole file, with the tensors under GGUF's names; all lengths are multiples of the alignment of 32.
+    /// The whole file, with the tensors under GGUF's names; all lengths are multiples of the
+    /// alignment of 32.
     fn finish(self, tensors: &[(String, Vec<usize>, Vec<f32>)]) -> Vec<u8> {
         let mut bytes = b"GGUF".to_vec();
         bytes.extend(3_u32.to_le_bytes());

@@ -13,12 +13,17 @@ use super::assignment::{Assignment, Part};
 use super::claim::Claim;
 use super::error::BakeError;
 use super::partial_file::{PartialFile, folder_of};
+use super::plan::BakePlan;
 use super::provenance::{self, Allocated, CalibrationText, HeldOut, STARVED_TOKENS};
 use super::refine::{self, Refined};
 use super::round::{Rounds, round_path};
 use super::target::About;
 use super::{Baked, Choices, Progress, kinds, kv, text_of, write};
-use crate::calibrate::{Domain, Judge, Model, Sampler, Sampling, Settings, TuneSettings, check_texts, default_options};
+use crate::calibrate::{
+    Domain, Judge, Model, Sampler, Sampling, Settings, TuneSettings, check_texts, compress_bytes, default_options,
+    peak_bytes,
+};
+use crate::source::Checkpoint;
 use crate::store::Store;
 
 /// How a calibrated bake goes.
@@ -44,6 +49,9 @@ pub struct CalibrateOptions<'a> {
     pub kv_tokens: usize,
     /// Inputs of layers stay in memory up to this many bytes; beyond, they go to a temporary file beside the output.
     pub boundary_bytes_max: u64,
+    /// Most bytes of memory that the bake may take: blocks' inputs go to a file and weights are read in smaller pieces where
+    /// that helps, and a bake that cannot keep to it is refused before it begins.
+    pub memory_max: Option<u64>,
     /// Set from elsewhere to stop. What was finished is kept beside the output, and the same bake goes on from there.
     pub stop: &'a AtomicBool,
 }
@@ -155,6 +163,7 @@ pub fn bake_calibrated(
     check(input, model.recipe(), options)?;
     let checkpoint = model.checkpoint();
     kinds::check(checkpoint, model.recipe())?;
+    let (plan, boundary_bytes_max) = plan(checkpoint, model.recipe(), options)?;
     let text = text_of(checkpoint, model.recipe(), &options.choices)?;
     // Held until everything beside the output is done with.
     let _claim = Claim::take(output)?;
@@ -165,7 +174,7 @@ pub fn bake_calibrated(
         options: default_options(),
         seed: 0,
         domain_tokens_min: options.sampling.window,
-        boundary_bytes_max: options.boundary_bytes_max,
+        boundary_bytes_max,
         scratch: folder_of(output),
         output: None,
         stop: options.stop,
@@ -205,7 +214,7 @@ pub fn bake_calibrated(
         }
     }
     let draft = about.draft(&last.assignment, &last.allocated, kv_policy.as_deref())?;
-    write::write(checkpoint, &draft, Some(&last.store), output_file, options.stop, &mut |own: Progress<'_>| {
+    write::write(checkpoint, &draft, Some(&last.store), &plan, output_file, options.stop, &mut |own: Progress<'_>| {
         progress(at(rounds, Stage::Write, own.done_bytes, own.total_bytes));
     })?;
     for round in 1..=rounds {
@@ -220,6 +229,7 @@ pub fn bake_calibrated(
         layers: last.assignment.layers_name(),
         head: last.assignment.head,
         file_bytes: draft.layout.file_bytes(),
+        plan,
         tensors: model.recipe().stored_tensors(),
         left_out: model.recipe().left_out(),
         warnings: text.warnings.iter().cloned().chain(kinds::second_rounding(checkpoint, model.recipe())).collect(),
@@ -234,6 +244,26 @@ pub fn bake_calibrated(
         untuned: last.untuned,
         refined: last.refined,
     })
+}
+
+/// What it takes of memory, and how much of that may be blocks' inputs: as many as asked for, or what the limit leaves.
+fn plan(
+    checkpoint: &Checkpoint,
+    recipe: &Recipe,
+    options: &CalibrateOptions<'_>,
+) -> Result<(BakePlan, u64), BakeError> {
+    let Sampling { window, tokens, held_out_tokens } = options.sampling;
+    let tokens = options.texts.len() * tokens.max(held_out_tokens).max(options.kv_tokens);
+    let bytes = |boundary_bytes_max| {
+        let statistics = peak_bytes(&recipe.spec, tokens, window, default_options().len(), boundary_bytes_max);
+        statistics.max(compress_bytes(&recipe.spec, tokens, window))
+    };
+    let at =
+        |boundary_bytes_max, memory_max| BakePlan::new(checkpoint, recipe, Some(bytes(boundary_bytes_max)), memory_max);
+    let whole = at(options.boundary_bytes_max, None)?;
+    let over = options.memory_max.map_or(0, |limit| whole.peak_bytes().saturating_sub(limit));
+    let boundary_bytes_max = options.boundary_bytes_max.saturating_sub(over);
+    Ok((at(boundary_bytes_max, options.memory_max)?, boundary_bytes_max))
 }
 
 /// Refuses what no calibration could do.
@@ -268,9 +298,7 @@ fn check_early(
     options: &CalibrateOptions<'_>,
 ) -> Result<(), BakeError> {
     check_texts(&about.recipe.spec, fit, options.sampling.window)?;
-    for round in 1..=options.course.before().len() + 1 {
-        Store::check_place(&round_path(output, round, "codes"))?;
-    }
+    check_scratch(output, options.course)?;
     let (target, method, head) = (options.target, options.method.unwrap_or(Method::Global), options.head);
     let order = Order { target, method, head, ceiling: None, factors: None };
     let room = match options.course {
@@ -279,6 +307,21 @@ fn check_early(
         Course::Rounds(before) => about.round_bytes() * before.len() as u64,
     };
     about.check_target(fit, &order, room)
+}
+
+/// Refuses what stands where a bake will keep its tables and codes.
+fn check_scratch(output: &Path, course: Course<'_>) -> Result<(), BakeError> {
+    let rounds = 1..=course.before().len() + 1;
+    let of_rounds = rounds.flat_map(|round| ["tables", "codes"].map(|ending| round_path(output, round, ending)));
+    for path in of_rounds.chain(refine::scratch_paths(output, course)) {
+        if path.is_dir() {
+            return Err(BakeError::Write { path, source: std::io::ErrorKind::IsADirectory.into() });
+        }
+        if path.extension().is_some_and(|ending| ending == "codes") {
+            Store::check_place(&path)?;
+        }
+    }
+    Ok(())
 }
 
 type Texts = (Vec<Domain>, Vec<Domain>, Vec<CalibrationText>);

@@ -1,5 +1,7 @@
 //! The blob before its weights: every section with its bytes or its sources, and where it will stand.
 
+use std::borrow::Cow;
+
 use hardtack_format::{Encoding, Layout, SectionKey, SectionKind, SectionPlan, TensorPlan};
 use hardtack_models::{Recipe, TensorSource};
 
@@ -14,7 +16,7 @@ use crate::vocabulary::TextSections;
 #[derive(Debug)]
 pub enum Content<'a> {
     /// Bytes that are known.
-    Bytes(Vec<u8>),
+    Bytes(Cow<'a, [u8]>),
     /// So many bytes of what the blob says about its own making, hashes not yet known.
     About(u64),
     /// Tensors to be read and encoded.
@@ -38,7 +40,7 @@ impl<'a> Draft<'a> {
     /// Lays out the blob, at the most precise encoding that fits if a budget is given.
     pub fn new(
         recipe: &'a Recipe,
-        text: &TextSections,
+        text: &'a TextSections,
         sources: &[SourceFile],
         options: &BakeOptions<'_>,
     ) -> Result<Self, BakeError> {
@@ -75,13 +77,14 @@ impl<'a> Draft<'a> {
     /// Lays out the blob with these encodings.
     pub fn with(
         recipe: &'a Recipe,
-        text: &TextSections,
+        text: &'a TextSections,
         about: Provenance,
-        kv_policy: Option<&[u8]>,
+        kv_policy: Option<&'a [u8]>,
         assignment: Assignment,
     ) -> Result<Self, BakeError> {
-        let plain = |kind, bytes: &[u8]| (SectionKey::only(kind), Content::Bytes(bytes.to_vec()));
-        let mut contents = vec![plain(SectionKind::Spec, &recipe.spec.to_bytes())];
+        let plain = |kind, bytes: &'a [u8]| (SectionKey::only(kind), Content::Bytes(Cow::Borrowed(bytes)));
+        let spec = Content::Bytes(Cow::Owned(recipe.spec.to_bytes()));
+        let mut contents = vec![(SectionKey::only(SectionKind::Spec), spec)];
         contents.extend(text.tokenizer.as_deref().map(|bytes| plain(SectionKind::Tokenizer, bytes)));
         contents.extend(text.vocabulary.as_deref().map(|bytes| plain(SectionKind::Vocabulary, bytes)));
         contents.extend(text.template.as_deref().map(|text| plain(SectionKind::Template, text.as_bytes())));

@@ -139,6 +139,30 @@ pub enum BakeError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// There is no room for the blob.
+    #[error("{}: the blob takes {needed} bytes, and {of} than {room} bytes", path.display())]
+    Room {
+        /// The file.
+        path: PathBuf,
+        /// Bytes of the blob.
+        needed: u64,
+        /// Bytes that there may be.
+        room: u64,
+        /// Whose limit that is.
+        of: &'static str,
+    },
+    /// The bake does not fit the memory it may use.
+    #[error("the bake needs {needed} bytes of memory ({parts}), but the limit is {limit}; {advice}")]
+    Memory {
+        /// Bytes of its largest stage, with the process.
+        needed: u64,
+        /// Its stages.
+        parts: String,
+        /// What was allowed.
+        limit: u64,
+        /// What would do.
+        advice: String,
+    },
     /// The output is there and is nothing that a blob may replace.
     #[error("{}: expected a blob or nothing there, found {found}; it is left as it is", path.display())]
     Occupied {

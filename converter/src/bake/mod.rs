@@ -13,6 +13,7 @@ mod kinds;
 #[cfg(feature = "calibrate")]
 mod kv;
 mod partial_file;
+mod plan;
 mod precision;
 mod prepare;
 pub(crate) mod provenance;
@@ -41,6 +42,7 @@ pub use error::BakeError;
 use partial_file::PartialFile;
 #[cfg(feature = "calibrate")]
 pub(crate) use partial_file::{beside, replace};
+pub use plan::BakePlan;
 pub use precision::Precision;
 pub use prepare::{BrokenChat, Choices, Review, TextSource, text_sections};
 pub(crate) use prepare::{recipe_of, text_of};
@@ -59,6 +61,9 @@ pub struct BakeOptions<'a> {
     pub head: Option<hardtack_format::Encoding>,
     /// The texts that the choices above were calibrated on; none if none was read. The blob names them for good.
     pub calibration: &'a [CalibrationText],
+    /// Most bytes of memory that it may take: weights are read in smaller pieces and by fewer threads where that helps,
+    /// and a bake that cannot keep to it is refused before it begins.
+    pub memory_max: Option<u64>,
     /// Set from elsewhere to stop: nothing is left behind then.
     pub stop: &'a AtomicBool,
 }
@@ -74,6 +79,8 @@ pub struct Baked {
     pub head: hardtack_format::Encoding,
     /// Length of the blob.
     pub file_bytes: u64,
+    /// What the bake took of memory at most.
+    pub plan: BakePlan,
     /// Stored tensors that the blob is made of.
     pub tensors: usize,
     /// Stored tensors that it is not made of, by kind.
@@ -106,26 +113,29 @@ pub fn bake(
     let checkpoint = Checkpoint::open(input)?;
     let recipe = recipe_of(&checkpoint, options.choices.unused)?;
     kinds::check(&checkpoint, &recipe)?;
+    let plan = BakePlan::new(&checkpoint, &recipe, None, options.memory_max)?;
     let text = text_of(&checkpoint, &recipe, &options.choices)?;
     // Whatever can be refused is refused before anything long is begun.
     let files = provenance::files(&checkpoint);
     let unread = provenance::unread(&files)?;
-    Draft::new(&recipe, &text, &unread, options)?;
+    let file_bytes = Draft::new(&recipe, &text, &unread, options)?.layout.file_bytes();
     let output_file = PartialFile::create(output)?;
+    output_file.expect_room(file_bytes)?;
 
     let total_bytes = unread.iter().map(|file| file.bytes).sum();
     let sources = provenance::hash_files(&files, options.stop, &mut |done_bytes| {
         progress(Progress { done_bytes, total_bytes, part: "reading the sources" });
     })?;
     let draft = Draft::new(&recipe, &text, &sources, options)?;
-    write::write(&checkpoint, &draft, None, output_file, options.stop, progress)?;
+    write::write(&checkpoint, &draft, None, &plan, output_file, options.stop, progress)?;
     Ok(Baked {
         family: recipe.family,
         layers: draft.assignment.layers_name(),
         head: draft.assignment.head,
-        file_bytes: draft.layout.file_bytes(),
+        file_bytes,
+        plan,
         tensors: recipe.stored_tensors(),
         left_out: recipe.left_out(),
-        warnings: text.warnings.into_iter().chain(kinds::second_rounding(&checkpoint, &recipe)).collect(),
+        warnings: text.warnings.iter().cloned().chain(kinds::second_rounding(&checkpoint, &recipe)).collect(),
     })
 }

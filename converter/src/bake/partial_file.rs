@@ -1,20 +1,28 @@
 //! A file that appears complete or not at all: written under a temporary name beside its own, synced, then renamed.
+//!
+//! The temporary name has a random part, is made anew and never through a link. Whoever writes holds a lock on the file,
+//! which the system lets go when the process ends, however it ends: a partial file whose lock is free belongs to nobody,
+//! and the next bake to the same output removes it.
 
-use std::fs::{self, File, OpenOptions};
+use std::ffi::OsStr;
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use hardtack_format::limits::{MAGIC, TENSOR_ALIGNMENT};
+use tempfile::NamedTempFile;
 
 use super::error::BakeError;
 
-/// Temporary names that are tried: an earlier bake that was killed may have left one behind.
-const NAMES_MAX: u32 = 100;
+/// Random letters of a temporary name.
+const RANDOM_LETTERS: usize = 12;
+const EXTENSION: &str = "partial";
+/// Another bake may take a file for a dead one between its making and its locking: so often another is made.
+const ATTEMPTS_MAX: usize = 8;
 
 /// A file under a temporary name, which is removed unless it is finished.
 pub struct PartialFile {
-    file: Option<File>,
-    temporary: PathBuf,
+    file: NamedTempFile,
     output: PathBuf,
     /// Where the next byte goes.
     at: u64,
@@ -23,23 +31,22 @@ pub struct PartialFile {
 }
 
 impl PartialFile {
-    /// Begins the file that shall stand at `output`.
+    /// Begins the file that shall stand at `output`, after removing what dead bakes left beside it.
     pub fn create(output: &Path) -> Result<Self, BakeError> {
         refuse_occupied(output)?;
-        let mut number = 0;
-        loop {
-            let mut name = output.file_name().unwrap_or_default().to_owned();
-            name.push(format!(".{}-{number}.partial", std::process::id()));
-            let temporary = output.with_file_name(name);
-            match OpenOptions::new().write(true).create_new(true).open(&temporary) {
-                Ok(file) => {
-                    let output = output.to_owned();
-                    return Ok(Self { file: Some(file), temporary, output, at: 0, hasher: blake3::Hasher::new() });
-                }
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < NAMES_MAX => number += 1,
-                Err(source) => return Err(BakeError::Write { path: output.to_owned(), source }),
-            }
+        remove_dead(output);
+        let file = temporary(output).map_err(|source| BakeError::Write { path: output.to_owned(), source })?;
+        Ok(Self { file, output: output.to_owned(), at: 0, hasher: blake3::Hasher::new() })
+    }
+
+    /// Refuses a file of so many bytes where there is no room for it, or where the process may not write one so long.
+    pub fn expect_room(&self, bytes: u64) -> Result<(), BakeError> {
+        let (room, of) = room(self.file.as_file());
+        if bytes <= room {
+            return Ok(());
         }
+        let path = self.output.clone();
+        Err(BakeError::Room { path, needed: bytes, room, of })
     }
 
     /// Where the next byte goes.
@@ -52,17 +59,13 @@ impl PartialFile {
         *self.hasher.finalize().as_bytes()
     }
 
-    fn file(&mut self) -> &mut File {
-        self.file.as_mut().expect("open until finished")
-    }
-
     fn failed(&self, source: io::Error) -> BakeError {
         BakeError::Write { path: self.output.clone(), source }
     }
 
     /// Padding before a section is a hole of the file, which reads as zeros.
     pub fn start_section(&mut self, offset: u64) -> Result<(), BakeError> {
-        self.file().seek(SeekFrom::Start(offset)).map_err(|error| self.failed(error))?;
+        self.file.as_file_mut().seek(SeekFrom::Start(offset)).map_err(|error| self.failed(error))?;
         self.at = offset;
         self.hasher = blake3::Hasher::new();
         Ok(())
@@ -76,7 +79,7 @@ impl PartialFile {
 
     /// Bytes of the section.
     pub fn put(&mut self, bytes: &[u8]) -> Result<(), BakeError> {
-        self.file().write_all(bytes).map_err(|error| self.failed(error))?;
+        self.file.as_file_mut().write_all(bytes).map_err(|error| self.failed(error))?;
         self.hasher.update(bytes);
         self.at += bytes.len() as u64;
         Ok(())
@@ -86,24 +89,13 @@ impl PartialFile {
     pub fn finish(mut self, head: &[u8]) -> Result<(), BakeError> {
         self.start_section(0)?;
         self.put(head)?;
-        self.file().sync_all().map_err(|error| self.failed(error))?;
-        self.file = None;
-        fs::rename(&self.temporary, &self.output)
-            .map_err(|source| BakeError::Write { path: self.output.clone(), source })?;
+        persist(self.file, &self.output).map_err(|source| BakeError::Write { path: self.output.clone(), source })?;
         // The new name itself is only safe once the folder is on the disk. Where folders cannot be synced, it is the
         // system's business.
         if let Ok(folder) = File::open(folder_of(&self.output)) {
             let _ = folder.sync_all();
         }
         Ok(())
-    }
-}
-
-impl Drop for PartialFile {
-    /// Removes what was not finished. After `finish` the temporary name is gone and this does nothing.
-    fn drop(&mut self) {
-        self.file = None;
-        let _ = fs::remove_file(&self.temporary);
     }
 }
 
@@ -125,17 +117,75 @@ pub fn beside(path: &Path, extension: &str) -> PathBuf {
 /// be guessed, so whatever is there is removed and never followed.
 #[cfg(feature = "calibrate")]
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let temporary = beside(path, &format!("{}.partial", std::process::id()));
-    let _ = fs::remove_file(&temporary);
-    let written = File::create_new(&temporary).and_then(|mut file| {
-        file.write_all(bytes)?;
-        file.sync_all()
-    });
-    let renamed = written.and_then(|()| fs::rename(&temporary, path));
-    if renamed.is_err() {
-        let _ = fs::remove_file(&temporary);
+    let mut file = temporary(path)?;
+    file.write_all(bytes)?;
+    persist(file, path)
+}
+
+/// A new and locked file beside `output`, under its name with a random part. It is removed when it is dropped.
+fn temporary(output: &Path) -> io::Result<NamedTempFile> {
+    let mut prefix = output.file_name().unwrap_or_default().to_owned();
+    prefix.push(".");
+    let suffix = format!(".{EXTENSION}");
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(&prefix).suffix(&suffix).rand_bytes(RANDOM_LETTERS);
+    // As any file that a program makes, and not for its owner alone: it will be the output.
+    #[cfg(unix)]
+    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
+    for _ in 0..ATTEMPTS_MAX {
+        let file = builder.tempfile_in(folder_of(output))?;
+        match file.as_file().try_lock() {
+            // It may have been locked by another bake, taken for a dead one and removed.
+            Ok(()) if file.path().exists() => return Ok(file),
+            Ok(()) | Err(fs::TryLockError::WouldBlock) => {}
+            // A file system without locks: nobody will take the file for a dead one there.
+            Err(fs::TryLockError::Error(_)) => return Ok(file),
+        }
     }
-    renamed
+    Err(io::Error::other("every temporary file was removed by somebody else"))
+}
+
+fn persist(file: NamedTempFile, output: &Path) -> io::Result<()> {
+    file.as_file().sync_all()?;
+    file.persist(output).map(drop).map_err(|error| error.error)
+}
+
+/// Removes the temporary files of bakes to this output that are no more. What cannot be looked at or removed stays.
+fn remove_dead(output: &Path) {
+    let Some(name) = output.file_name() else { return };
+    let Ok(entries) = fs::read_dir(folder_of(output)) else { return };
+    for entry in entries.flatten().filter(|entry| is_temporary(&entry.file_name(), name)) {
+        // Never through a link, and nothing but a file.
+        if !entry.file_type().is_ok_and(|kind| kind.is_file()) {
+            continue;
+        }
+        let dead = File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
+        if dead {
+            let _ = fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// `output.RANDOM.partial`, or that of a file beside the output, such as `output.tables.RANDOM.partial`.
+fn is_temporary(name: &OsStr, output: &OsStr) -> bool {
+    let (name, output) = (name.to_string_lossy(), output.to_string_lossy());
+    let rest = name.strip_prefix(&*output).and_then(|rest| rest.strip_prefix('.'));
+    let rest = rest.and_then(|rest| rest.strip_suffix(EXTENSION)).and_then(|rest| rest.strip_suffix('.'));
+    let Some(random) = rest.and_then(|rest| rest.rsplit('.').next()) else { return false };
+    random.len() == RANDOM_LETTERS && random.bytes().all(|letter| letter.is_ascii_alphanumeric())
+}
+
+/// Bytes that a file may have, by the room of its file system and by what the process may write.
+#[cfg(unix)]
+fn room(file: &File) -> (u64, &'static str) {
+    let disk = rustix::fs::fstatvfs(file).map_or(u64::MAX, |of| of.f_bavail.saturating_mul(of.f_frsize));
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current.unwrap_or(u64::MAX);
+    if limit < disk { (limit, "the process may write no longer file") } else { (disk, "the file system has no more") }
+}
+
+#[cfg(not(unix))]
+fn room(_: &File) -> (u64, &'static str) {
+    (u64::MAX, "")
 }
 
 /// Only a blob may be replaced by a blob: neither a folder or a device, nor the checkpoint or any other file.
@@ -150,5 +200,54 @@ fn refuse_occupied(output: &Path) -> Result<(), BakeError> {
         Ok(()) if magic == MAGIC => Ok(()),
         _ if metadata.len() == 0 => Ok(()),
         _ => occupied("another file"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(folder: &Path) -> Vec<String> {
+        let mut names: Vec<_> =
+            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn what_a_dead_bake_left_is_removed_and_nothing_else() {
+        let folder = tempfile::tempdir().unwrap();
+        let output = folder.path().join("m.tack");
+        let alive = PartialFile::create(&output).unwrap();
+        let write = |name: &str| fs::write(folder.path().join(name), "x").unwrap();
+        let dead = ["m.tack.abcdefghij12.partial", "m.tack.tables.ABCDEFGHIJ12.partial"];
+        let others = ["m.tack.partial", "m.tack.download.partial", "other.tack.abcdefghij12.partial", "m.tack.codes"];
+        dead.iter().chain(&others).for_each(|name| write(name));
+        #[cfg(unix)]
+        std::os::unix::fs::symlink("m.tack.codes", folder.path().join("m.tack.abcdefghij34.partial")).unwrap();
+
+        let second = PartialFile::create(&output).unwrap();
+        let found = names(folder.path());
+        assert!(dead.iter().all(|name| !found.iter().any(|own| own == name)), "{found:?}");
+        assert!(others.iter().all(|name| found.iter().any(|own| own == name)), "{found:?}");
+        // The link, and the two files that are being written.
+        assert_eq!(found.len(), others.len() + 2 + usize::from(cfg!(unix)), "{found:?}");
+
+        alive.finish(&MAGIC).unwrap();
+        drop(second);
+        let found = names(folder.path());
+        assert_eq!(found.len(), others.len() + 1 + usize::from(cfg!(unix)), "{found:?}");
+        assert!(output.is_file());
+    }
+
+    #[test]
+    fn there_is_no_room_for_everything() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = PartialFile::create(&folder.path().join("m.tack")).unwrap();
+        assert!(file.expect_room(1 << 10).is_ok());
+        if cfg!(unix) {
+            let error = file.expect_room(u64::MAX).unwrap_err();
+            assert!(matches!(error, BakeError::Room { needed: u64::MAX, .. }), "{error}");
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! A checkpoint as a bake takes it: its network, its text, and what a caller has to say about both before anything long.
+//! A checkpoint as a bake takes it: its network, its text, and what a caller has to say about both
+//! before anything long.
 
 use std::fmt;
 use std::path::Path;
@@ -35,13 +36,15 @@ pub enum TextSource<'a> {
     /// The checkpoint's own.
     #[default]
     Checkpoint,
-    /// A folder with a `tokenizer.json`, or that file; a chat template that is not there is the checkpoint's.
+    /// A folder with a `tokenizer.json`, or that file; a chat template that is not there is the
+    /// checkpoint's.
     Elsewhere(&'a Path),
     /// None: the blob speaks token ids only.
     None,
 }
 
-/// What becomes of what would break a conversation, such as a named end token that the vocabulary does not have.
+/// What becomes of what would break a conversation, such as a named end token that the vocabulary
+/// does not have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum BrokenChat {
     /// It is an error.
@@ -51,7 +54,8 @@ pub enum BrokenChat {
     Allow,
 }
 
-/// Who looks at the text of a blob before weights are read: adds to its problems and warnings, marks its markers.
+/// Who looks at the text of a blob before weights are read: adds to its problems and warnings,
+/// marks its markers.
 #[derive(Clone, Copy)]
 pub struct Review<'a>(pub &'a dyn Fn(&mut TextSections));
 
@@ -61,7 +65,8 @@ impl fmt::Debug for Review<'_> {
     }
 }
 
-/// The recipe of a checkpoint, whose head and embeddings are compared where both are stored and said to be one.
+/// The recipe of a checkpoint, whose head and embeddings are compared where both are stored and
+/// said to be one.
 ///
 /// # Errors
 /// The family is not known, or a tensor cannot be read.
@@ -128,8 +133,8 @@ pub(crate) fn text_of(
     }
 }
 
-/// Vocabulary and chat template of a checkpoint whose network knows so many tokens; with a warning and nothing else where a
-/// file has none.
+/// Vocabulary and chat template of a checkpoint whose network knows so many tokens; with a warning
+/// and nothing else where a file has none.
 ///
 /// # Errors
 /// The tokenizer cannot be read, or is not one that the runtime has.

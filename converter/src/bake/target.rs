@@ -31,14 +31,14 @@ pub struct About<'a> {
     pub kv_room: u64,
 }
 
-impl<'a> About<'a> {
+impl About<'_> {
     /// The blob of an assignment.
-    pub fn draft(
-        &self,
+    pub fn draft<'d>(
+        &'d self,
         assignment: &Assignment,
         allocated: &Allocated,
-        kv_policy: Option<&[u8]>,
-    ) -> Result<Draft<'a>, BakeError> {
+        kv_policy: Option<&'d [u8]>,
+    ) -> Result<Draft<'d>, BakeError> {
         let own = Provenance::new(self.recipe, assignment, self.sources, self.calibration, Some(allocated));
         Draft::with(self.recipe, self.text, own, kv_policy, assignment.clone())
     }

@@ -2,30 +2,30 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hardtack_format::encoding::PANEL_ROWS;
 use hardtack_format::{Encoding, TensorRef, gate_bonds};
 use hardtack_models::{LoadError, TensorSource};
+use rayon::{ThreadPool, ThreadPoolBuilder};
 
 use super::Progress;
 use super::draft::{Content, Draft};
 use super::error::BakeError;
 use super::partial_file::PartialFile;
-use crate::quantize::encode_rows;
+use super::plan::{BakePlan, Pieces};
+use crate::quantize::{PanelError, encode_rows};
 use crate::source::Checkpoint;
 use crate::store::{Key, Shape, Store};
-
-/// Numbers of a tensor that are in memory at once (as floats, four bytes each).
-const ELEMENTS_AT_ONCE: usize = 8 << 20;
 
 /// Writes the blob that the draft describes. What the store has is taken from there, all else is read and rounded.
 pub fn write(
     checkpoint: &Checkpoint,
     draft: &Draft<'_>,
     store: Option<&Store>,
+    plan: &BakePlan,
     mut file: PartialFile,
     stop: &AtomicBool,
     progress: &mut dyn FnMut(Progress<'_>),
 ) -> Result<(), BakeError> {
+    let work = Work { checkpoint, pieces: plan.pieces, pool: pool(plan.pieces), stop };
     let records = draft.layout.sections();
     let mut hashes = vec![[0; 32]; records.len()];
     let mut about = None;
@@ -49,7 +49,7 @@ pub fn write(
                             copy(store, (*key, source.role), &mut file, stop)?;
                             written(file.at());
                         }
-                        None => write_tensor(checkpoint, source, &tensor, &mut file, stop, &mut written)?,
+                        None => work.write(source, &tensor, &mut file, &mut written)?,
                     }
                 }
             }
@@ -82,43 +82,68 @@ fn copy(store: &Store, key: Key, file: &mut PartialFile, stop: &AtomicBool) -> R
     file.put(&store.bytes(key)?)
 }
 
-/// Reads a tensor in parts of whole panels, encodes and writes them.
-fn write_tensor(
-    checkpoint: &Checkpoint,
-    source: &TensorSource,
-    tensor: &TensorRef,
-    file: &mut PartialFile,
-    stop: &AtomicBool,
-    written: &mut dyn FnMut(u64),
-) -> Result<(), BakeError> {
-    let (rows, columns) = (source.rows as usize, source.columns as usize);
-    let part_rows = (ELEMENTS_AT_ONCE / columns / PANEL_ROWS).max(1) * PANEL_ROWS;
-    for matrix in 0..source.stack as usize {
-        let mut first = 0;
-        while first < rows {
-            if stop.load(Ordering::Relaxed) {
-                return Err(BakeError::Interrupted);
+/// What tensors are read from, and how.
+struct Work<'a> {
+    checkpoint: &'a Checkpoint,
+    pieces: Pieces,
+    /// Threads of its own, where there shall be fewer than usual.
+    pool: Option<ThreadPool>,
+    stop: &'a AtomicBool,
+}
+
+/// A pool that cannot be started leaves the usual one.
+fn pool(pieces: Pieces) -> Option<ThreadPool> {
+    let fewer = pieces.threads < rayon::current_num_threads();
+    fewer.then(|| ThreadPoolBuilder::new().num_threads(pieces.threads).build().ok()).flatten()
+}
+
+impl Work<'_> {
+    /// Reads a tensor in parts of whole panels, encodes and writes them.
+    fn write(
+        &self,
+        source: &TensorSource,
+        tensor: &TensorRef,
+        file: &mut PartialFile,
+        written: &mut dyn FnMut(u64),
+    ) -> Result<(), BakeError> {
+        let (rows, columns) = (source.rows as usize, source.columns as usize);
+        let part_rows = self.pieces.rows(columns);
+        for matrix in 0..source.stack as usize {
+            for first in (0..rows).step_by(part_rows) {
+                if self.stop.load(Ordering::Relaxed) {
+                    return Err(BakeError::Interrupted);
+                }
+                let count = part_rows.min(rows - first);
+                let values = self.load(source, matrix * rows + first, count)?;
+                if tensor.encoding == Encoding::Plain {
+                    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                    file.put(&bytes)?;
+                } else {
+                    let encoded = self.encode(tensor.encoding, &values, columns).map_err(|mut error| {
+                        error.row += matrix * rows + first;
+                        let (input, tensor) = (self.checkpoint.path().to_owned(), source.names().join(", "));
+                        BakeError::Weights { input, tensor, source: error }
+                    })?;
+                    file.put(&encoded)?;
+                }
+                written(file.at());
             }
-            let count = part_rows.min(rows - first);
-            let input = || checkpoint.path().to_owned();
-            let values = source.load_rows(checkpoint, matrix * rows + first, count).map_err(|source| match source {
-                // The reader names file and tensor itself.
-                LoadError::Read { error, .. } => BakeError::Source(error),
-                source => BakeError::Load { input: input(), source: Box::new(source) },
-            })?;
-            if tensor.encoding == Encoding::Plain {
-                let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-                file.put(&bytes)?;
-            } else {
-                let encoded = encode_rows(tensor.encoding, &values, columns).map_err(|mut error| {
-                    error.row += matrix * rows + first;
-                    BakeError::Weights { input: input(), tensor: source.names().join(", "), source: error }
-                })?;
-                file.put(&encoded)?;
-            }
-            first += count;
-            written(file.at());
+        }
+        Ok(())
+    }
+
+    fn load(&self, source: &TensorSource, first: usize, count: usize) -> Result<Vec<f32>, BakeError> {
+        source.load_rows(self.checkpoint, first, count).map_err(|source| match source {
+            // The reader names file and tensor itself.
+            LoadError::Read { error, .. } => BakeError::Source(error),
+            source => BakeError::Load { input: self.checkpoint.path().to_owned(), source: Box::new(source) },
+        })
+    }
+
+    fn encode(&self, encoding: Encoding, values: &[f32], columns: usize) -> Result<Vec<u8>, PanelError> {
+        match &self.pool {
+            Some(pool) => pool.install(|| encode_rows(encoding, values, columns)),
+            None => encode_rows(encoding, values, columns),
         }
     }
-    Ok(())
 }

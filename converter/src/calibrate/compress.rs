@@ -27,7 +27,7 @@ use crate::store::{Key, Shape, Store};
 /// Tokens of its layer whose inner values lend an expert that few tokens reached what it lacks.
 const PRIOR_TOKENS: usize = 512;
 /// Numbers of embeddings or head that are in memory at once.
-const ELEMENTS_AT_ONCE: usize = 8 << 20;
+const ELEMENTS_AT_ONCE: usize = 1 << 20;
 const DTYPE: DType = DType::F32;
 
 /// Quantizes every matrix to its encoding into the store. What the store has already is taken as it is, whole layers at
@@ -327,7 +327,7 @@ impl Work<'_> {
 }
 
 /// Rows of an expert's inputs whose inner values are in memory at once.
-const ROWS_AT_ONCE: usize = 2048;
+pub const ROWS_AT_ONCE: usize = 2048;
 
 /// What a block met: tokens of the normalized stream, and what each counts.
 struct Met<'a> {

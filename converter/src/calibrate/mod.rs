@@ -18,8 +18,8 @@ pub use model::{Gate, Model};
 pub use sample::{Sample, Sampler, Sampling};
 pub use statistics::{
     Accumulate, Consumer, GateGradient, Judge, Judged, NoConsumer, Phase, Place, Progress, Settings, Stream, Tile,
-    TuneSettings, block_costs, calibrate, calibrate_once, default_options, gate_gradients, kv_chunks, peak_bytes,
-    squared_change, state_path, tune_gates,
+    TuneSettings, block_costs, calibrate, calibrate_once, compress_bytes, default_options, gate_gradients, kv_chunks,
+    peak_bytes, squared_change, state_path, tune_gates,
 };
 pub use tables::Tables;
 pub use text::Domain;

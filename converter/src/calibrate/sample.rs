@@ -13,7 +13,7 @@ use tokenizers::Tokenizer;
 use super::error::CalibrateError;
 use super::text::Domain;
 use crate::bake::CalibrationText;
-use crate::vocabulary::{TextSections, read_plain_text};
+use crate::vocabulary::{TextSections, load, read_plain_text};
 
 /// How windows are drawn.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -62,7 +62,7 @@ impl Sampler {
         let (Some(json), Some(table)) = (&text.tokenizer, &text.vocabulary) else {
             return Err(unusable("none".to_owned()));
         };
-        let mut tokenizer = Tokenizer::from_bytes(json).map_err(|error| unusable(error.to_string()))?;
+        let mut tokenizer = load(json).map_err(|error| unusable(error.to_string()))?;
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|error| unusable(error.to_string()))?;
         let table = Vocabulary::read(table.as_slice()).map_err(|error| unusable(error.to_string()))?;

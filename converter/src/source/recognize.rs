@@ -1,4 +1,5 @@
-//! Files and folders that people give where a checkpoint should be: each called by its name, with what to do next.
+//! Files and folders that people give where a checkpoint should be: each called by its name, with
+//! what to do next.
 
 use std::fs;
 use std::path::Path;
@@ -55,7 +56,8 @@ pub(super) fn check_safetensors(source: &SourceFile) -> Result<(), SourceError> 
     }
 }
 
-/// Refuses a folder of which a file that is not weights came as something else: all such files are named at once.
+/// Refuses a folder of which a file that is not weights came as something else: all such files are
+/// named at once.
 pub(super) fn check_small_files(folder: &Path) -> Result<(), SourceError> {
     let mut failed: Vec<(String, FileKind)> = Vec::new();
     let indices = ["model.safetensors", "model.safetensors.index.json"];
@@ -117,7 +119,8 @@ fn ollama(source: &SourceFile) -> Result<String, SourceError> {
     })
 }
 
-/// Why a folder without weights that can be read is none, where that can be told by the names in it.
+/// Why a folder without weights that can be read is none, where that can be told by the names in
+/// it.
 pub(super) fn folder_without_checkpoint(folder: &Path, has_config: bool) -> Option<SourceError> {
     let entries = fs::read_dir(folder).ok()?.flatten();
     let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();

@@ -1,4 +1,5 @@
-//! Added tokens that stand beside a `tokenizer.json`, written into it as `transformers` would add them when it loads.
+//! Added tokens that stand beside a `tokenizer.json`, written into it as `transformers` would add
+//! them when it loads.
 
 use std::collections::{HashMap, HashSet};
 
@@ -26,14 +27,16 @@ const FLAGS: [&str; 5] = ["single_word", "lstrip", "rstrip", "normalized", "spec
 const SHOWN: usize = 4;
 
 impl Beside {
-    /// The name of the token that a setting names, which is a string or an object with `content`.
-    pub fn name(&self, key: &str) -> Option<&str> {
-        [&self.settings, &self.special].into_iter().find_map(|file| name(&file[key]))
+    /// Names of the tokens that a setting names: a string, an object with `content`, or a list of
+    /// these.
+    pub fn named(&self, key: &str) -> Vec<&str> {
+        let own = [&self.settings, &self.special].into_iter().map(|file| names(&file[key]));
+        own.into_iter().find(|names| !names.is_empty()).unwrap_or_default()
     }
 
     /// Names of all special tokens.
-    fn names(&self) -> Vec<&str> {
-        let mut names: Vec<&str> = NAMED.iter().filter_map(|key| self.name(key)).collect();
+    fn special(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = NAMED.iter().flat_map(|key| self.named(key)).collect();
         for value in LISTED.iter().flat_map(|key| [&self.settings[key], &self.special[key]]) {
             match value {
                 Value::Array(list) => names.extend(list.iter().filter_map(name)),
@@ -47,18 +50,38 @@ impl Beside {
     }
 }
 
+fn names(value: &Value) -> Vec<&str> {
+    match value {
+        Value::Array(list) => list.iter().filter_map(name).collect(),
+        value => name(value).into_iter().collect(),
+    }
+}
+
 fn name(value: &Value) -> Option<&str> {
     value.as_str().or_else(|| value["content"].as_str())
 }
 
-/// Adds to `added_tokens` what only the other files have. False if that is nothing.
-pub(super) fn merge(tokenizer: &mut Value, beside: &Beside, findings: &mut Findings) -> Result<bool, VocabularyError> {
+/// What the files beside a `tokenizer.json` have to add.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Merged {
+    /// Whether the `tokenizer.json` was changed.
+    pub changed: bool,
+    /// Added tokens of it that are special only by the other files.
+    pub special: Vec<String>,
+}
+
+/// Adds to `added_tokens` what only the other files have.
+pub(super) fn merge(
+    tokenizer: &mut Value,
+    beside: &Beside,
+    findings: &mut Findings,
+) -> Result<Merged, VocabularyError> {
     // Only such a file can be written to; any other is refused by whoever reads it next.
     if !tokenizer.is_object() || !tokenizer["model"].is_object() {
-        return Ok(false);
+        return Ok(Merged::default());
     }
     let mut list = AddedList::read(tokenizer);
-    let special = beside.names();
+    let special = beside.special();
     if let Some(decoder) = beside.settings["added_tokens_decoder"].as_object() {
         let mut described: Vec<(u64, &Value)> =
             decoder.iter().filter_map(|(id, token)| Some((id.parse().ok()?, token))).collect();
@@ -79,7 +102,7 @@ pub(super) fn merge(tokenizer: &mut Value, beside: &Beside, findings: &mut Findi
     for content in special {
         list.place(content, None, true, findings);
     }
-    let AddedList { tokens, new, changed, .. } = list;
+    let AddedList { tokens, new, changed, special, .. } = list;
     if !new.is_empty() {
         findings.warnings.push(format!("{} not in tokenizer.json, taken from the files beside it", listed(&new)));
     }
@@ -87,7 +110,7 @@ pub(super) fn merge(tokenizer: &mut Value, beside: &Beside, findings: &mut Findi
     if changed {
         write(tokenizer, tokens, &new)?;
     }
-    Ok(changed)
+    Ok(Merged { changed, special })
 }
 
 /// Takes out the added tokens that the embedding has no row for. A `required` one would be missed.
@@ -133,6 +156,7 @@ struct AddedList<'a> {
     taken: HashSet<u64>,
     pieces: u64,
     new: Vec<String>,
+    special: Vec<String>,
     changed: bool,
 }
 
@@ -150,7 +174,7 @@ impl<'a> AddedList<'a> {
         };
         let pieces = taken.len() as u64;
         taken.extend(tokens.iter().filter_map(|token| token.get("id")?.as_u64()));
-        Self { tokens, places, model, taken, pieces, new: Vec::new(), changed: false }
+        Self { tokens, places, model, taken, pieces, new: Vec::new(), special: Vec::new(), changed: false }
     }
 
     /// The id of a piece of the model.
@@ -162,13 +186,18 @@ impl<'a> AddedList<'a> {
         }
     }
 
-    /// An entry of `added_tokens_decoder`: its flags outrank those of `tokenizer.json`.
+    /// An entry of `added_tokens_decoder`: its flags outrank those of `tokenizer.json`. Being
+    /// special is a matter of the token's kind, for which the file need not change.
     fn describe(&mut self, content: &str, id: u64, described: &Value, findings: &mut Findings) {
         let Some(&place) = self.places.get(content) else {
             return self.add(content, Some(id), described, findings);
         };
         let own = &mut self.tokens[place];
-        for flag in FLAGS {
+        let is_special = own.get("special").and_then(Value::as_bool) == Some(true);
+        if !is_special && described["special"] == true {
+            self.special.push(content.to_owned());
+        }
+        for flag in FLAGS.into_iter().filter(|flag| *flag != "special") {
             let Some(value) = described[flag].as_bool() else { continue };
             if own.get(flag).and_then(Value::as_bool) != Some(value) {
                 own.insert(flag.to_owned(), value.into());
@@ -184,7 +213,8 @@ impl<'a> AddedList<'a> {
         }
     }
 
-    /// A token that `tokenizer.json` does not have among the added ones. Without an id it gets the model's, or the next.
+    /// A token that `tokenizer.json` does not have among the added ones. Without an id it gets the
+    /// model's, or the next.
     fn add(&mut self, content: &str, id: Option<u64>, described: &Value, findings: &mut Findings) {
         if content.is_empty() {
             return;
@@ -216,8 +246,9 @@ impl<'a> AddedList<'a> {
     }
 }
 
-/// Puts the list back. The library numbers added tokens anew, one after another; where that would give a new one another
-/// id, all of them become pieces of the model, which keep theirs and which nothing merges to.
+/// Puts the list back. The library numbers added tokens anew, one after another; where that would
+/// give a new one another id, all of them become pieces of the model, which keep theirs and which
+/// nothing merges to.
 fn write(
     tokenizer: &mut Value,
     mut tokens: Vec<Map<String, Value>>,

@@ -16,8 +16,8 @@ use crate::vocabulary::{Findings, TextSections, VocabularyError, library};
 const TOKENIZER_BYTES_MAX: u64 = 128 << 20;
 const CONFIG_BYTES_MAX: u64 = 32 << 20;
 
-/// Makes the sections; `config` is the folder's `config.json`, `vocabulary_size` the number of rows of the embedding,
-/// up to which the table is padded.
+/// Makes the sections; `config` is the folder's `config.json`, `vocabulary_size` the number of rows
+/// of the embedding, up to which the table is padded.
 ///
 /// # Errors
 /// A file cannot be read, is no JSON, or is no tokenizer that the runtime has.
@@ -61,16 +61,20 @@ pub fn from_files(
     let beside = Beside { settings, special: json("special_tokens_map.json")?, added: json("added_tokens.json")? };
     let configs = Configs { beside, generation: json("generation_config.json")?, config };
     let mut findings = Findings::default();
-    let bytes =
-        complete(&mut json_value, bytes, &configs, sections.template.as_deref(), vocabulary_size, &mut findings)?;
-    library::check_loads(&bytes)?;
+    let merged = added::merge(&mut json_value, &configs.beside, &mut findings)?;
+    let trimmed = trim(&mut json_value, &configs, sections.template.as_deref(), vocabulary_size, &mut findings);
+    let bytes = if merged.changed || trimmed { json_value.to_string().into_bytes() } else { bytes };
 
     let mut list = folder_json::tokens(&json_value, vocabulary_size)?;
     let named = named_ends(&list, &configs);
     let ids: Vec<u32> = named.iter().filter_map(|end| end.id).collect();
+    list.make_control(&merged.special);
     list.mark(&Evidence { template: sections.template.as_deref(), named: &ids });
     let rules = rules(&json_value, &list, &configs, &named, sections.template.is_some(), &mut findings);
     sections.vocabulary = Some(vocabulary::write(&rules, &list.tokens)?);
+    // Tried when the tree of its values and the lists made of it are gone: either takes a multiple of the file.
+    drop((json_value, list));
+    library::check_loads(&bytes)?;
     sections.tokenizer = Some(bytes);
     sections.report(findings);
     Ok(sections)
@@ -82,33 +86,29 @@ struct Configs<'a> {
     config: &'a Value,
 }
 
-/// The tokenizer with the added tokens of the files beside it, and without those that the embedding has no row for;
-/// the file's own bytes where nothing changes.
-fn complete(
+/// Takes out the added tokens that the embedding has no row for. True if there were any.
+fn trim(
     tokenizer: &mut Value,
-    bytes: Vec<u8>,
     configs: &Configs<'_>,
     template: Option<&str>,
     rows: u32,
     findings: &mut Findings,
-) -> Result<Vec<u8>, VocabularyError> {
-    let merged = added::merge(tokenizer, &configs.beside, findings)?;
-    let end = configs.beside.name("eos_token");
-    let required = |name: &str| Some(name) == end || template.is_some_and(|template| template.contains(name));
-    let trimmed = added::trim(tokenizer, rows, required, findings);
-    Ok(if merged || trimmed { tokenizer.to_string().into_bytes() } else { bytes })
+) -> bool {
+    let ends = configs.beside.named("eos_token");
+    let required = |name: &str| ends.contains(&name) || template.is_some_and(|template| template.contains(name));
+    added::trim(tokenizer, rows, required, findings)
 }
 
-/// The end tokens of all configurations. Where `generation_config.json` names some, it outranks `config.json`.
+/// The end tokens of all configurations. Where `generation_config.json` names some, it outranks
+/// `config.json`.
 fn named_ends(list: &TokenList, configs: &Configs<'_>) -> Vec<NamedEnd> {
-    let name = configs.beside.name("eos_token");
-    let by_name = name.map(|name| NamedEnd {
+    let by_name = configs.beside.named("eos_token").into_iter().map(|name| NamedEnd {
         place: "tokenizer_config.json eos_token",
         name: Some(name.to_owned()),
         id: list.id(name),
         outranked: false,
     });
-    let mut ends: Vec<NamedEnd> = by_name.into_iter().collect();
+    let mut ends: Vec<NamedEnd> = by_name.collect();
     let generation = ids(&configs.generation["eos_token_id"]);
     let outranked = !generation.is_empty();
     let place = "generation_config.json eos_token_id";
@@ -130,7 +130,7 @@ fn rules(
 ) -> TextRules {
     let count = list.tokens.len() as u64;
     let wrapped = folder_json::wrapping(tokenizer);
-    let begin = wrapped.begin.or_else(|| list.id(configs.beside.name("bos_token")?));
+    let begin = wrapped.begin.or_else(|| list.id(configs.beside.named("bos_token").first()?));
     let begin = begin.or_else(|| ids(&configs.config["bos_token_id"]).first().copied());
     let begin = begin.filter(|&id| u64::from(id) < count);
     let end = named.iter().find_map(|end| end.id).filter(|&id| u64::from(id) < count);
@@ -154,7 +154,8 @@ fn ids(value: &Value) -> Vec<u32> {
     }
 }
 
-/// `chat_template.jinja` has precedence over the configuration, as in `transformers`; a processor's file comes last.
+/// `chat_template.jinja` has precedence over the configuration, as in `transformers`; a processor's
+/// file comes last.
 fn template(folder: &Path, settings: &Value, warnings: &mut Vec<String>) -> Result<Option<String>, VocabularyError> {
     if let Some(bytes) = read(&folder.join("chat_template.jinja"), CONFIG_BYTES_MAX)? {
         if let Ok(text) = String::from_utf8(bytes) {

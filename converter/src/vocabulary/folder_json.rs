@@ -1,4 +1,5 @@
-//! Reads from a `tokenizer.json` what the vocabulary table needs: pieces, kinds, and what is put around a text.
+//! Reads from a `tokenizer.json` what the vocabulary table needs: pieces, kinds, and what is put
+//! around a text.
 
 use std::collections::HashMap;
 
@@ -22,7 +23,17 @@ impl TokenList {
         self.ids.get(name).copied()
     }
 
-    /// Gives added tokens that steer their kind. A piece of the model stays text: `tokenizers` would not find it either.
+    /// Makes control tokens of added ones that another file calls special.
+    pub fn make_control(&mut self, names: &[String]) {
+        for name in names {
+            if let Some(id) = self.id(name) {
+                self.tokens[id as usize] = (TokenKind::Control, name.as_bytes().to_vec());
+            }
+        }
+    }
+
+    /// Gives added tokens that steer their kind. A piece of the model stays text: `tokenizers`
+    /// would not find it either.
     pub fn mark(&mut self, evidence: &Evidence<'_>) {
         for (name, &id) in &self.ids {
             let token = &mut self.tokens[id as usize];

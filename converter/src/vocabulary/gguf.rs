@@ -56,7 +56,8 @@ pub(super) enum Family {
     },
 }
 
-/// Makes the sections; `vocabulary_size` is the number of rows of the embedding, up to which the table is padded.
+/// Makes the sections; `vocabulary_size` is the number of rows of the embedding, up to which the
+/// table is padded.
 ///
 /// # Errors
 /// The tokenizer is of a kind that the runtime does not have, or parts of it are missing.
@@ -122,8 +123,8 @@ fn check_columns(meta: &GgufVocabulary, family: &Family, vocabulary_size: u32) -
     Ok(())
 }
 
-/// Corrects the kinds of tokens that steer: those that the file types as words, as some conversions do, and those that
-/// it calls user-defined and a template uses as marks.
+/// Corrects the kinds of tokens that steer: those that the file types as words, as some conversions
+/// do, and those that it calls user-defined and a template uses as marks.
 fn mark(
     meta: &GgufVocabulary,
     family: &Family,
@@ -178,7 +179,8 @@ impl<'a> Reachable<'a> {
     }
 }
 
-/// GGUF's token types, from `llama_token_type` of llama.cpp: 1 normal, 2 unknown, 3 control, 4 user-defined, 5 unused, 6 byte.
+/// GGUF's token types, from `llama_token_type` of llama.cpp: 1 normal, 2 unknown, 3 control, 4
+/// user-defined, 5 unused, 6 byte.
 fn kind(meta: &GgufVocabulary, index: usize) -> TokenKind {
     let known = match meta.kinds.get(index) {
         Some(2) => TokenKind::Unknown,

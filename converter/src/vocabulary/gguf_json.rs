@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use hardtack_format::vocabulary::TokenKind;
-use serde_json::{Map, Value, json};
+use serde::{Serialize, Serializer};
+use serde_json::{Value, json};
 
 use crate::vocabulary::gguf::{Family, GgufVocabulary};
 use crate::vocabulary::piece::{SPACE_SIGN, byte_of_char};
@@ -17,7 +18,7 @@ pub(super) fn write(
     warnings: &mut Vec<String>,
 ) -> Result<Vec<u8>, VocabularyError> {
     let ids = ids_by_piece(meta, kinds, warnings);
-    let (frame, model) = match family {
+    let (frame, settings, merges) = match family {
         Family::ByteLevel(pre) => {
             warn_about_missing_bytes(&ids, warnings);
             let frame = json!({
@@ -26,29 +27,66 @@ pub(super) fn write(
                 "decoder": { "type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true },
             });
             let settings = json!({ "unk_token": null, "byte_fallback": false, "ignore_merges": pre.ignore_merges });
-            (frame, bpe(&ids, merges_of(meta, &ids)?, settings))
+            (frame, settings, merges_of(meta, &ids)?)
         }
         Family::SentencePiece { space_prefix } => {
             let merges = merges_of_scores(meta, kinds, &ids);
             let unknown = unknown_piece(meta, kinds);
             let settings = json!({ "unk_token": unknown, "byte_fallback": true, "ignore_merges": false });
-            (sentence_piece_frame(*space_prefix), bpe(&ids, merges, settings))
+            (sentence_piece_frame(*space_prefix), settings, merges)
         }
     };
-    let file = json!({
-        "version": "1.0",
-        "truncation": null,
-        "padding": null,
-        "added_tokens": added_tokens(meta, kinds),
-        "normalizer": frame["normalizer"],
-        "pre_tokenizer": frame["pre_tokenizer"],
-        "post_processor": null,
-        "decoder": frame["decoder"],
-        "model": model,
-    });
-    let bytes = file.to_string().into_bytes();
+    let model = bpe(&ids, merges, &settings);
+    let file = File {
+        version: "1.0",
+        truncation: (),
+        padding: (),
+        added_tokens: added_tokens(meta, kinds),
+        normalizer: &frame["normalizer"],
+        pre_tokenizer: &frame["pre_tokenizer"],
+        post_processor: (),
+        decoder: &frame["decoder"],
+        model,
+    };
+    let bytes = serde_json::to_vec(&file).expect("texts and numbers always serialize");
+    drop(file);
+    drop(ids);
     library::check_loads(&bytes)?;
     Ok(bytes)
+}
+
+/// The file, written as it stands: as a tree of values the lists of a large vocabulary would take tens of megabytes.
+#[derive(Serialize)]
+struct File<'a> {
+    version: &'static str,
+    truncation: (),
+    padding: (),
+    added_tokens: Vec<Value>,
+    normalizer: &'a Value,
+    pre_tokenizer: &'a Value,
+    post_processor: (),
+    decoder: &'a Value,
+    model: Bpe<'a>,
+}
+
+#[derive(Serialize)]
+struct Bpe<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    dropout: (),
+    unk_token: &'a Value,
+    continuing_subword_prefix: (),
+    end_of_word_suffix: (),
+    fuse_unk: &'a Value,
+    byte_fallback: &'a Value,
+    ignore_merges: &'a Value,
+    #[serde(serialize_with = "as_map")]
+    vocab: Vec<(&'a str, u32)>,
+    merges: Vec<(&'a str, &'a str)>,
+}
+
+fn as_map<S: Serializer>(pairs: &[(&str, u32)], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(pairs.iter().copied())
 }
 
 /// `model.vocab`: the first token of a name has it; a second one can be read but never written.
@@ -130,22 +168,21 @@ fn unknown_piece<'a>(meta: &'a GgufVocabulary, kinds: &[TokenKind]) -> Option<&'
     meta.tokens.get(index).map(String::as_str).filter(|piece| !piece.is_empty())
 }
 
-fn bpe(ids: &HashMap<&str, u32>, merges: Vec<(&str, &str)>, settings: Value) -> Value {
-    let mut by_id: Vec<(&str, u32)> = ids.iter().map(|(piece, id)| (*piece, *id)).collect();
-    by_id.sort_unstable_by_key(|(_, id)| *id);
-    let vocabulary: Map<String, Value> = by_id.into_iter().map(|(piece, id)| (piece.into(), id.into())).collect();
-    json!({
-        "type": "BPE",
-        "dropout": null,
-        "unk_token": settings["unk_token"],
-        "continuing_subword_prefix": null,
-        "end_of_word_suffix": null,
-        "fuse_unk": settings["byte_fallback"],
-        "byte_fallback": settings["byte_fallback"],
-        "ignore_merges": settings["ignore_merges"],
-        "vocab": vocabulary,
-        "merges": merges,
-    })
+fn bpe<'a>(ids: &HashMap<&'a str, u32>, merges: Vec<(&'a str, &'a str)>, settings: &'a Value) -> Bpe<'a> {
+    let mut vocab: Vec<(&str, u32)> = ids.iter().map(|(piece, id)| (*piece, *id)).collect();
+    vocab.sort_unstable_by_key(|(_, id)| *id);
+    Bpe {
+        kind: "BPE",
+        dropout: (),
+        unk_token: &settings["unk_token"],
+        continuing_subword_prefix: (),
+        end_of_word_suffix: (),
+        fuse_unk: &settings["byte_fallback"],
+        byte_fallback: &settings["byte_fallback"],
+        ignore_merges: &settings["ignore_merges"],
+        vocab,
+        merges,
+    }
 }
 
 /// Normalizer and decoder of `LlamaConverter` in `transformers/convert_slow_tokenizer.py`, in its `legacy` form.

@@ -7,13 +7,17 @@ use crate::vocabulary::VocabularyError;
 
 /// The library must take the file now, where a person can act, not on somebody's device.
 pub(super) fn check_loads(bytes: &[u8]) -> Result<(), VocabularyError> {
-    hardtack_tokenizer::survey(bytes).map_err(|error| VocabularyError::Library(error.to_string()))?;
-    let loaded = Tokenizer::from_bytes(bytes);
-    loaded.map(|_| ()).map_err(|error| VocabularyError::Library(error.to_string().replace('\n', " ")))
+    load(bytes).map(|_| ()).map_err(|error| VocabularyError::Library(error.replace('\n', " ")))
 }
 
-/// Lets a tokenizer read text as text only: names of tokens that steer are spelled out, also of those that the file
-/// calls no special tokens.
+/// Reads a tokenizer that asks for no more than the runtime gives.
+pub(crate) fn load(json: &[u8]) -> Result<Tokenizer, String> {
+    let survey = hardtack_tokenizer::survey(json).map_err(|error| error.to_string())?;
+    hardtack_tokenizer::load(json, survey.model).map_err(|error| error.to_string())
+}
+
+/// Lets a tokenizer read text as text only: names of tokens that steer are spelled out, also of
+/// those that the file calls no special tokens.
 pub(crate) fn read_plain_text<B: AsRef<[u8]>>(
     tokenizer: &mut Tokenizer,
     table: &Vocabulary<B>,

@@ -1,15 +1,17 @@
 //! Which tokens steer a model though their file calls them text.
 //!
-//! A token that a chat template or an answer's format uses as a mark is no text that somebody may type: whoever could
-//! would forge a turn. Files do not always say so. Qwen3's `<think>` and DeepSeek's `<｜User｜>` are added tokens with
-//! `special: false`, since they are shown; some GGUF files type `<|im_end|>` as a word.
+//! A token that a chat template or an answer's format uses as a mark is no text that somebody may
+//! type: whoever could would forge a turn. Files do not always say so. Qwen3's `<think>` and
+//! DeepSeek's `<｜User｜>` are added tokens with `special: false`, since they are shown; some GGUF
+//! files type `<|im_end|>` as a word.
 
 use hardtack_format::vocabulary::TokenKind;
 
 use crate::vocabulary::rules::END_NAMES;
 
-/// Names of tokens that formats of conversations and answers are made of, in every family that has them as tokens.
-/// Those for filling in the middle of code are none: they are for whoever writes a plain prompt.
+/// Names of tokens that formats of conversations and answers are made of, in every family that has
+/// them as tokens. Those for filling in the middle of code are none: they are for whoever writes a
+/// plain prompt.
 const FORMAT_NAMES: [&str; 39] = [
     "<think>",
     "</think>",
@@ -61,20 +63,22 @@ pub(super) struct Evidence<'a> {
 }
 
 impl Evidence<'_> {
-    /// The kind that a blob gives a token which its file calls `declared`. `reachable`: plain text can come to it by
-    /// merging, so that it is a word however it looks.
+    /// The kind that a blob gives a token which its file calls `declared`. `reachable`: plain text
+    /// can come to it by merging, so that it is a word however it looks.
     pub fn kind(&self, id: u32, name: &str, declared: TokenKind, reachable: impl FnOnce() -> bool) -> TokenKind {
         let added = declared == TokenKind::UserDefined;
         if !(added || declared == TokenKind::Normal) || !looks_like_a_mark(name) {
             return declared;
         }
-        let ends = self.named.contains(&id) || END_NAMES.contains(&name);
+        // Where it is added as text and no end by name, `</s>` is HTML (Gemma).
+        let ends = self.named.contains(&id) || (END_NAMES.contains(&name) && !(added && name == "</s>"));
         let written = || self.template.is_some_and(|template| template.contains(name));
         let marks = ends || FORMAT_NAMES.contains(&name) || written();
         if !marks || (!added && reachable()) {
             return declared;
         }
-        // An added token that is not special is shown by design; one that is typed as a word is shown by mistake.
+        // An added token that is not special is shown by design; one that is typed as a word is
+        // shown by mistake.
         let hidden = ends || (!added && name.starts_with("<|"));
         if hidden { TokenKind::Control } else { TokenKind::Marker }
     }
@@ -113,7 +117,8 @@ mod tests {
         let kind = |id, name, declared| evidence.kind(id, name, declared, || name == "(s)");
         use TokenKind::*;
         let right = [
-            // An added token that the template writes is shown; a word is not, if it was meant as a mark.
+            // An added token that the template writes is shown; a word is not, if it was meant as a
+            // mark.
             ((1, "<turn>", UserDefined), Marker),
             ((1, "<turn>", Normal), Marker),
             ((1, "<|turn|>", Normal), Normal),
@@ -125,6 +130,9 @@ mod tests {
             ((1, "<｜User｜>", UserDefined), Marker),
             // Named as an end, if it may be one.
             ((7, "<stop>", Normal), Control),
+            ((7, "</s>", UserDefined), Control),
+            ((1, "</s>", UserDefined), UserDefined),
+            ((1, "</s>", Normal), Control),
             ((7, "stop", Normal), Normal),
             // Text comes to it.
             ((1, "(s)", Normal), Normal),

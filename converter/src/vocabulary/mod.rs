@@ -1,4 +1,5 @@
-//! Text for a blob: from a checkpoint's tokenizer, the three sections that let the runtime read and write text.
+//! Text for a blob: from a checkpoint's tokenizer, the three sections that let the runtime read and
+//! write text.
 
 mod added;
 mod error;
@@ -18,7 +19,7 @@ use hardtack_format::vocabulary::{self, TokenKind, Vocabulary};
 pub use error::VocabularyError;
 pub use folder::{from_files, from_folder};
 pub use gguf::{GgufVocabulary, from_gguf};
-pub(crate) use library::read_plain_text;
+pub(crate) use library::{load, read_plain_text};
 
 /// What a blob carries for text; a part that the checkpoint does not have is `None`.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -66,8 +67,8 @@ impl TextSections {
         self.problems.extend(findings.problems);
     }
 
-    /// Makes markers of added tokens that a rendered template has written as marks. Words and ids outside the table stay
-    /// what they are. Returns how many have become markers.
+    /// Makes markers of added tokens that a rendered template has written as marks. Words and ids
+    /// outside the table stay what they are. Returns how many have become markers.
     ///
     /// # Errors
     /// The vocabulary section breaks its rules.

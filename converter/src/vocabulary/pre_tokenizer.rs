@@ -92,8 +92,8 @@ pub struct PreTokenizer {
 
 /// The pre-tokenizer of that name, or `None`: a wrong guess would give wrong tokens without a sign.
 ///
-/// Which names share a pattern is what `llama-vocab.cpp` says. Where the same model's `tokenizer.json` has a normalizer,
-/// it is here too: llama.cpp has none.
+/// Which names share a pattern is what `llama-vocab.cpp` says. Where the same model's
+/// `tokenizer.json` has a normalizer, it is here too: llama.cpp has none.
 pub fn by_name(name: &str) -> Option<PreTokenizer> {
     Some(match name {
         "gpt-2" | "phi-2" | "gigachat" | "a.x-4.0" | "mellum" | "mpt" | "jais" | "trillion" | "granite-docling"
@@ -295,7 +295,8 @@ const O200K: &str = concat!(
 );
 
 /// The letters of scripts with upper and lower case, as deepseek-llm's `tokenizer.json` lists them;
-/// in escapes, because a text editor that normalizes Unicode would make `\x{212A}` (Kelvin) a plain K and widen a range.
+/// in escapes, because a text editor that normalizes Unicode would make `\x{212A}` (Kelvin) a plain
+/// K and widen a range.
 const CASED_LETTERS: &str = concat!(
     r"A-Za-z\x{B5}\x{C0}-\x{D6}\x{D8}-\x{F6}\x{F8}-\x{1BA}\x{1BC}-\x{1BF}\x{1C4}-\x{293}\x{295}-\x{2AF}",
     r"\x{370}-\x{373}\x{376}\x{377}\x{37B}-\x{37D}\x{37F}\x{386}\x{388}-\x{38A}\x{38C}\x{38E}-\x{3A1}",

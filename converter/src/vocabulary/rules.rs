@@ -45,9 +45,10 @@ impl NamedEnd {
     }
 }
 
-/// The ids that end a generation: those `named` by the checkpoint and those of well-known names, ascending.
-/// An id that no token has is left out, because configurations are known to name such, as long as another is there.
-/// A name that no token has is a problem: it is how the model was taught to end a turn.
+/// The ids that end a generation: those `named` by the checkpoint and those of well-known names,
+/// ascending. An id that no token has is left out, because configurations are known to name such,
+/// as long as another is there. A name that no token has is a problem: it is how the model was
+/// taught to end a turn.
 pub(super) fn end_ids(
     named: &[NamedEnd],
     tokens: &[(TokenKind, Vec<u8>)],

@@ -83,9 +83,8 @@ impl SessionFile {
     pub fn save(&mut self, session: &mut Session, note: &[u8], written: Written) -> Result<(), Error> {
         let failed = |source| Error::File { path: self.path.clone(), source };
         let replacement = Replacement::create(&self.target).map_err(failed)?;
-        // The new file is locked before anybody can find it.
-        let _ = replacement.file().try_lock();
         saved::write(&self.path, replacement.file(), &mut session.content(), note, written)?;
+        // It is locked since it was made, before anybody could find it under this name.
         self.lock = replacement.commit().map_err(failed)?;
         self.has_content = true;
         Ok(())

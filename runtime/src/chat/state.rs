@@ -11,7 +11,7 @@ use crate::session::Session;
 
 /// Bytes of text that a conversation keeps and a message may have, for each token that fits the
 /// context: words of most languages take three to five bytes a token.
-const BYTES_PER_TOKEN: usize = 16;
+const BYTES_PER_TOKEN: usize = 8;
 /// However short the context is.
 const BYTES_MAX_LEAST: usize = 32 << 10;
 /// However long the context is: a note in a session's file has room for it.

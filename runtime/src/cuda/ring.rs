@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::kv::chunks::{self, Chunks, Sealed, Span};
 use crate::kv::shape::{CHUNK, PARTS_MAX, RingShape};
 use crate::kv::size::{LayerSize, RingSize};
-use crate::memory::zeros;
+use crate::memory::{list, zeros};
 use crate::saved::Pipe;
 
 /// The rings of all layers, as the host knows them.
@@ -46,7 +46,7 @@ impl DeviceRing {
     /// The host has no such room, or the device fails.
     pub fn new(size: &RingSize, network: &Network, session: &mut Session<SharedDevice>) -> Result<Self, Error> {
         let shapes = network.spec.layers.iter().map(|layer| RingShape::of(&layer.attention));
-        let layers: Vec<Chunks> = shapes.map(|shape| Chunks::new(size, shape)).collect();
+        let layers: Vec<Chunks> = shapes.map(|shape| Chunks::new(size, shape)).collect::<Result<_, _>>()?;
         let chunks_max = layers.iter().map(|layer| layer.size().chunks).max().unwrap_or(0);
         // What a file is given of an open chunk is nobody's forgotten memory.
         for index in 0..layers.len() {
@@ -54,7 +54,7 @@ impl DeviceRing {
             session.write_cache(index, CachePart::Halves, 0, &zeros(halves)?)?;
         }
         let keys = zeros(key_elements(size, network))?;
-        Ok(Self { layers, told: false, failed: false, keys, places: Vec::with_capacity(chunks_max) })
+        Ok(Self { layers, told: false, failed: false, keys, places: list(chunks_max)? })
     }
 
     /// Begins the chunk that the next pass lies in, if it has not begun.

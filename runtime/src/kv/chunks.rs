@@ -14,6 +14,8 @@ use hardtack_kernels::nested::UNITS_MAX;
 use super::ladder::{Ladder, Level, STEPS_MAX, Step};
 use super::shape::{CHUNK, PARTS_MAX, RingShape};
 use super::size::{LayerSize, RingSize};
+use crate::error::Error;
+use crate::memory::list;
 
 pub use pass::{Span, pass_all};
 
@@ -75,19 +77,27 @@ pub struct Chunks {
 
 impl Chunks {
     /// None yet. All lists are allocated here.
-    pub fn new(size: &RingSize, shape: RingShape) -> Self {
+    ///
+    /// # Errors
+    /// The system has no such room.
+    pub fn new(size: &RingSize, shape: RingShape) -> Result<Self, Error> {
         let LayerSize { units, chunks } = size.layer(&shape);
-        Self {
+        let numbers = |count: usize| {
+            let mut numbers = list(count)?;
+            numbers.extend((0..count as u32).rev());
+            Ok::<_, Error>(numbers)
+        };
+        Ok(Self {
             shape,
             ladder: size.ladder,
             reach: size.reach,
             size: LayerSize { units, chunks },
-            sealed: VecDeque::with_capacity(chunks),
-            free_units: (0..units as u32).rev().collect(),
-            free_entries: (0..chunks as u32).rev().collect(),
+            sealed: list(chunks)?.into(),
+            free_units: numbers(units)?,
+            free_entries: numbers(chunks)?,
             begun: 0,
             changed: 0,
-        }
+        })
     }
 
     /// Bytes of the lists.

@@ -100,12 +100,10 @@ impl RingLayer {
     fn new(size: &RingSize, attention: &AttentionSpec) -> Result<Self, Error> {
         let shape = RingShape::of(attention);
         let LayerSize { units, chunks } = size.layer(&shape);
-        Ok(Self {
-            chunks: Chunks::new(size, shape),
-            halves: zeros(shape.half_slots() * shape.chunk_elements())?,
-            units: zeros(units * shape.unit_bytes())?,
-            scales: zeros(chunks * shape.scale_elements())?,
-        })
+        // What comes untouched is asked for before lists are filled.
+        let halves = zeros(shape.half_slots() * shape.chunk_elements())?;
+        let (units, scales) = (zeros(units * shape.unit_bytes())?, zeros(chunks * shape.scale_elements())?);
+        Ok(Self { chunks: Chunks::new(size, shape)?, halves, units, scales })
     }
 
     /// Bytes of everything that the layer owns.

@@ -11,6 +11,12 @@ pub enum TextError {
     /// The tokenizer section cannot be used.
     #[error("tokenizer section: {0}")]
     Tokenizer(String),
+    /// The system has no room for a tokenizer of this size.
+    #[error("tokenizer section: reading it takes up to {bytes} bytes of memory, for which the system has no room")]
+    Memory {
+        /// What it takes at most.
+        bytes: u64,
+    },
     /// A section or a text above its limit.
     #[error("{what}: {found} bytes, the limit is {limit}")]
     Size {

@@ -5,6 +5,7 @@ use std::sync::{Mutex, PoisonError};
 use hardtack_format::vocabulary::{TokenKind, Vocabulary};
 use tokenizers::models::ModelWrapper;
 
+use crate::memory::expect_room;
 use crate::text::TextError;
 use crate::text::contain::contain;
 use crate::text::pieces::encode_in_pieces;
@@ -54,8 +55,11 @@ impl Tokenizer {
         let survey =
             hardtack_tokenizer::survey(tokenizer_json).map_err(|error| TextError::Tokenizer(error.to_string()))?;
         let text_bytes_max = TEXT_BYTES_MAX.min((NORMALIZED_BYTES_MAX as f64 / survey.growth) as usize);
+        // The library allocates bit by bit, and ends the program where a bit is refused.
+        let bytes = survey.memory_bytes();
+        expect_room(bytes).map_err(|_| TextError::Memory { bytes })?;
         let mut library =
-            contained(|| tokenizers::Tokenizer::from_bytes(tokenizer_json)).map_err(TextError::Tokenizer)?;
+            contained(|| hardtack_tokenizer::load(tokenizer_json, survey.model)).map_err(TextError::Tokenizer)?;
         // Begin and end tokens are ours to add, and a text is never cut or padded in silence.
         library.with_padding(None);
         library.with_truncation(None).map_err(|error| TextError::Tokenizer(one_line(&error.to_string())))?;

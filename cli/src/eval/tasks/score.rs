@@ -111,8 +111,14 @@ mod tests {
         let blob = folder.path().join("llama.tack");
         let precision = Precision::Uniform(Encoding::F32);
         let stop = AtomicBool::new(false);
-        let bake_options =
-            BakeOptions { choices: Choices::default(), precision, head: None, calibration: &[], stop: &stop };
+        let bake_options = BakeOptions {
+            choices: Choices::default(),
+            precision,
+            head: None,
+            calibration: &[],
+            memory_max: None,
+            stop: &stop,
+        };
         bake(&fixture, &blob, &bake_options, &mut |_| ()).unwrap();
         let engine = Engine::open(&blob, &Options::default()).unwrap();
 

@@ -1,6 +1,6 @@
 //! The stream before each layer, for all windows: in memory, or in a temporary file where that would be too much.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
@@ -17,7 +17,11 @@ pub struct Boundaries {
 #[derive(Debug)]
 enum Place {
     Memory(Vec<Vec<f32>>),
-    File { file: File, path: PathBuf },
+    /// A file without a name, which goes with the process.
+    File {
+        file: File,
+        folder: PathBuf,
+    },
 }
 
 impl Boundaries {
@@ -26,8 +30,10 @@ impl Boundaries {
         let place = if layers as u64 * length as u64 * 4 <= bytes_max {
             Place::Memory(vec![Vec::new(); layers])
         } else {
-            let (file, path) = temporary(folder)?;
-            Place::File { file, path }
+            let folder = folder.to_owned();
+            let file = tempfile::tempfile_in(&folder)
+                .map_err(|source| CalibrateError::Write { path: folder.clone(), source })?;
+            Place::File { file, folder }
         };
         Ok(Self { length, place })
     }
@@ -37,7 +43,7 @@ impl Boundaries {
         assert_eq!(stream.len(), self.length, "one block");
         match &mut self.place {
             Place::Memory(layers) => layers[layer] = stream.to_vec(),
-            Place::File { file, path } => {
+            Place::File { file, folder } => {
                 let at = (layer * self.length * 4) as u64;
                 let written = file.seek(SeekFrom::Start(at)).and_then(|_| {
                     // In pieces, so that there is no second copy of the whole block.
@@ -46,7 +52,7 @@ impl Boundaries {
                         file.write_all(&bytes)
                     })
                 });
-                written.map_err(|source| CalibrateError::Write { path: path.clone(), source })?;
+                written.map_err(|source| CalibrateError::Write { path: folder.clone(), source })?;
             }
         }
         Ok(())
@@ -56,11 +62,11 @@ impl Boundaries {
     pub fn get(&self, layer: usize) -> Result<Vec<f32>, CalibrateError> {
         match &self.place {
             Place::Memory(layers) => Ok(layers[layer].clone()),
-            Place::File { file, path } => {
+            Place::File { file, folder } => {
                 let mut file = file;
                 let mut stream = Vec::with_capacity(self.length);
                 let mut bytes = vec![0; 1 << 18];
-                let failed = |source: io::Error| CalibrateError::Read { path: path.clone(), source };
+                let failed = |source: io::Error| CalibrateError::Read { path: folder.clone(), source };
                 file.seek(SeekFrom::Start((layer * self.length * 4) as u64)).map_err(failed)?;
                 while stream.len() < self.length {
                     let count = ((self.length - stream.len()) * 4).min(bytes.len());
@@ -69,27 +75,6 @@ impl Boundaries {
                 }
                 Ok(stream)
             }
-        }
-    }
-}
-
-impl Drop for Boundaries {
-    fn drop(&mut self) {
-        if let Place::File { path, .. } = &self.place {
-            let _ = fs::remove_file(path);
-        }
-    }
-}
-
-/// A new file of our own.
-fn temporary(folder: &Path) -> Result<(File, PathBuf), CalibrateError> {
-    let mut number = 0;
-    loop {
-        let path = folder.join(format!("calibration.{}-{number}.partial", std::process::id()));
-        match OpenOptions::new().read(true).write(true).create_new(true).open(&path) {
-            Ok(file) => return Ok((file, path)),
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists && number < 100 => number += 1,
-            Err(source) => return Err(CalibrateError::Write { path, source }),
         }
     }
 }
@@ -110,10 +95,10 @@ mod tests {
             for layer in 0..3 {
                 assert_eq!(boundaries.get(layer).expect("read"), block(layer));
             }
-            let files = fs::read_dir(folder.path()).expect("folder").count();
-            assert_eq!(files, usize::from(bytes_max == 0));
-            drop(boundaries);
-            assert_eq!(fs::read_dir(folder.path()).expect("folder").count(), 0);
+            assert_eq!(matches!(boundaries.place, Place::File { .. }), bytes_max == 0);
+            if cfg!(unix) {
+                assert_eq!(std::fs::read_dir(folder.path()).expect("folder").count(), 0, "a file has a name");
+            }
         }
     }
 }

@@ -4,6 +4,7 @@ use hardtack_format::spec::{AttentionKind, ExpertsSpec, FeedForwardKind, LayerSp
 
 use super::backward::TILE_TOKENS;
 use super::head::{HEAD_ELEMENTS, TOKENS};
+use crate::calibrate::compress::ROWS_AT_ONCE;
 
 /// Tensors of `[heads, tokens, tokens]` that the attention of one window and its gradient hold at once.
 const SCORE_TENSORS: u64 = 14;
@@ -29,6 +30,33 @@ pub fn peak_bytes(spec: &ModelSpec, tokens: usize, window_max: usize, options: u
     let logits = TOKENS as u64 * (HEAD_ELEMENTS as u64 / u64::from(spec.hidden)).max(1);
     let head = HEAD_ELEMENTS as u64 * (options + 3) + 4 * logits;
     boundaries + 4 * (STREAMS * stream + weights + window + tile + head)
+}
+
+/// Bytes that [`compress`](crate::calibrate::compress()) takes at most, besides the process itself: a layer's weights and
+/// their quantized twin, the stream before and inside it, one window's attention, and of its widest matrix the Hessians of
+/// own and borrowed inputs, the factors made of them, and the matrix itself as floats, codes and floats again.
+pub fn compress_bytes(spec: &ModelSpec, tokens: usize, window_max: usize) -> u64 {
+    let (tokens, window) = (tokens as u64, window_max as u64);
+    let layers = spec.layers.iter();
+    let weights = layers.clone().map(|layer| layer_weights(spec, layer)).max().unwrap_or(0);
+    let window = layers.clone().map(|layer| window_elements(spec, layer, window)).max().unwrap_or(0);
+    let widest = layers.map(|layer| inputs_max(spec, layer)).max().unwrap_or(0);
+    let hidden = u64::from(spec.hidden);
+    // Two lower halves, the whole of the one that is factored, its factor and the inverse's.
+    let hessians = 4 * widest * widest;
+    let matrix = 4 * widest * hidden;
+    let rows = ROWS_AT_ONCE as u64 * (hidden + 3 * widest);
+    4 * (2 * tokens * hidden + weights + window + hessians + matrix + rows)
+}
+
+/// Most columns of a matrix of a layer.
+fn inputs_max(spec: &ModelSpec, layer: &LayerSpec) -> u64 {
+    let inner = match layer.feed_forward.kind {
+        FeedForwardKind::Dense { inner } => inner,
+        FeedForwardKind::Experts(mixture) => mixture.inner.max(mixture.shared_inner),
+    };
+    let heads = u64::from(layer.attention.heads) * u64::from(layer.attention.query_dim());
+    u64::from(spec.hidden.max(inner)).max(heads)
 }
 
 /// Elements of a layer's weights, and of the twins that are made of them.

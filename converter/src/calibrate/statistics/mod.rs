@@ -33,7 +33,7 @@ pub use gates::{GateGradient, TuneSettings, gate_gradients, tune_gates};
 pub use inputs::{Accumulate, Consumer, NoConsumer, Place};
 pub use judge::{Judge, Judged, Stream};
 pub use kv::kv_chunks;
-pub use memory::peak_bytes;
+pub use memory::{compress_bytes, peak_bytes};
 
 /// The numbers that calibration computes with.
 const DTYPE: DType = DType::F32;

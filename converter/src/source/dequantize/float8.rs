@@ -1,4 +1,5 @@
-//! Eight-bit floats (OCP 8-bit Floating Point Specification 1.0; the FNUZ variants are Graphcore's and AMD's).
+//! Eight-bit floats (OCP 8-bit Floating Point Specification 1.0; the FNUZ variants are Graphcore's
+//! and AMD's).
 
 /// Four bits of exponent (bias 7), three of mantissa; no infinity, and all ones is NaN.
 pub(in super::super) fn e4m3(code: u8) -> f32 {

@@ -35,7 +35,7 @@ pub(super) fn tq1_0(block: &[u8; 54], numbers: &mut [f32; 256]) {
             _ => (48 + (i - 240) % 4, (i - 240) / 4),
         };
         let rest = block[byte].wrapping_mul(POWERS[place]);
-        let trit = u16::from(rest) * 3 >> 8;
+        let trit = (u16::from(rest) * 3) >> 8;
         *number = scale * (f32::from(trit) - 1.0);
     }
 }

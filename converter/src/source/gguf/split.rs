@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{ALIGNMENT_MAX, Gguf, Model, read};
+use super::{Gguf, Model, alignment, read};
 use crate::source::error::{SourceError, one_line, optional};
 use crate::source::file::SourceFile;
 use crate::source::{GgufMetadata, TensorInfo};
@@ -75,7 +75,7 @@ fn paths(given: &SourceFile, head: &Gguf, part: Part) -> Result<Vec<PathBuf>, So
     let ending = part.ending(part.index);
     let Some(stem) = name.strip_suffix(&ending) else {
         let end = head.tensors.last().map_or(0, |last| last.offset + last.bytes);
-        let more = given.bytes.saturating_sub(end.next_multiple_of(ALIGNMENT_MAX.into()));
+        let more = given.bytes.saturating_sub(end.next_multiple_of(alignment(&head.metadata)?));
         let joined = match more {
             0 => String::new(),
             more => format!(" and {more} bytes behind its last tensor (parts joined by `cat` are no model)"),

@@ -1,9 +1,11 @@
-//! `qweight`, `qzeros` and `scales`: the layouts of AutoGPTQ and GPTQModel, and AutoAWQ's for its gemm kernels.
+//! `qweight`, `qzeros` and `scales`: the layouts of AutoGPTQ and GPTQModel, and AutoAWQ's for its
+//! gemm kernels.
 //!
-//! A weight `[outputs, inputs]` is stored turned. GPTQ packs codes along the inputs, `[inputs * bits / 32, outputs]`,
-//! and zero points along the outputs, `[groups, outputs * bits / 32]`; its `g_idx` has the group of every input. AWQ
-//! packs both along the outputs, eight to a word in an order of its own, `[inputs, outputs / 8]`.
-//! Scales are `[groups, outputs]` in both.
+//! A weight `[outputs, inputs]` is stored turned. GPTQ packs codes along the inputs,
+//! `[inputs * bits / 32, outputs]`, and zero points along the outputs,
+//! `[groups, outputs * bits / 32]`; its `g_idx` has the group of every input. AWQ packs both along
+//! the outputs, eight to a word in an order of its own, `[inputs, outputs / 8]`. Scales are
+//! `[groups, outputs]` in both.
 
 use super::super::{ElementKind, SourceError, TensorInfo};
 use super::bits::{Codes, Order};

@@ -1,15 +1,16 @@
 //! Codes of up to eight bits, unpacked from the words that quantizers pack them into.
 //!
-//! All of them keep words little-endian and the first code in the lowest bits, so that a row of codes is one stream of
-//! bits. They differ in what follows what: along a row, down a column, or in an order of their own.
+//! All of them keep words little-endian and the first code in the lowest bits, so that a row of
+//! codes is one stream of bits. They differ in what follows what: along a row, down a column, or in
+//! an order of their own.
 
 use std::ops::Range;
 
 use super::super::{SourceError, TensorInfo};
 use super::stored::Stored;
 
-/// In which order a word holds the columns that follow each other (AutoAWQ's gemm kernels want it so): column `c` of
-/// eight is nibble `AWQ_NIBBLES[c]`.
+/// In which order a word holds the columns that follow each other (AutoAWQ's gemm kernels want it
+/// so): column `c` of eight is nibble `AWQ_NIBBLES[c]`.
 const AWQ_NIBBLES: [u32; 8] = [0, 4, 1, 5, 2, 6, 3, 7];
 const WORD_BITS: usize = 32;
 const WORD_BYTES: usize = WORD_BITS / 8;
@@ -95,7 +96,8 @@ impl Codes {
         Ok(codes)
     }
 
-    /// `each` codes to a word, of which the one at a place is the `number_of(place)`th from the lowest bits.
+    /// `each` codes to a word, of which the one at a place is the `number_of(place)`th from the
+    /// lowest bits.
     fn in_words(
         &self,
         stored: Stored<'_>,

@@ -1,5 +1,5 @@
-//! bitsandbytes: four bits in blocks that take no notice of rows, with scales that may be quantized themselves, and
-//! eight bits with a scale for each row.
+//! bitsandbytes: four bits in blocks that take no notice of rows, with scales that may be quantized
+//! themselves, and eight bits with a scale for each row.
 
 use std::ops::Range;
 

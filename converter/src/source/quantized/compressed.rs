@@ -1,9 +1,11 @@
-//! compressed-tensors' packed formats: `weight_packed` with integers of one to eight bits, or with four-bit floats.
+//! compressed-tensors' packed formats: `weight_packed` with integers of one to eight bits, or with
+//! four-bit floats.
 //!
-//! Integers are stored around the middle of their range, in 32-bit words along the inputs; zero points alike, along the
-//! outputs. Older releases left the rest of a word unused where a width does not divide 32; shapes tell which.
-//! Four-bit floats come two to a byte, with scales in floats of eight bits (NVFP4, under one more scale by which they
-//! are divided) or as powers of two (MXFP4).
+//! Integers are stored around the middle of their range, in 32-bit words along the inputs; zero
+//! points alike, along the outputs. Older releases left the rest of a word unused where a width
+//! does not divide 32; shapes tell which. Four-bit floats come two to a byte, with scales in floats
+//! of eight bits (NVFP4, under one more scale by which they are divided) or as powers of two
+//! (MXFP4).
 
 use super::super::{ElementKind, SourceError, TensorInfo};
 use super::bits::{Codes, Order};
@@ -88,7 +90,8 @@ impl Own {
     }
 }
 
-/// A weight of four-bit floats, two to a byte, the first in the low half; one scale for 16 or 32 of a row.
+/// A weight of four-bit floats, two to a byte, the first in the low half; one scale for 16 or 32 of
+/// a row.
 pub(super) fn four_bit_floats(
     parts: &Parts<'_>,
     weight: String,

@@ -1,6 +1,8 @@
-//! MLX: `weight` in 32-bit words, `scales`, and for integer codes `biases`, one of each for a group of a row's columns.
+//! MLX: `weight` in 32-bit words, `scales`, and for integer codes `biases`, one of each for a group
+//! of a row's columns.
 //!
-//! Codes of a row are one stream of bits, whatever their width. A weight may be a stack of matrices.
+//! Codes of a row are one stream of bits, whatever their width. A weight may be a stack of
+//! matrices.
 
 use super::super::{ElementKind, SourceError, TensorInfo};
 use super::bits::{Codes, Order};

@@ -1,9 +1,11 @@
-//! Weights that a quantizer split into codes, scales and more, each seen as the one tensor it stands for.
+//! Weights that a quantizer split into codes, scales and more, each seen as the one tensor it
+//! stands for.
 //!
-//! A format's file finds the parts by their names and says how they fit together; what they mean is the same for all:
-//! `(value of the code - zero) * scale`, or `value of the code * scale + offset`, with one zero and scale for a group of
-//! a row's columns. Only bitsandbytes' four bits differ, whose blocks do not follow rows. Which tensors are quantized is
-//! seen from the tensors that are there: lists of modules in a configuration are often wrong.
+//! A format's file finds the parts by their names and says how they fit together; what they mean is
+//! the same for all: `(value of the code - zero) * scale`, or `value of the code * scale + offset`,
+//! with one zero and scale for a group of a row's columns. Only bitsandbytes' four bits differ,
+//! whose blocks do not follow rows. Which tensors are quantized is seen from the tensors that are
+//! there: lists of modules in a configuration are often wrong.
 
 mod awq_gptq;
 mod bits;
@@ -84,7 +86,8 @@ enum Shift {
 enum Groups {
     /// So many columns follow each other in one group.
     Every(usize),
-    /// The tensor has the group of each column, as I32; where all are -1 it is as if there were none.
+    /// The tensor has the group of each column, as I32; where all are -1 it is as if there were
+    /// none.
     Listed(TensorInfo, usize),
 }
 
@@ -197,7 +200,8 @@ pub(super) struct Found {
     pub idle: HashSet<String>,
 }
 
-/// Puts a folder's tensors together. `config` loses the settings of a quantization that is undone here.
+/// Puts a folder's tensors together. `config` loses the settings of a quantization that is undone
+/// here.
 ///
 /// # Errors
 /// A method that is not known, by its name; parts that do not fit together, or lack one another.
@@ -234,8 +238,8 @@ pub(super) fn put_together(
     Ok(Found { plain: parts.rest(!quantized.is_empty()), quantized, idle })
 }
 
-/// Biases of nothing but zeros beside quantized weights: AutoGPTQ wrote them for every layer, whether the model has
-/// biases or not.
+/// Biases of nothing but zeros beside quantized weights: AutoGPTQ wrote them for every layer,
+/// whether the model has biases or not.
 fn idle_biases(parts: &Parts<'_>, quantized: &[Quantized]) -> Result<HashSet<String>, SourceError> {
     const BIAS_BYTES_MAX: u64 = 1 << 20;
     let mut idle = HashSet::new();

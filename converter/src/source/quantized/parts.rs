@@ -90,7 +90,8 @@ impl<'a> Parts<'a> {
         self.wrong(tensor, "", expected.to_owned(), format!("{} {:?}", tensor.kind, tensor.shape))
     }
 
-    /// What is left, in the order of its bytes, without what only a quantized network's activations need.
+    /// What is left, in the order of its bytes, without what only a quantized network's activations
+    /// need.
     pub fn rest(mut self, quantized: bool) -> Vec<TensorInfo> {
         let is_kept = |name: &&String| !quantized || !NOT_OF_WEIGHTS.iter().any(|ending| name.ends_with(ending));
         self.names.iter().filter(is_kept).filter_map(|name| self.tensors.remove(name)).collect()

@@ -1,7 +1,9 @@
-//! Codes of a byte under scales: floats of eight bits and integers, with one scale for the whole weight, for a row, or
-//! for a block of it (`weight_scale_inv` of DeepSeek and Qwen), and ModelOpt's four-bit floats.
+//! Codes of a byte under scales: floats of eight bits and integers, with one scale for the whole
+//! weight, for a row, or for a block of it (`weight_scale_inv` of DeepSeek and Qwen), and
+//! ModelOpt's four-bit floats.
 //!
-//! The scale multiplies whatever it is called: `weight_scale_inv` is the inverse of what the quantizer multiplied by.
+//! The scale multiplies whatever it is called: `weight_scale_inv` is the inverse of what the
+//! quantizer multiplied by.
 
 use super::super::{ElementKind, SourceError, TensorInfo};
 use super::bits::{Codes, Order};
@@ -67,7 +69,8 @@ fn values(kind: ElementKind) -> Option<Option<Values>> {
     }
 }
 
-/// A grid of scales for a weight of this shape, and how many columns share one. `block` is used where it fits.
+/// A grid of scales for a weight of this shape, and how many columns share one. `block` is used
+/// where it fits.
 pub(super) fn scale_grid(
     parts: &Parts<'_>,
     shape: &[usize],

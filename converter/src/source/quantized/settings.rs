@@ -1,4 +1,5 @@
-//! What a folder says about how it is quantized: the method by name, and what tensors alone do not tell.
+//! What a folder says about how it is quantized: the method by name, and what tensors alone do not
+//! tell.
 
 use std::path::Path;
 
@@ -54,7 +55,8 @@ pub(in super::super) struct Settings {
 }
 
 impl Settings {
-    /// Takes the settings out of `config`, whose families know nothing of them; those of a family stay.
+    /// Takes the settings out of `config`, whose families know nothing of them; those of a family
+    /// stay.
     pub fn read(folder: &Path, config: &mut Value, sources: &mut Vec<SourceFile>) -> Result<Self, SourceError> {
         let mut settings = Self { file: sources[0].label.clone(), method: None, values: Value::Null };
         let is_set = |value: &Value| value.as_object().is_some_and(|settings| !settings.is_empty());
@@ -229,8 +231,9 @@ impl Settings {
         Some((count("group_size")?, count("bits")?, mode))
     }
 
-    /// Refuses codes that nothing here can read: a float of eight bits without its scale in a folder that has a
-    /// quantization, which is not the number it says, and the tensors of methods that say nothing in a configuration.
+    /// Refuses codes that nothing here can read: a float of eight bits without its scale in a
+    /// folder that has a quantization, which is not the number it says, and the tensors of methods
+    /// that say nothing in a configuration.
     pub(super) fn check_plain(&self, parts: &Parts<'_>) -> Result<(), SourceError> {
         use ElementKind::*;
         let is_code = |kind| matches!(kind, F8E4M3 | F8E5M2 | F8E4M3Fnuz | F8E5M2Fnuz);

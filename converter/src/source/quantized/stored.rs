@@ -50,7 +50,8 @@ impl<'a> Stored<'a> {
         Ok(read)
     }
 
-    /// Numbers of a rectangle of a matrix with rows of `width` numbers. The kind is one of plain numbers.
+    /// Numbers of a rectangle of a matrix with rows of `width` numbers. The kind is one of plain
+    /// numbers.
     pub fn numbers(
         self,
         tensor: &TensorInfo,

@@ -1,0 +1,123 @@
+//! Small checkpoints made from nothing: a llama of random weights, and tokenizers of any size for it.
+
+use std::fs;
+use std::path::Path;
+
+use safetensors::tensor::{Dtype, TensorView};
+use serde_json::{Map, Value, json};
+
+/// The network's numbers.
+#[derive(Clone, Copy, Debug)]
+pub struct Network {
+    pub vocabulary: usize,
+    pub hidden: usize,
+    pub layers: usize,
+    pub context: usize,
+}
+
+/// Names that a chat template of the tests uses.
+const CONTROL: [&str; 2] = ["<|im_start|>", "<|im_end|>"];
+const TEMPLATE: &str = "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n\
+                        {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
+
+/// Writes a whole checkpoint with a byte-level tokenizer that fills the vocabulary.
+pub fn write(folder: &Path, network: Network) {
+    write_network(folder, network);
+    let tokenizer = byte_level(network.vocabulary);
+    fs::write(folder.join("tokenizer.json"), tokenizer.to_string()).unwrap();
+    let config = json!({ "eos_token": CONTROL[1], "chat_template": TEMPLATE });
+    fs::write(folder.join("tokenizer_config.json"), config.to_string()).unwrap();
+}
+
+/// Writes config.json and model.safetensors.
+pub fn write_network(folder: &Path, network: Network) {
+    let Network { vocabulary, hidden, layers, context } = network;
+    let inner = 2 * hidden;
+    let config = json!({
+        "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_act": "silu", "vocab_size": vocabulary,
+        "hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": layers, "num_attention_heads": 2,
+        "num_key_value_heads": 1, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "max_position_embeddings": context,
+        "tie_word_embeddings": true, "attention_bias": false, "mlp_bias": false,
+    });
+    fs::write(folder.join("config.json"), config.to_string()).unwrap();
+    let mut shapes = vec![("model.embed_tokens.weight".to_owned(), vec![vocabulary, hidden])];
+    for layer in 0..layers {
+        let mut add =
+            |name: &str, shape: &[usize]| shapes.push((format!("model.layers.{layer}.{name}.weight"), shape.to_vec()));
+        add("input_layernorm", &[hidden]);
+        add("self_attn.q_proj", &[hidden, hidden]);
+        add("self_attn.k_proj", &[hidden / 2, hidden]);
+        add("self_attn.v_proj", &[hidden / 2, hidden]);
+        add("self_attn.o_proj", &[hidden, hidden]);
+        add("post_attention_layernorm", &[hidden]);
+        add("mlp.gate_proj", &[inner, hidden]);
+        add("mlp.up_proj", &[inner, hidden]);
+        add("mlp.down_proj", &[hidden, inner]);
+    }
+    shapes.push(("model.norm.weight".to_owned(), vec![hidden]));
+    let mut state = 1u64;
+    let bytes: Vec<Vec<u8>> = shapes.iter().map(|(_, shape)| half_floats(shape.iter().product(), &mut state)).collect();
+    let views = shapes
+        .iter()
+        .zip(&bytes)
+        .map(|((name, shape), bytes)| (name.as_str(), TensorView::new(Dtype::F16, shape.clone(), bytes).unwrap()));
+    safetensors::serialize_to_file(views, None, &folder.join("model.safetensors")).unwrap();
+}
+
+/// Half floats between a quarter and a half, of either sign.
+fn half_floats(count: usize, state: &mut u64) -> Vec<u8> {
+    let number = |_| {
+        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        let bits = (*state >> 40) as u16;
+        (0x3400 | bits & 0x83ff).to_le_bytes()
+    };
+    (0..count).flat_map(number).collect()
+}
+
+/// Byte-level BPE of so many tokens: bytes, two control tokens, and merges of two letters, of three, and so on.
+pub fn byte_level(count: usize) -> Value {
+    let letters = bytes_as_letters();
+    let mut pieces: Vec<String> = letters.iter().map(char::to_string).collect();
+    let mut merges: Vec<(String, String)> = Vec::new();
+    let plain: Vec<String> = ('a'..='z').map(String::from).collect();
+    // Every piece of the last length, and a letter more.
+    let mut last = plain.clone();
+    while pieces.len() + CONTROL.len() < count {
+        let mut next = Vec::new();
+        for left in &last {
+            for right in &plain {
+                if pieces.len() + CONTROL.len() < count {
+                    pieces.push(format!("{left}{right}"));
+                    merges.push((left.clone(), right.clone()));
+                    next.push(format!("{left}{right}"));
+                }
+            }
+        }
+        last = next;
+    }
+    let mut vocabulary: Map<String, Value> =
+        pieces.into_iter().zip(0..).map(|(piece, id): (String, u32)| (piece, json!(id))).collect();
+    let added = added(vocabulary.len() as u32);
+    vocabulary.extend(added.iter().map(|own| (own["content"].as_str().unwrap().to_owned(), own["id"].clone())));
+    let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
+    json!({ "version": "1.0", "truncation": null, "padding": null, "added_tokens": added, "normalizer": null,
+        "pre_tokenizer": byte_level, "post_processor": null, "decoder": byte_level,
+        "model": { "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
+            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": vocabulary,
+            "merges": merges } })
+}
+
+fn added(first: u32) -> Vec<Value> {
+    let one = |(name, id): (&str, u32)| {
+        json!({ "id": id, "content": name, "special": true, "single_word": false, "lstrip": false, "rstrip": false,
+            "normalized": false })
+    };
+    CONTROL.into_iter().zip(first..).map(one).collect()
+}
+
+/// GPT-2's `bytes_to_unicode`: printable bytes stand for themselves, the rest for letters from U+0100 on.
+fn bytes_as_letters() -> Vec<char> {
+    let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
+    let mut beyond = (0x100..).filter_map(char::from_u32);
+    (0..=u8::MAX).map(|byte| if printable(&byte) { char::from(byte) } else { beyond.next().unwrap() }).collect()
+}
