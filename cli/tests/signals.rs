@@ -132,8 +132,11 @@ fn a_limit_on_files_is_an_error_and_leaves_nothing() {
     let scratch = tempfile::tempdir().unwrap();
     let output = scratch.path().join("model.tack");
     // Without `trap '' XFSZ`: the signal itself comes.
-    let script = "ulimit -f 64; exec hardtack";
-    run_in_shell(script, &[&"bake", &checkpoint.path(), &"-o", &output]).refused(&["model.tack", "File too large"]);
+    let bake = run_in_shell("ulimit -f 64; exec hardtack", &[&"bake", &checkpoint.path(), &"-o", &output]);
+    bake.refused(&["model.tack", "file"]);
+    let drawing = scratch.path().join("bits.svg");
+    let draw = run_in_shell("ulimit -f 1; exec hardtack", &[&"inspect", &babbling(), &"--plot", &drawing]);
+    draw.refused(&["bits.svg", "File too large"]);
     assert!(names(scratch.path()).is_empty());
 }
 
