@@ -108,6 +108,6 @@ fn talk(chat: &mut Chat, arguments: &ChatArguments) -> anyhow::Result<()> {
         }
     }
     let were = if unsent == 1 { "message was" } else { "messages were" };
-    ensure!(unsent == 0 || lines.from_terminal(), "{unsent} {were} not sent");
+    ensure!(unsent == 0 || lines.are_typed(), "{unsent} {were} not sent");
     Ok(())
 }

@@ -60,7 +60,7 @@ impl Lines {
     }
 
     /// Whether a person types them.
-    pub fn from_terminal(&self) -> bool {
+    pub fn are_typed(&self) -> bool {
         self.terminal
     }
 

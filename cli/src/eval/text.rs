@@ -180,13 +180,21 @@ impl<'b, E: Fn(&str) -> anyhow::Result<Vec<u32>>, B: Fn(u32) -> &'b [u8]> Joined
     /// The first tokens of `next` as (index, bytes from `begin` to the token), as far as they spell the text. The first may
     /// spell a space more, which some tokenizers put before a text.
     fn places_after(&self, begin: usize, next: &[u32]) -> Vec<(usize, usize)> {
+        let [alone, after_space] = [0, 1].map(|more| self.places_after_spaces(begin, next, more));
+        if alone.len() >= after_space.len() { alone } else { after_space }
+    }
+
+    /// The same where the first token spells `more` spaces that are not in the text.
+    fn places_after_spaces(&self, begin: usize, next: &[u32], more: usize) -> Vec<(usize, usize)> {
         let text = &self.text.as_bytes()[begin..self.end];
         let mut places = Vec::new();
         let mut place = 0;
         for (at, &token) in next.iter().enumerate() {
-            let bytes = (self.bytes_of)(token);
-            let bytes =
-                if at == 0 && !text.starts_with(bytes) { bytes.strip_prefix(b" ").unwrap_or(bytes) } else { bytes };
+            let mut bytes = (self.bytes_of)(token);
+            if at == 0 && more > 0 {
+                let Some(rest) = bytes.strip_prefix(b" ") else { break };
+                bytes = rest;
+            }
             if !text[place..].starts_with(bytes) {
                 break;
             }
@@ -245,9 +253,19 @@ mod tests {
             while !rest.is_empty() {
                 let (now, after) = rest.split_at(boundary(rest, part.max(4)).max(1));
                 rest = after;
-                joined.push(now, false, |tokens| Ok(found.extend_from_slice(tokens))).unwrap();
+                joined
+                    .push(now, false, |tokens| {
+                        found.extend_from_slice(tokens);
+                        Ok(())
+                    })
+                    .unwrap();
             }
-            joined.push("", true, |tokens| Ok(found.extend_from_slice(tokens))).unwrap();
+            joined
+                .push("", true, |tokens| {
+                    found.extend_from_slice(tokens);
+                    Ok(())
+                })
+                .unwrap();
             (found, longest.get())
         }
     }
@@ -290,14 +308,27 @@ mod tests {
         let mut joined = Joined::new(encode, |_| &b"?"[..], 8 << 10);
         let mut found = Vec::new();
         for part in [&text[..20_000], &text[20_000..]] {
-            joined.push(part, false, |tokens| Ok(found.extend_from_slice(tokens))).unwrap();
+            joined
+                .push(part, false, |tokens| {
+                    found.extend_from_slice(tokens);
+                    Ok(())
+                })
+                .unwrap();
         }
-        joined.push("", true, |tokens| Ok(found.extend_from_slice(tokens))).unwrap();
+        joined
+            .push("", true, |tokens| {
+                found.extend_from_slice(tokens);
+                Ok(())
+            })
+            .unwrap();
         assert_eq!(found, [40_000]);
         // And a short text at once.
         let mut short = Vec::new();
         Joined::new(encode, |_| &b"?"[..], 8 << 10)
-            .push("abc", true, |tokens| Ok(short.extend_from_slice(tokens)))
+            .push("abc", true, |tokens| {
+                short.extend_from_slice(tokens);
+                Ok(())
+            })
             .unwrap();
         assert_eq!(short, [3]);
     }
