@@ -178,7 +178,7 @@ fn commands_of_a_chat() {
     let slash = talked(b"//usr\n", &["--show-prompt"]).succeeded();
     assert!(slash.err.contains("user\n/usr<|im_end|>"), "{slash:#?}");
     let help = talked(b"/help\n", &[]).succeeded();
-    for word in ["/reset", "/save FILE", "/exit", "/bye", "Alt-Enter", "\"\"\"", "Ctrl-C"] {
+    for word in ["/reset", "/save", "/exit", "/bye", "Alt-Enter", "\"\"\"", "Ctrl-C"] {
         assert!(help.out.contains(word), "{word}: {help:#?}");
     }
     let scratch = tempfile::tempdir().unwrap();

@@ -9,7 +9,9 @@ use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use common::program::{Argument, INTERRUPTED, Outcome, hardtack, interrupt, run, run_with_input, smollm2, wait};
+use common::program::{
+    Argument, FAILED, INTERRUPTED, Outcome, hardtack, interrupt, run, run_with_input, smollm2, wait,
+};
 
 /// Longest time to wait for the next word.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -165,7 +167,10 @@ fn the_oldest_words_are_forgotten_first() {
     let Some(blob) = smollm2() else { return };
     let lines =
         "Tell me about the sea.\nTell me about the wind.\nTell me about the sun.\n".to_owned() + &"x ".repeat(200);
-    let outcome = conversation(blob, &lines, &["-n", "20", "--ctx", "100"]);
+    let flags: [Argument<'_>; 7] = [&"chat", &blob, &"--show-prompt", &"-n", &"20", &"--ctx", &"100"];
+    let outcome = run_with_input(&flags, &lines);
+    // From a pipe nobody sees that a message was not sent.
+    assert_eq!(outcome.code, Some(FAILED), "{outcome:#?}");
     let shown = prompts(&outcome);
     assert_eq!(shown.len(), 3, "{outcome:#?}");
     assert!(

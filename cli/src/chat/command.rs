@@ -4,11 +4,11 @@ use std::path::PathBuf;
 
 /// What `/help` shows.
 pub const HELP: &str = "\
-/reset      begin anew
-/save FILE  keep the conversation in a file, as --session does
-/help       this list
-/exit       leave (also /bye, /quit and Ctrl-D)
-//...       a message that begins with one slash
+/reset  begin anew
+/save   with a file: keep the conversation there, as --session does
+/help   this list
+/exit   leave (also /bye, /quit and Ctrl-D)
+//...   a message that begins with one slash
 A message goes on in the next line after a \\ at its end, between \"\"\" and \"\"\", and after Alt-Enter.
 Ctrl-C ends an answer, clears a line, and on an empty line leaves.
 ";
