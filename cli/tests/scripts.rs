@@ -66,7 +66,7 @@ fn a_prompt_may_be_longer_than_a_command_line() {
     // Longer than one argument may be; the context is what it does not fit.
     let long = "word ".repeat(30_000);
     let outcome = run_with_input(&[&"run", &babbling(), &"-n", &"1"], &long);
-    outcome.refused(&["the prompt has 149999 tokens", "512 fit the context"]);
+    outcome.refused(&["the prompt has 150000 tokens", "512 fit the context"]);
 }
 
 #[test]

@@ -97,13 +97,9 @@ fn ctrl_c_ends_an_answer_and_the_chat_goes_on() {
 }
 
 #[test]
-fn a_program_that_loads_ends_at_once() {
-    let scratch = tempfile::tempdir().unwrap();
-    // Opening a pipe that nobody writes to takes for ever.
-    let pipe = scratch.path().join("pipe.tack");
-    assert!(Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+fn a_program_that_waits_for_its_prompt_ends_at_once() {
     for (name, code) in SIGNALS {
-        let mut child = start(hardtack(&[&"run", &pipe, &"-p", &"hello"]));
+        let mut child = start(hardtack(&[&"run", &babbling()]));
         // Until its handlers are there a signal ends it in the system's way.
         assert!(!ends_within(&mut child, Duration::from_millis(500)));
         signal(&child, name);
@@ -136,8 +132,11 @@ fn a_limit_on_files_is_an_error_and_leaves_nothing() {
     let scratch = tempfile::tempdir().unwrap();
     let output = scratch.path().join("model.tack");
     // Without `trap '' XFSZ`: the signal itself comes.
-    let script = "ulimit -f 64; exec hardtack";
-    run_in_shell(script, &[&"bake", &checkpoint.path(), &"-o", &output]).refused(&["model.tack", "File too large"]);
+    let bake = run_in_shell("ulimit -f 64; exec hardtack", &[&"bake", &checkpoint.path(), &"-o", &output]);
+    bake.refused(&["model.tack", "file"]);
+    let drawing = scratch.path().join("bits.svg");
+    let draw = run_in_shell("ulimit -f 1; exec hardtack", &[&"inspect", &babbling(), &"--plot", &drawing]);
+    draw.refused(&["bits.svg", "File too large"]);
     assert!(names(scratch.path()).is_empty());
 }
 

@@ -61,7 +61,7 @@ mod tests {
     #[test]
     fn tools_are_a_list_of_objects() {
         let path = std::env::temp_dir().join(format!("hardtack-tools-{}.json", std::process::id()));
-        let mut read = |text: &str| {
+        let read = |text: &str| {
             std::fs::write(&path, text).unwrap();
             read_tools(&path)
         };

@@ -76,7 +76,7 @@ pub fn kld(arguments: &DivergenceArguments) -> anyhow::Result<()> {
     model::ensure_same_vocabulary(&engine, &reference)?;
     let tokenizer = model::tokenizer(&engine)?;
     let room = |bytes| model::ensure_room(&engine, &options, &arguments.on.engine, bytes, "the text's tokens");
-    let windows = Windows::of(&arguments.on.text, &arguments.on.windows, &tokenizer, [&engine, &reference], room)?;
+    let windows = Windows::of(&arguments.on.text, &arguments.on.windows, tokenizer, [&engine, &reference], room)?;
     let vocabulary = engine.network().spec.vocabulary as usize;
     let mut sessions = [reference.session(&exact)?, engine.session(&options)?];
 

@@ -87,7 +87,7 @@ pub fn needle(arguments: &NeedleArguments) -> anyhow::Result<()> {
         let needles: Vec<Needle> = (0..depths.len())
             .map(|index| {
                 let name = NAMES[(index + trial) % NAMES.len()];
-                Needle::new(name, 1000 + (random.next_u64() % 9000) as u32, &tokenizer)
+                Needle::new(name, 1000 + (random.next_u64() % 9000) as u32, tokenizer)
             })
             .collect::<anyhow::Result<_>>()?;
         let first = trial * tokens;

@@ -110,7 +110,7 @@ pub fn perplexity(arguments: &PerplexityArguments) -> anyhow::Result<()> {
     let tokenizer = model::tokenizer(&engine)?;
     let models = [&engine].into_iter().chain(&other);
     let room = |bytes| model::ensure_room(&engine, &options, &arguments.on.engine, bytes, "the text's tokens");
-    let windows = Windows::of(&arguments.on.text, &arguments.on.windows, &tokenizer, models, room)?;
+    let windows = Windows::of(&arguments.on.text, &arguments.on.windows, tokenizer, models, room)?;
     let skip = windows.skip;
     let mut judged = Judged::new(&engine, &options)?;
     let mut compared = other.as_ref().map(|other| Judged::new(other, &exact)).transpose()?;

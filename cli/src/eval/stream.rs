@@ -113,7 +113,7 @@ pub fn text_tokens(
     room: impl Fn(u64) -> anyhow::Result<()>,
 ) -> anyhow::Result<Vec<u32>> {
     let tokenizer = model::tokenizer(engine)?;
-    let mut tokens = text::read(file, &tokenizer, [engine], most, room)?.tokens;
+    let mut tokens = text::read(file, tokenizer, [engine], most, room)?.tokens;
     if let Some(begin) = tokenizer.begin() {
         tokens.insert(0, begin);
     }

@@ -1,6 +1,8 @@
 //! Messages from a terminal: a line editor with history.
 
 use std::io::{self, IsTerminal};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender};
 
 use rustyline::config::{Behavior, Config};
@@ -20,22 +22,27 @@ pub fn read(prompt: &str, requests: &Receiver<()>, events: &Sender<Next>) -> any
     let behavior = if io::stdout().is_terminal() { Behavior::Stdio } else { Behavior::PreferTerm };
     let mut editor = DefaultEditor::with_config(Config::builder().behavior(behavior).build())?;
     let conditional = |handler: Box<dyn ConditionalEventHandler>| EventHandler::Conditional(handler);
+    let broken = Arc::new(AtomicBool::new(false));
     editor.bind_sequence(KeyEvent::ctrl('C'), conditional(Box::new(ClearOrLeave)));
     for key in [KeyEvent(KeyCode::Enter, Modifiers::NONE), KeyEvent::ctrl('M'), KeyEvent::ctrl('J')] {
-        editor.bind_sequence(key, conditional(Box::new(SendOrBreak)));
+        editor.bind_sequence(key, conditional(Box::new(SendOrBreak { broken: broken.clone() })));
         let KeyEvent(code, modifiers) = key;
         editor.bind_sequence(KeyEvent(code, modifiers | Modifiers::ALT), Cmd::Newline);
     }
     for () in requests {
         let next = loop {
             terminal::edit();
+            broken.store(false, Ordering::Relaxed);
             let line = editor.readline(prompt);
             terminal::edited();
             break match line {
                 Ok(text) => {
                     // The editor keeps lines for the up key only; a failure there matters to nobody.
                     let _ = editor.add_history_entry(text.as_str());
-                    Next::Message(unfenced(&text).to_owned())
+                    let text = unfenced(&text);
+                    // What was pasted keeps its backslashes.
+                    let typed = broken.load(Ordering::Relaxed);
+                    Next::Message(if typed { text.replace("\\\n", "\n") } else { text.to_owned() })
                 }
                 Err(ReadlineError::Interrupted) => Next::Interrupted,
                 // A terminal that has gone answers with an input/output error.
@@ -66,17 +73,21 @@ impl ConditionalEventHandler for ClearOrLeave {
 }
 
 /// Enter: sends the message; inside a block, or after a backslash at its end, it breaks the line.
-struct SendOrBreak;
+struct SendOrBreak {
+    /// Whether a line was broken after a backslash, which is no part of the message then.
+    broken: Arc<AtomicBool>,
+}
 
 impl ConditionalEventHandler for SendOrBreak {
     fn handle(&self, _: &Event, _: RepeatCount, _: bool, context: &EventContext<'_>) -> Option<Cmd> {
         let text = context.line();
         if in_block(text) {
-            Some(Cmd::Newline)
-        } else if context.pos() == text.len() && ends_open(text) {
-            Some(Cmd::Replace(Movement::BackwardChar(1), Some("\n".to_owned())))
-        } else {
-            Some(Cmd::AcceptLine)
+            return Some(Cmd::Newline);
         }
+        let breaks = context.pos() == text.len() && ends_open(text);
+        if breaks {
+            self.broken.store(true, Ordering::Relaxed);
+        }
+        Some(if breaks { Cmd::Newline } else { Cmd::AcceptLine })
     }
 }
