@@ -124,7 +124,7 @@ pub fn ensure_room(
     bytes: u64,
     what: &str,
 ) -> anyhow::Result<()> {
-    let Some(limit) = arguments.memory else { return Ok(()) };
+    let Some(MemoryArgument::Bytes(limit)) = arguments.memory else { return Ok(()) };
     let planned = engine.plan(options)?.total_bytes();
     ensure!(
         planned.saturating_add(bytes) <= limit,
