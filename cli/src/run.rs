@@ -10,6 +10,11 @@ use crate::chat::Thoughts;
 use crate::output::{note, show, show_json};
 use crate::{input, interrupt, model};
 
+/// Bytes of a prompt that every plan has room for.
+const PROMPT_PLANNED: u64 = 64 << 10;
+/// Bytes for each byte beyond: the text, once more where it is shown, and a token of four bytes in a list that doubles.
+const PROMPT_FACTOR: u64 = 10;
+
 /// An answer for programs.
 #[derive(Serialize)]
 struct JsonReport<'a> {
@@ -47,6 +52,8 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<()> {
     let prompt = input::prompt(arguments)?;
     let session = model::session_options(&arguments.session);
     let engine = model::open(&arguments.blob, &arguments.engine, &session)?;
+    let long = (prompt.len() as u64).saturating_sub(PROMPT_PLANNED);
+    model::ensure_room(&engine, &session, &arguments.engine, PROMPT_FACTOR * long, "the prompt and its tokens")?;
     model::tokenizer(&engine)?;
     drop(loading);
     let (sampling, seed) = arguments.sampling.settle();

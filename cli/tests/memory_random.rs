@@ -176,7 +176,7 @@ fn number(name: &str, otherwise: usize) -> usize {
 
 /// The number of bytes that a refusal says are needed.
 fn needed(refusal: &str) -> Option<u64> {
-    let before = refusal.split(" bytes").next()?;
+    let before = refusal.split(" bytes are needed").next().filter(|before| before.len() < refusal.len())?;
     before.rsplit(' ').next()?.parse().ok()
 }
 
@@ -203,21 +203,25 @@ fn random_runs_keep_to_their_limit() {
         let mut random = Pcg64Mcg::seed_from_u64((seed as u64) << 32 | run as u64);
         let trial = Trial::new(&mut random, blobs.len());
         let (name, blob) = &blobs[trial.tokenizer];
-        let asked = peak::run(&mut trial.command(blob, "1"), &trial.input);
         let mut fail = |what: String| {
             let line = format!("run {run} of seed {seed}, tokenizer {name}: {what}\n  {}", trial.shown());
             eprintln!("{line}");
             broken.push(line);
         };
-        let Some(limit) = needed(&asked.err).filter(|_| asked.code == Some(1)) else {
+        // The model is refused first, then the session: each says what it needs.
+        let (mut limit, mut own) = (1, peak::run(&mut trial.command(blob, "1"), &trial.input));
+        while let Some(more) = needed(&own.err).filter(|&more| own.code == Some(1) && more > limit) {
+            limit = more;
+            own = peak::run(&mut trial.command(blob, &limit.to_string()), &trial.input);
+        }
+        if limit == 1 {
             // Flags that contradict each other or the model are refused before memory is.
-            match asked.code {
+            match own.code {
                 Some(1) => refused += 1,
-                code => fail(format!("code {code:?} under a limit of one byte: {}", asked.err)),
+                code => fail(format!("code {code:?} under a limit of one byte: {}", own.err)),
             }
             continue;
-        };
-        let own = peak::run(&mut trial.command(blob, &limit.to_string()), &trial.input);
+        }
         match own.code {
             Some(0) => whole += 1,
             Some(1) => {}
@@ -225,7 +229,7 @@ fn random_runs_keep_to_their_limit() {
         }
         if std::env::var_os("HARDTACK_RUNS").is_some() {
             let end = if own.code == Some(0) { "done" } else { own.err.lines().last().unwrap_or_default() };
-            println!("{run}: {name}, {} of {limit} bytes, {end:.120}; {}", own.peak, trial.shown());
+            println!("run {run}: {name}, {} of {limit} bytes, {end:.120}; {}", own.peak, trial.shown());
         }
         margin = margin.min(limit as i64 - own.peak as i64);
         if own.peak > limit {

@@ -12,6 +12,8 @@ use crate::kv::{KvPrecision, KvSize, RingOptions};
 use crate::os::Load;
 use crate::sample::Sampler;
 use crate::scratch::ScratchSizes;
+#[cfg(feature = "text")]
+use crate::text::pieces::PIECE_BYTES;
 
 /// Tokens kept if nothing else is asked for and the model was trained for as many.
 pub const CONTEXT_DEFAULT: usize = 4096;
@@ -125,12 +127,21 @@ fn token_bytes(blob: &Blob<'_>, network: &Network) -> u64 {
     layers.map(|record| record.bytes).sum::<u64>() + experts.sum::<u64>() + network.head.bytes
 }
 
-/// What the tokenizer takes at its peak, most of it while its file is parsed.
+/// Bytes that encoding takes for each byte of the piece that is encoded at once, and what a long prompt and its tokens take.
+#[cfg(feature = "text")]
+const ENCODE_FACTOR: u64 = 224;
+#[cfg(feature = "text")]
+const PROMPT_BYTES: u64 = 1 << 20;
+
+/// What the tokenizer takes at its peak: while its file is parsed, or with what is left of that, while a text is encoded.
 #[cfg(feature = "text")]
 fn tokenizer_bytes(blob: &Blob<'_>) -> u64 {
     let json = blob.plain(SectionKind::Tokenizer).unwrap_or_default();
     // One that is refused takes nothing when it is opened.
-    hardtack_tokenizer::survey(json).map_or(0, |survey| survey.memory_bytes())
+    hardtack_tokenizer::survey(json).map_or(0, |survey| {
+        let parsing = survey.memory_bytes();
+        parsing.max(parsing / 2 + PIECE_BYTES as u64 * ENCODE_FACTOR + PROMPT_BYTES)
+    })
 }
 
 /// Without the feature `text` no tokenizer is read.

@@ -238,6 +238,8 @@ fn refinement(pass: usize, own: Refined) -> String {
 
 #[cfg(test)]
 mod tests {
+    use hardtack_converter::Choices;
+
     use super::*;
 
     #[test]
@@ -253,6 +255,7 @@ mod tests {
             kv_tokens,
             boundary_bytes_max: 0,
             memory_max: None,
+            choices: Choices::default(),
             stop: interrupt::flag(),
         };
         let straight = |refinements| Course::Straight { refinements };

@@ -79,18 +79,15 @@ pub fn byte_level(count: usize) -> Value {
     let letters = bytes_as_letters();
     let mut pieces: Vec<String> = letters.iter().map(char::to_string).collect();
     let mut merges: Vec<(String, String)> = Vec::new();
-    let plain: Vec<String> = ('a'..='z').map(String::from).collect();
-    // Every piece of the last length, and a letter more.
-    let mut last = plain.clone();
+    // A small letter and capitals behind it: no merge begins with a capital, so that there is but one way to every piece.
+    let mut last: Vec<String> = ('a'..='z').map(String::from).collect();
     while pieces.len() + CONTROL.len() < count {
         let mut next = Vec::new();
-        for left in &last {
-            for right in &plain {
-                if pieces.len() + CONTROL.len() < count {
-                    pieces.push(format!("{left}{right}"));
-                    merges.push((left.clone(), right.clone()));
-                    next.push(format!("{left}{right}"));
-                }
+        for (left, right) in last.iter().flat_map(|left| ('A'..='Z').map(move |right| (left, right))) {
+            if pieces.len() + CONTROL.len() < count {
+                pieces.push(format!("{left}{right}"));
+                merges.push((left.clone(), right.to_string()));
+                next.push(format!("{left}{right}"));
             }
         }
         last = next;

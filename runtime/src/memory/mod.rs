@@ -66,7 +66,7 @@ mod tests {
             other => panic!("{other:?}"),
         };
         assert_eq!(bytes(zeros::<u64>(usize::MAX).map(drop)), u64::MAX);
-        assert_eq!(bytes(list::<u64>(usize::MAX / 4).map(drop)), (usize::MAX / 4) as u64 * 8);
+        assert_eq!(bytes(list::<u64>(usize::MAX / 16).map(drop)), (usize::MAX / 16) as u64 * 8);
         assert_eq!(bytes(expect_room(u64::MAX)), u64::MAX);
     }
 }
