@@ -63,11 +63,21 @@ const BROKEN: [Broken; 14] = [
         family: "llama",
         change: |model| {
             let mut extra = model.tensor("model.norm.weight").clone();
+            extra.name = "model.layers.0.self_attn.q_norm.weight".to_owned();
+            model.tensors.push(extra);
+        },
+        flags: &[],
+        words: &["model.layers.*.self_attn.q_norm.weight", "no place", "llama"],
+    },
+    Broken {
+        family: "llama",
+        change: |model| {
+            let mut extra = model.tensor("model.norm.weight").clone();
             extra.name = "model.layers.0.self_attn.q_proj.bias".to_owned();
             model.tensors.push(extra);
         },
         flags: &[],
-        words: &["model.layers.0.self_attn.q_proj.bias", "[64]", "no place", "llama"],
+        words: &["model.layers.1.self_attn.q_proj.bias", "missing", "[64]"],
     },
     Broken {
         family: "llama",
@@ -266,13 +276,15 @@ fn a_full_disk_leaves_nothing_behind() {
     let blob = scratch.path().join("model.tack");
     // A limit of 32 KiB a file, and an error instead of the signal, stand for the end of the disk.
     let script = "trap '' XFSZ; ulimit -f 64; exec hardtack";
-    run_in_shell(script, &[&"bake", &fixtures.join("llama"), &"-o", &blob]).refused(&["model.tack:", "File too large"]);
+    run_in_shell(script, &[&"bake", &fixtures.join("llama"), &"-o", &blob])
+        .refused(&["model.tack:", "may write no longer file than 32768 bytes"]);
     assert!(names(scratch.path()).is_empty());
 
     // A blob that was there before stays as it is.
     run(&[&"bake", &fixtures.join("qwen3"), &"-o", &blob]).succeeded();
     let before = fs::read(&blob).unwrap();
-    run_in_shell(script, &[&"bake", &fixtures.join("llama"), &"-o", &blob]).refused(&["model.tack:", "File too large"]);
+    run_in_shell(script, &[&"bake", &fixtures.join("llama"), &"-o", &blob])
+        .refused(&["model.tack:", "may write no longer file than 32768 bytes"]);
     assert_eq!((names(scratch.path()), fs::read(&blob).unwrap()), (vec!["model.tack".to_owned()], before));
 
     let tokens = scratch.path().join("tokens.json");

@@ -15,7 +15,7 @@ fn bake(input: &Path, flags: &[&dyn AsRef<std::ffi::OsStr>]) -> (tempfile::TempD
     let scratch = tempfile::tempdir().unwrap();
     let blob = scratch.path().join("x.tack");
     let mut arguments: Vec<Argument<'_>> =
-        vec![&"bake", &input, &"-o", &blob, &"--bits", &"f32", &"--head-bits", &"f32"];
+        vec![&"bake", &input, &"-o", &blob, &"--bits", &"f32", &"--head-bits", &"f32", &"--quiet"];
     arguments.extend(flags);
     let outcome = run(&arguments);
     let expected: &[&str] = if outcome.code == Some(0) { &["x.tack"] } else { &[] };

@@ -59,6 +59,6 @@ fn folders() {
 /// A path that cannot be read at all is an error of the system, not a kind.
 #[test]
 fn absent_files_stay_errors_of_the_system() {
-    let error = Engine::open("nowhere.tack", &Options::default()).err().expect("absent");
+    let error = Engine::open("nowhere.tack", &Options::default()).expect_err("absent");
     assert!(matches!(error, Error::File { .. }), "{error:?}");
 }

@@ -76,7 +76,7 @@ pub(crate) fn recipe_of(checkpoint: &Checkpoint, unused: Unused) -> Result<Recip
         .map_err(|source| BakeError::Family { input: input(), source })?;
     let embedding = recipe.globals.iter().find(|tensor| tensor.role == Role::Embedding);
     if let (Some(head), Some(embedding)) = (&recipe.head_beside, embedding) {
-        let same = are_same(checkpoint, head, embedding).map_err(|source| match source {
+        let same = are_same(checkpoint, head, embedding).map_err(|source| match *source {
             LoadError::Read { error, .. } => BakeError::Source(error),
             source => BakeError::Load { input: input(), source: Box::new(source) },
         })?;
@@ -96,10 +96,11 @@ fn are_same(
     checkpoint: &Checkpoint,
     head: &TensorSource,
     embedding: &TensorSource,
-) -> Result<bool, LoadError<crate::source::SourceError>> {
+) -> Result<bool, Box<LoadError<crate::source::SourceError>>> {
     let rows = embedding.rows as usize;
     for first in (0..rows).step_by(ROWS_AT_ONCE) {
-        let [own, other] = [head, embedding].map(|tensor| tensor.load_rows(checkpoint, first, ROWS_AT_ONCE));
+        let [own, other] =
+            [head, embedding].map(|tensor| tensor.load_rows(checkpoint, first, ROWS_AT_ONCE).map_err(Box::new));
         if own? != other? {
             return Ok(false);
         }

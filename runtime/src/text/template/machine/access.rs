@@ -95,5 +95,5 @@ impl Machine<'_> {
 
 fn unsafe_attribute(value: &Value, name: &str) -> Value {
     let of = value.type_name();
-    Value::missing(format!("access to attribute '{name}' of '{of}' object is unsafe."))
+    Value::missing(format!("access to attribute '{name}' of '{of}' object is kept from templates"))
 }
