@@ -105,7 +105,7 @@ fn evaluations_that_make_no_sense_are_refused() {
     let short = scratch.path().join("short.txt");
     std::fs::write(&short, "too short").unwrap();
     run(&[&"eval", &"ppl", &blob, &"--text", &short]).refused(&["short.txt", "9 tokens", "512"]);
-    run(&[&"eval", &"kld", &blob, &"--against", &short, &"--text", &text]).refused(&["short.txt", "truncated"]);
+    run(&[&"eval", &"kld", &blob, &"--against", &short, &"--text", &text]).refused(&["short.txt", "is no .tack blob"]);
 }
 
 #[test]
