@@ -32,7 +32,7 @@ struct Broken {
     words: &'static [&'static str],
 }
 
-const BROKEN: [Broken; 14] = [
+const BROKEN: [Broken; 15] = [
     Broken {
         family: "llama",
         change: |model| model.tensors.retain(|tensor| tensor.name != "model.layers.1.self_attn.k_proj.weight"),

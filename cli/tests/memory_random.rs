@@ -113,7 +113,7 @@ struct Trial {
 impl Trial {
     fn new(random: &mut Pcg64Mcg, tokenizers: usize) -> Self {
         // Half of them with a tokenizer as it should be.
-        let tokenizer = if random.next_u32() % 2 == 0 { 0 } else { random.next_u32() as usize % tokenizers };
+        let tokenizer = if random.next_u32().is_multiple_of(2) { 0 } else { random.next_u32() as usize % tokenizers };
         let text = |random: &mut Pcg64Mcg, lengths: &[usize]| {
             let length = pick(random, lengths);
             let letters: &[u8] = pick(random, &[&b"abcdef "[..], b"a", b"0123456789", b"?! \t", "ä€😀".as_bytes()]);
@@ -136,11 +136,11 @@ impl Trial {
             }
             _ => {}
         }
-        if random.next_u32() % 3 == 0 {
+        if random.next_u32().is_multiple_of(3) {
             add("--temperature", "0.9".to_owned());
             add("--seed", "1".to_owned());
         }
-        if random.next_u32() % 2 == 0 {
+        if random.next_u32().is_multiple_of(2) {
             let prompt = text(random, &[1, 30, 3000, 100_000]);
             let mut arguments = vec!["run".to_owned()];
             arguments.append(&mut words);

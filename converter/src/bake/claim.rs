@@ -156,7 +156,9 @@ mod tests {
             for target in [Some("precious"), None] {
                 let _ = fs::remove_file(&path);
                 let _ = fs::remove_file(&victim);
-                target.map(|text| fs::write(&victim, text).unwrap());
+                if let Some(text) = target {
+                    fs::write(&victim, text).unwrap();
+                }
                 std::os::unix::fs::symlink(&victim, &path).unwrap();
                 assert!(matches!(Claim::take(&output), Err(BakeError::Occupied { .. })));
                 assert_eq!(fs::read_to_string(&victim).ok().as_deref(), target);
