@@ -37,7 +37,7 @@ fn session(engine: &Engine, kv: KvPrecision, batch: usize) -> Session {
 /// The fewest bytes that a ring of these steps takes, as the refusal of fewer says.
 fn least_bytes(engine: &Engine, steps: &[u32]) -> u64 {
     let options = SessionOptions { context: CONTEXT, batch: 1, kv: ring(steps, 1) };
-    let refusal = engine.session(&options).err().expect("a ring of one byte").to_string();
+    let refusal = engine.session(&options).expect_err("a ring of one byte").to_string();
     let number = refusal.strip_prefix("kv: expected at least ").and_then(|rest| rest.split(' ').next());
     number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{refusal}"))
 }
@@ -273,7 +273,7 @@ fn settings_out_of_range_are_refused() {
 
     let limit = engine.plan(&options(CONTEXT, 0)).unwrap().total_bytes() - 1;
     let tight = Engine::open(&blob, &Options { memory_max: Some(limit), ..Options::default() }).unwrap();
-    let refusal = tight.session(&options(CONTEXT, 0)).err().expect("refused").to_string();
+    let refusal = tight.session(&options(CONTEXT, 0)).expect_err("refused").to_string();
     let advice = refusal.split("a ring of ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap().parse().unwrap();
     assert!(tight.session(&options(CONTEXT, advice)).is_ok(), "{refusal}");
 }

@@ -99,8 +99,8 @@ mod tests {
             [
                 "1 lm_head.weight (the embeddings again)",
                 "1 model.layers.*.mlp.odd.weight",
-                "1 mtp.fc.weight (layers that predict further tokens)",
                 "2 model.layers.*.self_attn.rotary_emb.inv_freq (frequencies, which are computed)",
+                "1 mtp.fc.weight (layers that predict further tokens)",
                 "2 vision_tower.blocks.* (vision)",
             ]
         );
