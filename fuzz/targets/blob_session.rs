@@ -23,8 +23,7 @@ fuzz_target!(|head: &[u8]| {
     file[..changed].copy_from_slice(&head[..changed]);
     seal::seal_all(&mut file);
     FILE.write(&file);
-    let options =
-        Options { threads: 1, load: Load::Resident, memory_max: Some(MEMORY_BYTES), ..Options::default() };
+    let options = Options { threads: 1, load: Load::Resident, memory_max: Some(MEMORY_BYTES), ..Options::default() };
     let Ok(engine) = Engine::open(FILE.path(), &options) else { return };
     let vocabulary = engine.network().spec.vocabulary;
     let ring = KvPrecision::Ring(RingOptions { bytes: 0, bits: RingBits::Auto });

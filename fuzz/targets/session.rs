@@ -42,12 +42,12 @@ fuzz_target!(|bytes: &[u8]| {
     file.extend(hash.as_bytes());
     SAVED.write(&file);
     let mut session = ENGINE.session(&options(kind)).expect("a session");
-    let Ok(restored) = session.restore(SAVED.path()) else {
+    if session.restore(SAVED.path()).is_err() {
         assert_eq!(session.position(), 0);
         assert!(session.feed(&[1]).is_ok());
         return;
-    };
-    assert_eq!(session.tokens(), restored.tokens);
+    }
+    assert!(session.tokens().len() <= session.position());
     if session.position() + 2 <= 200 {
         assert!(session.feed(&[1, 2]).is_ok());
     }

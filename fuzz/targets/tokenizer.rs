@@ -16,7 +16,13 @@ static VOCABULARY: LazyLock<Vec<u8>> = LazyLock::new(|| {
     vocabulary::write(&TextRules::default(), &tokens).expect("a valid table")
 });
 
-const TEXTS: [&str; 5] = ["", "a b  c\n", "<s>hello, world 12345!</s>", "\u{fdfa}\u{0130}\u{4e2d} e\u{301}\u{200d}\u{1f469}", "\0\u{feff}\t\r\n''``"];
+const TEXTS: [&str; 5] = [
+    "",
+    "a b  c\n",
+    "<s>hello, world 12345!</s>",
+    "\u{fdfa}\u{0130}\u{4e2d} e\u{301}\u{200d}\u{1f469}",
+    "\0\u{feff}\t\r\n''``",
+];
 
 fuzz_target!(|json: &[u8]| {
     hardtack_fuzz::keep_limit();

@@ -92,7 +92,8 @@ fn policy(width: Option<u32>) -> KvPolicy {
         LayerPolicy { costs: [[4.0, 3.0, 2.0, 1.0, 0.0]; 2], router }
     };
     let spec = build::sample_spec();
-    let latent = |attention: &hardtack_format::spec::AttentionSpec| matches!(attention.kind, AttentionKind::Latent { .. });
+    let latent =
+        |attention: &hardtack_format::spec::AttentionSpec| matches!(attention.kind, AttentionKind::Latent { .. });
     assert!(spec.layers.iter().any(|layer| latent(&layer.attention)));
     let prices = vec![Price { bits: 4.0, byte: 1.0 }, Price { bits: 2.0, byte: 2.0 }];
     KvPolicy { prices, layers: spec.layers.iter().map(|own| layer(&own.attention)).collect() }

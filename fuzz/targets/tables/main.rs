@@ -21,5 +21,5 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(tables) = calibrate::tables::read(FILE.path()) else { return };
     calibrate::tables::write(FILE.path(), &tables).expect("room");
     assert_eq!(calibrate::tables::read(FILE.path()).expect("our own"), tables);
-    let _ = calibrate::tables::read_state(FILE.path(), &tables.header, 4);
+    let _ = calibrate::read_state(FILE.path(), &tables.header, 4);
 });

@@ -8,5 +8,7 @@ use std::path::PathBuf;
 pub enum CalibrateError {
     Read { path: PathBuf, source: std::io::Error },
     Write { path: PathBuf, source: std::io::Error },
+    Text { domain: String, expected: String, found: String },
+    Settings { expected: String, found: String },
     File { path: PathBuf, field: String, expected: String, found: String },
 }
