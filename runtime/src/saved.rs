@@ -80,6 +80,7 @@ pub enum Written {
     /// Everything.
     Whole,
     /// The note beside an empty session: a few bytes, for a file that is written often.
+    #[cfg_attr(not(feature = "text"), allow(dead_code, reason = "conversations write it"))]
     Note,
 }
 
@@ -149,6 +150,7 @@ pub fn restore(path: &Path, content: &mut Content<'_>) -> Result<Restored, Error
 ///
 /// # Errors
 /// The file cannot be read or is damaged.
+#[cfg(feature = "text")]
 pub fn note(path: &Path) -> Result<Vec<u8>, Error> {
     let mut reader = Reader::open(path)?;
     let mut note = Vec::new();

@@ -1,7 +1,9 @@
 //! A file that is replaced as a whole: whoever reads it sees the old content or the new one, after
 //! a crash too.
 
-use std::ffi::{OsStr, OsString};
+#[cfg(feature = "text")]
+use std::ffi::OsStr;
+use std::ffi::OsString;
 use std::fs::{self, File, OpenOptions};
 use std::hash::{BuildHasher, RandomState};
 use std::io;
@@ -33,6 +35,7 @@ pub fn target(path: &Path) -> io::Result<PathBuf> {
 ///
 /// # Errors
 /// What the system says.
+#[cfg(feature = "text")]
 pub fn open_private(target: &Path) -> io::Result<File> {
     private(OpenOptions::new().read(true).write(true).create(true).truncate(false)).open(target)
 }
@@ -112,6 +115,7 @@ impl Drop for Replacement {
 }
 
 /// Removes what killed programs have left beside a file: new contents that nobody holds a lock on.
+#[cfg(feature = "text")]
 pub fn remove_leftovers(target: &Path) {
     let Some(name) = target.file_name().and_then(OsStr::to_str) else { return };
     let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
@@ -132,6 +136,7 @@ pub fn remove_leftovers(target: &Path) {
 }
 
 /// Whether two handles, or a handle and a path, are of one file.
+#[cfg(feature = "text")]
 pub fn is_same_file(file: &File, path: &Path) -> bool {
     #[cfg(unix)]
     {
