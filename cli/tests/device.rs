@@ -217,7 +217,7 @@ fn limits_and_failures_are_errors_of_one_line() {
     let Some((blob, _scratch, references)) = baked("qwen3_moe", Encoding::Q4) else { return };
     let Some(device) = watched(|_| ()) else { return };
     let refused = |result: Result<Engine, hardtack::Error>, words: &[&str]| {
-        let line = result.err().expect("refused").to_string();
+        let line = result.expect_err("refused").to_string();
         assert!(!line.contains('\n') && words.iter().all(|word| line.contains(word)), "{line}");
     };
     let engine = Engine::open_on(&blob, &options(), device.clone()).unwrap();
@@ -227,7 +227,7 @@ fn limits_and_failures_are_errors_of_one_line() {
     // `--memory`: a session more than what is allowed, and a model.
     let limited = |bytes| Options { memory_max: Some(bytes), ..options() };
     let tight = Engine::open_on(&blob, &limited(plan.total_bytes() - 1), device.clone()).unwrap();
-    let line = tight.session(&wanted).err().expect("refused").to_string();
+    let line = tight.session(&wanted).expect_err("refused").to_string();
     let device_part = format!("on the device weights {}, KV {}", plan.fixed.device.unwrap().bytes, plan.kv_bytes);
     assert!(line.contains(&device_part) && line.contains("a context of 127 tokens would fit"), "{line}");
     assert!(Engine::open_on(&blob, &limited(plan.total_bytes()), device.clone()).unwrap().session(&wanted).is_ok());
@@ -240,7 +240,7 @@ fn limits_and_failures_are_errors_of_one_line() {
     assert_eq!(small.taken.load(Ordering::Relaxed), 0);
     let small = watched(|device| device.room = plan.device_bytes() - 1).unwrap();
     let engine = Engine::open_on(&blob, &options(), small).unwrap();
-    let line = engine.session(&wanted).err().expect("refused").to_string();
+    let line = engine.session(&wanted).expect_err("refused").to_string();
     assert!(line.contains("no room for") && line.contains("bytes are free"), "{line}");
 
     // A failure on the way is an error; so is everything after it.

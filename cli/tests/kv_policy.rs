@@ -141,7 +141,7 @@ fn a_model_without_a_policy_says_so() {
     common::bake_at(checkpoint.path(), &output, hardtack::format::Encoding::F32);
     let engine = Engine::open(&output, &Options::default()).unwrap();
     let kv = KvPrecision::Ring(RingOptions { bytes: 0, bits: RingBits::Learned(None) });
-    let refusal = engine.session(&SessionOptions { context: 0, batch: 64, kv }).err().expect("refused").to_string();
+    let refusal = engine.session(&SessionOptions { context: 0, batch: 64, kv }).expect_err("refused").to_string();
     assert!(refusal.contains("no policy of its own"), "{refusal}");
     session(&engine, 0, RingBits::Auto).feed(&[1, 2, 3]).unwrap();
 }

@@ -85,7 +85,8 @@ fn added_tokens_of_the_configurations_are_taken() {
         settings
     };
     // The files, and the ids of `<|im_start|>` and `<|im_end|>`.
-    let cases: [(&str, Vec<(&str, Value)>, [u32; 2]); 8] = [
+    type Case = (&'static str, Vec<(&'static str, Value)>, [u32; 2]);
+    let cases: [Case; 8] = [
         (
             "added_tokens_decoder",
             vec![("tokenizer_config.json", settings(json!({ "added_tokens_decoder": decoder("266", "267") })))],

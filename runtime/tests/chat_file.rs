@@ -105,7 +105,7 @@ fn a_session_of_another_model_or_cache_is_read_anew_from_its_turns() {
 fn what_cannot_be_kept_is_found_out_first() {
     let folder = tempfile::tempdir().unwrap();
     let engine = engine(folder.path());
-    let refused = |path: &Path| engine.chat(ChatOptions::new().file(path)).err().expect("refused");
+    let refused = |path: &Path| engine.chat(ChatOptions::new().file(path)).expect_err("refused");
     assert!(matches!(refused(&folder.path().join("no/such/folder")), Error::File { .. }));
     assert!(matches!(refused(folder.path()), Error::File { .. }));
 

@@ -400,7 +400,8 @@ mod tests {
     #[test]
     fn other_forms_have_other_tags() {
         let control = |name| (name, TokenKind::Control);
-        let cases: [(&str, &[(&str, TokenKind)], &[&str]); 6] = [
+        type Case<'a> = (&'a str, &'a [(&'a str, TokenKind)], &'a [&'a str]);
+        let cases: [Case<'_>; 6] = [
             ("[THINK]", &[control("[THINK]"), control("[/THINK]")], &["[THINK]", "why", "[/THINK]", "Done"]),
             ("<seed:think>", &[], &["<seed:think>why</seed:think>Done"]),
             (
