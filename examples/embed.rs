@@ -13,7 +13,8 @@ fn main() -> anyhow::Result<()> {
 
     let engine = Engine::open(blob, &Options::default())?;
     let session = SessionOptions { context: 512, ..SessionOptions::default() };
-    let mut writer = Writer::new(&engine, &WriteOptions::new().session(session).tokens_max(Some(64)))?;
+    let mut writer =
+        Writer::new(&engine, &WriteOptions::new().session(session).tokens_max(Some(64)))?;
     for text in writer.write(&engine.tokenizer()?.prompt(&prompt)?, Opening::Continuation)? {
         print!("{}", text?);
         std::io::stdout().flush()?;

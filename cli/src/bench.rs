@@ -1,4 +1,5 @@
-//! `hardtack bench`: prompt and decode speed beside the bandwidth that this machine reaches in the same run.
+//! `hardtack bench`: prompt and decode speed beside the bandwidth that this machine reaches in the
+//! same run.
 
 use std::fs;
 use std::hint::black_box;
@@ -15,13 +16,15 @@ use crate::model;
 use crate::output::{show, show_json};
 use crate::size::show_bytes;
 
-/// Most bytes of a blob that are read to measure the bandwidth, and the fewest in all: a small blob is read again and again,
-/// so that starting the threads does not count.
+/// Most bytes of a blob that are read to measure the bandwidth, and the fewest in all: a small blob
+/// is read again and again, so that starting the threads does not count.
 const BANDWIDTH_BYTES: [usize; 2] = [1 << 30, 256 << 20];
-/// Seconds of decoding below which its speed is not compared with the bandwidth: a busy machine is most of such a figure.
+/// Seconds of decoding below which its speed is not compared with the bandwidth: a busy machine is
+/// most of such a figure.
 const COMPARED_SECONDS: f64 = 0.1;
 const LINE_BYTES: usize = 64;
-/// Places that a thread reads in by turns to measure the bandwidth: memory answers a core faster in several than in one.
+/// Places that a thread reads in by turns to measure the bandwidth: memory answers a core faster in
+/// several than in one.
 const PLACES: usize = 8;
 /// Bytes of a GPU that are copied to measure its bandwidth: more than any cache holds.
 const COPY_BYTES: u64 = 256 << 20;
@@ -41,8 +44,9 @@ struct Report {
     /// Weights that one decoded token reads.
     token_bytes: u64,
     decode_gigabytes_per_second: f64,
-    /// Best of as many readings of the blob itself as runs, so of memory in the same kind of pages; of a cache where the blob
-    /// fits in one. Of a GPU, best of as many copies inside its memory, what is read and what is written added up.
+    /// Best of as many readings of the blob itself as runs, so of memory in the same kind of
+    /// pages; of a cache where the blob fits in one. Of a GPU, best of as many copies inside its
+    /// memory, what is read and what is written added up.
     bandwidth_gigabytes_per_second: f64,
     /// Null where too little was decoded to compare.
     bandwidth_share: Option<f64>,
@@ -56,7 +60,10 @@ struct Report {
 
 /// Measures and reports medians.
 pub fn bench(arguments: &BenchArguments) -> anyhow::Result<()> {
-    ensure!(arguments.runs > 0 && arguments.prompt > 0, "at least one run and one prompt token are needed");
+    ensure!(
+        arguments.runs > 0 && arguments.prompt > 0,
+        "at least one run and one prompt token are needed"
+    );
     let mut options = model::session_options(&arguments.session);
     // A ring takes the model's own reach; its bytes do not grow with it where `--kv` gives them.
     if options.context == 0 && !matches!(options.kv, KvPrecision::Ring(_)) {
@@ -66,14 +73,19 @@ pub fn bench(arguments: &BenchArguments) -> anyhow::Result<()> {
     let mut session = engine.session(&options)?;
     let vocabulary = engine.network().spec.vocabulary;
     // Any ids do for speed: a fixed walk over the vocabulary.
-    let prompt: Vec<u32> = (0..arguments.prompt as u32).map(|index| index.wrapping_mul(7919) % vocabulary).collect();
+    let prompt: Vec<u32> =
+        (0..arguments.prompt as u32).map(|index| index.wrapping_mul(7919) % vocabulary).collect();
     let (mut prompt_speeds, mut decode_speeds, mut bandwidth) = (Vec::new(), Vec::new(), 0.0f64);
     let mut hash = String::new();
     // The first run warms caches and threads and does not count.
     for run in 0..=arguments.runs {
         bandwidth = bandwidth.max(memory_speed(&engine)?);
-        let (prompt_speed, decode_speed, logits) = measure(&mut session, &prompt, arguments.decode)?;
-        ensure!(run == 0 || hash == logits, "run {run}: the logits differ from those of the run before");
+        let (prompt_speed, decode_speed, logits) =
+            measure(&mut session, &prompt, arguments.decode)?;
+        ensure!(
+            run == 0 || hash == logits,
+            "run {run}: the logits differ from those of the run before"
+        );
         hash = logits;
         if run > 0 {
             prompt_speeds.push(prompt_speed);
@@ -96,7 +108,8 @@ pub fn bench(arguments: &BenchArguments) -> anyhow::Result<()> {
         token_bytes,
         decode_gigabytes_per_second: rate,
         bandwidth_gigabytes_per_second: bandwidth,
-        bandwidth_share: (arguments.decode as f64 / decode > COMPARED_SECONDS).then(|| rate / bandwidth),
+        bandwidth_share: (arguments.decode as f64 / decode > COMPARED_SECONDS)
+            .then(|| rate / bandwidth),
         planned_bytes: engine.plan(&options)?.total_bytes(),
         peak_bytes: peak_bytes(),
         logits_blake3: hash,
@@ -105,7 +118,11 @@ pub fn bench(arguments: &BenchArguments) -> anyhow::Result<()> {
 }
 
 /// Prompt and decode tokens a second, and the hash of the last logits.
-fn measure(session: &mut Session, prompt: &[u32], decode: usize) -> anyhow::Result<(f64, f64, String)> {
+fn measure(
+    session: &mut Session,
+    prompt: &[u32],
+    decode: usize,
+) -> anyhow::Result<(f64, f64, String)> {
     session.truncate(0);
     let start = Instant::now();
     session.feed(prompt)?;
@@ -115,7 +132,8 @@ fn measure(session: &mut Session, prompt: &[u32], decode: usize) -> anyhow::Resu
     if session.engine().device().is_some() {
         decode_likeliest(session, prompt[0], decode)?;
     } else {
-        (0..decode).try_for_each(|index| session.feed(&prompt[index % prompt.len()..][..1]).map(|_| ()))?;
+        (0..decode)
+            .try_for_each(|index| session.feed(&prompt[index % prompt.len()..][..1]).map(|_| ()))?;
     }
     let decode_speed = decode as f64 / start.elapsed().as_secs_f64();
 
@@ -123,7 +141,8 @@ fn measure(session: &mut Session, prompt: &[u32], decode: usize) -> anyhow::Resu
     Ok((prompt_speed, decode_speed, blake3::hash(&bytes).to_hex().to_string()))
 }
 
-/// Decodes as many tokens, from the second on the likeliest: a GPU chooses them itself and gives no logits back.
+/// Decodes as many tokens, from the second on the likeliest: a GPU chooses them itself and gives no
+/// logits back.
 fn decode_likeliest(session: &mut Session, first: u32, count: usize) -> anyhow::Result<()> {
     let mut left = count;
     if left == 0 {
@@ -153,7 +172,8 @@ fn read_speed(engine: &Engine) -> f64 {
     let start = Instant::now();
     thread::scope(|scope| {
         for part in lines.chunks(lines.len().div_ceil(engine.threads())) {
-            scope.spawn(move || (0..times).for_each(|_| _ = black_box(read_lines(black_box(part)))));
+            scope
+                .spawn(move || (0..times).for_each(|_| _ = black_box(read_lines(black_box(part)))));
         }
     });
     (size_of_val(lines) * times) as f64 / 1e9 / start.elapsed().as_secs_f64()
@@ -175,13 +195,14 @@ fn read_lines(lines: &[[u8; LINE_BYTES]]) -> u64 {
     sums.iter().fold(0, |all, sum| all.wrapping_add(*sum))
 }
 
-/// Bytes of weights that a decoded token reads: all but the unchosen experts and the embedding table, of which it reads
-/// a row unless it is the head too.
+/// Bytes of weights that a decoded token reads: all but the unchosen experts and the embedding
+/// table, of which it reads a row unless it is the head too.
 fn token_bytes(engine: &Engine) -> u64 {
     use hardtack::format::network::{BlockTensors, FeedForwardTensors};
     let network = engine.network();
     let blob = engine.blob();
-    let layers = blob.sections().filter(|record| record.key.kind == hardtack::format::SectionKind::Layer);
+    let layers =
+        blob.sections().filter(|record| record.key.kind == hardtack::format::SectionKind::Layer);
     let block = |block: &BlockTensors| block.gated.bytes + block.up.bytes + block.down.bytes;
     let experts: u64 = network
         .layers
@@ -218,7 +239,10 @@ fn print(arguments: &BenchArguments, report: &Report) -> anyhow::Result<()> {
     }
     let (place, how) = match &report.device {
         Some(device) => (format!("device {device}"), "that copies inside its memory reach"),
-        None => (format!("kernels {}, {} threads", report.kernels, report.threads), "at which the blob is read"),
+        None => (
+            format!("kernels {}, {} threads", report.kernels, report.threads),
+            "at which the blob is read",
+        ),
     };
     let bandwidth = report.bandwidth_gigabytes_per_second;
     let compared = match report.bandwidth_share {
@@ -239,7 +263,9 @@ fn print(arguments: &BenchArguments, report: &Report) -> anyhow::Result<()> {
         show_bytes(report.token_bytes),
         report.decode_gigabytes_per_second,
         show_bytes(report.planned_bytes),
-        report.peak_bytes.map_or(String::new(), |peak| format!(", {} at the peak", show_bytes(peak))),
+        report
+            .peak_bytes
+            .map_or(String::new(), |peak| format!(", {} at the peak", show_bytes(peak))),
         report.logits_blake3
     ))?;
     Ok(())

@@ -63,18 +63,22 @@ pub fn chat(arguments: &ChatArguments) -> anyhow::Result<()> {
 fn say_how_it_goes_on(file: &str, resumed: &Resumed) {
     match &resumed.reread {
         None => note(format_args!("[{file}: {} tokens reused]", resumed.tokens)),
-        Some(why) => note(format_args!("[{file}: {} turns will be read anew: {why}]", resumed.turns)),
+        Some(why) => {
+            note(format_args!("[{file}: {} turns will be read anew: {why}]", resumed.turns))
+        }
     }
     if resumed.other_system {
-        warn(format_args!("[{file}: it has a system prompt of its own, which counts; --system is for new ones]"));
+        warn(format_args!(
+            "[{file}: it has a system prompt of its own, which counts; --system is for new ones]"
+        ));
     }
 }
 
 /// Talks until the person leaves, or the end of the program is asked for.
 ///
 /// # Errors
-/// The terminal or the pipe cannot be read, the model fails; or a message from a pipe was not sent, which nobody was there to
-/// see.
+/// The terminal or the pipe cannot be read, the model fails; or a message from a pipe was not sent,
+/// which nobody was there to see.
 fn talk(chat: &mut Chat, arguments: &ChatArguments) -> anyhow::Result<()> {
     let lines = Lines::open("> ", chat.message_bytes_max())?;
     let (mut unsent, mut answered) = (0, None::<Instant>);
@@ -82,11 +86,17 @@ fn talk(chat: &mut Chat, arguments: &ChatArguments) -> anyhow::Result<()> {
         let text = match lines.next()? {
             Next::Message(text) => text,
             Next::TooLong => {
-                warn(format_args!("[the message has more bytes than fit the context; it was not sent]"));
+                warn(format_args!(
+                    "[the message has more bytes than fit the context; it was not sent]"
+                ));
                 unsent += 1;
                 continue;
             }
-            Next::Interrupted if answered.take().is_some_and(|end| end.elapsed() < MEANT_FOR_ANSWER) => continue,
+            Next::Interrupted
+                if answered.take().is_some_and(|end| end.elapsed() < MEANT_FOR_ANSWER) =>
+            {
+                continue;
+            }
             Next::Interrupted | Next::End | Next::Stopped => break,
             Next::Failed(error) => bail!(error),
         };

@@ -15,8 +15,8 @@ use crate::output::{path, warn};
 /// Longest text: what the tokenizer takes.
 const TEXT_BYTES_MAX: u64 = 16 << 20;
 
-/// The text that `run` continues. A command line without one, and without anything on standard input, ends the program as
-/// any that cannot be read does.
+/// The text that `run` continues. A command line without one, and without anything on standard
+/// input, ends the program as any that cannot be read does.
 ///
 /// # Errors
 /// A file that cannot be read, or a text that is too long.
@@ -84,7 +84,9 @@ pub fn decode(bytes: Vec<u8>, name: &str) -> String {
         Ok(text) => text,
         Err(error) => {
             let at = error.utf8_error().valid_up_to();
-            warn(format_args!("[{name}: no UTF-8 from byte {at} on; what cannot be read is U+FFFD]"));
+            warn(format_args!(
+                "[{name}: no UTF-8 from byte {at} on; what cannot be read is U+FFFD]"
+            ));
             let bytes = error.into_bytes();
             match String::from_utf8_lossy(&bytes) {
                 Cow::Owned(text) => text,
@@ -110,6 +112,8 @@ mod tests {
         assert_eq!(read(b""), "");
         assert!(whole(&b"\xff\xfeh\0"[..], "a text").unwrap_err().to_string().contains("UTF-16"));
         let long = io::repeat(b'x');
-        assert!(whole(long, "a text").unwrap_err().to_string().contains("longer than 16777216 bytes"));
+        assert!(
+            whole(long, "a text").unwrap_err().to_string().contains("longer than 16777216 bytes")
+        );
     }
 }

@@ -1,4 +1,5 @@
-//! Requests to end: Ctrl-C, SIGTERM and SIGHUP as a flag that long work looks at, so that it ends in order.
+//! Requests to end: Ctrl-C, SIGTERM and SIGHUP as a flag that long work looks at, so that it ends
+//! in order.
 //!
 //! | when | the first request | the second |
 //! |---|---|---|
@@ -6,8 +7,9 @@
 //! | work goes on | the flag: work ends in order, and says what it has | ends at once |
 //! | a line is waited for | whoever waits is woken, and ends in order | ends at once |
 //!
-//! Files are written under temporary names, so that an end at once loses none. A signal that was ignored when the program
-//! started stays ignored. The exit code is 128 and the signal's number: 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
+//! Files are written under temporary names, so that an end at once loses none. A signal that was
+//! ignored when the program started stays ignored. The exit code is 128 and the signal's number:
+//! 130 Ctrl-C, 143 SIGTERM, 129 SIGHUP.
 
 use std::process;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -22,7 +24,8 @@ use crate::terminal;
 /// Ctrl-C; the number is the same wherever there are signals.
 const INTERRUPT: i32 = 2;
 
-/// Signals that come closer together are one request: `timeout` sends its own to the program and then to its group.
+/// Signals that come closer together are one request: `timeout` sends its own to the program and
+/// then to its group.
 const ONE_REQUEST: Duration = Duration::from_millis(500);
 
 static REQUESTED: AtomicBool = AtomicBool::new(false);
@@ -42,7 +45,8 @@ fn state() -> MutexGuard<'static, State> {
     STATE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// From now on requests to end set the flag; a second one, before the first was answered, ends the program at once.
+/// From now on requests to end set the flag; a second one, before the first was answered, ends the
+/// program at once.
 ///
 /// # Errors
 /// The system refuses to say when signals come.
@@ -50,12 +54,14 @@ pub fn catch() -> anyhow::Result<()> {
     watch().context("cannot watch for Ctrl-C")
 }
 
-/// Signals that end other programs in the middle of a write become errors of that write, and a bus error says its cause.
+/// Signals that end other programs in the middle of a write become errors of that write, and a bus
+/// error says its cause.
 pub fn prepare() {
     #[cfg(unix)]
     {
         use std::sync::Arc;
-        // With a handler, a write beyond the limit of a file's size returns an error. Whether it was called matters to nobody.
+        // With a handler, a write beyond the limit of a file's size returns an error. Whether it
+        // was called matters to nobody.
         let _ = signal_hook::flag::register(libc::SIGXFSZ, Arc::new(AtomicBool::new(false)));
         crate::os::explain_bus_errors();
     }
@@ -64,13 +70,16 @@ pub fn prepare() {
 #[cfg(unix)]
 fn watch() -> anyhow::Result<()> {
     use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
-    let heard = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !crate::os::is_ignored(signal));
+    let heard =
+        [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|&signal| !crate::os::is_ignored(signal));
     let mut signals = signal_hook::iterator::Signals::new(heard)?;
-    std::thread::Builder::new().name("signals".to_owned()).stack_size(256 << 10).spawn(move || {
-        for signal in signals.forever() {
-            request(signal);
-        }
-    })?;
+    std::thread::Builder::new().name("signals".to_owned()).stack_size(256 << 10).spawn(
+        move || {
+            for signal in signals.forever() {
+                request(signal);
+            }
+        },
+    )?;
     Ok(())
 }
 
@@ -130,7 +139,8 @@ impl Drop for Loading {
     }
 }
 
-/// Sends `event` whenever the flag is set, so that a thread that waits for something else learns of it.
+/// Sends `event` whenever the flag is set, so that a thread that waits for something else learns of
+/// it.
 pub fn wake<T: Clone + Send + 'static>(sender: Sender<T>, event: T) {
     state().wake = Some(Box::new(move || drop(sender.send(event.clone()))));
 }
@@ -145,7 +155,8 @@ pub fn requested() -> bool {
     REQUESTED.load(Ordering::SeqCst)
 }
 
-/// A Ctrl-C has been answered, by the end of an answer: the next one counts anew. Other requests stay.
+/// A Ctrl-C has been answered, by the end of an answer: the next one counts anew. Other requests
+/// stay.
 pub fn take() {
     let mut state = state();
     if state.signal == Some(INTERRUPT) {

@@ -1,8 +1,9 @@
-//! Messages as a person types them, or as a pipe brings them, read on a thread of their own, so that who waits for one can
-//! be told to stop.
+//! Messages as a person types them, or as a pipe brings them, read on a thread of their own, so
+//! that who waits for one can be told to stop.
 //!
-//! A message is a line. It goes on where its last character is a single `\`, and from a line that begins with `"""` to one
-//! that ends with it. On a terminal Alt-Enter breaks a line too, and what is pasted is one message with its line breaks.
+//! A message is a line. It goes on where its last character is a single `\`, and from a line that
+//! begins with `"""` to one that ends with it. On a terminal Alt-Enter breaks a line too, and what
+//! is pasted is one message with its line breaks.
 
 mod editor;
 
@@ -49,13 +50,19 @@ impl Lines {
         interrupt::wake(events.clone(), Next::Stopped);
         let terminal = io::stdin().is_terminal();
         let read = move || {
-            let result =
-                if terminal { editor::read(prompt, &requests, &events) } else { read(bytes_max, &requests, &events) };
+            let result = if terminal {
+                editor::read(prompt, &requests, &events)
+            } else {
+                read(bytes_max, &requests, &events)
+            };
             if let Err(error) = result {
                 let _ = events.send(Next::Failed(error.to_string()));
             }
         };
-        thread::Builder::new().name("lines".to_owned()).spawn(read).context("a thread that reads lines")?;
+        thread::Builder::new()
+            .name("lines".to_owned())
+            .spawn(read)
+            .context("a thread that reads lines")?;
         Ok(Self { wanted, events: received, terminal })
     }
 
@@ -83,7 +90,10 @@ impl Lines {
                     return Ok(Next::Stopped);
                 }
                 Ok(Next::Failed(error)) => {
-                    bail!("cannot read {}: {error}", if self.terminal { "the terminal" } else { "standard input" })
+                    bail!(
+                        "cannot read {}: {error}",
+                        if self.terminal { "the terminal" } else { "standard input" }
+                    )
                 }
                 Ok(next) => return Ok(next),
                 Err(_) => return Ok(Next::End),
@@ -118,7 +128,11 @@ fn message(input: &mut impl BufRead, bytes_max: usize) -> io::Result<Next> {
             text.push_str(if goes_on && !in_block { &line[..line.len() - 1] } else { &line });
         }
         if !goes_on {
-            return Ok(if fits { Next::Message(unfenced(&text).to_owned()) } else { Next::TooLong });
+            return Ok(if fits {
+                Next::Message(unfenced(&text).to_owned())
+            } else {
+                Next::TooLong
+            });
         }
         if fits {
             text.push('\n');
@@ -179,7 +193,8 @@ fn unfenced(text: &str) -> &str {
     let Some(inner) = text.trim_start().strip_prefix(FENCE) else { return text };
     let inner = match inner.trim_end().strip_suffix(FENCE) {
         Some(inner) => inner.strip_suffix('\n').unwrap_or(inner),
-        // The pipe ended first; on a terminal, what follows the fence's end belongs to the text, and so does the fence.
+        // The pipe ended first; on a terminal, what follows the fence's end belongs to the text,
+        // and so does the fence.
         None if !inner.contains(FENCE) => inner,
         None => return text,
     };
@@ -218,7 +233,10 @@ mod tests {
         assert_eq!(messages(b"one\\\ntwo\\\n\nthree\n", 100), ["one\ntwo\n", "three"]);
         assert_eq!(messages(b"a path\\\\\nnext\n", 100), ["a path\\\\", "next"]);
         assert_eq!(messages(b"\"\"\"one\ntwo\"\"\"\nthree\n", 100), ["one\ntwo", "three"]);
-        assert_eq!(messages(b"\"\"\"\none \\\n\n two\n\"\"\"\nthree\n", 100), ["one \\\n\n two", "three"]);
+        assert_eq!(
+            messages(b"\"\"\"\none \\\n\n two\n\"\"\"\nthree\n", 100),
+            ["one \\\n\n two", "three"]
+        );
         assert_eq!(messages(b"\"\"\"in one line\"\"\"\n", 100), ["in one line"]);
         assert_eq!(messages(b"\"\"\"\nnever ended\n", 100), ["never ended\n"]);
         assert_eq!(messages(b"say \"\"\"hi\n", 100), ["say \"\"\"hi"]);

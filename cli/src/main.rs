@@ -1,4 +1,5 @@
-//! The `hardtack` program: flags become typed arguments, one module does the work, and errors become exit codes.
+//! The `hardtack` program: flags become typed arguments, one module does the work, and errors
+//! become exit codes.
 
 mod args;
 mod bake;
@@ -57,7 +58,8 @@ fn main() -> ExitCode {
     interrupt::exit_code().map_or(code, ExitCode::from)
 }
 
-/// Reads the command line; one that cannot be read ends the program with code 2. Its own complaints follow `--color` too.
+/// Reads the command line; one that cannot be read ends the program with code 2. Its own complaints
+/// follow `--color` too.
 fn read_arguments() -> Arguments {
     let words: Vec<_> = std::env::args_os().collect();
     let given = |choice: &str| {

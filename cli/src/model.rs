@@ -6,13 +6,13 @@ use std::thread;
 use anyhow::ensure;
 use hardtack::text::Tokenizer;
 use hardtack::{
-    Cancel, DeviceChoice, Engine, Error, KvPrecision, Load, Options, RingOptions, SamplerOptions, SessionOptions,
-    SystemMemory, WriteOptions,
+    Cancel, DeviceChoice, Engine, Error, KvPrecision, Load, Options, RingOptions, SamplerOptions,
+    SessionOptions, SystemMemory, WriteOptions,
 };
 
 use crate::args::{
-    DeviceArgument, EngineArguments, KvArgument, KvArguments, LoadArgument, MemoryArgument, SamplingArguments, Seed,
-    SessionArguments,
+    DeviceArgument, EngineArguments, KvArgument, KvArguments, LoadArgument, MemoryArgument,
+    SamplingArguments, Seed, SessionArguments,
 };
 use crate::interrupt::{self, Loading};
 use crate::output::{note, warn};
@@ -20,8 +20,13 @@ use crate::output::{note, warn};
 /// Most threads that the runtime takes; it refuses more itself.
 const THREADS_MAX: usize = 1024;
 
-/// Opens a blob as the flags say. A GPU that was not asked for by name is taken only if such a session fits there too.
-pub fn open(blob: &Path, arguments: &EngineArguments, session: &SessionOptions) -> anyhow::Result<Engine> {
+/// Opens a blob as the flags say. A GPU that was not asked for by name is taken only if such a
+/// session fits there too.
+pub fn open(
+    blob: &Path,
+    arguments: &EngineArguments,
+    session: &SessionOptions,
+) -> anyhow::Result<Engine> {
     let _loading = Loading::begin();
     let cores = thread::available_parallelism().map_or(usize::MAX, Into::into);
     if (cores + 1..=THREADS_MAX).contains(&arguments.threads) {
@@ -68,14 +73,18 @@ pub fn open(blob: &Path, arguments: &EngineArguments, session: &SessionOptions) 
 /// Says how to go on where the system has too little memory.
 pub fn with_way_out(error: hardtack::Error) -> anyhow::Error {
     match error {
-        hardtack::Error::SystemMemory { .. } => anyhow::anyhow!("{error}; --memory none goes on all the same"),
+        hardtack::Error::SystemMemory { .. } => {
+            anyhow::anyhow!("{error}; --memory none goes on all the same")
+        }
         error => error.into(),
     }
 }
 
 /// Where the user's other programs keep what can be made anew; nowhere if the system does not say.
 fn cache_folder() -> Option<PathBuf> {
-    let folder = |name: &str| std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute());
+    let folder = |name: &str| {
+        std::env::var_os(name).map(PathBuf::from).filter(|folder| folder.is_absolute())
+    };
     let caches = if cfg!(target_os = "windows") {
         folder("LOCALAPPDATA")
     } else if cfg!(target_os = "macos") {
@@ -92,7 +101,11 @@ pub fn describe(engine: &Engine) -> String {
         return format!("device {device}");
     }
     let threads = engine.threads();
-    format!("kernels {}, {threads} thread{}", engine.kernels().name, if threads == 1 { "" } else { "s" })
+    format!(
+        "kernels {}, {threads} thread{}",
+        engine.kernels().name,
+        if threads == 1 { "" } else { "s" }
+    )
 }
 
 /// The blob's tokenizer.
@@ -109,7 +122,10 @@ pub fn tokenizer(engine: &Engine) -> anyhow::Result<&Tokenizer> {
 pub fn ensure_same_vocabulary(model: &Engine, other: &Engine) -> anyhow::Result<()> {
     let [found, expected] = [model, other].map(|engine| engine.network().spec.vocabulary);
     let (path, other) = (model.path().display(), other.path().display());
-    ensure!(found == expected, "{path}: expected the vocabulary of {other}, {expected} tokens, found {found}");
+    ensure!(
+        found == expected,
+        "{path}: expected the vocabulary of {other}, {expected} tokens, found {found}"
+    );
     Ok(())
 }
 
@@ -149,7 +165,10 @@ pub fn kv(arguments: &KvArguments) -> KvPrecision {
 
 /// Keys and values in a ring.
 pub fn ring(arguments: &KvArguments) -> KvPrecision {
-    KvPrecision::Ring(RingOptions { bytes: arguments.kv.unwrap_or(0), bits: arguments.kv_bits.unwrap_or_default() })
+    KvPrecision::Ring(RingOptions {
+        bytes: arguments.kv.unwrap_or(0),
+        bits: arguments.kv_bits.unwrap_or_default(),
+    })
 }
 
 /// How keys and values are kept exactly.

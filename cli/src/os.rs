@@ -1,12 +1,14 @@
-//! What the standard library does not say about signals: whether one is ignored, and a last line before a bus error ends
-//! the program. The only unsafe code of the program; everywhere else `signal-hook` is enough.
+//! What the standard library does not say about signals: whether one is ignored, and a last line
+//! before a bus error ends the program. The only unsafe code of the program; everywhere else
+//! `signal-hook` is enough.
 
 use std::mem::MaybeUninit;
 use std::ptr;
 
 use libc::c_int;
 
-/// Whether this signal was ignored when the program started, as `nohup` and a shell's background jobs ask for.
+/// Whether this signal was ignored when the program started, as `nohup` and a shell's background
+/// jobs ask for.
 pub fn is_ignored(signal: c_int) -> bool {
     let mut action = MaybeUninit::<libc::sigaction>::uninit();
     // SAFETY: a null second argument asks only; the third has room for the answer.
@@ -20,12 +22,14 @@ pub fn is_ignored(signal: c_int) -> bool {
 }
 
 /// What a bus error means here: pages of a mapped file are gone.
-const BUS_ERROR: &[u8] = b"hardtack: a mapped file was cut short or replaced in place while it was read; \
+const BUS_ERROR: &[u8] =
+    b"hardtack: a mapped file was cut short or replaced in place while it was read; \
     `--load resident` reads the whole file first\n";
 
 /// Says in one line why a bus error ends the program. The system's own end of it is a bare signal.
 ///
-/// `signal-hook` cannot do this: its handlers call the one before, and the standard library's ends the program.
+/// `signal-hook` cannot do this: its handlers call the one before, and the standard library's ends
+/// the program.
 pub fn explain_bus_errors() {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: `sigaction` is a structure of integers and an address, for which zeros are a value.

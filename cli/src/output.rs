@@ -1,7 +1,8 @@
-//! What the program says: results on standard output, which may be closed at any time; notes and errors beside it.
+//! What the program says: results on standard output, which may be closed at any time; notes and
+//! errors beside it.
 //!
-//! Tokens, templates, file names and errors are strangers' texts. A terminal gets no control characters of theirs; a pipe
-//! or a file gets every byte.
+//! Tokens, templates, file names and errors are strangers' texts. A terminal gets no control
+//! characters of theirs; a pipe or a file gets every byte.
 
 use std::borrow::Cow;
 use std::fmt::Arguments;
@@ -22,7 +23,8 @@ static ERR_IS_TERMINAL: LazyLock<bool> = LazyLock::new(|| io::stderr().is_termin
 
 static STYLES: AtomicBool = AtomicBool::new(false);
 
-/// Whether asides are shown dim: as the flag says, and with `auto` on a terminal unless NO_COLOR is set (no-color.org).
+/// Whether asides are shown dim: as the flag says, and with `auto` on a terminal unless NO_COLOR is
+/// set (no-color.org).
 pub fn set_color(color: ColorArgument) {
     let wanted = || std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
     let styles = match color {
@@ -73,13 +75,15 @@ pub fn warn(line: Arguments<'_>) {
 pub fn aside(text: &str) {
     if !is_quiet() {
         let text = if *ERR_IS_TERMINAL { harmless(text) } else { text.into() };
-        let [dim, plain] = if STYLES.load(Ordering::Relaxed) { ["\x1b[2m", "\x1b[0m"] } else { [""; 2] };
+        let [dim, plain] =
+            if STYLES.load(Ordering::Relaxed) { ["\x1b[2m", "\x1b[0m"] } else { [""; 2] };
         let _ = write!(io::stderr(), "{dim}{text}{plain}");
     }
 }
 
-/// Whether a character can do more to a terminal than be shown: the control characters, DEL and C1 among them, and those
-/// that turn the direction of a line's rest around. Line breaks and tabs are ordinary.
+/// Whether a character can do more to a terminal than be shown: the control characters, DEL and C1
+/// among them, and those that turn the direction of a line's rest around. Line breaks and tabs are
+/// ordinary.
 fn is_hostile(letter: char) -> bool {
     (letter.is_control() && letter != '\n' && letter != '\t') || turns_direction(letter)
 }
@@ -89,8 +93,8 @@ fn turns_direction(letter: char) -> bool {
     matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
-/// A text that a terminal only shows. A carriage return, which would begin the line anew, is left out: most belong to a
-/// line break. The rest becomes U+FFFD.
+/// A text that a terminal only shows. A carriage return, which would begin the line anew, is left
+/// out: most belong to a line break. The rest becomes U+FFFD.
 pub fn harmless(text: &str) -> Cow<'_, str> {
     if !text.contains(is_hostile) {
         return text.into();
@@ -105,7 +109,9 @@ pub fn escaped(word: &str) -> Cow<'_, str> {
     if !word.contains(strange) {
         return word.into();
     }
-    let escape = |letter: char| if strange(letter) { letter.escape_default().to_string() } else { letter.into() };
+    let escape = |letter: char| {
+        if strange(letter) { letter.escape_default().to_string() } else { letter.into() }
+    };
     word.chars().map(escape).collect()
 }
 
@@ -114,8 +120,8 @@ pub fn path(path: &Path) -> String {
     escaped(&path.to_string_lossy()).into_owned()
 }
 
-/// Writes a report as JSON. What could act on a terminal is spelled as an escape: JSON itself asks for that below U+0020
-/// only.
+/// Writes a report as JSON. What could act on a terminal is spelled as an escape: JSON itself asks
+/// for that below U+0020 only.
 pub fn show_json(report: &impl Serialize) -> io::Result<()> {
     write_json(report, &mut io::BufWriter::new(io::stdout().lock()))
 }
@@ -126,8 +132,8 @@ fn write_json(report: &impl Serialize, out: &mut impl Write) -> io::Result<()> {
     out.flush()
 }
 
-/// Passes JSON on, with escapes for what could act on a terminal. It is given whole characters, as the serializer writes
-/// them.
+/// Passes JSON on, with escapes for what could act on a terminal. It is given whole characters, as
+/// the serializer writes them.
 struct Escaping<'a, W>(&'a mut W);
 
 impl<W: Write> Write for Escaping<'_, W> {
@@ -150,16 +156,21 @@ impl<W: Write> Write for Escaping<'_, W> {
     }
 }
 
-/// Writes a file whole or not at all: under a name of its own that nobody can guess, then in the place of `path`.
+/// Writes a file whole or not at all: under a name of its own that nobody can guess, then in the
+/// place of `path`.
 ///
 /// # Errors
 /// There is something else than a file, or it cannot be written; nothing is left behind.
-pub fn write_file(path: &Path, write: impl FnOnce(&mut File) -> anyhow::Result<()>) -> anyhow::Result<()> {
+pub fn write_file(
+    path: &Path,
+    write: impl FnOnce(&mut File) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
     let shown = path.display();
     // A device or a folder is not to be replaced by a file.
     let replaceable = fs::metadata(path).map_or(true, |metadata| metadata.is_file());
     ensure!(replaceable, "{shown}: expected a file or nothing, found something else");
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder =
+        path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let start = format!(".{}.", path.file_name().unwrap_or_default().to_string_lossy());
     remove_leftovers(folder, &start);
     let mut name = tempfile::Builder::new();
@@ -189,10 +200,10 @@ fn remove_leftovers(folder: &Path, start: &str) {
         let name = entry.file_name();
         let name = name.to_string_lossy();
         // `tempfile` puts six letters in between. A link is nobody's beginning.
-        let ours = name
-            .strip_prefix(start)
-            .and_then(|rest| rest.strip_suffix(PARTIAL))
-            .is_some_and(|rest| rest.len() == 6 && rest.bytes().all(|letter| letter.is_ascii_alphanumeric()));
+        let ours =
+            name.strip_prefix(start).and_then(|rest| rest.strip_suffix(PARTIAL)).is_some_and(
+                |rest| rest.len() == 6 && rest.bytes().all(|letter| letter.is_ascii_alphanumeric()),
+            );
         let file = entry.file_type().is_ok_and(|kind| kind.is_file());
         if ours && file && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok()) {
             let _ = fs::remove_file(entry.path());
@@ -208,8 +219,8 @@ pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
         .any(|error| error.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// An error with its causes in one line. Many an error ends with its cause already, which is then not said twice; and a
-/// name from outside may not break the line or colour a terminal.
+/// An error with its causes in one line. Many an error ends with its cause already, which is then
+/// not said twice; and a name from outside may not break the line or colour a terminal.
 pub fn one_line(error: &anyhow::Error) -> String {
     let mut text = error.to_string();
     for cause in error.chain().skip(1).map(ToString::to_string) {
@@ -240,7 +251,8 @@ mod tests {
     fn a_terminal_is_only_shown_text() {
         let plain = "two\nlines,\ta tab, caf\u{e9}, \u{5e9}\u{5dc}\u{5d5}\u{5dd}, \u{1f469}\u{200d}\u{1f680}";
         assert!(matches!(harmless(plain), Cow::Borrowed(text) if text == plain));
-        // OSC 52 writes the clipboard, U+009B is a CSI of one character, U+202E turns what follows around.
+        // OSC 52 writes the clipboard, U+009B is a CSI of one character, U+202E turns what follows
+        // around.
         assert_eq!(harmless("a\x1b]52;c;aGk=\x07b"), "a\u{fffd}]52;c;aGk=\u{fffd}b");
         assert_eq!(harmless("\u{9b}2J\u{7f}\u{0}"), "\u{fffd}2J\u{fffd}\u{fffd}");
         assert_eq!(harmless("pay \u{202e}txt.exe\u{2066}"), "pay \u{fffd}txt.exe\u{fffd}");
@@ -268,8 +280,12 @@ mod tests {
         let error = write_file(&path, |_| anyhow::bail!("no room")).unwrap_err();
         assert!(one_line(&error).ends_with("report: no room"), "{error:#}");
         assert_eq!(fs::read(&path).unwrap(), b"whole");
-        assert!(one_line(&write_file(scratch.path(), |_| Ok(())).unwrap_err()).contains("expected a file or nothing"));
-        // What a killed program left goes away; what one that lives is writing stays, and so does what is not ours.
+        assert!(
+            one_line(&write_file(scratch.path(), |_| Ok(())).unwrap_err())
+                .contains("expected a file or nothing")
+        );
+        // What a killed program left goes away; what one that lives is writing stays, and so does
+        // what is not ours.
         let beside = |name: &str| scratch.path().join(name);
         let living = File::create(beside(".report.abcdef.partial")).unwrap();
         living.lock().unwrap();

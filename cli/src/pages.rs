@@ -24,7 +24,9 @@ pub fn manual(arguments: &ManArguments) -> anyhow::Result<()> {
             names.join(", ")
         };
         let found = command.find_subcommand(word).cloned();
-        command = found.with_context(|| format!("no command {:?} of {}; known: {}", word, name.join(" "), known()))?;
+        command = found.with_context(|| {
+            format!("no command {:?} of {}; known: {}", word, name.join(" "), known())
+        })?;
         name.push(word);
     }
     let page_of = name.join("-");

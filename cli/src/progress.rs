@@ -21,7 +21,8 @@ pub struct Bar {
 }
 
 impl Bar {
-    /// A bar that looks like this template, in which `{prefix}` is what is being done, as lines begin with it.
+    /// A bar that looks like this template, in which `{prefix}` is what is being done, as lines
+    /// begin with it.
     ///
     /// # Errors
     /// The template is none.
@@ -33,8 +34,8 @@ impl Bar {
         Ok(Self { bar, said, of: "" })
     }
 
-    /// Something else is done now: time left is estimated anew, and said to be of this stage. Nobody
-    /// knows how long the next ones take: their rates have nothing to do with this one's.
+    /// Something else is done now: time left is estimated anew, and said to be of this stage.
+    /// Nobody knows how long the next ones take: their rates have nothing to do with this one's.
     pub fn begin(&mut self, stage: String) {
         self.bar.reset_eta();
         self.bar.set_prefix(stage);
@@ -66,7 +67,8 @@ impl Bar {
         let (done, total) = (self.bar.position(), self.bar.length().unwrap_or(0));
         let message = Some(self.bar.message()).filter(|own| !own.is_empty());
         let message = message.map_or(String::new(), |own| format!(", {own}"));
-        let (stage, percent, left) = (self.bar.prefix(), done * 100 / total.max(1), HumanDuration(self.bar.eta()));
+        let (stage, percent, left) =
+            (self.bar.prefix(), done * 100 / total.max(1), HumanDuration(self.bar.eta()));
         Some(format!("{stage}: {percent} %, {left} left{}{message}", self.of))
     }
 
@@ -76,8 +78,8 @@ impl Bar {
     }
 }
 
-/// Calls `measure(index)` for every index below `count` and shows what it gives beside the bar; where it gives nothing, it
-/// was interrupted. Gives how many were measured.
+/// Calls `measure(index)` for every index below `count` and shows what it gives beside the bar;
+/// where it gives nothing, it was interrupted. Gives how many were measured.
 ///
 /// # Errors
 /// Those of `measure`.
@@ -111,11 +113,17 @@ mod tests {
         bar.set(3, 12);
         assert_eq!(bar.line(start + PAUSE / 2), None);
         let line = bar.line(start + PAUSE).unwrap();
-        assert!(line.starts_with("windows: 25 %, ") && line.ends_with(" left, perplexity 20.3"), "{line}");
+        assert!(
+            line.starts_with("windows: 25 %, ") && line.ends_with(" left, perplexity 20.3"),
+            "{line}"
+        );
         assert_eq!(bar.line(start + PAUSE + PAUSE / 2), None);
         bar.begin("tuning gates".to_owned());
         let line = bar.line(start + 2 * PAUSE).unwrap();
-        assert!(line.starts_with("tuning gates: 25 %, ") && line.ends_with(" left in this stage"), "{line}");
+        assert!(
+            line.starts_with("tuning gates: 25 %, ") && line.ends_with(" left in this stage"),
+            "{line}"
+        );
         bar.said = None;
         assert_eq!(bar.line(start + 9 * PAUSE), None);
     }

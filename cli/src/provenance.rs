@@ -1,4 +1,5 @@
-//! What a blob says about its making. A blob is a stranger's file, so what is read of it is bounded.
+//! What a blob says about its making. A blob is a stranger's file, so what is read of it is
+//! bounded.
 
 use anyhow::ensure;
 use hardtack::Engine;
@@ -6,7 +7,8 @@ use hardtack::format::SectionKind;
 use serde::de::IgnoredAny;
 use serde::{Serialize, Serializer};
 
-/// Longest provenance that is read. Ours have some kilobytes, and a few hundred for a thousand experts a layer.
+/// Longest provenance that is read. Ours have some kilobytes, and a few hundred for a thousand
+/// experts a layer.
 pub const BYTES_MAX: usize = 16 << 20;
 
 /// The section's bytes, if there is one.
@@ -25,8 +27,8 @@ pub fn section(engine: &Engine) -> anyhow::Result<Option<&[u8]>> {
     Ok(section)
 }
 
-/// A text of JSON as a part of another one. It goes from text to text: as values it would take tens of bytes for each of its
-/// own.
+/// A text of JSON as a part of another one. It goes from text to text: as values it would take tens
+/// of bytes for each of its own.
 pub struct Json<'a>(&'a [u8]);
 
 impl<'a> Json<'a> {

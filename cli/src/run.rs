@@ -12,7 +12,8 @@ use crate::{input, interrupt, model};
 
 /// Bytes of a prompt that every plan has room for.
 const PROMPT_PLANNED: u64 = 64 << 10;
-/// Bytes for each byte beyond: the text, once more where it is shown, and a token of four bytes in a list that doubles.
+/// Bytes for each byte beyond: the text, once more where it is shown, and a token of four bytes in
+/// a list that doubles.
 const PROMPT_FACTOR: u64 = 10;
 
 /// An answer for programs.
@@ -24,7 +25,8 @@ struct JsonReport<'a> {
     /// What the model thought before it answered.
     #[serde(skip_serializing_if = "String::is_empty")]
     thinking: String,
-    /// `end`: the model's own or a stop text; `length`: `--max-tokens`; `context`: it is full; `interrupted`.
+    /// `end`: the model's own or a stop text; `length`: `--max-tokens`; `context`: it is full;
+    /// `interrupted`.
     ended: &'static str,
     prompt_tokens: usize,
     tokens: usize,
@@ -47,13 +49,22 @@ pub fn run(arguments: &RunArguments) -> anyhow::Result<()> {
     interrupt::catch()?;
     let loading = interrupt::Loading::begin();
     let plain = arguments.template.is_empty();
-    ensure!(arguments.chat || plain, "--template-var and --tools are for a chat template: add --chat");
+    ensure!(
+        arguments.chat || plain,
+        "--template-var and --tools are for a chat template: add --chat"
+    );
     // Before anything is loaded for it.
     let prompt = input::prompt(arguments)?;
     let session = model::session_options(&arguments.session);
     let engine = model::open(&arguments.blob, &arguments.engine, &session)?;
     let long = (prompt.len() as u64).saturating_sub(PROMPT_PLANNED);
-    model::ensure_room(&engine, &session, &arguments.engine, PROMPT_FACTOR * long, "the prompt and its tokens")?;
+    model::ensure_room(
+        &engine,
+        &session,
+        &arguments.engine,
+        PROMPT_FACTOR * long,
+        "the prompt and its tokens",
+    )?;
     model::tokenizer(&engine)?;
     drop(loading);
     let (sampling, seed) = arguments.sampling.settle();
@@ -146,7 +157,10 @@ fn text(
     collected: &mut Collected,
 ) -> anyhow::Result<Report> {
     let tokens = engine.tokenizer()?.prompt(prompt)?;
-    ensure!(!tokens.is_empty(), "the prompt is empty, and this model has no token to begin a text with");
+    ensure!(
+        !tokens.is_empty(),
+        "the prompt is empty, and this model has no token to begin a text with"
+    );
     let mut writer = Writer::new(engine, options)?;
     let (found, room) = (tokens.len(), writer.session().capacity());
     // Before the prompt is shown, not after.

@@ -1,13 +1,12 @@
 //! Numbers of bytes as people write and read them.
 
 /// What a size may look like, for messages.
-const EXPECTED: &str =
-    "a number and a unit, such as 4096, 512m, 2g, 1.5GiB (powers of 1024), 90MB or 2GB (powers of 1000)";
+const EXPECTED: &str = "a number and a unit, such as 4096, 512m, 2g, 1.5GiB (powers of 1024), 90MB or 2GB (powers of 1000)";
 
 /// Reads `4096`, `1e9`, `512m`, `2g`, `2Gi`, `1.5 GiB`, `90MB`, in either case.
 ///
-/// A letter alone is a power of 1024, as for docker, llama.cpp and ulimit; so is one with `i` or `iB`, as for kubectl. Only
-/// `kB`, `MB`, `GB` and `TB` are powers of 1000, as their names say.
+/// A letter alone is a power of 1024, as for docker, llama.cpp and ulimit; so is one with `i` or
+/// `iB`, as for kubectl. Only `kB`, `MB`, `GB` and `TB` are powers of 1000, as their names say.
 pub fn parse_bytes(text: &str) -> Result<u64, String> {
     let refused = || format!("'{text}' is no number of bytes; expected {EXPECTED}");
     let (number, unit) = split(text.trim()).ok_or_else(refused)?;
@@ -34,7 +33,9 @@ pub fn parse_bytes(text: &str) -> Result<u64, String> {
 
 /// A number at the beginning, such as 2, 1.5 or 1e9, and what follows it.
 fn split(text: &str) -> Option<(f64, &str)> {
-    let digits = |text: &str| text.len() - text.trim_start_matches(|letter: char| letter.is_ascii_digit()).len();
+    let digits = |text: &str| {
+        text.len() - text.trim_start_matches(|letter: char| letter.is_ascii_digit()).len()
+    };
     let whole = digits(text);
     let mut end = whole;
     if let Some(fraction) = text[end..].strip_prefix('.') {
@@ -96,7 +97,10 @@ mod tests {
         for (text, bytes) in cases {
             assert_eq!(parse_bytes(text), Ok(bytes), "{text}");
         }
-        for bad in ["", " ", "x", "-1", "0", "1XB", "1e400", "9999TB", ".", ".5", "1.2.3", "1e", "g", "2 g b", "0x10"] {
+        for bad in [
+            "", " ", "x", "-1", "0", "1XB", "1e400", "9999TB", ".", ".5", "1.2.3", "1e", "g",
+            "2 g b", "0x10",
+        ] {
             assert!(parse_bytes(bad).is_err(), "{bad}");
         }
     }

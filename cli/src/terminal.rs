@@ -1,4 +1,5 @@
-//! The terminal's modes: line editing changes them, and an end in the middle of a line puts them back.
+//! The terminal's modes: line editing changes them, and an end in the middle of a line puts them
+//! back.
 
 #[cfg(unix)]
 mod modes {

@@ -9,7 +9,8 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use common::{FAMILIES, bake_at, fixtures};
 use hardtack::format::Encoding;
 use hardtack::{
-    Ended, Engine, KvPrecision, Ladder, Options, RingBits, RingOptions, Sampler, SamplerOptions, SessionOptions,
+    Ended, Engine, KvPrecision, Ladder, Options, RingBits, RingOptions, Sampler, SamplerOptions,
+    SessionOptions,
 };
 
 /// Counts every call to the system's allocator, of any thread, while it is told to.
@@ -53,9 +54,13 @@ const TOKENS: usize = 200;
 /// A ring of eight bits, then two, in which 200 tokens do not fit.
 fn small_ring(engine: &Engine) -> KvPrecision {
     let ring = |bytes| {
-        KvPrecision::Ring(RingOptions { bytes, bits: RingBits::Ladder(Ladder::new(&[[8, 8], [4, 2]]).unwrap()) })
+        KvPrecision::Ring(RingOptions {
+            bytes,
+            bits: RingBits::Ladder(Ladder::new(&[[8, 8], [4, 2]]).unwrap()),
+        })
     };
-    let options = |bytes| SessionOptions { context: 256, kv: ring(bytes), ..SessionOptions::default() };
+    let options =
+        |bytes| SessionOptions { context: 256, kv: ring(bytes), ..SessionOptions::default() };
     let least = (1..).map(|step| step << 12).find(|&bytes| engine.plan(&options(bytes)).is_ok());
     ring(least.unwrap())
 }
@@ -70,14 +75,25 @@ fn a_token_costs_no_allocation() {
         for (encoding, temperature) in [(Encoding::Q4, 0.0), (Encoding::Bf16, 0.8)] {
             bake_at(&fixtures.join(family), &blob, encoding);
             for threads in [1, 2] {
-                let engine = Engine::open(&blob, &Options { threads, ..Options::default() }).unwrap();
-                // Exactly, and in a ring that seals, demotes and forgets: every second combination each.
-                let kv =
-                    if (threads == 1) == (encoding == Encoding::Q4) { small_ring(&engine) } else { KvPrecision::F16 };
-                let mut session =
-                    engine.session(&SessionOptions { context: 256, kv, ..SessionOptions::default() }).unwrap();
-                let options = SamplerOptions { temperature, repetition_penalty: 1.1, ..SamplerOptions::default() };
-                let mut sampler = Sampler::new(options, engine.network().spec.vocabulary as usize).unwrap();
+                let engine =
+                    Engine::open(&blob, &Options { threads, ..Options::default() }).unwrap();
+                // Exactly, and in a ring that seals, demotes and forgets: every second combination
+                // each.
+                let kv = if (threads == 1) == (encoding == Encoding::Q4) {
+                    small_ring(&engine)
+                } else {
+                    KvPrecision::F16
+                };
+                let mut session = engine
+                    .session(&SessionOptions { context: 256, kv, ..SessionOptions::default() })
+                    .unwrap();
+                let options = SamplerOptions {
+                    temperature,
+                    repetition_penalty: 1.1,
+                    ..SamplerOptions::default()
+                };
+                let mut sampler =
+                    Sampler::new(options, engine.network().spec.vocabulary as usize).unwrap();
                 let mut tokens = 0;
                 let ended = session.generate(&[1, 2, 3, 4, 5], &mut sampler, |_| {
                     tokens += 1;
@@ -94,13 +110,17 @@ fn a_token_costs_no_allocation() {
                 assert_eq!(ended.unwrap(), Ended::Stopped);
                 let calls = CALLS.swap(0, Ordering::SeqCst);
                 let name = encoding.name();
-                assert_eq!(calls, 0, "{family} at {name}, {threads} threads: allocations in {TOKENS} tokens");
+                assert_eq!(
+                    calls, 0,
+                    "{family} at {name}, {threads} threads: allocations in {TOKENS} tokens"
+                );
             }
         }
     }
     // A loop of one's own.
     let engine = Engine::open(&blob, &Options { threads: 2, ..Options::default() }).unwrap();
-    let mut session = engine.session(&SessionOptions { context: 256, ..SessionOptions::default() }).unwrap();
+    let mut session =
+        engine.session(&SessionOptions { context: 256, ..SessionOptions::default() }).unwrap();
     session.feed(&[1, 2, 3]).unwrap();
     COUNTING.store(true, Ordering::SeqCst);
     (0..TOKENS as u32).for_each(|token| assert!(session.feed(&[token]).is_ok()));

@@ -1,4 +1,5 @@
-//! Every bad input ends with its exit code, one line that says what was expected and found where, and nothing left behind.
+//! Every bad input ends with its exit code, one line that says what was expected and found where,
+//! and nothing left behind.
 
 mod common;
 
@@ -7,11 +8,14 @@ use std::path::Path;
 
 use common::checkpoint::{Checkpoint, VOCABULARY, silent_blob, speaking_blob};
 use common::fixtures;
-use common::program::{Argument, FAILED, Outcome, USAGE, names, run, run_in_shell, smollm2_checkpoint};
+use common::program::{
+    Argument, FAILED, Outcome, USAGE, names, run, run_in_shell, smollm2_checkpoint,
+};
 use safetensors::tensor::Dtype;
 use serde_json::json;
 
-/// Bakes into an empty folder of its own, of which nothing may be left but the blob that was asked for.
+/// Bakes into an empty folder of its own, of which nothing may be left but the blob that was asked
+/// for.
 fn bake(input: &Path, flags: &[&str]) -> Outcome {
     let scratch = tempfile::tempdir().unwrap();
     let blob = scratch.path().join("model.tack");
@@ -35,14 +39,18 @@ struct Broken {
 const BROKEN: [Broken; 15] = [
     Broken {
         family: "llama",
-        change: |model| model.tensors.retain(|tensor| tensor.name != "model.layers.1.self_attn.k_proj.weight"),
+        change: |model| {
+            model.tensors.retain(|tensor| tensor.name != "model.layers.1.self_attn.k_proj.weight")
+        },
         flags: &[],
         words: &["model.layers.1.self_attn.k_proj.weight", "missing", "[32, 64]"],
     },
     Broken {
         family: "mixtral",
         change: |model| {
-            model.tensors.retain(|tensor| tensor.name != "model.layers.2.block_sparse_moe.experts.7.w3.weight");
+            model.tensors.retain(|tensor| {
+                tensor.name != "model.layers.2.block_sparse_moe.experts.7.w3.weight"
+            });
         },
         flags: &[],
         words: &["model.layers.2.block_sparse_moe.experts.7.w3.weight", "missing", "[96, 64]"],
@@ -51,7 +59,11 @@ const BROKEN: [Broken; 15] = [
         family: "llama",
         change: |model| model.tensor("model.layers.0.mlp.up_proj.weight").shape = vec![64, 160],
         flags: &[],
-        words: &["model.layers.0.mlp.up_proj.weight", "expected shape [160, 64]", "found [64, 160]"],
+        words: &[
+            "model.layers.0.mlp.up_proj.weight",
+            "expected shape [160, 64]",
+            "found [64, 160]",
+        ],
     },
     Broken {
         family: "llama",
@@ -89,7 +101,13 @@ const BROKEN: [Broken; 15] = [
         family: "llama",
         change: |model| model.set("model.layers.2.mlp.down_proj.weight", 1000, f32::NAN),
         flags: &[],
-        words: &["model.safetensors", "model.layers.2.mlp.down_proj.weight", "element 1000", "finite", "found NaN"],
+        words: &[
+            "model.safetensors",
+            "model.layers.2.mlp.down_proj.weight",
+            "element 1000",
+            "finite",
+            "found NaN",
+        ],
     },
     Broken {
         family: "llama",
@@ -117,9 +135,15 @@ const BROKEN: [Broken; 15] = [
     },
     Broken {
         family: "llama",
-        change: |model| model.config["rope_parameters"] = json!({ "rope_type": "dynamic", "factor": 2.0 }),
+        change: |model| {
+            model.config["rope_parameters"] = json!({ "rope_type": "dynamic", "factor": 2.0 })
+        },
         flags: &[],
-        words: &["rope_parameters.rope_type", "dynamic", "supported: default, linear, llama3, yarn"],
+        words: &[
+            "rope_parameters.rope_type",
+            "dynamic",
+            "supported: default, linear, llama3, yarn",
+        ],
     },
     Broken {
         family: "olmoe",
@@ -163,7 +187,12 @@ fn broken_files() {
 
     fs::write(&weights, &whole[..whole.len() - 1]).unwrap();
     let needed = whole.len().to_string();
-    bake(model.path(), &[]).refused(&["model.safetensors", "tensor model.norm.weight", &needed, "ends"]);
+    bake(model.path(), &[]).refused(&[
+        "model.safetensors",
+        "tensor model.norm.weight",
+        &needed,
+        "ends",
+    ]);
     fs::write(&weights, &whole[..100]).unwrap();
     bake(model.path(), &[]).refused(&["model.safetensors", "header", "ends at byte 100"]);
     fs::write(&weights, "").unwrap();
@@ -194,7 +223,11 @@ fn broken_shards() {
     // The second shard has none of the tensors that the index puts there.
     fs::copy(model.file("model-00001-of-00002.safetensors"), model.file(second)).unwrap();
     bake(model.path(), &[]).refused(&[second, "tensor ", "missing", index]);
-    fs::write(model.file(index), "{\"weight_map\": {\"lm_head.weight\": \"../model.safetensors\"}}").unwrap();
+    fs::write(
+        model.file(index),
+        "{\"weight_map\": {\"lm_head.weight\": \"../model.safetensors\"}}",
+    )
+    .unwrap();
     bake(model.path(), &[]).refused(&[index, "without folders", "../model.safetensors"]);
     fs::write(model.file(index), "{}").unwrap();
     bake(model.path(), &[]).refused(&[index, "weight_map"]);
@@ -209,13 +242,23 @@ fn inputs_that_are_no_checkpoint() {
         path
     };
     bake(&scratch.path().join("nowhere"), &[]).refused(&["nowhere", "No such file"]);
-    bake(&file("novel.txt", b"It was a dark and stormy night."), &[]).refused(&["novel.txt", "expected", "found"]);
+    bake(&file("novel.txt", b"It was a dark and stormy night."), &[]).refused(&[
+        "novel.txt",
+        "expected",
+        "found",
+    ]);
     bake(&file("empty", b""), &[]).refused(&["empty is an empty file", "did not finish"]);
-    bake(&file("old.tack", b"\x89TACK\r\n\x1a"), &[]).refused(&["old.tack is a .tack blob", "hardtack run"]);
+    bake(&file("old.tack", b"\x89TACK\r\n\x1a"), &[])
+        .refused(&["old.tack is a .tack blob", "hardtack run"]);
     bake(&file("cut.gguf", b"GGUF\x03\0\0\0\x01"), &[]).refused(&["cut.gguf", "byte"]);
     let folder = scratch.path().join("folder");
     fs::create_dir(&folder).unwrap();
-    bake(&folder, &[]).refused(&["folder", "not a model", "expected config.json", "found no config.json"]);
+    bake(&folder, &[]).refused(&[
+        "folder",
+        "not a model",
+        "expected config.json",
+        "found no config.json",
+    ]);
     fs::write(folder.join("config.json"), "{\"model_type\": \"llama\"}").unwrap();
     bake(&folder, &[]).refused(&["folder", "found no model.safetensors"]);
     #[cfg(unix)]
@@ -226,7 +269,8 @@ fn inputs_that_are_no_checkpoint() {
 fn a_budget_is_held_to_the_byte() {
     let Some(fixtures) = fixtures() else { return };
     let input = fixtures.join("mixtral");
-    let refusal = bake(&input, &["--budget", "10KiB"]).refused(&["budget of 10240 bytes", "smallest", "q2"]);
+    let refusal =
+        bake(&input, &["--budget", "10KiB"]).refused(&["budget of 10240 bytes", "smallest", "q2"]);
     let smallest = refusal.numbers_before("bytes")[1];
     let baked = bake(&input, &["--budget", &smallest.to_string()]).succeeded();
     assert!(baked.out.contains(&format!("({smallest} bytes)")), "{baked:#?}");
@@ -241,8 +285,13 @@ fn outputs_that_cannot_be_written() {
     let scratch = tempfile::tempdir().unwrap();
     let to = |output: &Path| run(&[&"bake", &model.path(), &"-o", &output]);
 
-    to(&scratch.path().join("nowhere/model.tack")).refused(&["nowhere/model.tack:", "No such file"]);
-    to(scratch.path()).refused(&[scratch.path().to_str().unwrap(), "expected a blob or nothing", "found a folder"]);
+    to(&scratch.path().join("nowhere/model.tack"))
+        .refused(&["nowhere/model.tack:", "No such file"]);
+    to(scratch.path()).refused(&[
+        scratch.path().to_str().unwrap(),
+        "expected a blob or nothing",
+        "found a folder",
+    ]);
     #[cfg(unix)]
     to(Path::new("/dev/null")).refused(&["/dev/null", "expected a blob or nothing"]);
     assert!(names(scratch.path()).is_empty());
@@ -263,7 +312,11 @@ fn a_gguf_file_is_not_its_own_output() {
     // By another name, so that a program that fails this test replaces the link and not the model.
     let link = scratch.path().join("model.gguf");
     std::os::unix::fs::symlink(checkpoint.canonicalize().unwrap(), &link).unwrap();
-    run(&[&"bake", &link, &"-o", &link]).refused(&["model.gguf", "expected a blob or nothing", "left as it is"]);
+    run(&[&"bake", &link, &"-o", &link]).refused(&[
+        "model.gguf",
+        "expected a blob or nothing",
+        "left as it is",
+    ]);
     assert!(link.is_symlink());
     assert_eq!(names(scratch.path()), ["model.gguf"]);
 }
@@ -285,7 +338,10 @@ fn a_full_disk_leaves_nothing_behind() {
     let before = fs::read(&blob).unwrap();
     run_in_shell(script, &[&"bake", &fixtures.join("llama"), &"-o", &blob])
         .refused(&["model.tack:", "may write no longer file than 32768 bytes"]);
-    assert_eq!((names(scratch.path()), fs::read(&blob).unwrap()), (vec!["model.tack".to_owned()], before));
+    assert_eq!(
+        (names(scratch.path()), fs::read(&blob).unwrap()),
+        (vec!["model.tack".to_owned()], before)
+    );
 
     let tokens = scratch.path().join("tokens.json");
     fs::write(
@@ -312,20 +368,28 @@ fn damaged_blobs() {
     for length in [0, 1, 127, 128, 200, whole.len() / 2, whole.len() - 1] {
         fs::write(&damaged, &whole[..length]).unwrap();
         inspect().refused(&["damaged.tack"]);
-        let words = if length < 128 { ["damaged.tack", "truncated"] } else { ["expected", "found"] };
+        let words =
+            if length < 128 { ["damaged.tack", "truncated"] } else { ["expected", "found"] };
         run(&[&"run", &damaged, &"-p", &"hi"]).refused(&["damaged.tack"]);
         if length != 200 {
             run(&[&"bench", &damaged, &"--load", &"resident"]).refused(&words);
         }
     }
     fs::write(&damaged, [&whole[..], &[0]].concat()).unwrap();
-    inspect().refused(&["file_bytes", &format!("expected {}", whole.len()), &format!("found {}", whole.len() + 1)]);
-    fs::write(&damaged, "It was a dark and stormy night; the rain fell in torrents.".repeat(10)).unwrap();
+    inspect().refused(&[
+        "file_bytes",
+        &format!("expected {}", whole.len()),
+        &format!("found {}", whole.len() + 1),
+    ]);
+    fs::write(&damaged, "It was a dark and stormy night; the rain fell in torrents.".repeat(10))
+        .unwrap();
     inspect().refused(&["damaged.tack", "magic"]);
-    run(&[&"inspect", &scratch.path().join("nowhere.tack")]).refused(&["nowhere.tack", "No such file"]);
+    run(&[&"inspect", &scratch.path().join("nowhere.tack")])
+        .refused(&["nowhere.tack", "No such file"]);
     run(&[&"inspect", &scratch.path()]).refused(&[scratch.path().to_str().unwrap()]);
 
-    // A bit that is wrong in the header or the index shows at once, in the weights when every hash is checked.
+    // A bit that is wrong in the header or the index shows at once, in the weights when every hash
+    // is checked.
     let flip = |at: usize| {
         let mut bytes = whole.clone();
         bytes[at] ^= 1;
@@ -396,7 +460,8 @@ fn settings_out_of_range() {
         }
     }
     run(&[&"run", &blob, &"-p", &""]).refused(&["prompt is empty"]);
-    run(&[&"run", &blob, &"-p", &"x".repeat(513)]).refused(&["the prompt has 513 tokens", "512 fit"]);
+    run(&[&"run", &blob, &"-p", &"x".repeat(513)])
+        .refused(&["the prompt has 513 tokens", "512 fit"]);
     run(&[&"bench", &blob, &"--runs", &"0"]).refused(&["at least one run"]);
 }
 
@@ -408,13 +473,18 @@ fn memory_is_held_to_the_byte() {
         let (memory, context) = (memory.to_string(), context.to_string());
         run(&[&"run", &blob, &"-p", &"h", &"-n", &"2", &"--memory", &memory, &"--ctx", &context])
     };
-    let least = run(1, 512).refused(&["are needed", "limit is 1;", "no context fits"]).numbers_before("bytes")[1];
-    let all = run(least, 512).refused(&["a context of 1 tokens would fit"]).numbers_before("bytes")[0];
+    let least = run(1, 512)
+        .refused(&["are needed", "limit is 1;", "no context fits"])
+        .numbers_before("bytes")[1];
+    let all =
+        run(least, 512).refused(&["a context of 1 tokens would fit"]).numbers_before("bytes")[0];
     run(all, 512).succeeded();
     run(least, 1).succeeded();
     run(least - 1, 1).refused(&["no context fits", &format!("at least {least} bytes")]);
     for memory in [all - 1, (all + least) / 2, least + 5000] {
-        let fits = run(memory, 512).refused(&[&format!("limit is {memory};"), "would fit"]).numbers_before("tokens")[0];
+        let fits = run(memory, 512)
+            .refused(&[&format!("limit is {memory};"), "would fit"])
+            .numbers_before("tokens")[0];
         run(memory, fits).succeeded();
         run(memory, fits + 1).refused(&[&format!("a context of {fits} tokens would fit")]);
     }
@@ -424,12 +494,17 @@ fn memory_is_held_to_the_byte() {
 fn token_lists_that_are_none() {
     let scratch = tempfile::tempdir().unwrap();
     let Some(blob) = silent_blob(scratch.path()) else { return };
-    let (tokens, out) = (scratch.path().join("tokens.json"), scratch.path().join("logits.safetensors"));
+    let (tokens, out) =
+        (scratch.path().join("tokens.json"), scratch.path().join("logits.safetensors"));
     let logits = |text: &str| {
         fs::write(&tokens, text).unwrap();
         run(&[&"eval", &"logits", &blob, &"--tokens", &tokens, &"--out", &out])
     };
-    logits(&format!("[1, {VOCABULARY}]")).refused(&["tokens.json", "token 320", "vocabulary size 320"]);
+    logits(&format!("[1, {VOCABULARY}]")).refused(&[
+        "tokens.json",
+        "token 320",
+        "vocabulary size 320",
+    ]);
     logits("[1, -1]").refused(&["tokens.json", "expected an array of token ids", "-1"]);
     logits("[1, 4294967296]").refused(&["tokens.json", "4294967296"]);
     logits("{\"tokens\": [1]}").refused(&["tokens.json", "expected an array of token ids", "map"]);
@@ -469,7 +544,8 @@ fn command_lines_that_cannot_be_read() {
         &["inspect", "model", "--loud"],
     ];
     for arguments in cases {
-        let arguments: Vec<Argument<'_>> = arguments.iter().map(|argument| argument as Argument<'_>).collect();
+        let arguments: Vec<Argument<'_>> =
+            arguments.iter().map(|argument| argument as Argument<'_>).collect();
         let outcome = run(&arguments);
         assert_eq!((outcome.code, outcome.out.as_str()), (Some(USAGE), ""), "{outcome:#?}");
         assert!(outcome.err.contains("--help"), "{outcome:#?}");

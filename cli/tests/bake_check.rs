@@ -36,7 +36,8 @@ fn last_line(outcome: &Outcome) -> &str {
 
 /// The logits of one token, as bytes.
 fn logits(scratch: &Path) -> Vec<u8> {
-    let (blob, tokens, out) = (scratch.join("x.tack"), scratch.join("tokens.json"), scratch.join("logits.safetensors"));
+    let (blob, tokens, out) =
+        (scratch.join("x.tack"), scratch.join("tokens.json"), scratch.join("logits.safetensors"));
     fs::write(&tokens, "[5, 6, 7]").unwrap();
     run(&[&"eval", &"logits", &blob, &"--tokens", &tokens, &"--out", &out]).succeeded();
     fs::read(out).unwrap()
@@ -62,7 +63,10 @@ fn a_template_that_cannot_be_used_is_refused_unless_allowed() {
         ("{% for m in messages %}", "chat template"),
         ("{{ raise_exception('only with tools') }}", "only with tools"),
         ("<|im_start|>fixed<|im_end|>", "leaves out what the user says"),
-        ("{% for m in messages %}<|turn|>{{ m.content }}<|over|>{% endfor %}", "`<|over|>`, which is no end token"),
+        (
+            "{% for m in messages %}<|turn|>{{ m.content }}<|over|>{% endfor %}",
+            "`<|over|>`, which is no end token",
+        ),
     ];
     for (template, word) in cases {
         let model = Small { template: Some(template.to_owned()), ..Small::new() };
@@ -80,7 +84,10 @@ fn a_template_that_cannot_be_used_is_refused_unless_allowed() {
                   <|im_start|>{{ m.content }}<|im_end|>{% endfor %}";
     let (_, outcome) = baked(&Small { template: Some(strict.to_owned()), ..Small::new() }, &[]);
     let outcome = outcome.succeeded();
-    assert!(outcome.err.contains("takes no system prompt") && outcome.out.contains("2 renderings"), "{outcome:#?}");
+    assert!(
+        outcome.err.contains("takes no system prompt") && outcome.out.contains("2 renderings"),
+        "{outcome:#?}"
+    );
 }
 
 #[test]
@@ -90,7 +97,10 @@ fn ends_that_are_named_and_not_there_are_refused() {
     model.config["eos_token_id"] = json!(319);
     model.settings = json!({});
     let (_, outcome) = baked(&model, &[]);
-    outcome.refused(&["config.json eos_token_id names end token 319", "`<|im_end|>`, which is no end token"]);
+    outcome.refused(&[
+        "config.json eos_token_id names end token 319",
+        "`<|im_end|>`, which is no end token",
+    ]);
 }
 
 #[test]
@@ -103,14 +113,18 @@ fn markers_that_are_not_special_cannot_be_typed() {
         // Only rendering finds this one.
         added(268, "<|user|]", false),
     ]);
-    model.template =
-        Some(common::small::TEMPLATE.replace("<|im_start|>{{ m.role }}", "<|im_start|>{{ '<|' + m.role + '|]' }}"));
+    model.template = Some(
+        common::small::TEMPLATE
+            .replace("<|im_start|>{{ m.role }}", "<|im_start|>{{ '<|' + m.role + '|]' }}"),
+    );
     let (scratch, outcome) = baked(&model, &[]);
     let line = outcome.succeeded();
     assert!(last_line(&line).contains("3 markers, 2 end tokens"), "{line:#?}");
     let blob = scratch.path().join("x.tack");
-    let tokens =
-        |text: &str| run(&[&"run", &blob, &"-n", &"1", &"-p", &text]).succeeded().numbers_before("prompt tokens")[0];
+    let tokens = |text: &str| {
+        run(&[&"run", &blob, &"-n", &"1", &"-p", &text]).succeeded().numbers_before("prompt tokens")
+            [0]
+    };
     for mark in ["<|im_end|>", "<|im_start|>", "<|user|]"] {
         assert_eq!(tokens(mark), mark.len() as u64, "{mark}");
     }
@@ -149,7 +163,10 @@ fn tensors_of_no_use_are_refused_unless_allowed() {
     outcome.refused(&["model.layers.0.odd.weight", "no place"]);
     let (_, outcome) = baked(&model, &[&"--allow-unused-tensors"]);
     let outcome = outcome.succeeded();
-    assert!(outcome.err.contains("1 model.layers.*.odd.weight, 1 vision_tower.*.* (vision)"), "{outcome:#?}");
+    assert!(
+        outcome.err.contains("1 model.layers.*.odd.weight, 1 vision_tower.*.* (vision)"),
+        "{outcome:#?}"
+    );
     assert!(last_line(&outcome).ends_with("12 of 14 tensors"));
 }
 
@@ -168,7 +185,10 @@ fn a_gguf_without_its_tokenizer_in_order_has_ways_out() {
     write("deepseek-r1-qwen", [1, 1], true);
     let (_, outcome) = bake(&file, &[]);
     let outcome = outcome.succeeded();
-    assert!(outcome.err.contains("`<|im_start|>`, `<|im_end|>`") && outcome.out.contains("2 markers"), "{outcome:#?}");
+    assert!(
+        outcome.err.contains("`<|im_start|>`, `<|im_end|>`") && outcome.out.contains("2 markers"),
+        "{outcome:#?}"
+    );
 
     for (pre, merges, words) in [
         ("gpt-2", false, ["merges is missing", "--tokenizer FOLDER"]),
@@ -190,7 +210,8 @@ fn a_gguf_without_its_tokenizer_in_order_has_ways_out() {
         }
         let (silent, outcome) = bake(&file, &[&"--no-text"]);
         outcome.succeeded();
-        run(&[&"run", &silent.path().join("x.tack"), &"-p", &"hi"]).refused(&["speaks token ids only"]);
+        run(&[&"run", &silent.path().join("x.tack"), &"-p", &"hi"])
+            .refused(&["speaks token ids only"]);
         assert_eq!(logits(silent.path()), logits(right.path()));
     }
     let nowhere = scratch.path().join("nowhere");

@@ -1,4 +1,5 @@
-//! Bakes whose bits are chosen by calibration, on small checkpoints of every family and on the model that is shipped.
+//! Bakes whose bits are chosen by calibration, on small checkpoints of every family and on the
+//! model that is shipped.
 
 mod common;
 
@@ -47,7 +48,12 @@ fn a_budget_in_bytes_is_kept_and_used() {
     assert_eq!(said.expert_bits, Some(average));
     assert!(bits.iter().any(|own| *own != bits[0]), "all experts alike");
     assert_eq!(said, baked.allocated);
-    assert!(said.cost >= said.bound && said.cost < said.bound * 1.01, "{} over {}", said.cost, said.bound);
+    assert!(
+        said.cost >= said.bound && said.cost < said.bound * 1.01,
+        "{} over {}",
+        said.cost,
+        said.bound
+    );
     let beside: Vec<String> = fs::read_dir(scratch.path())
         .unwrap()
         .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
@@ -62,8 +68,11 @@ fn bits_per_expert_are_kept_by_every_method_and_tables_serve_again() {
     let scratch = tempfile::tempdir().unwrap();
     let output = scratch.path().join("small.tack");
     let mut costs = Vec::new();
-    for (index, method) in [Method::Global, Method::PerLayer, Method::Uniform].into_iter().enumerate() {
-        let bake = Bake { method: Some(method), ..Bake::of(checkpoint.path(), Target::ExpertBits(2.4)) };
+    for (index, method) in
+        [Method::Global, Method::PerLayer, Method::Uniform].into_iter().enumerate()
+    {
+        let bake =
+            Bake { method: Some(method), ..Bake::of(checkpoint.path(), Target::ExpertBits(2.4)) };
         let calibrated = Cell::new(false);
         let baked = bake
             .try_run(&output, &AtomicBool::new(false), &mut |step| {
@@ -77,8 +86,12 @@ fn bits_per_expert_are_kept_by_every_method_and_tables_serve_again() {
         assert!(average(&bits.concat()) <= 2.4);
         match method {
             Method::Global => assert!(average(&bits.concat()) > 2.3),
-            Method::PerLayer => assert!(bits.iter().all(|layer| average(layer) <= 2.4 && average(layer) > 2.3)),
-            Method::Uniform => assert!(bits.iter().all(|layer| layer.iter().all(|own| *own == layer[0]))),
+            Method::PerLayer => {
+                assert!(bits.iter().all(|layer| average(layer) <= 2.4 && average(layer) > 2.3))
+            }
+            Method::Uniform => {
+                assert!(bits.iter().all(|layer| layer.iter().all(|own| *own == layer[0])))
+            }
         }
         costs.push(baked.allocated.cost);
     }
@@ -93,7 +106,9 @@ fn an_interrupted_bake_goes_on_and_gives_the_same_blob() {
     let tune = Some(TuneSettings { batch: 4, ..TuneSettings::default() });
     let bake = Bake { tune, ..Bake::of(checkpoint.path(), Target::ExpertBits(2.0)) };
     bake.run(&whole);
-    for (stage, at) in [(Stage::Calibrate, 60), (Stage::Quantize, 10), (Stage::Quantize, 45), (Stage::Tune, 1)] {
+    for (stage, at) in
+        [(Stage::Calibrate, 60), (Stage::Quantize, 10), (Stage::Quantize, 45), (Stage::Tune, 1)]
+    {
         interrupted(&bake, &stopped, 1, stage, at);
     }
     bake.run(&stopped);
@@ -117,13 +132,21 @@ fn rounds_go_down_and_go_on_where_they_were() {
     assert_eq!(round.target, "3 bits per expert");
     assert_eq!((round.cost, &round.gates), (first.allocated.cost, &first.allocated.gates));
     assert_eq!(round.held_out, first.allocated.held_out);
-    let engine = Engine::open(path("whole.tack"), &Options { verify: true, ..Options::default() }).unwrap();
+    let engine =
+        Engine::open(path("whole.tack"), &Options { verify: true, ..Options::default() }).unwrap();
     assert_eq!(allocated(&engine), second.allocated);
     // No expert gets bits back.
-    let before = expert_bits(&Engine::open(path("first.tack"), &Options::default()).unwrap()).concat();
+    let before =
+        expert_bits(&Engine::open(path("first.tack"), &Options::default()).unwrap()).concat();
     let after = expert_bits(&engine).concat();
-    assert!(after.iter().zip(&before).all(|(after, before)| after <= before), "{before:?}, then {after:?}");
-    assert!(after.iter().zip(&before).any(|(after, before)| after == before), "costs are those of what is left");
+    assert!(
+        after.iter().zip(&before).all(|(after, before)| after <= before),
+        "{before:?}, then {after:?}"
+    );
+    assert!(
+        after.iter().zip(&before).any(|(after, before)| after == before),
+        "costs are those of what is left"
+    );
     assert_eq!(second.allocated.expert_bits, Some(2.0));
     same_verdict(checkpoint.path(), &path("whole.tack"), &second);
 
@@ -173,8 +196,8 @@ fn rounds_keep_to_budgets_in_bytes() {
     assert!(bits[0] > bits[1] && Some(bits[1]) > baked.allocated.expert_bits, "{bits:?}");
 }
 
-/// What the graph computes on codes that are read back is what the kernels compute on the codes themselves: for every family,
-/// and for gates that were tuned.
+/// What the graph computes on codes that are read back is what the kernels compute on the codes
+/// themselves: for every family, and for gates that were tuned.
 #[test]
 fn the_verdict_is_the_runtimes_own() {
     let scratch = tempfile::tempdir().unwrap();
@@ -211,25 +234,32 @@ fn the_shipped_model_is_calibrated_and_judged() {
     same_verdict(&crumb(), &output, &baked);
 }
 
-/// The sizes of blobs are known before any cost is: a target below the smallest one, or a file in the way, is refused
-/// before the first pass, and the size that is named as the smallest is one that is begun with.
+/// The sizes of blobs are known before any cost is: a target below the smallest one, or a file in
+/// the way, is refused before the first pass, and the size that is named as the smallest is one
+/// that is begun with.
 #[test]
 fn what_must_fail_fails_before_the_first_pass() {
     let scratch = tempfile::tempdir().unwrap();
     let output = scratch.path().join("crumb.tack");
     let refused = |bake: &Bake| -> String {
-        let error = bake.try_run(&output, &AtomicBool::new(false), &mut |step| panic!("{step:?}")).unwrap_err();
+        let error = bake
+            .try_run(&output, &AtomicBool::new(false), &mut |step| panic!("{step:?}"))
+            .unwrap_err();
         error.to_string()
     };
     let begun = |bake: &Bake| {
         let stop = AtomicBool::new(false);
-        let error = bake.try_run(&output, &stop, &mut |_| stop.store(true, Ordering::Relaxed)).unwrap_err();
+        let error =
+            bake.try_run(&output, &stop, &mut |_| stop.store(true, Ordering::Relaxed)).unwrap_err();
         assert!(matches!(error, BakeError::Interrupted), "{error}");
     };
     let at = |target| Bake::of(&crumb(), target);
     let smallest = |bake: &Bake| -> u64 {
         let line = refused(bake);
-        assert!(line.contains(" bytes is too small: the smallest blob of this model takes "), "{line}");
+        assert!(
+            line.contains(" bytes is too small: the smallest blob of this model takes "),
+            "{line}"
+        );
         line.split_whitespace().rev().nth(1).unwrap().parse().unwrap()
     };
     let least = smallest(&at(Target::Bytes(1 << 13)));
@@ -238,7 +268,8 @@ fn what_must_fail_fails_before_the_first_pass() {
     // What refinements and rounds say of themselves takes bytes too.
     let refined = |target| Bake { course: Course::Straight { refinements: 1 }, ..at(target) };
     assert!(smallest(&refined(Target::Bytes(least))) > least);
-    let rounds = Bake { course: Course::Rounds(&[Target::Bytes(1 << 30)]), ..at(Target::Bytes(least)) };
+    let rounds =
+        Bake { course: Course::Rounds(&[Target::Bytes(1 << 30)]), ..at(Target::Bytes(least)) };
     assert!(smallest(&rounds) > least);
 
     assert_eq!(
@@ -263,8 +294,10 @@ fn what_must_fail_fails_before_the_first_pass() {
     }
     fs::write(scratch.path().join("crumb.tack.refined.1.codes"), "somebody's").unwrap();
     assert!(refused(&refined(Target::Bytes(1 << 30))).contains("crumb.tack.refined.1.codes"));
-    let left: Vec<String> =
-        fs::read_dir(scratch.path()).unwrap().map(|own| own.unwrap().file_name().into_string().unwrap()).collect();
+    let left: Vec<String> = fs::read_dir(scratch.path())
+        .unwrap()
+        .map(|own| own.unwrap().file_name().into_string().unwrap())
+        .collect();
     assert_eq!(left, ["crumb.tack.refined.1.codes"]);
 }
 
@@ -274,23 +307,32 @@ fn what_cannot_be_done_is_said_in_one_line() {
     let scratch = tempfile::tempdir().unwrap();
     let output = scratch.path().join("small.tack");
     let error = |bake: Bake| {
-        let error = bake.try_run(&output, &AtomicBool::new(false), &mut |_| ()).unwrap_err().to_string();
+        let error =
+            bake.try_run(&output, &AtomicBool::new(false), &mut |_| ()).unwrap_err().to_string();
         assert!(!error.contains('\n') && !output.exists(), "{error}");
         error
     };
     let at = |target| Bake::of(checkpoint.path(), target);
     let short = scratch.path().join("short.txt");
-    let on_short = || Bake { texts: vec![("short".to_owned(), short.clone())], ..at(Target::ExpertBits(2.0)) };
+    let on_short =
+        || Bake { texts: vec![("short".to_owned(), short.clone())], ..at(Target::ExpertBits(2.0)) };
     fs::write(&short, "Too short a text.").unwrap();
     let found = error(on_short());
-    assert!(found.contains("calibration text short: expected at least 128 tokens in its first four fifths"), "{found}");
+    assert!(
+        found.contains(
+            "calibration text short: expected at least 128 tokens in its first four fifths"
+        ),
+        "{found}"
+    );
     fs::write(&short, b"\xFF\xFE broken".repeat(200)).unwrap();
     let found = error(on_short());
     assert!(found.contains("short.txt") && found.contains("expected UTF-8 text"), "{found}");
 
     let found = error(at(Target::Bytes(1 << 13)));
     assert!(
-        found.starts_with("a budget of 8192 bytes is too small: the smallest blob of this model takes "),
+        found.starts_with(
+            "a budget of 8192 bytes is too small: the smallest blob of this model takes "
+        ),
         "{found}"
     );
     let smallest: u64 = found.split_whitespace().rev().nth(1).unwrap().parse().unwrap();
@@ -308,7 +350,10 @@ fn what_cannot_be_done_is_said_in_one_line() {
     ];
     for (before, target) in wrong {
         let found = error(Bake { course: Course::Rounds(before), ..at(target) });
-        assert!(found.starts_with("rounds: expected budgets that fall to the target, found 2 bits"), "{found}");
+        assert!(
+            found.starts_with("rounds: expected budgets that fall to the target, found 2 bits"),
+            "{found}"
+        );
     }
 }
 
@@ -318,10 +363,12 @@ fn experts_that_are_not_there_get_no_bits() {
     let scratch = tempfile::tempdir().unwrap();
     let output = scratch.path().join("small.tack");
     let text = &texts()[0].1;
-    let flags: [&[&str]; 2] = [&["--bits-per-expert", "2.5"], &["--budget", "200KiB", "--allocation", "global"]];
+    let flags: [&[&str]; 2] =
+        [&["--bits-per-expert", "2.5"], &["--budget", "200KiB", "--allocation", "global"]];
     for flags in flags {
         let input = checkpoint.path();
-        let mut arguments: Vec<Argument<'_>> = vec![&"bake", &input, &"-o", &output, &"--calib", text];
+        let mut arguments: Vec<Argument<'_>> =
+            vec![&"bake", &input, &"-o", &output, &"--calib", text];
         arguments.extend(flags.iter().map(|flag| flag as Argument<'_>));
         run(&arguments).refused(&["needs a model with experts", "family llama", "has none"]);
     }
@@ -342,21 +389,35 @@ fn a_gate_is_bound_to_its_experts() {
 
     let mut file = fs::read(&good).unwrap();
     let blob = Blob::open(&file).unwrap();
-    let places: Vec<usize> =
-        (0..blob.sections().len()).map(|index| HEADER_BYTES + index * SECTION_RECORD_BYTES).collect();
-    let experts =
-        blob.sections().zip(places).filter(|(own, _)| own.key.kind == SectionKind::Expert && own.key.layer == 1);
-    let [(one, at), (other, _), ..] = experts.collect::<Vec<_>>()[..] else { panic!("two experts of layer 1") };
+    let places: Vec<usize> = (0..blob.sections().len())
+        .map(|index| HEADER_BYTES + index * SECTION_RECORD_BYTES)
+        .collect();
+    let experts = blob
+        .sections()
+        .zip(places)
+        .filter(|(own, _)| own.key.kind == SectionKind::Expert && own.key.layer == 1);
+    let [(one, at), (other, _), ..] = experts.collect::<Vec<_>>()[..] else {
+        panic!("two experts of layer 1")
+    };
     let index_bytes = blob.header().index_bytes();
     assert_eq!(one.bytes, other.bytes);
-    file.copy_within(other.offset as usize..(other.offset + other.bytes) as usize, one.offset as usize);
+    file.copy_within(
+        other.offset as usize..(other.offset + other.bytes) as usize,
+        one.offset as usize,
+    );
     file[at + SECTION_RECORD_BYTES - 32..at + SECTION_RECORD_BYTES].copy_from_slice(&other.hash);
-    let sealed = [&file[..HEADER_HASHED_BYTES], &file[HEADER_BYTES..HEADER_BYTES + index_bytes]].concat();
-    file[HEADER_HASHED_BYTES..HEADER_HASHED_BYTES + 32].copy_from_slice(blake3::hash(&sealed).as_bytes());
+    let sealed =
+        [&file[..HEADER_HASHED_BYTES], &file[HEADER_BYTES..HEADER_BYTES + index_bytes]].concat();
+    file[HEADER_HASHED_BYTES..HEADER_HASHED_BYTES + 32]
+        .copy_from_slice(blake3::hash(&sealed).as_bytes());
     Blob::open(&file).unwrap().verify().expect("a valid blob");
     fs::write(&bad, &file).unwrap();
     run(&[&"inspect", &bad]).succeeded();
-    run(&[&"inspect", &bad, &"--verify"]).refused(&["bad.tack", "layer 1", "not those that were baked together"]);
+    run(&[&"inspect", &bad, &"--verify"]).refused(&[
+        "bad.tack",
+        "layer 1",
+        "not those that were baked together",
+    ]);
 }
 
 /// Two bakes with one output wrote into each other's scratch file; the blob of one had NaN for
@@ -369,7 +430,8 @@ fn a_second_bake_to_the_same_output_is_refused_at_once() {
     let stop = AtomicBool::new(false);
     let mut refused = String::new();
     let ended = bake(2.5).try_run(&output, &stop, &mut |_| {
-        let second = bake(3.5).try_run(&output, &AtomicBool::new(false), &mut |step| panic!("{step:?}"));
+        let second =
+            bake(3.5).try_run(&output, &AtomicBool::new(false), &mut |step| panic!("{step:?}"));
         refused = second.unwrap_err().to_string();
         stop.store(true, Ordering::Relaxed);
     });

@@ -11,7 +11,8 @@ use tempfile::TempDir;
 
 /// Room for about 4.5 bits a weight.
 const BUDGET: u64 = 8 << 20;
-/// By how much the perplexity of the budgeted blob may lie above that of the weights as they were published.
+/// By how much the perplexity of the budgeted blob may lie above that of the weights as they were
+/// published.
 const WORSE: f64 = 1.05;
 
 fn bake(scratch: &TempDir, name: &str, how: &[&str; 2]) -> PathBuf {
@@ -22,7 +23,8 @@ fn bake(scratch: &TempDir, name: &str, how: &[&str; 2]) -> PathBuf {
 
 fn perplexity(blob: &Path) -> f64 {
     let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("../examples/sample.txt");
-    let report = run(&[&"eval", &"ppl", &blob, &"--text", &text, &"--ctx", &"256", &"--json"]).succeeded();
+    let report =
+        run(&[&"eval", &"ppl", &blob, &"--text", &text, &"--ctx", &"256", &"--json"]).succeeded();
     serde_json::from_str::<serde_json::Value>(&report.out).unwrap()["perplexity"].as_f64().unwrap()
 }
 
@@ -31,7 +33,20 @@ fn the_first_command_of_the_readme() {
     let scratch = tempfile::tempdir().unwrap();
     let blob = bake(&scratch, "crumb.tack", &["--budget", "8MiB"]);
     assert!(std::fs::metadata(&blob).unwrap().len() <= BUDGET);
-    let text = || run(&[&"run", &blob, &"-p", &"The city of", &"-n", &"40", &"--temperature", &"0.8", &"--seed", &"1"]);
+    let text = || {
+        run(&[
+            &"run",
+            &blob,
+            &"-p",
+            &"The city of",
+            &"-n",
+            &"40",
+            &"--temperature",
+            &"0.8",
+            &"--seed",
+            &"1",
+        ])
+    };
     let (first, again) = (text().succeeded(), text().succeeded());
     assert_eq!(first.out, again.out, "a seed decides the text");
     // English: spaces between words of usual length.
@@ -58,7 +73,8 @@ fn a_long_prompt_is_the_same_at_once_and_in_pieces() {
     let logits = |threads: usize, batch: usize| {
         let engine = Engine::open(&blob, &Options { threads, ..Options::default() }).unwrap();
         let options = SessionOptions { context: MANY, batch, kv: KvPrecision::F16 };
-        let prompt: Vec<u32> = (0..MANY as u32).map(|at| at * 37 % engine.network().spec.vocabulary).collect();
+        let prompt: Vec<u32> =
+            (0..MANY as u32).map(|at| at * 37 % engine.network().spec.vocabulary).collect();
         let logits = engine.session(&options).unwrap().feed(&prompt).unwrap().to_vec();
         logits.into_iter().map(f32::to_bits).collect::<Vec<_>>()
     };

@@ -1,5 +1,5 @@
-//! Every family through the CUDA kernels: the whole decode step and prompts, against the logits that `transformers` gives. The
-//! emulation runs them, and with the feature `cuda` a GPU too.
+//! Every family through the CUDA kernels: the whole decode step and prompts, against the logits
+//! that `transformers` gives. The emulation runs them, and with the feature `cuda` a GPU too.
 
 #[macro_use]
 mod common;
@@ -17,7 +17,9 @@ use common::{FAMILIES, bake_at, fixtures};
 use hardtack::format::Encoding;
 use hardtack::{Engine, KvPrecision, Options, SessionOptions};
 use hardtack_kernels_cuda::emulator::Watched;
-use hardtack_kernels_cuda::{CudaError, Device, Emulator, HostBytes, KvElement, Model, Session, SessionSizes};
+use hardtack_kernels_cuda::{
+    CudaError, Device, Emulator, HostBytes, KvElement, Model, Session, SessionSizes,
+};
 
 /// Largest difference from the reference that a logit may have.
 const TOLERANCE: f32 = 1e-3;
@@ -95,7 +97,10 @@ fn check<D: Device>(folder: &Path, family: &str, device: D) {
         assert!(error <= TOLERANCE, "{family}, prompt {index}: logits differ by {error}");
         if index == 0 {
             for size in [1, 7] {
-                let error = largest_difference(&logits_in_pieces(&mut session, &reference.prompt, size), &whole);
+                let error = largest_difference(
+                    &logits_in_pieces(&mut session, &reference.prompt, size),
+                    &whole,
+                );
                 assert!(error == 0.0, "{family}, pieces of {size}: {error}");
             }
         }
@@ -104,13 +109,16 @@ fn check<D: Device>(folder: &Path, family: &str, device: D) {
     }
 }
 
-/// A blob of codes, and keys and values in half floats, beside the CPU: what differs is only how floats are summed.
+/// A blob of codes, and keys and values in half floats, beside the CPU: what differs is only how
+/// floats are summed.
 #[test]
 fn codes_are_the_cpus() {
     let Some(fixtures) = fixtures() else { return };
-    for (family, encoding, tensor_cores) in
-        [("qwen3_moe", Encoding::Q4, true), ("deepseek_v2", Encoding::Q5, false), ("gpt_oss", Encoding::Q3, true)]
-    {
+    for (family, encoding, tensor_cores) in [
+        ("qwen3_moe", Encoding::Q4, true),
+        ("deepseek_v2", Encoding::Q5, false),
+        ("gpt_oss", Encoding::Q3, true),
+    ] {
         let Some(device) = emulator(tensor_cores) else { return };
         let scratch = tempfile::tempdir().unwrap();
         let blob = scratch.path().join("model.tack");
@@ -125,7 +133,8 @@ fn codes_are_the_cpus() {
         let found = logits_in_pieces(&mut session, prompt, 32);
         let error = largest_difference(&found, &expected);
         let size = expected.iter().fold(0.0f32, |size, logit| size.max(logit.abs()));
-        // A sum that is off by its last bit can round an activation's code the other way, here and there.
+        // A sum that is off by its last bit can round an activation's code the other way, here and
+        // there.
         assert!(error <= size * 0.02, "{family}: logits up to {size} differ by {error}");
         let again = largest_difference(&logits_in_pieces(&mut session, prompt, 1), &found);
         assert!(again == 0.0, "{family}: token by token {again}");
@@ -141,10 +150,11 @@ fn what_would_be_read_past_the_end_is_refused() {
     let mut session = session(&open(&blob), device, KvElement::F16);
     let caught = catch_unwind(AssertUnwindSafe(|| session.follow(0)));
     assert!(caught.is_err(), "the likeliest of nothing is accepted");
-    let mut refused = |what: &str, call: &dyn Fn(&mut Session<Emulator>) -> Result<(), CudaError>| {
-        let found = call(&mut session);
-        assert!(matches!(found, Err(CudaError::Range { .. })), "{what}: {found:?}");
-    };
+    let mut refused =
+        |what: &str, call: &dyn Fn(&mut Session<Emulator>) -> Result<(), CudaError>| {
+            let found = call(&mut session);
+            assert!(matches!(found, Err(CudaError::Range { .. })), "{what}: {found:?}");
+        };
     refused("no token", &|session| session.pass(0, &[]));
     refused("a token the model does not have", &|session| session.pass(0, &[320]));
     refused("more than a batch", &|session| session.pass(0, &[1; 33]));
@@ -156,9 +166,14 @@ fn what_would_be_read_past_the_end_is_refused() {
     refused("a row past the batch", &|session| session.make_logits(32));
     refused("a row past the batch", &|session| session.make_logits(usize::MAX));
     let model = session.model();
-    for (context, batch) in [(64, (1 << 62) + 1), (1 << 62, 1), (64, 0), (0, 1), (usize::MAX, usize::MAX)] {
+    for (context, batch) in
+        [(64, (1 << 62) + 1), (1 << 62, 1), (64, 0), (0, 1), (usize::MAX, usize::MAX)]
+    {
         let refused = SessionSizes::of(&model.network().spec, context, batch, KvElement::F16);
-        assert!(matches!(refused, Err(CudaError::Range { .. })), "context {context}, batch {batch}");
+        assert!(
+            matches!(refused, Err(CudaError::Range { .. })),
+            "context {context}, batch {batch}"
+        );
     }
     session.pass(CONTEXT - 1, &[319]).unwrap();
     assert!(session.likeliest().unwrap() < 320);

@@ -1,5 +1,5 @@
-//! The whole runtime on a device: what it gives beside the CPU, what it takes, what it refuses. The emulation runs it, and a
-//! GPU where there is one.
+//! The whole runtime on a device: what it gives beside the CPU, what it takes, what it refuses. The
+//! emulation runs it, and a GPU where there is one.
 
 mod common;
 
@@ -14,7 +14,10 @@ use common::devices::{all_devices, emulator, gpu};
 use common::reference::{Reference, largest_difference, references};
 use common::{bake_at, crumb, fixtures};
 use hardtack::format::Encoding;
-use hardtack::{DeviceChoice, Engine, KvPrecision, Options, Plan, Sampler, SamplerOptions, Session, SessionOptions};
+use hardtack::{
+    DeviceChoice, Engine, KvPrecision, Options, Plan, Sampler, SamplerOptions, Session,
+    SessionOptions,
+};
 use hardtack_kernels_cuda::emulator::Watched;
 
 /// Largest difference from the reference, or from the CPU, that a logit may have.
@@ -55,7 +58,12 @@ fn sampler(engine: &Engine, options: SamplerOptions) -> Sampler {
     Sampler::new(options, engine.network().spec.vocabulary as usize).unwrap()
 }
 
-fn generated(session: &mut Session, prompt: &[u32], options: SamplerOptions, count: usize) -> Vec<u32> {
+fn generated(
+    session: &mut Session,
+    prompt: &[u32],
+    options: SamplerOptions,
+    count: usize,
+) -> Vec<u32> {
     let (mut tokens, mut sampler) = (Vec::new(), sampler(session.engine(), options));
     let accept = |token| {
         tokens.push(token);
@@ -65,7 +73,8 @@ fn generated(session: &mut Session, prompt: &[u32], options: SamplerOptions, cou
     tokens
 }
 
-/// The reference's logits and tokens; and going back, wherever a session stands, gives what was there to the bit.
+/// The reference's logits and tokens; and going back, wherever a session stands, gives what was
+/// there to the bit.
 #[test]
 fn a_device_gives_the_references_logits_and_tokens() {
     for family in ["llama", "qwen3_moe", "deepseek_v2", "gpt_oss"] {
@@ -86,10 +95,15 @@ fn a_device_gives_the_references_logits_and_tokens() {
                 assert!(session.feed(&[]).is_err(), "logits that were forgotten");
                 let rest = logits(&mut session, &prompt[kept..]);
                 assert_eq!(rest, whole[kept * vocabulary..], "{family}");
-                assert_eq!(session.feed(&[]).unwrap(), &whole[whole.len() - vocabulary..], "{family}");
+                assert_eq!(
+                    session.feed(&[]).unwrap(),
+                    &whole[whole.len() - vocabulary..],
+                    "{family}"
+                );
 
                 session.truncate(0);
-                let tokens = generated(&mut session, prompt, SamplerOptions::default(), greedy.len());
+                let tokens =
+                    generated(&mut session, prompt, SamplerOptions::default(), greedy.len());
                 assert_eq!(&tokens, greedy, "{family}");
                 // The last token was not kept; its forerunners were fed without their logits.
                 assert_eq!(session.position(), prompt.len() + greedy.len() - 1);
@@ -114,7 +128,8 @@ fn a_device_draws_as_the_cpu_does() {
         let engine = Engine::open_on(&blob, &options(), device).unwrap();
         for kv in [KvPrecision::F16, KvPrecision::F32] {
             let session = |engine: &Engine| engine.session(&session_options(kv)).unwrap();
-            let (ours, truth) = (logits(&mut session(&engine), prompt), logits(&mut session(&cpu), prompt));
+            let (ours, truth) =
+                (logits(&mut session(&engine), prompt), logits(&mut session(&cpu), prompt));
             let error = largest_difference(&ours, &truth);
             assert!(error <= 10.0 * TOLERANCE, "{kv:?}: {error}");
         }
@@ -170,7 +185,10 @@ fn sessions_move_between_cpu_and_device() {
                     let content = restored.restore(&file).unwrap();
                     assert_eq!((restored.tokens(), &content.note[..]), (held, &b"note"[..]));
                     restored.save(&again, b"note").unwrap();
-                    assert!(fs::read(&file).unwrap() == fs::read(&again).unwrap(), "{family}, {kv:?}: another file");
+                    assert!(
+                        fs::read(&file).unwrap() == fs::read(&again).unwrap(),
+                        "{family}, {kv:?}: another file"
+                    );
                     let uninterrupted = logits(&mut saved, rest);
                     let error = largest_difference(&logits(&mut restored, rest), &uninterrupted);
                     let most = if from.device() == to.device() { 0.0 } else { TOLERANCE };
@@ -207,7 +225,10 @@ fn a_device_takes_what_is_planned() {
         let device = watched(|device| device.of_host = true).unwrap();
         let engine = Engine::open_on(&blob, &options(), device.clone()).unwrap();
         let plan = engine.plan(&session_options(KvPrecision::F16)).unwrap();
-        assert_eq!(plan.fixed.device.map(|device| (device.bytes, device.of_host)), Some((weights, true)));
+        assert_eq!(
+            plan.fixed.device.map(|device| (device.bytes, device.of_host)),
+            Some((weights, true))
+        );
         assert_eq!(plan.host_bytes(), plan.total_bytes());
     }
 }
@@ -228,11 +249,23 @@ fn limits_and_failures_are_errors_of_one_line() {
     let limited = |bytes| Options { memory_max: Some(bytes), ..options() };
     let tight = Engine::open_on(&blob, &limited(plan.total_bytes() - 1), device.clone()).unwrap();
     let line = tight.session(&wanted).expect_err("refused").to_string();
-    let device_part = format!("on the device weights {}, KV {}", plan.fixed.device.unwrap().bytes, plan.kv_bytes);
-    assert!(line.contains(&device_part) && line.contains("a context of 127 tokens would fit"), "{line}");
-    assert!(Engine::open_on(&blob, &limited(plan.total_bytes()), device.clone()).unwrap().session(&wanted).is_ok());
+    let device_part =
+        format!("on the device weights {}, KV {}", plan.fixed.device.unwrap().bytes, plan.kv_bytes);
+    assert!(
+        line.contains(&device_part) && line.contains("a context of 127 tokens would fit"),
+        "{line}"
+    );
+    assert!(
+        Engine::open_on(&blob, &limited(plan.total_bytes()), device.clone())
+            .unwrap()
+            .session(&wanted)
+            .is_ok()
+    );
     let weights = plan.fixed.total_bytes();
-    refused(Engine::open_on(&blob, &limited(weights), device.clone()), &["bytes are needed", "no context fits"]);
+    refused(
+        Engine::open_on(&blob, &limited(weights), device.clone()),
+        &["bytes are needed", "no context fits"],
+    );
 
     // The device's own memory: refused before anything is copied, or when the session is made.
     let small = watched(|device| device.room = plan.fixed.device.unwrap().bytes).unwrap();
@@ -280,17 +313,26 @@ fn a_copy_is_measured() {
 }
 
 fn program(words: &[&str], blob: &Path) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_hardtack")).arg(words[0]).arg(blob).args(&words[1..]).output().unwrap()
+    Command::new(env!("CARGO_BIN_EXE_hardtack"))
+        .arg(words[0])
+        .arg(blob)
+        .args(&words[1..])
+        .output()
+        .unwrap()
 }
 
-/// Without a GPU: asking for one is an error of one line, and asking for the best goes on without it and says why.
+/// Without a GPU: asking for one is an error of one line, and asking for the best goes on without
+/// it and says why.
 #[test]
 fn the_program_says_why_it_takes_the_processor() {
     let scratch = tempfile::tempdir().unwrap();
     let blob = scratch.path().join("crumb.tack");
     bake_at(&crumb(), &blob, Encoding::Q4);
-    let run = |device: &str| program(&["run", "-p", "The old house", "-n", "4", "--device", device], &blob);
-    let best = Options { device: DeviceChoice::Auto(session_options(KvPrecision::F16)), ..options() };
+    let run = |device: &str| {
+        program(&["run", "-p", "The old house", "-n", "4", "--device", device], &blob)
+    };
+    let best =
+        Options { device: DeviceChoice::Auto(session_options(KvPrecision::F16)), ..options() };
     let engine = Engine::open(&blob, &best).unwrap();
     let [cpu, auto, cuda] = ["cpu", "auto", "cuda"].map(run);
     assert!(cpu.status.success() && auto.status.success());
@@ -302,7 +344,10 @@ fn the_program_says_why_it_takes_the_processor() {
         return;
     }
     let reason = engine.passed_over().unwrap();
-    assert!(engine.device().is_none() && reason.contains("NVIDIA") || reason.contains("libnvrtc"), "{reason}");
+    assert!(
+        engine.device().is_none() && reason.contains("NVIDIA") || reason.contains("libnvrtc"),
+        "{reason}"
+    );
     assert!(said.contains(&format!("[no GPU: {reason}]")) && said.contains("[kernels "), "{said}");
     assert_eq!(cpu.stdout, auto.stdout);
     let line = String::from_utf8_lossy(&cuda.stderr);

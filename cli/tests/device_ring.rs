@@ -1,4 +1,5 @@
-//! A quantized ring on a device: what it gives beside the CPU, whatever the pieces, what was forgotten and what was restored.
+//! A quantized ring on a device: what it gives beside the CPU, whatever the pieces, what was
+//! forgotten and what was restored.
 
 mod common;
 
@@ -10,10 +11,13 @@ use std::sync::atomic::Ordering;
 use common::devices::{all_devices, emulator};
 use common::{bake_at, fixtures, logits_in_pieces};
 use hardtack::format::Encoding;
-use hardtack::{Engine, KvPrecision, Ladder, Options, RingBits, RingOptions, Session, SessionOptions};
+use hardtack::{
+    Engine, KvPrecision, Ladder, Options, RingBits, RingOptions, Session, SessionOptions,
+};
 use hardtack_kernels_cuda::emulator::Watched;
 
-/// Tokens of a text: more than `CONTEXT`, so that the first chunk is moved, and several chunks of codes.
+/// Tokens of a text: more than `CONTEXT`, so that the first chunk is moved, and several chunks of
+/// codes.
 const TOKENS: usize = 290;
 /// Tokens of sessions that are saved.
 const HELD: usize = 262;
@@ -40,8 +44,10 @@ fn small_ring(engine: &Engine) -> KvPrecision {
     let steps = [8, 4, 2];
     let options = SessionOptions { context: CONTEXT, batch: 1, kv: ring(&steps, 1) };
     let refusal = engine.plan(&options).expect_err("a ring of one byte").to_string();
-    let number = refusal.strip_prefix("kv: expected at least ").and_then(|rest| rest.split(' ').next());
-    let least: u64 = number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{refusal}"));
+    let number =
+        refusal.strip_prefix("kv: expected at least ").and_then(|rest| rest.split(' ').next());
+    let least: u64 =
+        number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{refusal}"));
     ring(&steps, least * 5 / 4)
 }
 
@@ -53,7 +59,8 @@ fn text(engine: &Engine) -> Vec<u32> {
 /// The root mean square of the differences, as a share of the second's own.
 fn distance(ours: &[f32], truth: &[f32]) -> f32 {
     assert_eq!(ours.len(), truth.len());
-    let squares = |values: &mut dyn Iterator<Item = f32>| values.map(|value| value * value).sum::<f32>();
+    let squares =
+        |values: &mut dyn Iterator<Item = f32>| values.map(|value| value * value).sum::<f32>();
     let off = squares(&mut ours.iter().zip(truth).map(|(ours, truth)| ours - truth));
     (off / squares(&mut truth.iter().copied())).sqrt()
 }
@@ -65,20 +72,27 @@ fn same_bits(a: &[f32], b: &[f32]) -> bool {
 fn check(family: &str) {
     let Some(fixtures) = fixtures() else { return };
     let scratch = tempfile::tempdir().unwrap();
-    let (blob, file, again) =
-        (scratch.path().join("model.tack"), scratch.path().join("session"), scratch.path().join("again"));
+    let (blob, file, again) = (
+        scratch.path().join("model.tack"),
+        scratch.path().join("session"),
+        scratch.path().join("again"),
+    );
     bake_at(&fixtures.join(family), &blob, Encoding::F32);
     let cpu = Engine::open(&blob, &options()).unwrap();
     let (tokens, kv) = (text(&cpu), small_ring(&cpu));
     let vocabulary = cpu.network().spec.vocabulary as usize;
     let mut truth = session(&cpu, kv);
     let expected = logits_in_pieces(&mut truth, &tokens, &[TOKENS]);
-    assert!(family != "llama" || truth.kv_levels().any(|(_, _, bits)| bits[0] < 8), "{family}: nothing was demoted");
+    assert!(
+        family != "llama" || truth.kv_levels().any(|(_, _, bits)| bits[0] < 8),
+        "{family}: nothing was demoted"
+    );
     for device in all_devices() {
         let engine = Engine::open_on(&blob, &options(), device).unwrap();
         let mut own = session(&engine, kv);
         let whole = logits_in_pieces(&mut own, &tokens, &[TOKENS]);
-        // A sum that is off by its last bit can put a number on the other side of a code's border, here and there.
+        // A sum that is off by its last bit can put a number on the other side of a code's border,
+        // here and there.
         let off = distance(&whole, &expected);
         assert!(off < TOLERANCE, "{family}: logits are off by {off} of their size");
         assert!(own.kv_levels().eq(truth.kv_levels()), "{family}: other chunks or bits");
@@ -99,7 +113,10 @@ fn check(family: &str) {
             assert!(kept == back || back < TOKENS / 64 * 64, "{family}: {kept} of {back}");
             let end = TOKENS.min(kept + 40);
             let rest = logits_in_pieces(&mut own, &tokens[kept..end], &[TOKENS]);
-            assert!(same_bits(&rest, &whole[kept * vocabulary..end * vocabulary]), "{family}: back to {back}");
+            assert!(
+                same_bits(&rest, &whole[kept * vocabulary..end * vocabulary]),
+                "{family}: back to {back}"
+            );
         }
     }
 }
@@ -159,7 +176,10 @@ fn a_ring_takes_what_is_planned_and_outlives_a_failure() {
         let plan = engine.plan(&SessionOptions { context: CONTEXT, batch: 64, kv }).unwrap();
         device.taken.store(0, Ordering::Relaxed);
         let own = session(&engine, kv);
-        assert_eq!(device.taken.load(Ordering::Relaxed), plan.device_kv_bytes + plan.device_scratch_bytes);
+        assert_eq!(
+            device.taken.load(Ordering::Relaxed),
+            plan.device_kv_bytes + plan.device_scratch_bytes
+        );
         assert!(plan.device_kv_bytes < plan.kv_bytes && own.kv_bytes() == plan.kv_bytes);
         assert_eq!(plan.host_bytes() + plan.device_bytes(), plan.total_bytes());
         let KvPrecision::Ring(RingOptions { bytes, .. }) = kv else { unreachable!("a ring") };
@@ -172,7 +192,11 @@ fn a_ring_takes_what_is_planned_and_outlives_a_failure() {
     device.broken.store(true, Ordering::Relaxed);
     // The third chunk would begin here.
     let line = own.feed(&tokens[128..130]).expect_err("told to fail").to_string();
-    assert!(line.contains("told to fail") && own.position() == 0, "{line}, position {}", own.position());
+    assert!(
+        line.contains("told to fail") && own.position() == 0,
+        "{line}, position {}",
+        own.position()
+    );
     device.broken.store(false, Ordering::Relaxed);
     assert!(own.feed(&[]).is_err());
     assert!(same_bits(own.feed(&tokens[..130]).unwrap(), &expected));

@@ -14,7 +14,8 @@ use serde_json::Value;
 /// The fixture of a mixture of experts with a tokenizer, at these bits for everything.
 fn bake(checkpoint: &Checkpoint, folder: &Path, bits: &str) -> PathBuf {
     let blob = folder.join(format!("{bits}.tack"));
-    run(&[&"bake", &checkpoint.path(), &"-o", &blob, &"--bits", &bits, &"--head-bits", &bits]).succeeded();
+    run(&[&"bake", &checkpoint.path(), &"-o", &blob, &"--bits", &bits, &"--head-bits", &bits])
+        .succeeded();
     blob
 }
 
@@ -24,8 +25,18 @@ fn text() -> PathBuf {
 
 fn kld(blob: &Path, reference: &Path, more: &[&str]) -> Value {
     let text = text();
-    let mut arguments: Vec<common::program::Argument<'_>> =
-        vec![&"eval", &"kld", &blob, &"--against", &reference, &"--text", &text, &"--ctx", &"64", &"--json"];
+    let mut arguments: Vec<common::program::Argument<'_>> = vec![
+        &"eval",
+        &"kld",
+        &blob,
+        &"--against",
+        &reference,
+        &"--text",
+        &text,
+        &"--ctx",
+        &"64",
+        &"--json",
+    ];
     arguments.extend(more.iter().map(|word| word as common::program::Argument<'_>));
     serde_json::from_str(&run(&arguments).succeeded().out).unwrap()
 }
@@ -43,7 +54,8 @@ fn divergence_grows_as_bits_fall() {
     let Some(checkpoint) = Checkpoint::of("olmoe") else { return };
     checkpoint.save().save_tokenizer();
     let scratch = tempfile::tempdir().unwrap();
-    let [reference, eight, four, two] = ["f32", "8", "4", "2"].map(|bits| bake(&checkpoint, scratch.path(), bits));
+    let [reference, eight, four, two] =
+        ["f32", "8", "4", "2"].map(|bits| bake(&checkpoint, scratch.path(), bits));
 
     let own = kld(&reference, &reference, &["--windows", "4"]);
     assert_eq!(own["divergence_largest"], 0.0);
@@ -65,14 +77,19 @@ fn divergence_grows_as_bits_fall() {
     }
 
     let alone = ppl(&two, &["--windows", "4"]);
-    let difference = alone["perplexity"].as_f64().unwrap() / figures[2]["perplexity"].as_f64().unwrap() - 1.0;
+    let difference =
+        alone["perplexity"].as_f64().unwrap() / figures[2]["perplexity"].as_f64().unwrap() - 1.0;
     assert!(difference.abs() < 1e-9, "{difference}");
 
     // The same two on the same windows, as perplexities alone.
     let whole = ppl(&two, &["--against", reference.to_str().unwrap()]);
-    assert_eq!((&whole["evaluation"], &whole["partial"]), (&Value::from("ppl"), &Value::from(false)));
+    assert_eq!(
+        (&whole["evaluation"], &whole["partial"]),
+        (&Value::from("ppl"), &Value::from(false))
+    );
     let comparison = &whole["comparison"];
-    let [own, other] = [&whole["perplexity"], &comparison["perplexity"]].map(|value| value.as_f64().unwrap());
+    let [own, other] =
+        [&whole["perplexity"], &comparison["perplexity"]].map(|value| value.as_f64().unwrap());
     let ratio = comparison["perplexity_ratio"].as_f64().unwrap();
     assert!((ratio / (own / other) - 1.0).abs() < 1e-9, "{whole}");
     let nats = &comparison["nats_difference"];
@@ -82,9 +99,14 @@ fn divergence_grows_as_bits_fall() {
     assert_eq!(nats["excludes_zero"], Value::from(low > 0.0 || high < 0.0));
     let figures = kld(&two, &reference, &[]);
     for field in ["divergence", "top1"] {
-        let interval = [0, 1].map(|end| figures[format!("{field}_interval")][end].as_f64().unwrap());
-        let mean = if field == "top1" { &figures["top1_agreement"] } else { &figures["divergence_mean"] };
-        assert!(interval[0] <= mean.as_f64().unwrap() && mean.as_f64().unwrap() <= interval[1], "{figures}");
+        let interval =
+            [0, 1].map(|end| figures[format!("{field}_interval")][end].as_f64().unwrap());
+        let mean =
+            if field == "top1" { &figures["top1_agreement"] } else { &figures["divergence_mean"] };
+        assert!(
+            interval[0] <= mean.as_f64().unwrap() && mean.as_f64().unwrap() <= interval[1],
+            "{figures}"
+        );
     }
     let found = figures["comparison"]["nats_difference"]["mean"].as_f64().unwrap();
     assert!((found - mean).abs() < 1e-9, "{found}, not {mean}");
@@ -100,12 +122,15 @@ fn evaluations_that_make_no_sense_are_refused() {
     let scratch = tempfile::tempdir().unwrap();
     let blob = bake(&checkpoint, scratch.path(), "8");
     let text = text();
-    run(&[&"eval", &"ppl", &blob, &"--text", &text, &"--ctx", &"1"]).refused(&["window of 1", "nothing to score"]);
-    run(&[&"eval", &"ppl", &blob, &"--text", &text, &"--ctx", &"64", &"--skip", &"63"]).refused(&["63 skipped"]);
+    run(&[&"eval", &"ppl", &blob, &"--text", &text, &"--ctx", &"1"])
+        .refused(&["window of 1", "nothing to score"]);
+    run(&[&"eval", &"ppl", &blob, &"--text", &text, &"--ctx", &"64", &"--skip", &"63"])
+        .refused(&["63 skipped"]);
     let short = scratch.path().join("short.txt");
     std::fs::write(&short, "too short").unwrap();
     run(&[&"eval", &"ppl", &blob, &"--text", &short]).refused(&["short.txt", "9 tokens", "512"]);
-    run(&[&"eval", &"kld", &blob, &"--against", &short, &"--text", &text]).refused(&["short.txt", "is no .tack blob"]);
+    run(&[&"eval", &"kld", &blob, &"--against", &short, &"--text", &text])
+        .refused(&["short.txt", "is no .tack blob"]);
 }
 
 #[test]
@@ -137,7 +162,8 @@ fn what_a_blob_was_calibrated_on_does_not_judge_it() {
         stop: &stop,
     };
     hardtack_converter::bake(checkpoint.path(), &blob, &options, &mut |_| ()).unwrap();
-    let report: Value = serde_json::from_str(&run(&[&"inspect", &blob, &"--json"]).succeeded().out).unwrap();
+    let report: Value =
+        serde_json::from_str(&run(&[&"inspect", &blob, &"--json"]).succeeded().out).unwrap();
     assert_eq!(report["provenance"]["calibration"][1]["domain"], "science");
 
     // Under another name it is the same text still.
@@ -147,8 +173,10 @@ fn what_a_blob_was_calibrated_on_does_not_judge_it() {
     let task = format!("arc_easy={}", questions.display());
     run(&[&"eval", &"ppl", &blob, &"--text", &copy, &"--ctx", &"64"]).refused(&words);
     for [one, other] in [[&blob, &innocent], [&innocent, &blob]] {
-        run(&[&"eval", &"ppl", one, &"--against", other, &"--text", &copy, &"--ctx", &"64"]).refused(&words);
-        run(&[&"eval", &"kld", one, &"--against", other, &"--text", &copy, &"--ctx", &"64"]).refused(&words);
+        run(&[&"eval", &"ppl", one, &"--against", other, &"--text", &copy, &"--ctx", &"64"])
+            .refused(&words);
+        run(&[&"eval", &"kld", one, &"--against", other, &"--text", &copy, &"--ctx", &"64"])
+            .refused(&words);
         run(&[&"eval", &"tasks", one, &"--against", other, &"--task", &task]).refused(&[
             "questions.json",
             "calibrated.tack",

@@ -19,7 +19,11 @@ fn session(engine: &Engine, batch: usize) -> Session {
 }
 
 fn open(blob: &Path, kernels: &str, threads: usize) -> Engine {
-    Engine::open(blob, &Options { threads, kernels: Some(kernels.to_owned()), ..Options::default() }).unwrap()
+    Engine::open(
+        blob,
+        &Options { threads, kernels: Some(kernels.to_owned()), ..Options::default() },
+    )
+    .unwrap()
 }
 
 fn greedy(session: &mut Session, prompt: &[u32], count: usize) -> Vec<u32> {
@@ -41,7 +45,8 @@ fn check_family(family: &str) {
     check(&fixtures.join(family), family);
 }
 
-/// Holds a checkpoint at f32 to its `reference.safetensors` on every tier, whatever the threads and pieces.
+/// Holds a checkpoint at f32 to its `reference.safetensors` on every tier, whatever the threads and
+/// pieces.
 fn check(folder: &Path, family: &str) {
     let scratch = tempfile::tempdir().unwrap();
     let blob = scratch.path().join("model.tack");
@@ -50,15 +55,26 @@ fn check(folder: &Path, family: &str) {
         for (threads, batch) in [(1, 64), (2, 32)] {
             let engine = open(&blob, tier.name, threads);
             for (index, reference) in references(folder).iter().enumerate() {
-                let whole = logits_in_pieces(&mut session(&engine, batch), &reference.prompt, &[96]);
+                let whole =
+                    logits_in_pieces(&mut session(&engine, batch), &reference.prompt, &[96]);
                 let error = largest_difference(&whole, &reference.logits);
-                assert!(error <= TOLERANCE, "{family}, {}, prompt {index}: logits differ by {error}", tier.name);
+                assert!(
+                    error <= TOLERANCE,
+                    "{family}, {}, prompt {index}: logits differ by {error}",
+                    tier.name
+                );
                 for pieces in [&[1][..], &[7], &[32], &[32, 1, 7, 1]] {
-                    let parts = logits_in_pieces(&mut session(&engine, batch), &reference.prompt, pieces);
+                    let parts =
+                        logits_in_pieces(&mut session(&engine, batch), &reference.prompt, pieces);
                     let error = largest_difference(&parts, &whole);
-                    assert!(error == 0.0, "{family}, {}, prompt {index}, pieces {pieces:?}: {error}", tier.name);
+                    assert!(
+                        error == 0.0,
+                        "{family}, {}, prompt {index}, pieces {pieces:?}: {error}",
+                        tier.name
+                    );
                 }
-                let tokens = greedy(&mut session(&engine, batch), &reference.prompt, reference.greedy.len());
+                let tokens =
+                    greedy(&mut session(&engine, batch), &reference.prompt, reference.greedy.len());
                 assert_eq!(tokens, reference.greedy, "{family}, {}, prompt {index}", tier.name);
             }
         }

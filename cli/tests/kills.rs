@@ -1,5 +1,5 @@
-//! Programs that are killed at any moment: nothing is lost but what was in flight, and nothing is left behind that the next
-//! run does not remove.
+//! Programs that are killed at any moment: nothing is lost but what was in flight, and nothing is
+//! left behind that the next run does not remove.
 //!
 //! A few rounds by default; HARDTACK_KILLS=100 asks for a hundred of each kind.
 #![cfg(unix)]
@@ -63,11 +63,12 @@ fn a_killed_bake() {
     }
 }
 
-/// Talks from a pipe until the program is killed, `patience` after the answer to message `first`, or without a pause where
-/// all messages come at once. The number of messages that were answered.
+/// Talks from a pipe until the program is killed, `patience` after the answer to message `first`,
+/// or without a pause where all messages come at once. The number of messages that were answered.
 fn killed_chat(session: &Path, count: usize, patience: Duration) -> usize {
     let mut command = hardtack(&[&"chat", &babbling(), &"-n", &"4", &"--session", &session]);
-    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut child =
+        command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let lines: String = (1..=count).map(|number| format!("message {number}.\n")).collect();
     let mut input = child.stdin.take().unwrap();
     let writer = std::thread::spawn(move || {
@@ -77,7 +78,9 @@ fn killed_chat(session: &Path, count: usize, patience: Duration) -> usize {
     });
     let err = BufReader::new(child.stderr.take().unwrap());
     let reader = std::thread::spawn(move || {
-        let answered = |line: &std::io::Result<String>| line.as_ref().is_ok_and(|line| line.starts_with(ANSWERED));
+        let answered = |line: &std::io::Result<String>| {
+            line.as_ref().is_ok_and(|line| line.starts_with(ANSWERED))
+        };
         err.lines().filter(answered).count()
     });
     std::thread::sleep(patience);
@@ -99,14 +102,18 @@ fn a_killed_chat() {
     for (round, moment) in moments(rounds()).enumerate() {
         let _ = fs::remove_file(&session);
         let answered = killed_chat(&session, 200, first.mul_f64(0.5 + 2.0 * moment));
-        // Only what was in flight may be missing: everything that was answered is in the next prompt.
+        // Only what was in flight may be missing: everything that was answered is in the next
+        // prompt.
         let again = run_with_input(
             &[&"chat", &babbling(), &"-n", &"4", &"--session", &session, &"--show-prompt"],
             "and now?\n",
         )
         .succeeded();
         if answered > 0 {
-            assert!(again.err.contains(&format!("user\nmessage {answered}.<|im_end|>")), "round {round}: {again:#?}");
+            assert!(
+                again.err.contains(&format!("user\nmessage {answered}.<|im_end|>")),
+                "round {round}: {again:#?}"
+            );
             kept += 1;
         } else {
             lost += 1;

@@ -1,4 +1,5 @@
-//! A model's own policy for the bits of its keys and values: made by a calibrated bake, followed by the ring.
+//! A model's own policy for the bits of its keys and values: made by a calibrated bake, followed by
+//! the ring.
 
 mod common;
 
@@ -7,7 +8,9 @@ use std::sync::atomic::AtomicBool;
 
 use common::checkpoint::Checkpoint;
 use common::crumb;
-use hardtack::{Engine, KvPrecision, Ladder, Options, RingBits, RingOptions, Session, SessionOptions};
+use hardtack::{
+    Engine, KvPrecision, Ladder, Options, RingBits, RingOptions, Session, SessionOptions,
+};
 use hardtack_converter::bake::{Course, Target};
 use hardtack_converter::calibrate::Sampling;
 use hardtack_converter::{CalibrateOptions, Choices, bake_calibrated};
@@ -33,8 +36,8 @@ fn baked(family: &str, output: &Path) -> Option<Engine> {
         memory_max: None,
         stop: &AtomicBool::new(false),
     };
-    let made =
-        bake_calibrated(checkpoint.path(), output, &options, &mut |_| ()).unwrap_or_else(|error| panic!("{error}"));
+    let made = bake_calibrated(checkpoint.path(), output, &options, &mut |_| ())
+        .unwrap_or_else(|error| panic!("{error}"));
     let about = made.allocated.kv.expect("a policy");
     assert!(about.averages.windows(2).all(|pair| pair[0] > pair[1]), "{:?}", about.averages);
     assert!(std::fs::metadata(output).unwrap().len() <= 1 << 20, "the policy is within the budget");
@@ -43,7 +46,9 @@ fn baked(family: &str, output: &Path) -> Option<Engine> {
 
 fn session(engine: &Engine, bytes: u64, bits: RingBits) -> Session {
     let kv = KvPrecision::Ring(RingOptions { bytes, bits });
-    engine.session(&SessionOptions { context: 0, batch: 64, kv }).unwrap_or_else(|error| panic!("{error}"))
+    engine
+        .session(&SessionOptions { context: 0, batch: 64, kv })
+        .unwrap_or_else(|error| panic!("{error}"))
 }
 
 fn tokens(engine: &Engine) -> Vec<u32> {
@@ -54,14 +59,17 @@ fn tokens(engine: &Engine) -> Vec<u32> {
 fn logits(session: &mut Session, tokens: &[u32], piece: usize) -> Vec<u32> {
     let mut all = Vec::new();
     for piece in tokens.chunks(piece) {
-        session.feed_each(piece, |_, logits| all.extend(logits.iter().map(|logit| logit.to_bits()))).unwrap();
+        session
+            .feed_each(piece, |_, logits| all.extend(logits.iter().map(|logit| logit.to_bits())))
+            .unwrap();
     }
     all
 }
 
 /// Mean bits of what the ring holds in codes.
 fn mean_bits(session: &Session) -> f64 {
-    let bits: Vec<u32> = session.kv_levels().flat_map(|(_, _, bits)| bits).filter(|&bits| bits > 0).collect();
+    let bits: Vec<u32> =
+        session.kv_levels().flat_map(|(_, _, bits)| bits).filter(|&bits| bits > 0).collect();
     f64::from(bits.iter().sum::<u32>()) / bits.len() as f64
 }
 
@@ -80,7 +88,8 @@ fn check_family(family: &str) {
     }
     assert!(last < 3.5, "{family}: the dearest price leaves {last} bits");
 
-    // In a ring that is too small, chunks go down the prices and are forgotten at last, the same in any pieces.
+    // In a ring that is too small, chunks go down the prices and are forgotten at last, the same in
+    // any pieces.
     let all = session(&engine, 0, RingBits::Auto).kv_bytes();
     let small = || session(&engine, all * 2 / 3, RingBits::Auto);
     let whole = logits(&mut small(), &tokens, TOKENS);
@@ -92,7 +101,11 @@ fn check_family(family: &str) {
     let mut restored = small();
     restored.restore(&file).unwrap();
     let vocabulary = engine.network().spec.vocabulary as usize;
-    assert_eq!(logits(&mut restored, &tokens[500..], 64), whole[500 * vocabulary..], "{family}: restored");
+    assert_eq!(
+        logits(&mut restored, &tokens[500..], 64),
+        whole[500 * vocabulary..],
+        "{family}: restored"
+    );
     #[cfg(feature = "cuda")]
     check_devices(family, &engine, all * 2 / 3, &tokens[..260]);
     // A file of another ladder is none of this one's.
@@ -110,9 +123,13 @@ fn check_devices(family: &str, engine: &Engine, bytes: u64, tokens: &[u32]) {
         let small = || session(&engine, bytes, RingBits::Auto);
         let mut own = small();
         let whole = logits(&mut own, tokens, tokens.len());
-        let other = own.kv_levels().zip(truth.kv_levels()).filter(|(own, truth)| own != truth).count();
+        let other =
+            own.kv_levels().zip(truth.kv_levels()).filter(|(own, truth)| own != truth).count();
         let all = truth.kv_levels().count();
-        assert!(own.kv_levels().count() == all && other <= all / 8, "{family}: {other} of {all} differ");
+        assert!(
+            own.kv_levels().count() == all && other <= all / 8,
+            "{family}: {other} of {all} differ"
+        );
         assert_eq!(whole, logits(&mut small(), tokens, 50), "{family}: in pieces on a device");
     }
 }
@@ -141,7 +158,10 @@ fn a_model_without_a_policy_says_so() {
     common::bake_at(checkpoint.path(), &output, hardtack::format::Encoding::F32);
     let engine = Engine::open(&output, &Options::default()).unwrap();
     let kv = KvPrecision::Ring(RingOptions { bytes: 0, bits: RingBits::Learned(None) });
-    let refusal = engine.session(&SessionOptions { context: 0, batch: 64, kv }).expect_err("refused").to_string();
+    let refusal = engine
+        .session(&SessionOptions { context: 0, batch: 64, kv })
+        .expect_err("refused")
+        .to_string();
     assert!(refusal.contains("no policy of its own"), "{refusal}");
     session(&engine, 0, RingBits::Auto).feed(&[1, 2, 3]).unwrap();
 }

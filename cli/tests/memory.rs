@@ -21,7 +21,9 @@ fn peak(command: &mut Command) -> (u64, bool) {
         // The high-water mark only grows, so the last reading before the end is nearly the peak.
         let text = fs::read_to_string(&status).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kibibytes = line.and_then(|line| line.trim().strip_suffix(" kB")).and_then(|number| number.parse().ok());
+        let kibibytes = line
+            .and_then(|line| line.trim().strip_suffix(" kB"))
+            .and_then(|number| number.parse().ok());
         peak = peak.max(kibibytes.unwrap_or(0u64) * 1024);
         if let Some(status) = child.try_wait().unwrap() {
             return (peak, status.success());

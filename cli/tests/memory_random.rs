@@ -1,8 +1,9 @@
-//! Random runs of the program, each with `--memory` at the least that it accepts, stay inside that limit at their peak:
-//! long lines, answers without end, rings that wrap, and tokenizers that nobody would ship.
+//! Random runs of the program, each with `--memory` at the least that it accepts, stay inside that
+//! limit at their peak: long lines, answers without end, rings that wrap, and tokenizers that
+//! nobody would ship.
 //!
-//! A few runs by default; `HARDTACK_RUNS=1000` for a day's work, `HARDTACK_SEED=7` for other ones. Every failure names its
-//! run, which the same seed gives again.
+//! A few runs by default; `HARDTACK_RUNS=1000` for a day's work, `HARDTACK_SEED=7` for other ones.
+//! Every failure names its run, which the same seed gives again.
 #![cfg(target_os = "linux")]
 
 mod common;
@@ -18,14 +19,16 @@ use rand_pcg::Pcg64Mcg;
 use serde_json::{Value, json};
 
 const RUNS: usize = 16;
-const NETWORK: synthetic::Network = synthetic::Network { vocabulary: 2000, hidden: 64, layers: 2, context: 1024 };
+const NETWORK: synthetic::Network =
+    synthetic::Network { vocabulary: 2000, hidden: 64, layers: 2, context: 1024 };
 
 /// A choice of one of these.
 fn pick<T: Copy>(random: &mut Pcg64Mcg, from: &[T]) -> T {
     from[random.next_u32() as usize % from.len()]
 }
 
-/// Tokenizers that a blob may carry, most of which no bake would make: each is refused or kept within the plan.
+/// Tokenizers that a blob may carry, most of which no bake would make: each is refused or kept
+/// within the plan.
 fn tokenizers() -> Vec<(&'static str, Value)> {
     let sane = synthetic::byte_level(NETWORK.vocabulary);
     let with = |key: &str, value: Value| {
@@ -33,14 +36,16 @@ fn tokenizers() -> Vec<(&'static str, Value)> {
         own[key] = value;
         own
     };
-    let replace = |from: Value, to: &str| json!({ "type": "Replace", "pattern": from, "content": to });
+    let replace =
+        |from: Value, to: &str| json!({ "type": "Replace", "pattern": from, "content": to });
     let sequence = |list: Vec<Value>| json!({ "type": "Sequence", "normalizers": list });
     let splits = (0..200).map(|index| {
         let pattern = json!({ "Regex": format!("\\w{{{}}}", 40 + index % 20) });
         json!({ "type": "Split", "pattern": pattern, "behavior": "Isolated", "invert": false })
     });
     let pieces: Vec<Value> = (0..30_000).map(|index| json!([format!("{index:x}"), -1.0])).collect();
-    let unigram = json!({ "type": "Unigram", "unk_id": 0, "vocab": pieces, "byte_fallback": false });
+    let unigram =
+        json!({ "type": "Unigram", "unk_id": 0, "vocab": pieces, "byte_fallback": false });
     let words: serde_json::Map<String, Value> =
         (0..30_000).map(|index| (format!("{index:x}"), json!(index % 2000))).collect();
     let word_level = json!({ "type": "WordLevel", "vocab": words, "unk_token": "0" });
@@ -50,14 +55,32 @@ fn tokenizers() -> Vec<(&'static str, Value)> {
     vec![
         ("sane", sane.clone()),
         ("large", synthetic::byte_level(30_000)),
-        ("grows", with("normalizer", sequence(vec![replace(json!({ "String": " " }), &spaces); 3]))),
-        ("grows by a regex", with("normalizer", sequence(vec![replace(json!({ "Regex": "." }), &"a".repeat(100)); 3]))),
+        (
+            "grows",
+            with("normalizer", sequence(vec![replace(json!({ "String": " " }), &spaces); 3])),
+        ),
+        (
+            "grows by a regex",
+            with(
+                "normalizer",
+                sequence(vec![replace(json!({ "Regex": "." }), &"a".repeat(100)); 3]),
+            ),
+        ),
         (
             "many regexes",
-            with("pre_tokenizer", json!({ "type": "Sequence", "pretokenizers": splits.collect::<Vec<_>>() })),
+            with(
+                "pre_tokenizer",
+                json!({ "type": "Sequence", "pretokenizers": splits.collect::<Vec<_>>() }),
+            ),
         ),
         ("many normalizers", with("normalizer", sequence(vec![json!({ "type": "NFC" }); 3000]))),
-        ("a map that lies", with("normalizer", json!({ "type": "Precompiled", "precompiled_charsmap": "/////w==" }))),
+        (
+            "a map that lies",
+            with(
+                "normalizer",
+                json!({ "type": "Precompiled", "precompiled_charsmap": "/////w==" }),
+            ),
+        ),
         ("unigram", with("model", unigram)),
         ("word level", with("model", word_level)),
         ("word piece", with("model", word_piece)),
@@ -113,11 +136,19 @@ struct Trial {
 impl Trial {
     fn new(random: &mut Pcg64Mcg, tokenizers: usize) -> Self {
         // Half of them with a tokenizer as it should be.
-        let tokenizer = if random.next_u32().is_multiple_of(2) { 0 } else { random.next_u32() as usize % tokenizers };
+        let tokenizer = if random.next_u32().is_multiple_of(2) {
+            0
+        } else {
+            random.next_u32() as usize % tokenizers
+        };
         let text = |random: &mut Pcg64Mcg, lengths: &[usize]| {
             let length = pick(random, lengths);
-            let letters: &[u8] = pick(random, &[&b"abcdef "[..], b"a", b"0123456789", b"?! \t", "ä€😀".as_bytes()]);
-            String::from_utf8_lossy(&letters.iter().copied().cycle().take(length).collect::<Vec<u8>>()).into_owned()
+            let letters: &[u8] =
+                pick(random, &[&b"abcdef "[..], b"a", b"0123456789", b"?! \t", "ä€😀".as_bytes()]);
+            String::from_utf8_lossy(
+                &letters.iter().copied().cycle().take(length).collect::<Vec<u8>>(),
+            )
+            .into_owned()
         };
         let mut words = Vec::new();
         let mut add = |flag: &str, value: String| words.extend([flag.to_owned(), value]);
@@ -148,7 +179,9 @@ impl Trial {
             Self { tokenizer, arguments, input: Vec::new() }
         } else {
             let lines = 1 + random.next_u32() % 4;
-            let input = (0..lines).map(|_| text(random, &[1, 30, 3000, 100_000, 900_000]) + "\n").collect::<String>();
+            let input = (0..lines)
+                .map(|_| text(random, &[1, 30, 3000, 100_000, 900_000]) + "\n")
+                .collect::<String>();
             let mut arguments = vec!["chat".to_owned()];
             arguments.append(&mut words);
             Self { tokenizer, arguments, input: input.into_bytes() }
@@ -164,7 +197,9 @@ impl Trial {
 
     /// For a person: long texts by their length.
     fn shown(&self) -> String {
-        let short = |word: &String| if word.len() > 60 { format!("[{} bytes]", word.len()) } else { word.clone() };
+        let short = |word: &String| {
+            if word.len() > 60 { format!("[{} bytes]", word.len()) } else { word.clone() }
+        };
         let words: Vec<String> = self.arguments.iter().map(short).collect();
         format!("{}, {} bytes of input", words.join(" "), self.input.len())
     }
@@ -176,7 +211,8 @@ fn number(name: &str, otherwise: usize) -> usize {
 
 /// The number of bytes that a refusal says are needed.
 fn needed(refusal: &str) -> Option<u64> {
-    let before = refusal.split(" bytes are needed").next().filter(|before| before.len() < refusal.len())?;
+    let before =
+        refusal.split(" bytes are needed").next().filter(|before| before.len() < refusal.len())?;
     before.rsplit(' ').next()?.parse().ok()
 }
 
@@ -204,13 +240,15 @@ fn random_runs_keep_to_their_limit() {
         let trial = Trial::new(&mut random, blobs.len());
         let (name, blob) = &blobs[trial.tokenizer];
         let mut fail = |what: String| {
-            let line = format!("run {run} of seed {seed}, tokenizer {name}: {what}\n  {}", trial.shown());
+            let line =
+                format!("run {run} of seed {seed}, tokenizer {name}: {what}\n  {}", trial.shown());
             eprintln!("{line}");
             broken.push(line);
         };
         // The model is refused first, then the session: each says what it needs.
         let (mut limit, mut own) = (1, peak::run(&mut trial.command(blob, "1"), &trial.input));
-        while let Some(more) = needed(&own.err).filter(|&more| own.code == Some(1) && more > limit) {
+        while let Some(more) = needed(&own.err).filter(|&more| own.code == Some(1) && more > limit)
+        {
             limit = more;
             own = peak::run(&mut trial.command(blob, &limit.to_string()), &trial.input);
         }
@@ -228,8 +266,16 @@ fn random_runs_keep_to_their_limit() {
             code => fail(format!("code {code:?}: {}", own.err)),
         }
         if std::env::var_os("HARDTACK_RUNS").is_some() {
-            let end = if own.code == Some(0) { "done" } else { own.err.lines().last().unwrap_or_default() };
-            println!("run {run}: {name}, {} of {limit} bytes, {end:.120}; {}", own.peak, trial.shown());
+            let end = if own.code == Some(0) {
+                "done"
+            } else {
+                own.err.lines().last().unwrap_or_default()
+            };
+            println!(
+                "run {run}: {name}, {} of {limit} bytes, {end:.120}; {}",
+                own.peak,
+                trial.shown()
+            );
         }
         margin = margin.min(limit as i64 - own.peak as i64);
         if own.peak > limit {

@@ -1,5 +1,5 @@
-//! A blob is opened from a path, from a part of an open file and from memory, with the same results; and where there is too
-//! little memory or address space, an error says so.
+//! A blob is opened from a path, from a part of an open file and from memory, with the same
+//! results; and where there is too little memory or address space, an error says so.
 
 mod common;
 
@@ -10,10 +10,12 @@ use std::path::{Path, PathBuf};
 use common::synthetic;
 use hardtack::format::{Encoding, SectionKind};
 use hardtack::{
-    Engine, Error, KvPrecision, Ladder, Load, Options, RingBits, RingOptions, SessionOptions, SystemMemory,
+    Engine, Error, KvPrecision, Ladder, Load, Options, RingBits, RingOptions, SessionOptions,
+    SystemMemory,
 };
 
-const NETWORK: synthetic::Network = synthetic::Network { vocabulary: 300, hidden: 64, layers: 2, context: 256 };
+const NETWORK: synthetic::Network =
+    synthetic::Network { vocabulary: 300, hidden: 64, layers: 2, context: 256 };
 const TOKENS: [u32; 5] = [1, 40, 7, 99, 2];
 
 fn baked(folder: &Path, network: synthetic::Network) -> PathBuf {
@@ -73,7 +75,10 @@ fn where_a_blob_may_begin() {
         let range = start as u64..(start + blob.len()) as u64;
         let error = Engine::open_file(&file, range.clone(), &options(Load::Mmap)).err().unwrap();
         assert!(matches!(error, Error::Alignment { alignment: 64, .. }), "{error}");
-        assert!(error.to_string().contains("zipalign") && error.to_string().contains("Resident"), "{error}");
+        assert!(
+            error.to_string().contains("zipalign") && error.to_string().contains("Resident"),
+            "{error}"
+        );
         let engine = Engine::open_file(&file, range, &options(Load::Resident)).unwrap();
         assert_eq!(logits(&engine), expected, "at {start}");
     }
@@ -82,7 +87,8 @@ fn where_a_blob_may_begin() {
     let aligned = leaked.as_ptr().align_offset(64);
     leaked[aligned..][..blob.len()].copy_from_slice(&blob);
     let leaked: &'static [u8] = leaked;
-    let engine = Engine::from_static(&leaked[aligned..][..blob.len()], &options(Load::Resident)).unwrap();
+    let engine =
+        Engine::from_static(&leaked[aligned..][..blob.len()], &options(Load::Resident)).unwrap();
     assert_eq!(logits(&engine), expected);
     assert!(std::ptr::eq(engine.bytes().as_ptr(), &raw const leaked[aligned]), "it was copied");
 
@@ -91,7 +97,10 @@ fn where_a_blob_may_begin() {
     shifted[start..][..blob.len()].copy_from_slice(&blob);
     let shifted: &'static [u8] = &shifted[start..][..blob.len()];
     let error = Engine::from_static(shifted, &options(Load::Mmap)).err().unwrap();
-    assert!(matches!(error, Error::Alignment { .. }) && error.to_string().contains("from_bytes"), "{error}");
+    assert!(
+        matches!(error, Error::Alignment { .. }) && error.to_string().contains("from_bytes"),
+        "{error}"
+    );
     let engine = Engine::from_bytes(shifted, &options(Load::Mmap)).unwrap();
     assert_eq!(logits(&engine), expected);
 }
@@ -102,7 +111,9 @@ fn what_is_no_blob_is_refused() {
     let path = baked(folder.path(), NETWORK);
     let blob = fs::read(&path).unwrap();
     let (file, length) = (File::open(&path).unwrap(), blob.len() as u64);
-    for range in [0..length + 1, length + 1..length + 2, std::ops::Range { start: 5, end: 4 }, 64..u64::MAX] {
+    for range in
+        [0..length + 1, length + 1..length + 2, std::ops::Range { start: 5, end: 4 }, 64..u64::MAX]
+    {
         for load in [Load::Mmap, Load::Resident] {
             let error = Engine::open_file(&file, range.clone(), &options(load)).err().unwrap();
             assert!(matches!(error, Error::Setting { setting: "range", .. }), "{range:?}: {error}");
@@ -115,7 +126,10 @@ fn what_is_no_blob_is_refused() {
         }
     }
     for bytes in [&[][..], b"GGUF", &blob[..blob.len() - 1]] {
-        assert!(matches!(Engine::from_bytes(bytes, &options(Load::Mmap)).err().unwrap(), Error::Blob { .. }));
+        assert!(matches!(
+            Engine::from_bytes(bytes, &options(Load::Mmap)).err().unwrap(),
+            Error::Blob { .. }
+        ));
     }
 }
 
@@ -154,7 +168,8 @@ fn what_the_system_does_not_have_is_refused_unless_told_otherwise() {
     let line = error.to_string();
     assert!(line.contains("has no more than") && line.contains("a context of"), "{line}");
     // The advice holds.
-    let tokens: usize = line.split("a context of ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
+    let tokens: usize =
+        line.split("a context of ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
     let less = SessionOptions { context: tokens / 2, ..all };
     engine.plan(&less).unwrap_or_else(|error| panic!("{error}"));
     let ignored = Options { system_memory: SystemMemory::Ignored, ..options(Load::Mmap) };
@@ -165,14 +180,17 @@ fn what_the_system_does_not_have_is_refused_unless_told_otherwise() {
     assert!(Engine::open(&path, &limited).unwrap().plan(&all).is_ok());
 }
 
-/// The program, as a library's embedder would see it: in an address space that ends early, it says so, or it works.
+/// The program, as a library's embedder would see it: in an address space that ends early, it says
+/// so, or it works.
 #[test]
 #[cfg(target_os = "linux")]
 fn little_address_space_is_an_error_and_no_abort() {
     let folder = tempfile::tempdir().unwrap();
-    let network = synthetic::Network { vocabulary: 24_000, context: 1 << 24, layers: 12, ..NETWORK };
+    let network =
+        synthetic::Network { vocabulary: 24_000, context: 1 << 24, layers: 12, ..NETWORK };
     let path = baked(folder.path(), network);
-    let ring = ["--kv-bits", "8,4,2", "--ctx", "0", "--memory", "none"].map(|word| Box::new(word) as Box<dyn AsRef<_>>);
+    let ring = ["--kv-bits", "8,4,2", "--ctx", "0", "--memory", "none"]
+        .map(|word| Box::new(word) as Box<dyn AsRef<_>>);
     let short = ["--ctx", "64"].map(|word| Box::new(word) as Box<dyn AsRef<_>>);
     let mut codes = Vec::new();
     for (more, mebibytes) in [(&short[..], 30..150), (&ring[..], 100..1500)] {
@@ -202,7 +220,8 @@ fn a_context_that_is_only_promised_is_no_abort() {
     let engine = Engine::open(&path, &ignored).unwrap();
     let bits = RingBits::Ladder(Ladder::new(&[[8, 8], [4, 4], [2, 2]]).unwrap());
     let exact = SessionOptions { context: 1 << 24, ..SessionOptions::default() };
-    let ring = SessionOptions { kv: KvPrecision::Ring(RingOptions { bytes: 1 << 46, bits }), ..exact };
+    let ring =
+        SessionOptions { kv: KvPrecision::Ring(RingOptions { bytes: 1 << 46, bits }), ..exact };
     for options in [exact, ring] {
         let needed = engine.plan(&options).unwrap().total_bytes();
         println!("{needed} bytes");

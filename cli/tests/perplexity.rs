@@ -9,9 +9,9 @@ use common::program::smollm2_checkpoint;
 use common::{bake_at, skipped};
 use hardtack::format::Encoding;
 
-/// What `llama-perplexity -c 512 --chunks 16 -ctk f32 -ctv f32` of llama.cpp 0c1e570 says of the same GGUF file turned into
-/// F32 by its own `llama-quantize --allow-requantize`, on the WikiText-2 test: the mean over the second half of each of the
-/// first 16 windows of 512 tokens.
+/// What `llama-perplexity -c 512 --chunks 16 -ctk f32 -ctv f32` of llama.cpp 0c1e570 says of the
+/// same GGUF file turned into F32 by its own `llama-quantize --allow-requantize`, on the WikiText-2
+/// test: the mean over the second half of each of the first 16 windows of 512 tokens.
 const LLAMA_CPP: f64 = 29.2459;
 /// The share by which ours may differ at bf16.
 const TOLERANCE: f64 = 1e-3;
@@ -19,7 +19,8 @@ const TOLERANCE: f64 = 1e-3;
 #[test]
 fn smollm2_at_bf16_has_the_perplexity_that_llama_cpp_computes() {
     let Some(model) = smollm2_checkpoint() else { return };
-    let text = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/data/eval/wikitext-2-raw/wiki.test.raw");
+    let text = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../shared/data/eval/wikitext-2-raw/wiki.test.raw");
     if !text.exists() {
         return skipped(&text, "perplexity is not compared");
     }
@@ -27,7 +28,18 @@ fn smollm2_at_bf16_has_the_perplexity_that_llama_cpp_computes() {
     let blob = scratch.path().join("smollm2.tack");
     bake_at(&model, &blob, Encoding::Bf16);
     let output = Command::new(env!("CARGO_BIN_EXE_hardtack"))
-        .args(["eval", "ppl", "--ctx", "512", "--skip", "256", "--windows", "16", "--json", "--text"])
+        .args([
+            "eval",
+            "ppl",
+            "--ctx",
+            "512",
+            "--skip",
+            "256",
+            "--windows",
+            "16",
+            "--json",
+            "--text",
+        ])
         .args([&text, &blob])
         .output()
         .unwrap();
@@ -35,5 +47,8 @@ fn smollm2_at_bf16_has_the_perplexity_that_llama_cpp_computes() {
     let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let perplexity = report["perplexity"].as_f64().unwrap();
     let difference = (perplexity / LLAMA_CPP - 1.0).abs();
-    assert!(difference <= TOLERANCE, "perplexity {perplexity}, llama.cpp {LLAMA_CPP}: they differ by {difference}");
+    assert!(
+        difference <= TOLERANCE,
+        "perplexity {perplexity}, llama.cpp {LLAMA_CPP}: they differ by {difference}"
+    );
 }

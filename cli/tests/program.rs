@@ -1,4 +1,5 @@
-//! The program end to end on the fixtures: what bake writes, inspect counts, eval computes and bench repeats.
+//! The program end to end on the fixtures: what bake writes, inspect counts, eval computes and
+//! bench repeats.
 
 mod common;
 
@@ -10,8 +11,12 @@ use std::time::{Duration, Instant};
 
 use common::checkpoint::{Checkpoint, speaking_blob};
 use common::fixtures;
-use common::program::{INTERRUPTED, Outcome, hardtack, interrupt, names, run, smollm2_checkpoint, wait};
-use hardtack::format::limits::{HEADER_BYTES, SECTION_RECORD_BYTES, TENSOR_ALIGNMENT, TENSOR_RECORD_BYTES};
+use common::program::{
+    INTERRUPTED, Outcome, hardtack, interrupt, names, run, smollm2_checkpoint, wait,
+};
+use hardtack::format::limits::{
+    HEADER_BYTES, SECTION_RECORD_BYTES, TENSOR_ALIGNMENT, TENSOR_RECORD_BYTES,
+};
 use hardtack::format::{Blob, SectionKind};
 use safetensors::SafeTensors;
 use safetensors::tensor::Dtype;
@@ -30,7 +35,10 @@ fn json(outcome: &Outcome) -> Value {
 
 #[test]
 fn shards_bake_to_the_same_weights() {
-    let (Some(whole), Some(sharded)) = (Checkpoint::of("mixtral"), Checkpoint::of("mixtral")) else { return };
+    let (Some(whole), Some(sharded)) = (Checkpoint::of("mixtral"), Checkpoint::of("mixtral"))
+    else {
+        return;
+    };
     let scratch = tempfile::tempdir().unwrap();
     let (first, second) = (scratch.path().join("whole.tack"), scratch.path().join("sharded.tack"));
     bake(whole.save().path(), &first, "4");
@@ -42,7 +50,12 @@ fn shards_bake_to_the_same_weights() {
         assert_eq!(one.key, other.key);
         // What was baked from is another list of files.
         let differs = one.key.kind == SectionKind::Provenance;
-        assert_eq!(first.section_bytes(&one) != second.section_bytes(&other), differs, "section {}", one.key);
+        assert_eq!(
+            first.section_bytes(&one) != second.section_bytes(&other),
+            differs,
+            "section {}",
+            one.key
+        );
     }
 }
 
@@ -53,12 +66,16 @@ fn the_same_bake_gives_the_same_bytes() {
     for (family, bits) in [("deepseek_v2", "3"), ("gpt_oss", "f16")] {
         let blob = |name: &str, threads: &str| {
             let path = scratch.path().join(name);
-            let mut command = hardtack(&[&"bake", &fixtures.join(family), &"-o", &path, &"--bits", &bits]);
+            let mut command =
+                hardtack(&[&"bake", &fixtures.join(family), &"-o", &path, &"--bits", &bits]);
             assert!(command.env("RAYON_NUM_THREADS", threads).output().unwrap().status.success());
             fs::read(path).unwrap()
         };
         let first = blob("first.tack", "1");
-        assert!(first == blob("second.tack", "1") && first == blob("third.tack", "3"), "{family} at {bits}");
+        assert!(
+            first == blob("second.tack", "1") && first == blob("third.tack", "3"),
+            "{family} at {bits}"
+        );
     }
 }
 
@@ -80,8 +97,7 @@ fn an_output_is_replaced_as_a_whole() {
     let bytes = fs::metadata(&blob).unwrap().len();
     assert!(baked.out.starts_with(&format!("{}: ", blob.display())), "{baked:#?}");
     assert!(baked.out.contains(&format!("({bytes} bytes), family qwen3, layers q8")), "{baked:#?}");
-    let warning =
-        "warning: no tokenizer.json: the blob will speak token ids only; --tokenizer takes one from elsewhere\n";
+    let warning = "warning: no tokenizer.json: the blob will speak token ids only; --tokenizer takes one from elsewhere\n";
     assert!(baked.err.ends_with(warning), "{baked:#?}");
 }
 
@@ -99,18 +115,28 @@ fn logits_are_those_of_the_reference() {
         fs::write(file("tokens.json"), serde_json::to_string(&prompt).unwrap()).unwrap();
 
         let arguments = ["--kernels", "scalar", "--threads", "1", "--batch", "5"];
-        let mut command = hardtack(&[&"eval", &"logits", &file("model.tack"), &"--tokens", &file("tokens.json")]);
+        let mut command =
+            hardtack(&[&"eval", &"logits", &file("model.tack"), &"--tokens", &file("tokens.json")]);
         let output = command.arg("--out").arg(file("logits")).args(arguments).output().unwrap();
-        assert!(output.status.success() && output.stdout.is_empty() && output.stderr.is_empty(), "{output:?}");
+        assert!(
+            output.status.success() && output.stdout.is_empty() && output.stderr.is_empty(),
+            "{output:?}"
+        );
 
         let logits = fs::read(file("logits")).unwrap();
         let logits = SafeTensors::deserialize(&logits).unwrap();
         assert_eq!(logits.names(), ["logits"]);
-        let (ours, theirs) = (logits.tensor("logits").unwrap(), reference.tensor("logits_1").unwrap());
+        let (ours, theirs) =
+            (logits.tensor("logits").unwrap(), reference.tensor("logits_1").unwrap());
         assert_eq!((ours.dtype(), ours.shape()), (Dtype::F32, theirs.shape()));
         assert_eq!(ours.shape(), [17, 320]);
-        let (ours, theirs) = (numbers(ours.data(), f32::from_le_bytes), numbers(theirs.data(), f32::from_le_bytes));
-        let error = ours.iter().zip(&theirs).map(|(ours, theirs)| (ours - theirs).abs()).fold(0.0, f32::max);
+        let (ours, theirs) =
+            (numbers(ours.data(), f32::from_le_bytes), numbers(theirs.data(), f32::from_le_bytes));
+        let error = ours
+            .iter()
+            .zip(&theirs)
+            .map(|(ours, theirs)| (ours - theirs).abs())
+            .fold(0.0, f32::max);
         assert!(error <= TOLERANCE, "{family}: logits differ by {error}");
     }
     assert_eq!(names(scratch.path()), ["logits", "model.tack", "tokens.json"]);
@@ -130,12 +156,18 @@ fn inspect_adds_up() {
     bake(&fixtures.join("mixtral"), &blob, "4");
     let report = json(&run(&[&"inspect", &blob, &"--json", &"--all", &"--verify"]).succeeded());
     let rows = report["rows"].as_array().unwrap();
-    let sum = |rows: &[Value], key: &str| rows.iter().map(|row| row[key].as_u64().unwrap()).sum::<u64>();
+    let sum =
+        |rows: &[Value], key: &str| rows.iter().map(|row| row[key].as_u64().unwrap()).sum::<u64>();
 
-    // Header and index, then section after section, each at a small section's alignment, up to the last byte.
+    // Header and index, then section after section, each at a small section's alignment, up to the
+    // last byte.
     let (sections, tensors) = (sum(rows, "sections"), sum(rows, "tensors"));
-    let head = HEADER_BYTES as u64 + sections * SECTION_RECORD_BYTES as u64 + tensors * TENSOR_RECORD_BYTES as u64;
-    let place = |at: u64, row: &Value| at.next_multiple_of(TENSOR_ALIGNMENT) + row["bytes"].as_u64().unwrap();
+    let head = HEADER_BYTES as u64
+        + sections * SECTION_RECORD_BYTES as u64
+        + tensors * TENSOR_RECORD_BYTES as u64;
+    let place = |at: u64, row: &Value| {
+        at.next_multiple_of(TENSOR_ALIGNMENT) + row["bytes"].as_u64().unwrap()
+    };
     let end = rows.iter().fold(head, place);
     assert_eq!(end, fs::metadata(&blob).unwrap().len());
     assert_eq!(end, report["file_bytes"].as_u64().unwrap());
@@ -143,16 +175,26 @@ fn inspect_adds_up() {
     // Every parameter of the checkpoint, and the eight frequencies of RoPE.
     let checkpoint = fs::read(fixtures.join("mixtral/model.safetensors")).unwrap();
     let checkpoint = SafeTensors::deserialize(&checkpoint).unwrap();
-    let parameters = checkpoint.iter().map(|(_, tensor)| tensor.shape().iter().product::<usize>() as u64).sum::<u64>();
+    let parameters = checkpoint
+        .iter()
+        .map(|(_, tensor)| tensor.shape().iter().product::<usize>() as u64)
+        .sum::<u64>();
     assert_eq!(report["parameters"].as_u64(), Some(parameters + 8));
     assert_eq!(sum(rows, "parameters"), parameters + 8);
 
     assert_eq!((report["layers"].as_u64(), report["vocabulary"].as_u64()), (Some(3), Some(320)));
     assert_eq!(report["verified"], true);
     let provenance = &report["provenance"];
-    assert_eq!((&provenance["family"], &provenance["layers"]), (&Value::from("mixtral"), &Value::from("q4")));
-    let sources: Vec<&str> =
-        provenance["sources"].as_array().unwrap().iter().map(|source| source["name"].as_str().unwrap()).collect();
+    assert_eq!(
+        (&provenance["family"], &provenance["layers"]),
+        (&Value::from("mixtral"), &Value::from("q4"))
+    );
+    let sources: Vec<&str> = provenance["sources"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|source| source["name"].as_str().unwrap())
+        .collect();
     assert_eq!(sources, ["config.json", "model.safetensors"]);
     for row in rows.iter().filter(|row| row["section"].as_str().unwrap().contains("expert")) {
         assert_eq!(row["encodings"], serde_json::json!(["q4"]));
@@ -180,7 +222,10 @@ fn inspect_has_a_row_for_every_expert() {
         for expert in 0..8 {
             let name = format!("layer {layer} expert {expert} ");
             let rows: Vec<&str> = table.lines().filter(|line| line.starts_with(&name)).collect();
-            assert!(matches!(rows[..], [row] if row.contains("q2")), "{name}: {rows:?} in\n{table}");
+            assert!(
+                matches!(rows[..], [row] if row.contains("q2")),
+                "{name}: {rows:?} in\n{table}"
+            );
         }
     }
     let table = run(&[&"inspect", &blob]).succeeded().out;
@@ -205,11 +250,16 @@ fn bench_repeats_its_logits() {
     assert_eq!(one["logits_blake3"].as_str().unwrap().len(), 64);
     assert_eq!(one["logits_blake3"], two["logits_blake3"]);
     assert!(one["token_bytes"].as_u64().unwrap() < fs::metadata(&blob).unwrap().len());
-    for speed in ["prompt_tokens_per_second", "decode_tokens_per_second", "bandwidth_gigabytes_per_second"] {
+    for speed in
+        ["prompt_tokens_per_second", "decode_tokens_per_second", "bandwidth_gigabytes_per_second"]
+    {
         assert!(one[speed].as_f64().unwrap() > 0.0, "{speed}");
     }
     let table = run(&[&"bench", &blob, &"--runs", &"1", &"-p", &"4", &"-n", &"2"]).succeeded().out;
-    assert!(table.contains("prompt") && table.contains("decode") && table.contains("logits"), "{table}");
+    assert!(
+        table.contains("prompt") && table.contains("decode") && table.contains("logits"),
+        "{table}"
+    );
 }
 
 /// A byte is a token here, so that the length of a prompt tells what was read as a control token.
@@ -256,16 +306,23 @@ fn an_interrupted_bake_leaves_nothing() {
         Some(fs::metadata(scratch.path().join(partial)).ok()?.len())
     };
     while written().unwrap_or(0) < 1 << 20 {
-        assert!(child.try_wait().unwrap().is_none() && start.elapsed() < Duration::from_secs(100), "no progress");
+        assert!(
+            child.try_wait().unwrap().is_none() && start.elapsed() < Duration::from_secs(100),
+            "no progress"
+        );
         std::thread::sleep(Duration::from_millis(2));
     }
-    // Two signals at once are one request: `timeout` sends its own to the program and to the group it is in.
+    // Two signals at once are one request: `timeout` sends its own to the program and to the group
+    // it is in.
     for _ in 0..2 {
         interrupt(&child);
         std::thread::sleep(Duration::from_millis(1));
     }
     let outcome = wait(child);
     assert_eq!(outcome.code, Some(INTERRUPTED), "{outcome:#?}");
-    assert_eq!((outcome.out.as_str(), outcome.err.as_str()), ("", "interrupted: nothing was written\n"));
+    assert_eq!(
+        (outcome.out.as_str(), outcome.err.as_str()),
+        ("", "interrupted: nothing was written\n")
+    );
     assert!(names(scratch.path()).is_empty());
 }

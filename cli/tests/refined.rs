@@ -29,7 +29,10 @@ fn divergence(held_out: &[HeldOut]) -> f64 {
 fn agrees(refined: &CalibratedBake, plain: &CalibratedBake) {
     let passes = &refined.refined;
     let (last, earlier) = passes.split_last().expect("a refinement");
-    assert!(earlier.iter().all(|own| own.stays()), "the first that does not help is the last: {passes:?}");
+    assert!(
+        earlier.iter().all(|own| own.stays()),
+        "the first that does not help is the last: {passes:?}"
+    );
     assert!(passes.windows(2).all(|pair| pair[1].before == pair[0].after), "{passes:?}");
     assert_eq!(passes[0].before, divergence(&plain.allocated.held_out));
     let best = if last.stays() { last.after } else { last.before };
@@ -48,10 +51,15 @@ fn the_shipped_model_gains_at_few_bits() {
     let plain = bake.run(&output);
     let refined = Bake { course: COURSE, ..bake }.run(&output);
     agrees(&refined, &plain);
-    let (before, after) = (divergence(&plain.allocated.held_out), divergence(&refined.allocated.held_out));
+    let (before, after) =
+        (divergence(&plain.allocated.held_out), divergence(&refined.allocated.held_out));
     assert!(after < 0.95 * before, "{before} to {after}");
     let factors = &refined.allocated.factors;
-    assert_eq!(factors.len(), 6, "experts of every layer, and what has no choice is not measured: {factors:?}");
+    assert_eq!(
+        factors.len(),
+        6,
+        "experts of every layer, and what has no choice is not measured: {factors:?}"
+    );
     assert_eq!(factors[5].parts, "experts of layer 5");
     assert!(factors[2].factor > 1.5 * factors[5].factor, "{factors:?}");
     assert_eq!(refined.allocated.expert_bits, Some(1.5));
@@ -71,7 +79,8 @@ fn an_interrupted_refinement_goes_on_and_gives_the_same_blob() {
     let plain = Bake::of(checkpoint.path(), Target::Bytes(350_000));
     let bake = Bake { course: COURSE, ..Bake::of(checkpoint.path(), Target::Bytes(350_000)) };
     let mut total = 0;
-    let mut show = |step: Step| total = if step.stage == Stage::Refine { step.total } else { total };
+    let mut show =
+        |step: Step| total = if step.stage == Stage::Refine { step.total } else { total };
     let whole = bake.try_run(&path("whole.tack"), &AtomicBool::new(false), &mut show).unwrap();
     let plain = plain.run(&path("plain.tack"));
     agrees(&whole, &plain);
@@ -83,13 +92,15 @@ fn an_interrupted_refinement_goes_on_and_gives_the_same_blob() {
     for at in [total / 20, total / 2, total * 3 / 4] {
         interrupted(&bake, &stopped, 1, Stage::Refine, at);
         let bytes = fs::read(path("stopped.tack.refined.1.json")).unwrap_or_default();
-        let measured = serde_json::from_slice(&bytes).map_or(0, |own: Measured| own.divergences.len());
+        let measured =
+            serde_json::from_slice(&bytes).map_or(0, |own: Measured| own.divergences.len());
         kept.push(measured);
     }
     assert!(kept[0] == 0 && 0 < kept[1] && kept[1] < kept[2], "{kept:?}");
     bake.run(&stopped);
     assert!(fs::read(path("whole.tack")).unwrap() == fs::read(&stopped).unwrap());
-    let left: Vec<String> = names(scratch.path()).into_iter().filter(|name| name.starts_with("stopped")).collect();
+    let left: Vec<String> =
+        names(scratch.path()).into_iter().filter(|name| name.starts_with("stopped")).collect();
     assert_eq!(left, ["stopped.tack", "stopped.tack.tables"]);
     // A file that is no measurement, or one of other codes, is made again.
     for text in ["{", r#"{"codes": "00", "divergences": [0.5]}"#] {
@@ -98,10 +109,14 @@ fn an_interrupted_refinement_goes_on_and_gives_the_same_blob() {
         assert!(fs::read(path("whole.tack")).unwrap() == fs::read(path("again.tack")).unwrap());
     }
     let stop = AtomicBool::new(true);
-    assert!(bake.try_run(&path("never.tack"), &stop, &mut |_| ()).is_err() && !path("never.tack").exists());
+    assert!(
+        bake.try_run(&path("never.tack"), &stop, &mut |_| ()).is_err()
+            && !path("never.tack").exists()
+    );
 }
 
-/// A dense model's attention and blocks are measured too: everything that a budget in bytes leaves a choice.
+/// A dense model's attention and blocks are measured too: everything that a budget in bytes leaves
+/// a choice.
 #[test]
 fn a_dense_model_is_refined_by_its_blocks() {
     let Some(checkpoint) = small("llama") else { return };
@@ -113,7 +128,10 @@ fn a_dense_model_is_refined_by_its_blocks() {
     agrees(&refined, &plain);
     let parts: Vec<&str> = refined.allocated.factors.iter().map(|own| own.parts.as_str()).collect();
     if !parts.is_empty() {
-        assert!(parts.contains(&"attention of layer 0") && parts.contains(&"common block of layer 1"), "{parts:?}");
+        assert!(
+            parts.contains(&"attention of layer 0") && parts.contains(&"common block of layer 1"),
+            "{parts:?}"
+        );
     }
 }
 
@@ -123,7 +141,15 @@ fn the_program_says_what_a_refinement_came_to() {
     let scratch = tempfile::tempdir().unwrap();
     let (input, output) = (checkpoint.path(), scratch.path().join("small.tack"));
     let text = crumb().join("texts/novels-en.txt");
-    let flags = ["--bits-per-expert", "1.5", "--refine=1", "--calib-window", "128", "--calib-tokens", "512"];
+    let flags = [
+        "--bits-per-expert",
+        "1.5",
+        "--refine=1",
+        "--calib-window",
+        "128",
+        "--calib-tokens",
+        "512",
+    ];
     let more = ["--judge-tokens", "256", "--kv-tokens", "0", "--tune", "0"];
     let mut arguments: Vec<Argument<'_>> = vec![&"bake", &input, &"-o", &output, &"--calib", &text];
     arguments.extend(flags.iter().chain(&more).map(|flag| flag as Argument<'_>));

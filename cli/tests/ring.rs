@@ -1,5 +1,6 @@
-//! The ring of keys and values: what a token sees depends on its position alone, whatever the pieces, the threads, what was
-//! cached and what was restored; and no file makes it hold what it cannot.
+//! The ring of keys and values: what a token sees depends on its position alone, whatever the
+//! pieces, the threads, what was cached and what was restored; and no file makes it hold what it
+//! cannot.
 
 mod common;
 
@@ -8,9 +9,12 @@ use std::path::Path;
 
 use common::{FAMILIES, bake_at, fixtures, logits_in_pieces};
 use hardtack::format::Encoding;
-use hardtack::{Engine, KvPrecision, Ladder, Options, RingBits, RingOptions, Session, SessionOptions};
+use hardtack::{
+    Engine, KvPrecision, Ladder, Options, RingBits, RingOptions, Session, SessionOptions,
+};
 
-/// Tokens of a text: several times what the smallest rings hold, and more than `CONTEXT`, so that sinks are moved.
+/// Tokens of a text: several times what the smallest rings hold, and more than `CONTEXT`, so that
+/// sinks are moved.
 const TOKENS: usize = 400;
 /// Over how many tokens the rings of most tests reach.
 const CONTEXT: usize = 256;
@@ -38,13 +42,17 @@ fn session(engine: &Engine, kv: KvPrecision, batch: usize) -> Session {
 fn least_bytes(engine: &Engine, steps: &[u32]) -> u64 {
     let options = SessionOptions { context: CONTEXT, batch: 1, kv: ring(steps, 1) };
     let refusal = engine.session(&options).expect_err("a ring of one byte").to_string();
-    let number = refusal.strip_prefix("kv: expected at least ").and_then(|rest| rest.split(' ').next());
+    let number =
+        refusal.strip_prefix("kv: expected at least ").and_then(|rest| rest.split(' ').next());
     number.and_then(|number| number.parse().ok()).unwrap_or_else(|| panic!("{refusal}"))
 }
 
 /// A ring that demotes and forgets, and one that only forgets.
 fn small_rings(engine: &Engine) -> [KvPrecision; 2] {
-    [ring(&[8, 4, 2], least_bytes(engine, &[8, 4, 2]) * 5 / 4), ring(&[3], least_bytes(engine, &[3]))]
+    [
+        ring(&[8, 4, 2], least_bytes(engine, &[8, 4, 2]) * 5 / 4),
+        ring(&[3], least_bytes(engine, &[3])),
+    ]
 }
 
 fn same_bits(a: &[f32], b: &[f32]) -> bool {
@@ -57,7 +65,8 @@ fn distance(a: &[f32], b: &[f32]) -> f32 {
 }
 
 fn likeliest(logits: &[f32], vocabulary: usize) -> Vec<usize> {
-    let best = |logits: &[f32]| (0..vocabulary).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
+    let best =
+        |logits: &[f32]| (0..vocabulary).max_by(|&a, &b| logits[a].total_cmp(&logits[b])).unwrap();
     logits.chunks_exact(vocabulary).map(best).collect()
 }
 
@@ -80,9 +89,14 @@ fn pieces_and_threads_change_nothing() {
         for kv in small_rings(&engine) {
             let whole = logits_in_pieces(&mut session(&engine, kv, 64), &tokens, &[TOKENS]);
             assert!(whole.iter().all(|logit| logit.is_finite()), "{family}, {kv:?}");
-            for (batch, pieces) in [(64, &[1][..]), (7, &[TOKENS]), (100, &[100]), (64, &[60, 10, 1, 7])] {
+            for (batch, pieces) in
+                [(64, &[1][..]), (7, &[TOKENS]), (100, &[100]), (64, &[60, 10, 1, 7])]
+            {
                 let parts = logits_in_pieces(&mut session(&engine, kv, batch), &tokens, pieces);
-                assert!(same_bits(&parts, &whole), "{family}, {kv:?}, batches of {batch}, pieces {pieces:?}");
+                assert!(
+                    same_bits(&parts, &whole),
+                    "{family}, {kv:?}, batches of {batch}, pieces {pieces:?}"
+                );
             }
             let threads = logits_in_pieces(&mut session(&two, kv, 64), &tokens, &[TOKENS]);
             assert!(same_bits(&threads, &whole), "{family}, {kv:?}, two threads");
@@ -90,7 +104,8 @@ fn pieces_and_threads_change_nothing() {
     });
 }
 
-/// Long enough that a query's results are summed up in all lanes there are, and the first takes over again.
+/// Long enough that a query's results are summed up in all lanes there are, and the first takes
+/// over again.
 #[test]
 fn a_long_text_is_the_same_token_by_token() {
     const LONG: usize = 4300;
@@ -111,7 +126,10 @@ fn a_long_text_is_the_same_token_by_token() {
         let whole = logits(&engines[0], 256, &[LONG]);
         assert!(whole.iter().all(|logit| logit.is_finite()), "{family}");
         for (engine, batch, piece) in [(&engines[1], 1, 1), (&engines[1], 100, LONG)] {
-            assert!(same_bits(&logits(engine, batch, &[piece]), &whole), "{family}, pieces of {piece}");
+            assert!(
+                same_bits(&logits(engine, batch, &[piece]), &whole),
+                "{family}, pieces of {piece}"
+            );
         }
     }
 }
@@ -129,11 +147,20 @@ fn going_back_and_restoring_give_what_was_there() {
             let whole = logits_in_pieces(&mut first, &tokens, &[TOKENS]);
             for back in [TOKENS - 1, TOKENS - 3, 330, 257, 100, 40, 0] {
                 let kept = first.truncate(back);
-                assert!(kept <= back && kept == first.position(), "{family}, {kv:?}: {kept} of {back}");
+                assert!(
+                    kept <= back && kept == first.position(),
+                    "{family}, {kv:?}: {kept} of {back}"
+                );
                 // The open chunk is always there to go back into.
-                assert!(kept == back || back < TOKENS / 64 * 64, "{family}, {kv:?}: {kept} of {back}");
+                assert!(
+                    kept == back || back < TOKENS / 64 * 64,
+                    "{family}, {kv:?}: {kept} of {back}"
+                );
                 let rest = logits_in_pieces(&mut first, &tokens[kept..], &[TOKENS]);
-                assert!(same_bits(&rest, &whole[kept * vocabulary..]), "{family}, {kv:?}: back to {back}");
+                assert!(
+                    same_bits(&rest, &whole[kept * vocabulary..]),
+                    "{family}, {kv:?}: back to {back}"
+                );
             }
             for held in [0, 1, 63, 64, 65, 128, 300, TOKENS - 1] {
                 let mut saved = session(&engine, kv, 64);
@@ -146,7 +173,10 @@ fn going_back_and_restoring_give_what_was_there() {
                 assert_eq!((restored.tokens(), &content.note[..]), (&tokens[..held], &b"note"[..]));
                 assert_eq!(restored.position(), held);
                 let rest = logits_in_pieces(&mut restored, &tokens[held..], &[TOKENS]);
-                assert!(same_bits(&rest, &whole[held * vocabulary..]), "{family}, {kv:?}: restored after {held}");
+                assert!(
+                    same_bits(&rest, &whole[held * vocabulary..]),
+                    "{family}, {kv:?}: restored after {held}"
+                );
             }
         }
     });
@@ -168,7 +198,8 @@ fn exact_caches_are_restored_too() {
             let mut restored = session(&engine, kv, 64);
             restored.restore(&file).unwrap();
             assert_eq!(restored.tokens(), &tokens[..100]);
-            let (ours, truth) = (restored.feed(&tokens[100..150]).unwrap(), saved.feed(&tokens[100..150]).unwrap());
+            let (ours, truth) =
+                (restored.feed(&tokens[100..150]).unwrap(), saved.feed(&tokens[100..150]).unwrap());
             assert!(same_bits(ours, truth), "{family}, {kv:?}");
         }
     }
@@ -183,12 +214,16 @@ fn fewer_bits_are_further_from_the_truth_and_eight_are_close() {
         let exact = logits(KvPrecision::F32);
         let off = [8, 4, 2].map(|bits| distance(&logits(ring(&[bits], 0)), &exact));
         let size = distance(&exact, &vec![0.0; exact.len()]);
-        assert!(off[0] < 0.12 * size && off[0] < off[1] && off[1] < off[2], "{family}: {off:?} of {size}");
+        assert!(
+            off[0] < 0.12 * size && off[0] < off[1] && off[1] < off[2],
+            "{family}: {off:?} of {size}"
+        );
     });
 }
 
-/// Codes are cut where a float falls on one side of a border, so tiers whose floats differ in the last place do not give
-/// the same codes everywhere; the tokens that they choose are the same but where two are about as likely.
+/// Codes are cut where a float falls on one side of a border, so tiers whose floats differ in the
+/// last place do not give the same codes everywhere; the tokens that they choose are the same but
+/// where two are about as likely.
 #[test]
 fn tiers_choose_the_same_tokens() {
     each_family(|family, blob| {
@@ -201,7 +236,11 @@ fn tiers_choose_the_same_tokens() {
                 let ours = logits_in_pieces(&mut session(&engine, kv, 64), &tokens, &[TOKENS]);
                 let (ours, truth) = (likeliest(&ours, vocabulary), likeliest(&truth, vocabulary));
                 let other = ours.iter().zip(&truth).filter(|(ours, truth)| ours != truth).count();
-                assert!(other <= TOKENS / 100, "{family}, {}, {kv:?}: {other} of {TOKENS} differ", tier.name);
+                assert!(
+                    other <= TOKENS / 100,
+                    "{family}, {}, {kv:?}: {other} of {TOKENS} differ",
+                    tier.name
+                );
             }
         }
     });
@@ -211,8 +250,11 @@ fn tiers_choose_the_same_tokens() {
 fn hostile_sessions_are_refused() {
     let Some(fixtures) = fixtures() else { return };
     let scratch = tempfile::tempdir().unwrap();
-    let (blob, other, file) =
-        (scratch.path().join("a.tack"), scratch.path().join("b.tack"), scratch.path().join("session"));
+    let (blob, other, file) = (
+        scratch.path().join("a.tack"),
+        scratch.path().join("b.tack"),
+        scratch.path().join("session"),
+    );
     bake_at(&fixtures.join("llama"), &blob, Encoding::F32);
     bake_at(&fixtures.join("llama"), &other, Encoding::Bf16);
     let engine = open(&blob, None, 1);
@@ -262,8 +304,13 @@ fn settings_out_of_range_are_refused() {
     let blob = scratch.path().join("model.tack");
     bake_at(&fixtures.join("llama"), &blob, Encoding::F32);
     let engine = open(&blob, None, 1);
-    for steps in [&[][..], &[[5, 4]], &[[4, 4], [4, 4]], &[[2, 2], [4, 4]], &[[4, 3], [3, 4]], &[[16, 16]]] {
-        assert!(Ladder::new(steps).unwrap_err().to_string().starts_with("kv bits: expected"), "{steps:?}");
+    for steps in
+        [&[][..], &[[5, 4]], &[[4, 4], [4, 4]], &[[2, 2], [4, 4]], &[[4, 3], [3, 4]], &[[16, 16]]]
+    {
+        assert!(
+            Ladder::new(steps).unwrap_err().to_string().starts_with("kv bits: expected"),
+            "{steps:?}"
+        );
     }
     let options = |context, bytes| SessionOptions { context, batch: 64, kv: ring(&[4], bytes) };
     assert!(engine.session(&options(191, 0)).is_err() && engine.session(&options(192, 0)).is_ok());
@@ -272,8 +319,15 @@ fn settings_out_of_range_are_refused() {
     assert!(engine.session(&options(CONTEXT, least)).unwrap().kv_bytes() <= least);
 
     let limit = engine.plan(&options(CONTEXT, 0)).unwrap().total_bytes() - 1;
-    let tight = Engine::open(&blob, &Options { memory_max: Some(limit), ..Options::default() }).unwrap();
+    let tight =
+        Engine::open(&blob, &Options { memory_max: Some(limit), ..Options::default() }).unwrap();
     let refusal = tight.session(&options(CONTEXT, 0)).expect_err("refused").to_string();
-    let advice = refusal.split("a ring of ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap().parse().unwrap();
+    let advice = refusal
+        .split("a ring of ")
+        .nth(1)
+        .and_then(|rest| rest.split(' ').next())
+        .unwrap()
+        .parse()
+        .unwrap();
     assert!(tight.session(&options(CONTEXT, advice)).is_ok(), "{refusal}");
 }

@@ -1,5 +1,5 @@
-//! The program as scripts and people call it: prompts from anywhere, sizes and numbers as people write them, answers for
-//! programs, and no result that is none.
+//! The program as scripts and people call it: prompts from anywhere, sizes and numbers as people
+//! write them, answers for programs, and no result that is none.
 
 mod common;
 
@@ -7,7 +7,8 @@ use std::fs;
 
 use common::checkpoint::{Checkpoint, babbling};
 use common::program::{
-    Argument, FAILED, Outcome, USAGE, hardtack, names, run, run_in_shell, run_with_bytes, run_with_input,
+    Argument, FAILED, Outcome, USAGE, hardtack, names, run, run_in_shell, run_with_bytes,
+    run_with_input,
 };
 use serde_json::Value;
 
@@ -44,21 +45,34 @@ fn a_prompt_comes_from_anywhere() {
         let outcome = continued(&["-n", "1", "-p", text]).succeeded();
         assert!(outcome.out.starts_with(text), "{outcome:#?}");
     }
-    let outcome = continued(&["--chat", "--system", "- be brief", "-p", "- item", "-n", "1"]).succeeded();
+    let outcome =
+        continued(&["--chat", "--system", "- be brief", "-p", "- item", "-n", "1"]).succeeded();
     let alone = continued(&["--chat", "-p", "- item", "-n", "1"]).succeeded();
-    let more = outcome.numbers_before("prompt tokens")[0] - alone.numbers_before("prompt tokens")[0];
-    assert_eq!(more, "_system\n- be brief_\n".len() as u64, "a byte is a token, a control token is one");
-    // Nothing at all is a command line that cannot be read; a folder and a wide text are files that cannot.
+    let more =
+        outcome.numbers_before("prompt tokens")[0] - alone.numbers_before("prompt tokens")[0];
+    assert_eq!(
+        more,
+        "_system\n- be brief_\n".len() as u64,
+        "a byte is a token, a control token is one"
+    );
+    // Nothing at all is a command line that cannot be read; a folder and a wide text are files that
+    // cannot.
     let nothing = continued(&[]);
     assert_eq!(nothing.code, Some(USAGE), "{nothing:#?}");
-    assert!(nothing.err.contains("--prompt TEXT") && nothing.err.contains("--help"), "{nothing:#?}");
+    assert!(
+        nothing.err.contains("--prompt TEXT") && nothing.err.contains("--help"),
+        "{nothing:#?}"
+    );
     continued(&["-f", "nowhere.txt"]).refused(&["nowhere.txt", "No such file"]);
     fs::write(file.path(), b"\xff\xfeh\0i\0").unwrap();
     run(&[&"run", &blob, &"-f", &file.path()]).refused(&["UTF-16"]);
     // Another encoding is read as far as it goes, and a line says so.
     fs::write(file.path(), b"caf\xe9").unwrap();
     let outcome = run(&[&"run", &blob, &"-f", &file.path(), &"-n", &"1"]).succeeded();
-    assert!(outcome.out.starts_with("caf\u{fffd}") && outcome.err.contains("no UTF-8 from byte 3 on"), "{outcome:#?}");
+    assert!(
+        outcome.out.starts_with("caf\u{fffd}") && outcome.err.contains("no UTF-8 from byte 3 on"),
+        "{outcome:#?}"
+    );
 }
 
 #[test]
@@ -89,7 +103,10 @@ fn sizes_are_read_as_people_write_them() {
     }
     let outcome = continued(&["-p", "x", "--memory", "2 loaves"]);
     assert_eq!(outcome.code, Some(USAGE));
-    assert!(outcome.err.contains("'loaves' is no unit") && outcome.err.contains("1.5GiB"), "{outcome:#?}");
+    assert!(
+        outcome.err.contains("'loaves' is no unit") && outcome.err.contains("1.5GiB"),
+        "{outcome:#?}"
+    );
 }
 
 #[test]
@@ -102,10 +119,12 @@ fn a_rate_of_one_token_is_none() {
 
 #[test]
 fn a_sampled_text_has_a_seed_that_is_said() {
-    let sampled =
-        |more: &[&str]| continued(&[&["-p", "hello", "-n", "40", "--temperature", "5"], more].concat()).succeeded();
+    let sampled = |more: &[&str]| {
+        continued(&[&["-p", "hello", "-n", "40", "--temperature", "5"], more].concat()).succeeded()
+    };
     let seed = |outcome: &Outcome| {
-        let (_, after) = outcome.err.rsplit_once("seed ").unwrap_or_else(|| panic!("no seed: {outcome:#?}"));
+        let (_, after) =
+            outcome.err.rsplit_once("seed ").unwrap_or_else(|| panic!("no seed: {outcome:#?}"));
         after.trim_end_matches("]\n").to_owned()
     };
     let (first, second) = (sampled(&[]), sampled(&["--seed", "-1"]));
@@ -124,7 +143,10 @@ fn stop_texts_have_escapes() {
     let letter = whole["hello".len()..].chars().nth(5).unwrap();
     let at = "hello".len() + whole["hello".len()..].find(letter).unwrap();
     let stop = format!("\\x{:02x}", u32::from(letter));
-    assert_eq!(continued(&["-p", "hello", "-n", "24", "--stop", &stop]).succeeded().out, format!("{}\n", &whole[..at]));
+    assert_eq!(
+        continued(&["-p", "hello", "-n", "24", "--stop", &stop]).succeeded().out,
+        format!("{}\n", &whole[..at])
+    );
     // One that is no escape is a usage error, a line break is none.
     continued(&["-p", "hello", "-n", "4", "--stop", "\\n"]).succeeded();
     assert_eq!(continued(&["-p", "hello", "--stop", "\\xzz"]).code, Some(USAGE));
@@ -142,11 +164,17 @@ fn an_answer_for_programs() {
     assert_eq!(report["prompt_tokens"], 5);
     assert!(report["tokens_per_second"].as_f64().unwrap() > 0.0 && report["seed"].is_null());
     let outcome = continued(&["-p", "\u{1b}[2J\u{9b}", "-n", "1", "--json"]).succeeded();
-    assert!(!outcome.out.contains(|letter: char| letter.is_control() && letter != '\n'), "{outcome:#?}");
+    assert!(
+        !outcome.out.contains(|letter: char| letter.is_control() && letter != '\n'),
+        "{outcome:#?}"
+    );
     let report: Value = serde_json::from_str(&outcome.out).unwrap();
     assert_eq!(report["prompt"], "\u{1b}[2J\u{9b}");
     let chat = continued(&["--chat", "-p", "hello", "-n", "8", "--json"]).succeeded();
-    assert_eq!(serde_json::from_str::<Value>(&chat.out).unwrap()["text"].as_str().unwrap().len(), 8);
+    assert_eq!(
+        serde_json::from_str::<Value>(&chat.out).unwrap()["text"].as_str().unwrap().len(),
+        8
+    );
 }
 
 #[test]
@@ -163,7 +191,10 @@ fn more_threads_than_processors_are_warned_about() {
     let outcome = continued(&["-p", "x", "-n", "1", "-t", "1000"]).succeeded();
     let cores = std::thread::available_parallelism().unwrap();
     if cores.get() < 1000 {
-        assert!(outcome.err.starts_with(&format!("warning: 1000 threads on {cores} processor")), "{outcome:#?}");
+        assert!(
+            outcome.err.starts_with(&format!("warning: 1000 threads on {cores} processor")),
+            "{outcome:#?}"
+        );
     }
     assert!(!continued(&["-p", "x", "-n", "1", "-t", "1"]).succeeded().err.contains("warning"));
 }
@@ -238,16 +269,22 @@ fn no_number_overflows() {
     ];
     for (command, flags) in cases {
         for number in [&most, &limit] {
-            let mut arguments: Vec<Argument<'_>> = command.iter().map(|word| word as Argument<'_>).collect();
+            let mut arguments: Vec<Argument<'_>> =
+                command.iter().map(|word| word as Argument<'_>).collect();
             arguments.extend([&blob as Argument<'_>, &"--text", &text]);
             arguments.extend(flags.iter().map(|flag| flag as Argument<'_>));
             arguments.push(number);
-            let takes_long = flags.contains(&"--tokens") || flags.contains(&"--trials") || flags.contains(&"--windows");
+            let takes_long = flags.contains(&"--tokens")
+                || flags.contains(&"--trials")
+                || flags.contains(&"--windows");
             if number == &limit && takes_long {
                 continue;
             }
             let outcome = run(&arguments);
-            assert!(matches!(outcome.code, Some(FAILED | USAGE)), "{flags:?} {number}: {outcome:#?}");
+            assert!(
+                matches!(outcome.code, Some(FAILED | USAGE)),
+                "{flags:?} {number}: {outcome:#?}"
+            );
             assert!(!outcome.err.contains("panicked"), "{flags:?} {number}: {outcome:#?}");
         }
     }
@@ -271,20 +308,38 @@ fn a_figure_that_is_no_number_is_no_result() {
     let text = scratch.path().join("text");
     fs::write(&text, "a text of some words ".repeat(100)).unwrap();
     let flags: [&str; 2] = ["--ctx", "64"];
-    run(&[&"eval", &"ppl", &blob, &"--text", &text, &flags[0], &flags[1]]).refused(&["perplexity is"]);
-    run(&[&"eval", &"ppl", &blob, &"--text", &text, &flags[0], &flags[1], &"--json"]).refused(&["perplexity is"]);
-    run(&[&"eval", &"kld", &blob, &"--against", &babbling(), &"--text", &text, &flags[0], &flags[1]])
+    run(&[&"eval", &"ppl", &blob, &"--text", &text, &flags[0], &flags[1]])
         .refused(&["perplexity is"]);
+    run(&[&"eval", &"ppl", &blob, &"--text", &text, &flags[0], &flags[1], &"--json"])
+        .refused(&["perplexity is"]);
+    run(&[
+        &"eval",
+        &"kld",
+        &blob,
+        &"--against",
+        &babbling(),
+        &"--text",
+        &text,
+        &flags[0],
+        &flags[1],
+    ])
+    .refused(&["perplexity is"]);
     run(&[&"eval", &"stream", &blob, &"--text", &text, &"--tokens", &"128", &"--stretch", &"64"])
         .refused(&["perplexity is"]);
 }
 
 #[test]
 fn a_bench_of_one_token_claims_nothing() {
-    let outcome = run(&[&"bench", &babbling(), &"-n", &"1", &"-p", &"4", &"--runs", &"1"]).succeeded();
+    let outcome =
+        run(&[&"bench", &babbling(), &"-n", &"1", &"-p", &"4", &"--runs", &"1"]).succeeded();
     assert!(outcome.out.contains("too short") && !outcome.out.contains('%'), "{outcome:#?}");
-    let outcome = run(&[&"bench", &babbling(), &"-n", &"1", &"-p", &"4", &"--runs", &"1", &"--json"]).succeeded();
-    assert!(serde_json::from_str::<Value>(&outcome.out).unwrap()["bandwidth_share"].is_null(), "{outcome:#?}");
+    let outcome =
+        run(&[&"bench", &babbling(), &"-n", &"1", &"-p", &"4", &"--runs", &"1", &"--json"])
+            .succeeded();
+    assert!(
+        serde_json::from_str::<Value>(&outcome.out).unwrap()["bandwidth_share"].is_null(),
+        "{outcome:#?}"
+    );
 }
 
 #[test]
@@ -299,7 +354,10 @@ fn shells_and_man_know_the_command_line() {
     let page = run(&[&"man"]).succeeded();
     assert!(page.out.contains(".TH hardtack 1") && page.out.contains("2GB"), "{page:#?}");
     let page = run(&[&"man", &"run"]).succeeded();
-    assert!(page.out.contains(".TH hardtack\\-run 1") || page.out.contains(".TH hardtack-run 1"), "{page:#?}");
+    assert!(
+        page.out.contains(".TH hardtack\\-run 1") || page.out.contains(".TH hardtack-run 1"),
+        "{page:#?}"
+    );
     assert!(page.out.contains("temperature"), "{page:#?}");
     run(&[&"man", &"eval", &"ppl"]).succeeded();
     run(&[&"man", &"fry"]).refused(&["no command \"fry\"", "bake"]);
@@ -334,7 +392,9 @@ fn every_flag_is_documented() {
             if line.starts_with('-') && line.contains("--") {
                 // clap's short help has the text beside the flag, its long help below.
                 let beside = line.split("  ").filter(|part| !part.trim().is_empty()).count() > 1;
-                let below = lines.peek().is_some_and(|next| next.starts_with(|letter: char| letter.is_alphabetic()));
+                let below = lines
+                    .peek()
+                    .is_some_and(|next| next.starts_with(|letter: char| letter.is_alphabetic()));
                 assert!(beside || below, "{command:?}: no help for {line:?}");
             }
         }
@@ -352,7 +412,10 @@ fn a_drawing_is_written_through_no_link() {
     assert_eq!(fs::read_to_string(&victim).unwrap(), "precious");
     assert!(fs::read_to_string(&drawing).unwrap().starts_with("<svg"));
     let left = names(scratch.path());
-    assert!(left.iter().all(|name| ["bits.svg", "bits.svg.partial", "victim"].contains(&name.as_str())), "{left:?}");
+    assert!(
+        left.iter().all(|name| ["bits.svg", "bits.svg.partial", "victim"].contains(&name.as_str())),
+        "{left:?}"
+    );
 }
 
 #[test]
@@ -360,7 +423,8 @@ fn a_long_text_is_judged_in_little_memory() {
     let scratch = tempfile::tempdir().unwrap();
     let text = scratch.path().join("text");
     let words = ["a", "text", "of", "some", "words,", "and\n", "caf\u{e9}", "  ", "1984"];
-    let long: String = (0..60_000).map(|at| format!("{} ", words[at * 7919 % 8191 % words.len()])).collect();
+    let long: String =
+        (0..60_000).map(|at| format!("{} ", words[at * 7919 % 8191 % words.len()])).collect();
     fs::write(&text, &long).unwrap();
     let judge = |memory: &str| {
         run(&[
@@ -382,8 +446,19 @@ fn a_long_text_is_judged_in_little_memory() {
     // A byte is a token.
     assert_eq!(report["text_tokens"].as_u64(), Some(long.len() as u64));
     assert_eq!(report["windows"].as_u64(), Some(2));
-    let all =
-        |memory: &str| run(&[&"eval", &"ppl", &babbling(), &"--text", &text, &"--ctx", &"64", &"--memory", &memory]);
+    let all = |memory: &str| {
+        run(&[
+            &"eval",
+            &"ppl",
+            &babbling(),
+            &"--text",
+            &text,
+            &"--ctx",
+            &"64",
+            &"--memory",
+            &memory,
+        ])
+    };
     let needed = run(&[&"run", &babbling(), &"-p", &"x", &"--ctx", &"64", &"--memory", &"1"]);
     let least = needed.numbers_before("bytes").into_iter().max().unwrap();
     all(&(least + 500_000).to_string()).refused(&["the text's tokens take", "--memory"]);

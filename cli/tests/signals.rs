@@ -1,4 +1,5 @@
-//! How the program ends when it is told to: in order, with the exit code of the signal, and with nothing lost or left behind.
+//! How the program ends when it is told to: in order, with the exit code of the signal, and with
+//! nothing lost or left behind.
 #![cfg(unix)]
 
 mod common;
@@ -9,7 +10,9 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use common::checkpoint::{Checkpoint, babbling};
-use common::program::{Outcome, ends_within, hardtack, names, run_in_shell, run_with_input, signal, wait};
+use common::program::{
+    Outcome, ends_within, hardtack, names, run_in_shell, run_with_input, signal, wait,
+};
 
 /// Longest time that an end may take on a busy machine.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -47,7 +50,8 @@ fn an_idle_chat_ends_at_the_first_signal_and_keeps_its_session() {
     let scratch = tempfile::tempdir().unwrap();
     for (name, code) in SIGNALS {
         let session = scratch.path().join(format!("{name}.session"));
-        let mut child = start(hardtack(&[&"chat", &babbling(), &"-n", &"4", &"--session", &session]));
+        let mut child =
+            start(hardtack(&[&"chat", &babbling(), &"-n", &"4", &"--session", &session]));
         let mut err = greeted(&mut child);
         let mut input = child.stdin.take().unwrap();
         input.write_all(b"hello\n").unwrap();
@@ -59,7 +63,9 @@ fn an_idle_chat_ends_at_the_first_signal_and_keeps_its_session() {
         let mut rest = String::new();
         err.read_to_string(&mut rest).unwrap();
         assert!(rest.contains("tokens kept]"), "{name}: {rest}");
-        let again = run_with_input(&[&"chat", &babbling(), &"-n", &"4", &"--session", &session], "/exit\n").succeeded();
+        let again =
+            run_with_input(&[&"chat", &babbling(), &"-n", &"4", &"--session", &session], "/exit\n")
+                .succeeded();
         assert!(again.err.contains("tokens reused]"), "{name}: {again:#?}");
     }
 }
@@ -67,7 +73,16 @@ fn an_idle_chat_ends_at_the_first_signal_and_keeps_its_session() {
 #[test]
 fn an_answer_without_end_is_ended() {
     for (name, code) in SIGNALS {
-        let mut child = start(hardtack(&[&"run", &babbling(), &"-p", &"hello", &"-n", &"-1", &"--kv-bits", &"4"]));
+        let mut child = start(hardtack(&[
+            &"run",
+            &babbling(),
+            &"-p",
+            &"hello",
+            &"-n",
+            &"-1",
+            &"--kv-bits",
+            &"4",
+        ]));
         // It has begun when its first bytes are here.
         let mut out = child.stdout.take().unwrap();
         out.read_exact(&mut [0; 16]).unwrap();
@@ -112,7 +127,10 @@ fn what_is_ignored_stays_ignored() {
     for (name, _) in SIGNALS {
         let mut command = Command::new("sh");
         let script = format!("trap '' {name}; exec \"$0\" \"$@\"");
-        command.args(["-c", &script, env!("CARGO_BIN_EXE_hardtack"), "chat"]).arg(babbling()).args(["-n", "4"]);
+        command
+            .args(["-c", &script, env!("CARGO_BIN_EXE_hardtack"), "chat"])
+            .arg(babbling())
+            .args(["-n", "4"]);
         let mut child = start(command);
         let mut err = greeted(&mut child);
         signal(&child, name);
@@ -132,10 +150,12 @@ fn a_limit_on_files_is_an_error_and_leaves_nothing() {
     let scratch = tempfile::tempdir().unwrap();
     let output = scratch.path().join("model.tack");
     // Without `trap '' XFSZ`: the signal itself comes.
-    let bake = run_in_shell("ulimit -f 64; exec hardtack", &[&"bake", &checkpoint.path(), &"-o", &output]);
+    let bake =
+        run_in_shell("ulimit -f 64; exec hardtack", &[&"bake", &checkpoint.path(), &"-o", &output]);
     bake.refused(&["model.tack", "file"]);
     let drawing = scratch.path().join("bits.svg");
-    let draw = run_in_shell("ulimit -f 1; exec hardtack", &[&"inspect", &babbling(), &"--plot", &drawing]);
+    let draw =
+        run_in_shell("ulimit -f 1; exec hardtack", &[&"inspect", &babbling(), &"--plot", &drawing]);
     draw.refused(&["bits.svg", "File too large"]);
     assert!(names(scratch.path()).is_empty());
 }
@@ -146,7 +166,8 @@ fn a_blob_that_is_cut_short_says_so() {
     let scratch = tempfile::tempdir().unwrap();
     let copy = scratch.path().join("copy.tack");
     fs::copy(babbling(), &copy).unwrap();
-    let mut child = start(hardtack(&[&"run", &copy, &"-p", &"hello", &"-n", &"-1", &"--kv-bits", &"4"]));
+    let mut child =
+        start(hardtack(&[&"run", &copy, &"-p", &"hello", &"-n", &"-1", &"--kv-bits", &"4"]));
     let mut out = child.stdout.take().unwrap();
     out.read_exact(&mut [0; 16]).unwrap();
     let reader = std::thread::spawn(move || std::io::copy(&mut out, &mut std::io::sink()));
@@ -155,12 +176,16 @@ fn a_blob_that_is_cut_short_says_so() {
     let outcome = ended(child, 135);
     reader.join().unwrap().unwrap();
     assert!(outcome.err.starts_with("hardtack: a mapped file was cut short"), "{outcome:#?}");
-    assert!(outcome.err.contains("--load resident") && outcome.err.lines().count() == 1, "{outcome:#?}");
+    assert!(
+        outcome.err.contains("--load resident") && outcome.err.lines().count() == 1,
+        "{outcome:#?}"
+    );
 }
 
 #[test]
 fn a_reader_that_leaves_is_no_error() {
-    let mut child = start(hardtack(&[&"run", &babbling(), &"-p", &"hello", &"-n", &"-1", &"--kv-bits", &"4"]));
+    let mut child =
+        start(hardtack(&[&"run", &babbling(), &"-p", &"hello", &"-n", &"-1", &"--kv-bits", &"4"]));
     let mut out = child.stdout.take().unwrap();
     out.read_exact(&mut [0; 16]).unwrap();
     drop(out);

@@ -1,4 +1,5 @@
-//! The program on a terminal: a pseudo-terminal types what a person would, and sees what a person would.
+//! The program on a terminal: a pseudo-terminal types what a person would, and sees what a person
+//! would.
 #![cfg(unix)]
 
 mod common;
@@ -40,7 +41,12 @@ impl Terminal {
         tcsetwinsize(&line, size).unwrap();
         let side = || line.try_clone().unwrap();
         let mut command = hardtack(arguments);
-        command.env("TERM", "xterm").env_remove("NO_COLOR").stdin(side()).stdout(side()).stderr(side());
+        command
+            .env("TERM", "xterm")
+            .env_remove("NO_COLOR")
+            .stdin(side())
+            .stdout(side())
+            .stderr(side());
         let child = command.spawn().unwrap();
         let keyboard = File::from(master);
         let screen: Arc<Mutex<Vec<u8>>> = Arc::default();
@@ -98,7 +104,10 @@ impl Terminal {
         }
         assert_eq!(self.child.wait().unwrap().code(), Some(code), "{:?}", screen());
         let modes = tcgetattr(&self.line).unwrap().local_modes;
-        assert!(modes.contains(LocalModes::ICANON | LocalModes::ECHO), "the terminal is as it was before: {modes:?}");
+        assert!(
+            modes.contains(LocalModes::ICANON | LocalModes::ECHO),
+            "the terminal is as it was before: {modes:?}"
+        );
         // What was written last may still be on its way.
         std::thread::sleep(Duration::from_millis(50));
         let screen = self.screen.lock().unwrap();
@@ -153,7 +162,12 @@ fn an_idle_chat_ends_and_gives_the_terminal_back() {
 fn a_message_may_have_several_lines() {
     // What the template made of the message is shown.
     let message = "user\r\none\r\ntwo<|im_end|>";
-    for keys in ["\x1b[200~one\ntwo\x1b[201~\r", "one\\\rtwo\r", "one\x1b\rtwo\r", "\"\"\"\rone\rtwo\r\"\"\"\r"] {
+    for keys in [
+        "\x1b[200~one\ntwo\x1b[201~\r",
+        "one\\\rtwo\r",
+        "one\x1b\rtwo\r",
+        "\"\"\"\rone\rtwo\r\"\"\"\r",
+    ] {
         let mut terminal = Terminal::chat(&["-n", "4", "--show-prompt"]);
         terminal.types(keys);
         terminal.until(message);

@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 /// Longest source file, in lines.
 const LINES_MAX: usize = 500;
 
-/// Who may import whom: a room's folder, and the packages it may depend on besides its own dev-dependencies.
-/// `hardtack*` names are rooms; the rest are third parties, each with a line in ARCHITECTURE.md.
+/// Who may import whom: a room's folder, and the packages it may depend on besides its own
+/// dev-dependencies. `hardtack*` names are rooms; the rest are third parties, each with a line in
+/// ARCHITECTURE.md.
 const IMPORTS: [(&str, &[&str]); 11] = [
     ("format", &["blake3"]),
     ("kernels", &["half", "hardtack-format", "wide"]),
@@ -141,7 +142,9 @@ fn dependencies(manifest: &str) -> Vec<String> {
     let mut names = Vec::new();
     for line in manifest.lines().map(str::trim) {
         if line.starts_with('[') {
-            inside = line.ends_with("dependencies]") && !line.contains("dev-") && !line.contains("build-");
+            inside = line.ends_with("dependencies]")
+                && !line.contains("dev-")
+                && !line.contains("build-");
         } else if inside && !line.is_empty() && !line.starts_with('#') {
             let name = line.split(['.', ' ', '=']).next().unwrap();
             names.push(name.to_owned());
@@ -157,7 +160,8 @@ fn imports_go_one_way() {
         let manifest = fs::read_to_string(root().join(room).join("Cargo.toml")).unwrap();
         for name in dependencies(&manifest) {
             if !allowed.contains(&name.as_str()) {
-                broken.push(format!("{room}/Cargo.toml: {name} is not in this room's import table"));
+                broken
+                    .push(format!("{room}/Cargo.toml: {name} is not in this room's import table"));
             }
         }
     }
@@ -182,7 +186,9 @@ fn every_third_party_has_its_reason() {
     for (room, allowed) in IMPORTS {
         for name in allowed.iter().filter(|name| !name.starts_with("hardtack")) {
             if !architecture.contains(&format!("`{name}`")) {
-                broken.push(format!("ARCHITECTURE.md: no line about `{name}`, which {room} depends on"));
+                broken.push(format!(
+                    "ARCHITECTURE.md: no line about `{name}`, which {room} depends on"
+                ));
             }
         }
     }
@@ -193,7 +199,8 @@ fn every_third_party_has_its_reason() {
 fn unsafe_stays_in_its_rooms() {
     let mut broken = Vec::new();
     for (path, text) in files(&[".rs"]) {
-        if UNSAFE_ROOMS.iter().any(|room| path.starts_with(room)) || path.ends_with("tests/tidy.rs") {
+        if UNSAFE_ROOMS.iter().any(|room| path.starts_with(room)) || path.ends_with("tests/tidy.rs")
+        {
             continue;
         }
         // A counting allocator is the one test that cannot be written without.
@@ -230,7 +237,8 @@ fn files_are_short_and_say_what_they_are() {
 fn the_repository_speaks_of_the_project_alone() {
     // Put together here so that this file does not find itself.
     let absolute = ["/wo", "rk/"].concat();
-    let words = [absolute, ["/ho", "me/"].concat(), ["crates", ".io"].concat(), ["pypi", ".org"].concat()];
+    let words =
+        [absolute, ["/ho", "me/"].concat(), ["crates", ".io"].concat(), ["pypi", ".org"].concat()];
     let mut broken = Vec::new();
     for (path, text) in files(&[".rs", ".md", ".toml", ".py", ".sh", ".cu", ".cuh", ".cpp", ".h"]) {
         for (number, line) in (1..).zip(text.lines()) {

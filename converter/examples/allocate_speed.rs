@@ -1,4 +1,5 @@
-//! Times the allocation of 10,000 made-up experts with 8 candidates each: the median of several problems, one line a kind.
+//! Times the allocation of 10,000 made-up experts with 8 candidates each: the median of several
+//! problems, one line a kind.
 
 #[path = "../tests/allocate_support/mod.rs"]
 mod allocate_support;
@@ -15,10 +16,15 @@ const PROBLEMS: u64 = 15;
 fn main() {
     for shape in [Shape::Equal, Shape::Unequal] {
         for floors in [false, true] {
-            let mut times: Vec<f64> = (0..PROBLEMS).map(|seed| seconds(seed, shape, floors)).collect();
+            let mut times: Vec<f64> =
+                (0..PROBLEMS).map(|seed| seconds(seed, shape, floors)).collect();
             times.sort_by(f64::total_cmp);
             let (median, worst) = (times[times.len() / 2], times[times.len() - 1]);
-            println!("{shape:?} sizes, floors {floors}: median {:.1} ms, worst {:.1} ms", median * 1e3, worst * 1e3);
+            println!(
+                "{shape:?} sizes, floors {floors}: median {:.1} ms, worst {:.1} ms",
+                median * 1e3,
+                worst * 1e3
+            );
         }
     }
 }
@@ -30,14 +36,24 @@ fn seconds(seed: u64, shape: Shape, floors: bool) -> f64 {
         items: (first..first + LAYER).collect(),
         floors: vec![Floor { bits: 8, count: 1 }, Floor { bits: 7, count: 2 }],
     };
-    let groups: Vec<Group> = if floors { (0..ITEMS).step_by(LAYER).map(layer).collect() } else { Vec::new() };
+    let groups: Vec<Group> =
+        if floors { (0..ITEMS).step_by(LAYER).map(layer).collect() } else { Vec::new() };
     let bits = 2 + seed as u32 % 4;
-    let budget = items.iter().flatten().filter(|own: &&Candidate| own.bits == bits).map(|own| own.bytes).sum();
+    let budget = items
+        .iter()
+        .flatten()
+        .filter(|own: &&Candidate| own.bits == bits)
+        .map(|own| own.bytes)
+        .sum();
     let start = Instant::now();
     let found = solve(&items, &groups, budget).expect("a budget that works");
     let seconds = start.elapsed().as_secs_f64();
     if !found.exact {
-        println!("not exact: seed {seed}, {shape:?}, gap {:e} of {:e}", found.cost - found.bound, found.cost);
+        println!(
+            "not exact: seed {seed}, {shape:?}, gap {:e} of {:e}",
+            found.cost - found.bound,
+            found.cost
+        );
     }
     seconds
 }

@@ -14,7 +14,8 @@ const TOKENS: usize = 4096;
 
 fn main() {
     let mut normal = Normal::new(1);
-    let (weights, activations) = (normal.many(ROWS * COLUMNS), normal.correlated(TOKENS, COLUMNS, 0.9));
+    let (weights, activations) =
+        (normal.many(ROWS * COLUMNS), normal.correlated(TOKENS, COLUMNS, 0.9));
     let mut hessian = Hessian::new(COLUMNS);
     let start = Instant::now();
     for batch in activations.chunks(512 * COLUMNS) {
@@ -36,6 +37,8 @@ fn main() {
             hessian.error(&difference[..64 * COLUMNS])
         };
         let relative = error(found.weights()) / error(plain.weights());
-        println!("{bits} bits: {with_feedback:.2} s, plain {plainly:.2} s; error {relative:.3} of plain");
+        println!(
+            "{bits} bits: {with_feedback:.2} s, plain {plainly:.2} s; error {relative:.3} of plain"
+        );
     }
 }

@@ -1,5 +1,6 @@
-//! What kv_routers are worth where a layer learns alone and where layers learn together (routing sharing): costs of chunks are
-//! taken once, on a checkpoint as it is, and routers of all kinds trained on them.
+//! What kv_routers are worth where a layer learns alone and where layers learn together (routing
+//! sharing): costs of chunks are taken once, on a checkpoint as it is, and routers of all kinds
+//! trained on them.
 //!
 //! ```text
 //! cargo run --release --workspace --example kv_routers -- CHECKPOINT TOKENS TEXT...
@@ -38,13 +39,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     let chunks = |texts: &[Domain]| kv_chunks(&model, texts, &settings, &mut |_| ());
     let (fit, held_out) = (chunks(&fit)?, chunks(&held_out)?);
 
-    println!("{} chunks a layer, {} held out; shares of what constants pay there", fit[0].len(), held_out[0].len());
-    println!("| layers that learn together | keys of | mean share | least | kept | saved |\n|---|---|---|---|---|---|");
+    println!(
+        "{} chunks a layer, {} held out; shares of what constants pay there",
+        fit[0].len(),
+        held_out[0].len()
+    );
+    println!(
+        "| layers that learn together | keys of | mean share | least | kept | saved |\n|---|---|---|---|---|---|"
+    );
     let layers = fit.len();
     let mut best = 1.0;
     for group in GROUPS.into_iter().filter(|&group| group <= layers) {
         let learn = |fit: &[Vec<Chunk>], held_out: &[Vec<Chunk>]| {
-            shared(model.spec(), fit, held_out, group).ok_or("expected windows long enough for chunks")
+            shared(model.spec(), fit, held_out, group)
+                .ok_or("expected windows long enough for chunks")
         };
         let learned = learn(&fit, &held_out)?;
         row(group, "each", &learned);
@@ -57,10 +65,16 @@ fn main() -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Chunks that are known by the keys of their group's first layer alone, as where that layer decides for all.
+/// Chunks that are known by the keys of their group's first layer alone, as where that layer
+/// decides for all.
 fn led(all: &[Vec<Chunk>], group: usize) -> Vec<Vec<Chunk>> {
-    let known = |(chunk, first): (&Chunk, &Chunk)| Chunk { costs: chunk.costs, inputs: first.inputs.clone() };
-    let layer = |(index, own): (usize, &Vec<Chunk>)| own.iter().zip(&all[index / group * group]).map(known).collect();
+    let known = |(chunk, first): (&Chunk, &Chunk)| Chunk {
+        costs: chunk.costs,
+        inputs: first.inputs.clone(),
+    };
+    let layer = |(index, own): (usize, &Vec<Chunk>)| {
+        own.iter().zip(&all[index / group * group]).map(known).collect()
+    };
     all.iter().enumerate().map(layer).collect()
 }
 
@@ -70,7 +84,11 @@ fn row(group: usize, keys: &str, learned: &[Learned]) {
     let least = learned.iter().map(|own| own.share).fold(f64::INFINITY, f64::min);
     let kept = learned.iter().filter(|own| own.kept());
     let saved = kept.clone().map(|own| 1.0 - own.share).fold(0.0, |sum, own| sum + own) / count;
-    let kept: Vec<String> =
-        learned.iter().enumerate().filter(|(_, own)| own.kept()).map(|(layer, _)| layer.to_string()).collect();
+    let kept: Vec<String> = learned
+        .iter()
+        .enumerate()
+        .filter(|(_, own)| own.kept())
+        .map(|(layer, _)| layer.to_string())
+        .collect();
     println!("| {group} | {keys} | {mean:.4} | {least:.3} | {} | {saved:.4} |", kept.join(", "));
 }

@@ -1,5 +1,6 @@
-//! Writes a checkpoint of OLMoE-1B-7B's shape with as many layers as are asked for (it has 16) and random weights in bfloat16,
-//! for measuring what a calibrated bake takes; and says what the program counts for all of them.
+//! Writes a checkpoint of OLMoE-1B-7B's shape with as many layers as are asked for (it has 16) and
+//! random weights in bfloat16, for measuring what a calibrated bake takes; and says what the
+//! program counts for all of them.
 //!
 //! ```text
 //! cargo run --release --workspace --example olmoe_layer -- FOLDER TOKENIZER [LAYERS]
@@ -51,14 +52,20 @@ fn main() -> Result<(), Box<dyn Error>> {
         })
         .collect();
     let views = tensors.iter().map(|(name, shape, bytes)| {
-        (name, TensorView::new(Dtype::BF16, shape.clone(), bytes).expect("bytes of their own shape"))
+        (
+            name,
+            TensorView::new(Dtype::BF16, shape.clone(), bytes).expect("bytes of their own shape"),
+        )
     });
     safetensors::serialize_to_file(views, None, &folder.join("model.safetensors"))?;
 
     let mut spec = Model::open(folder)?.spec().clone();
     spec.layers = vec![spec.layers[0]; LAYERS];
     let bytes = peak_bytes(&spec, TOKENS, WINDOW, default_options().len(), 1 << 30);
-    println!("taking costs of all {LAYERS} layers on {TOKENS} tokens is counted to need {} MiB", bytes >> 20);
+    println!(
+        "taking costs of all {LAYERS} layers on {TOKENS} tokens is counted to need {} MiB",
+        bytes >> 20
+    );
     Ok(())
 }
 
@@ -95,7 +102,9 @@ fn shapes(layers: usize) -> Vec<(String, Vec<usize>)> {
         let mut add = |name: &str, shape: &[usize]| {
             shapes.push((format!("model.layers.{layer}.{name}.weight"), shape.to_vec()));
         };
-        for name in ["input_layernorm", "post_attention_layernorm", "self_attn.q_norm", "self_attn.k_norm"] {
+        for name in
+            ["input_layernorm", "post_attention_layernorm", "self_attn.q_norm", "self_attn.k_norm"]
+        {
             add(name, &[HIDDEN]);
         }
         for name in ["q_proj", "k_proj", "v_proj", "o_proj"] {
@@ -115,8 +124,11 @@ fn ones(count: usize) -> Vec<u8> {
     bf16::ONE.to_le_bytes().repeat(count)
 }
 
-/// Sums of two uniform numbers, of standard deviation 0.02: experts must not all be alike, nothing more.
+/// Sums of two uniform numbers, of standard deviation 0.02: experts must not all be alike, nothing
+/// more.
 fn weights(random: &mut Numbers, count: usize) -> Vec<u8> {
     let scale = 0.02 * 1.5f64.sqrt();
-    (0..count).flat_map(|_| bf16::from_f64(scale * (random.next() + random.next())).to_le_bytes()).collect()
+    (0..count)
+        .flat_map(|_| bf16::from_f64(scale * (random.next() + random.next())).to_le_bytes())
+        .collect()
 }

@@ -1,5 +1,6 @@
-//! Whether the objective predicts: single experts of a checkpoint are rounded to random bits, one at a time, and what the table
-//! of costs says about it stands beside what happens to the loss on the same text.
+//! Whether the objective predicts: single experts of a checkpoint are rounded to random bits, one
+//! at a time, and what the table of costs says about it stands beside what happens to the loss on
+//! the same text.
 //!
 //! ```text
 //! cargo run --release --workspace --example predicts -- CHECKPOINT TEXT [CHANGES] [TOKENS]
@@ -33,7 +34,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let [checkpoint, text, counts @ ..] = &arguments[..] else {
         return Err("expected CHECKPOINT TEXT [CHANGES] [TOKENS]".into());
     };
-    let count = |place: usize, default: usize| counts.get(place).map_or(Ok(default), |text| text.parse());
+    let count =
+        |place: usize, default: usize| counts.get(place).map_or(Ok(default), |text| text.parse());
     let (changes, tokens) = (count(0, 30)?, count(1, 8 * WINDOW)?);
 
     let model = Model::open(Path::new(checkpoint))?;
@@ -42,8 +44,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let domains = [sampler.sample("text", Path::new(text), sampling)?.fit];
     let folder = tempfile::tempdir()?;
     let stop = AtomicBool::new(false);
-    let settings =
-        Settings { options: default_options(), domain_tokens_min: WINDOW, ..Settings::new(folder.path(), &stop) };
+    let settings = Settings {
+        options: default_options(),
+        domain_tokens_min: WINDOW,
+        ..Settings::new(folder.path(), &stop)
+    };
     let tables = calibrate(&model, &domains, &settings, &mut NoConsumer, &mut |_| ())?;
     let judge = Judge::new(&model, &domains, &settings, &mut |_| ())?;
     let experts: Vec<(usize, usize)> = (0..)
@@ -93,7 +98,8 @@ fn rounded(
     };
     let own = &mixture.experts[expert];
     let section = SectionKey::expert(layer as u32, expert as u32);
-    let matrices: [(Role, &Tensor); 3] = [(Role::Gated, &own.gated), (Role::Up, &own.up), (Role::Down, &own.down)];
+    let matrices: [(Role, &Tensor); 3] =
+        [(Role::Gated, &own.gated), (Role::Up, &own.up), (Role::Down, &own.down)];
     for (role, matrix) in matrices {
         let (rows, columns) = matrix.dims2()?;
         let shape = Shape { encoding, stack: 1, rows: rows as u32, columns: columns as u32 };
@@ -105,12 +111,17 @@ fn rounded(
 
 /// The rank correlations, each with its interval from a bootstrap over the changes.
 fn about(tables: &Tables, seen: &[[f64; 3]]) -> String {
-    let mut lines = vec![format!("{} changes, {} tokens", seen.len(), tables.header.domains[0].tokens)];
+    let mut lines =
+        vec![format!("{} changes, {} tokens", seen.len(), tables.header.domains[0].tokens)];
     for (what, column) in [("loss", 1), ("divergence", 2)] {
         let pairs: Vec<(f64, f64)> = seen.iter().map(|own| (own[0], own[column])).collect();
         let mut random = Numbers(SEED);
         let mut resampled: Vec<f64> = (0..RESAMPLES)
-            .map(|_| spearman(&(0..pairs.len()).map(|_| pairs[random.below(pairs.len())]).collect::<Vec<_>>()))
+            .map(|_| {
+                spearman(
+                    &(0..pairs.len()).map(|_| pairs[random.below(pairs.len())]).collect::<Vec<_>>(),
+                )
+            })
             .collect();
         resampled.sort_by(f64::total_cmp);
         let at = |share: f64| resampled[(share * (RESAMPLES - 1) as f64).round() as usize];
@@ -128,7 +139,9 @@ fn spearman(pairs: &[(f64, f64)]) -> f64 {
     let left = ranks(&pairs.iter().map(|own| own.0).collect::<Vec<_>>());
     let right = ranks(&pairs.iter().map(|own| own.1).collect::<Vec<_>>());
     let middle = (pairs.len() as f64 - 1.0) / 2.0;
-    let product = |a: &[f64], b: &[f64]| -> f64 { a.iter().zip(b).map(|(a, b)| (a - middle) * (b - middle)).sum() };
+    let product = |a: &[f64], b: &[f64]| -> f64 {
+        a.iter().zip(b).map(|(a, b)| (a - middle) * (b - middle)).sum()
+    };
     product(&left, &right) / (product(&left, &left) * product(&right, &right)).sqrt()
 }
 

@@ -1,11 +1,12 @@
-//! Writes a blob of a published model's shape with random codes in no more time than the disk takes, for measuring speed.
+//! Writes a blob of a published model's shape with random codes in no more time than the disk
+//! takes, for measuring speed.
 //!
 //! ```text
 //! cargo run --release --workspace --example shape -- olmoe|granite EXPERT_BITS ATTENTION_BITS OUTPUT.tack
 //! ```
 //!
-//! `EXPERT_BITS` may lie between two numbers: 2.5 gives every second expert 3 bits and the others 2. Embeddings and head have
-//! 6 bits. It has no tokenizer: `bench` needs none.
+//! `EXPERT_BITS` may lie between two numbers: 2.5 gives every second expert 3 bits and the others
+//! 2. Embeddings and head have 6 bits. It has no tokenizer: `bench` needs none.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -40,28 +41,40 @@ fn main() -> Result<(), Box<dyn Error>> {
             // As many of the higher number as the fraction says, evenly among the experts.
             (SectionKind::Expert, _) => {
                 let at = f64::from(key.expert);
-                (experts + ((at + 1.0) * experts.fract()).floor() - (at * experts.fract()).floor() - experts.fract())
-                    as u32
+                (experts + ((at + 1.0) * experts.fract()).floor()
+                    - (at * experts.fract()).floor()
+                    - experts.fract()) as u32
             }
             (SectionKind::Layer, _) => attention,
             _ => 6,
         };
-        let wanted = Encoding::MATRICES.into_iter().find(|encoding| encoding.code_bits() == Some(bits));
+        let wanted =
+            Encoding::MATRICES.into_iter().find(|encoding| encoding.code_bits() == Some(bits));
         wanted.ok_or_else(|| format!("no encoding has {bits} bits"))
     };
     let mut sections = vec![(SectionKey::only(SectionKind::Globals), &recipe.globals)];
-    sections.extend((0..).zip(&recipe.layers).map(|(layer, own)| (SectionKey::layer(layer), &own.tensors)));
+    sections.extend(
+        (0..).zip(&recipe.layers).map(|(layer, own)| (SectionKey::layer(layer), &own.tensors)),
+    );
     for (layer, own) in (0..).zip(&recipe.layers) {
-        sections.extend((0..).zip(&own.experts).map(|(expert, own)| (SectionKey::expert(layer, expert), own)));
+        sections.extend(
+            (0..).zip(&own.experts).map(|(expert, own)| (SectionKey::expert(layer, expert), own)),
+        );
     }
     let spec = recipe.spec.to_bytes();
-    let mut plans = vec![SectionPlan::Plain { key: SectionKey::only(SectionKind::Spec), bytes: spec.len() as u64 }];
+    let mut plans = vec![SectionPlan::Plain {
+        key: SectionKey::only(SectionKind::Spec),
+        bytes: spec.len() as u64,
+    }];
     for (key, sources) in &sections {
         let tensors = sources.iter().map(|source| {
             let &TensorSource { role, stack, rows, columns, .. } = source;
             Ok(TensorPlan { role, encoding: encoding(*key, source)?, stack, rows, columns })
         });
-        plans.push(SectionPlan::Tensors { key: *key, tensors: tensors.collect::<Result<_, String>>()? });
+        plans.push(SectionPlan::Tensors {
+            key: *key,
+            tensors: tensors.collect::<Result<_, String>>()?,
+        });
     }
 
     let layout = Layout::new(&plans)?;
@@ -79,7 +92,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         let mut bytes = vec![0; record.bytes as usize];
         for (source, (_, tensor)) in sources.iter().zip(layout.tensors(record)) {
             let start = (tensor.offset - record.offset) as usize;
-            fill(source, tensor.encoding, &mut bytes[start..start + tensor.bytes as usize], &mut random);
+            fill(
+                source,
+                tensor.encoding,
+                &mut bytes[start..start + tensor.bytes as usize],
+                &mut random,
+            );
         }
         put(record.offset, &bytes)?;
     }
@@ -94,18 +112,26 @@ fn main() -> Result<(), Box<dyn Error>> {
 fn fill(source: &TensorSource, encoding: Encoding, out: &mut [u8], random: &mut Random) {
     match (&source.value, encoding.code_bits()) {
         (Source::Literal(values), _) => {
-            out.as_chunks_mut().0.iter_mut().zip(values).for_each(|(out, value)| *out = value.to_le_bytes());
+            out.as_chunks_mut()
+                .0
+                .iter_mut()
+                .zip(values)
+                .for_each(|(out, value)| *out = value.to_le_bytes());
         }
         (_, None) if source.is_vector() => out.as_chunks_mut().0.fill(1f32.to_le_bytes()),
         (_, None) => {
             let float = |random: &mut Random| (random.next() >> 40) as f32 / (1 << 24) as f32 - 0.5;
-            out.as_chunks_mut().0.iter_mut().for_each(|out| *out = (0.1 * float(random)).to_le_bytes());
+            out.as_chunks_mut()
+                .0
+                .iter_mut()
+                .for_each(|out| *out = (0.1 * float(random)).to_le_bytes());
         }
         (_, Some(bits)) => {
             out.as_chunks_mut().0.iter_mut().for_each(|out| *out = random.next().to_le_bytes());
             let codes = (1u32 << bits) as f32;
             let scale = (12.0 / source.columns as f32).sqrt() / codes;
-            let (scale, minimum) = (f16::from_f32(scale), f16::from_f32(-scale * (codes - 1.0) / 2.0));
+            let (scale, minimum) =
+                (f16::from_f32(scale), f16::from_f32(-scale * (codes - 1.0) / 2.0));
             for tile in out.chunks_exact_mut(encoding.tile_bytes()) {
                 let (scales, minima) = tile[..TILE_HEAD_BYTES].split_at_mut(PANEL_ROWS * 2);
                 scales.as_chunks_mut().0.fill(scale.to_le_bytes());
@@ -182,7 +208,10 @@ fn granite() -> (Value, HashMap<String, Vec<usize>>) {
     shapes.insert("model.embed_tokens.weight".to_owned(), vec![49155, 1024]);
     for layer in 0..24 {
         let mut add = |name: &str, shape: &[usize]| {
-            shapes.insert(format!("model.layers.{layer}.block_sparse_moe.{name}.weight"), shape.to_vec());
+            shapes.insert(
+                format!("model.layers.{layer}.block_sparse_moe.{name}.weight"),
+                shape.to_vec(),
+            );
         };
         add("router.layer", &[32, 1024]);
         add("input_linear", &[32, 1024, 1024]);
@@ -192,7 +221,12 @@ fn granite() -> (Value, HashMap<String, Vec<usize>>) {
 }
 
 /// What every layer has but its experts, and the last norm.
-fn attention(layers: usize, hidden: usize, queries: usize, keys: usize) -> HashMap<String, Vec<usize>> {
+fn attention(
+    layers: usize,
+    hidden: usize,
+    queries: usize,
+    keys: usize,
+) -> HashMap<String, Vec<usize>> {
     let mut shapes = HashMap::from([("model.norm.weight".to_owned(), vec![hidden])]);
     for layer in 0..layers {
         for (name, shape) in [

@@ -1,4 +1,5 @@
-//! The checkpoint reader as the families see it: names, shapes and rows, and GGUF's metadata as settings.
+//! The checkpoint reader as the families see it: names, shapes and rows, and GGUF's metadata as
+//! settings.
 
 use hardtack_models::{GgufSettings, Names, Setting, Settings, Tensors};
 
@@ -47,13 +48,16 @@ impl GgufSettings for GgufMetadata {
             })
             .or_else(|_| {
                 let values = self.get_f32_array(key)?;
-                Ok::<_, SourceError>(list(values.iter().map(|&value| Setting::Float(value.into())).collect()))
+                Ok::<_, SourceError>(list(
+                    values.iter().map(|&value| Setting::Float(value.into())).collect(),
+                ))
             })
             .or_else(|_| {
                 let values = self.get_i32_array(key)?;
                 Ok::<_, SourceError>(list(values.into_iter().map(integer).collect()))
             })
-            // A value of any other kind is present and is none that a family asks for: it will be refused by its key.
+            // A value of any other kind is present and is none that a family asks for: it will be
+            // refused by its key.
             .or(Ok::<_, SourceError>(list(Vec::new())))
             .ok()
     }
@@ -76,14 +80,18 @@ pub fn gguf_vocabulary(metadata: &GgufMetadata) -> Result<Option<GgufVocabulary>
     let Some(model) = optional(metadata.get_str("tokenizer.ggml.model"))? else { return Ok(None) };
     let number = |key: &str| optional(metadata.get_u32(key));
     let flag = |key: &str| optional(metadata.get_bool(key));
-    let text = |key: &str| Ok::<_, SourceError>(optional(metadata.get_str(key))?.map(str::to_owned));
+    let text =
+        |key: &str| Ok::<_, SourceError>(optional(metadata.get_str(key))?.map(str::to_owned));
     Ok(Some(GgufVocabulary {
         model: model.to_owned(),
         pre: text("tokenizer.ggml.pre")?,
         tokens: metadata.get_string_array("tokenizer.ggml.tokens")?.to_vec(),
         kinds: optional(metadata.get_i32_array("tokenizer.ggml.token_type"))?.unwrap_or_default(),
-        scores: optional(metadata.get_f32_array("tokenizer.ggml.scores"))?.unwrap_or_default().to_vec(),
-        merges: optional(metadata.get_string_array("tokenizer.ggml.merges"))?.map(<[String]>::to_vec),
+        scores: optional(metadata.get_f32_array("tokenizer.ggml.scores"))?
+            .unwrap_or_default()
+            .to_vec(),
+        merges: optional(metadata.get_string_array("tokenizer.ggml.merges"))?
+            .map(<[String]>::to_vec),
         bos: number("tokenizer.ggml.bos_token_id")?,
         eos: number("tokenizer.ggml.eos_token_id")?,
         eot: number("tokenizer.ggml.eot_token_id")?,

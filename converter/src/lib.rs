@@ -12,7 +12,8 @@ pub mod store;
 pub mod vocabulary;
 
 pub use bake::{
-    BakeError, BakeOptions, BakePlan, Baked, BrokenChat, CalibrationText, Choices, Precision, Review, TextSource, bake,
+    BakeError, BakeOptions, BakePlan, Baked, BrokenChat, CalibrationText, Choices, Precision,
+    Review, TextSource, bake,
 };
 #[cfg(feature = "calibrate")]
 pub use bake::{CalibrateOptions, CalibratedBake, bake_calibrated};

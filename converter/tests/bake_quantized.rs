@@ -74,7 +74,10 @@ fn write(folder: &Path, config: &Value, tensors: &Tensors) {
     for (name, dtype, shape, bytes) in tensors {
         let start = data.len();
         data.extend_from_slice(bytes);
-        header.insert(name.clone(), json!({"dtype": dtype, "shape": shape, "data_offsets": [start, data.len()]}));
+        header.insert(
+            name.clone(),
+            json!({"dtype": dtype, "shape": shape, "data_offsets": [start, data.len()]}),
+        );
     }
     let header = serde_json::to_string(&header).unwrap();
     fs::create_dir_all(folder).unwrap();
@@ -125,7 +128,11 @@ fn check(quantization: Value, quantized: Tensors) {
     write(&path("plain"), &config(None), &plain);
 
     let told = baked(&path("quantized"), &path("quantized.tack")).warnings;
-    assert_eq!(told.iter().filter(|line| line.contains("rounded a second time")).count(), 1, "{told:?}");
+    assert_eq!(
+        told.iter().filter(|line| line.contains("rounded a second time")).count(),
+        1,
+        "{told:?}"
+    );
     let told = baked(&path("plain"), &path("plain.tack")).warnings;
     assert!(told.iter().all(|line| !line.contains("second time")), "{told:?}");
     assert!(sections(&path("quantized.tack")) == sections(&path("plain.tack")));
@@ -137,11 +144,16 @@ fn float8_with_scales_of_blocks() {
     for (name, rows, columns) in MATRICES {
         let name = format!("model.layers.0.{name}.weight");
         let blocks = [rows.div_ceil(48), columns.div_ceil(32)];
-        let scales = codes(blocks[0] * blocks[1], 3).into_iter().map(|code| (f32::from(code) + 1.0) / 100_000.0);
+        let scales = codes(blocks[0] * blocks[1], 3)
+            .into_iter()
+            .map(|code| (f32::from(code) + 1.0) / 100_000.0);
         tensors.push((format!("{name}_scale_inv"), "F32", blocks.to_vec(), floats(scales)));
         tensors.push((name, "F8_E4M3", vec![rows, columns], codes(rows * columns, 5)));
     }
-    check(json!({"quant_method": "fp8", "weight_block_size": [48, 32], "modules_to_not_convert": ["q_proj"]}), tensors);
+    check(
+        json!({"quant_method": "fp8", "weight_block_size": [48, 32], "modules_to_not_convert": ["q_proj"]}),
+        tensors,
+    );
 }
 
 #[test]
@@ -150,10 +162,23 @@ fn gptq_with_an_order_of_columns() {
     let mut tensors = Tensors::new();
     for (name, outputs, inputs) in MATRICES {
         let part = |part: &str| format!("model.layers.0.{name}.{part}");
-        let halves = codes(GROUPS * outputs, 11).into_iter().flat_map(|code| (0x1c00 + u16::from(code)).to_le_bytes());
-        let groups = codes(inputs, 13).into_iter().flat_map(|code| i32::from(code & 1).to_le_bytes());
-        tensors.push((part("qweight"), "I32", vec![inputs / 8, outputs], codes(inputs * outputs / 2, 5)));
-        tensors.push((part("qzeros"), "I32", vec![GROUPS, outputs / 8], codes(GROUPS * outputs / 2, 9)));
+        let halves = codes(GROUPS * outputs, 11)
+            .into_iter()
+            .flat_map(|code| (0x1c00 + u16::from(code)).to_le_bytes());
+        let groups =
+            codes(inputs, 13).into_iter().flat_map(|code| i32::from(code & 1).to_le_bytes());
+        tensors.push((
+            part("qweight"),
+            "I32",
+            vec![inputs / 8, outputs],
+            codes(inputs * outputs / 2, 5),
+        ));
+        tensors.push((
+            part("qzeros"),
+            "I32",
+            vec![GROUPS, outputs / 8],
+            codes(GROUPS * outputs / 2, 9),
+        ));
         tensors.push((part("scales"), "F16", vec![GROUPS, outputs], halves.collect()));
         tensors.push((part("g_idx"), "I32", vec![inputs], groups.collect()));
     }

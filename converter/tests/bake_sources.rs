@@ -1,5 +1,5 @@
-//! What a bake says about the types of its source: all that cannot be read are named before anything
-//! is written, and codes that are rounded again are told.
+//! What a bake says about the types of its source: all that cannot be read are named before
+//! anything is written, and codes that are rounded again are told.
 
 mod gguf_support;
 
@@ -67,7 +67,8 @@ fn model(kinds: &[(&str, u32)]) -> File {
         file = match kinds.iter().find(|(own, _)| *own == name) {
             Some(&(_, kind)) => {
                 let codes = if kind == Q8_0 { 32 } else { 16 };
-                let block: Vec<u8> = [0, 0x3C].into_iter().chain((0..codes).map(|code| 17 * (code % 15))).collect();
+                let block: Vec<u8> =
+                    [0, 0x3C].into_iter().chain((0..codes).map(|code| 17 * (code % 15))).collect();
                 file.tensor(name, shape, kind, block.repeat(count / 32))
             }
             None => file.floats(name, shape, &vec![0.25; count]),
@@ -89,9 +90,11 @@ fn a_second_rounding_is_told_once() {
     let again = baked(&input, &output).unwrap();
     assert_eq!(
         again.warnings[1..],
-        ["the checkpoint is quantized already: IQ4_NL (4.50 bits a weight, tensors: 1), Q8_0 (8.50 bits a weight, \
+        [
+            "the checkpoint is quantized already: IQ4_NL (4.50 bits a weight, tensors: 1), Q8_0 (8.50 bits a weight, \
           tensors: 2); its weights are rounded a second time, and a bake from weights of 16 bits, where there are \
-          some, comes closer to the model"]
+          some, comes closer to the model"
+        ]
     );
 }
 
@@ -99,7 +102,12 @@ fn a_second_rounding_is_told_once() {
 fn types_that_cannot_be_read_are_refused_before_anything_is_written() {
     let folder = tempfile::tempdir().unwrap();
     let (input, output) = (folder.path().join("model.gguf"), folder.path().join("model.tack"));
-    model(&[("blk.0.ffn_down.weight", 139), ("blk.0.ffn_up.weight", 139), ("blk.0.attn_v.weight", 77)]).write(&input);
+    model(&[
+        ("blk.0.ffn_down.weight", 139),
+        ("blk.0.ffn_up.weight", 139),
+        ("blk.0.attn_v.weight", 77),
+    ])
+    .write(&input);
     let line = baked(&input, &output).unwrap_err();
     for words in [
         "model.gguf: 3 of 11 tensors are of types that cannot be read",
@@ -131,11 +139,14 @@ fn a_folder_of_codes_is_refused_before_anything_is_written() {
             .replace("blk.0.attn_", "model.layers.0.self_attn.")
             .replace("blk.0.ffn_", "model.layers.0.mlp.");
         let name = ["q", "k", "v"].into_iter().fold(name, |name, own| {
-            name.replace(&format!("self_attn.{own}.weight"), &format!("self_attn.{own}_proj.weight"))
+            name.replace(
+                &format!("self_attn.{own}.weight"),
+                &format!("self_attn.{own}_proj.weight"),
+            )
         });
-        let name = ["gate", "up", "down"]
-            .into_iter()
-            .fold(name, |name, own| name.replace(&format!("mlp.{own}.weight"), &format!("mlp.{own}_proj.weight")));
+        let name = ["gate", "up", "down"].into_iter().fold(name, |name, own| {
+            name.replace(&format!("mlp.{own}.weight"), &format!("mlp.{own}_proj.weight"))
+        });
         let (kind, width) = if name.contains("self_attn.v") { ("I16", 2) } else { ("F32", 4) };
         let start = end;
         end += width * shape.iter().product::<usize>();
@@ -160,7 +171,9 @@ fn any_part_of_a_split_model_is_baked_whole() {
     }
     let sizes: Vec<u64> = (1..=3)
         .map(|number| {
-            baked(&folder.path().join(format!("model-{number:05}-of-00003.gguf")), &output).unwrap().file_bytes
+            baked(&folder.path().join(format!("model-{number:05}-of-00003.gguf")), &output)
+                .unwrap()
+                .file_bytes
         })
         .collect();
     assert!(sizes.iter().all(|own| *own == sizes[0]), "{sizes:?}");

@@ -1,4 +1,5 @@
-//! Every kind of operation's gradient against finite differences, on small random shapes in double precision.
+//! Every kind of operation's gradient against finite differences, on small random shapes in double
+//! precision.
 
 mod calibrate_support;
 
@@ -9,7 +10,8 @@ use hardtack_format::spec::*;
 
 /// Step of the central differences; their own error is of the order of its square.
 const STEP: f64 = 1e-5;
-/// Largest difference between a gradient and its finite difference, relative to the largest gradient.
+/// Largest difference between a gradient and its finite difference, relative to the largest
+/// gradient.
 const TOLERANCE: f64 = 1e-7;
 
 const TOKENS: usize = 7;
@@ -47,34 +49,46 @@ fn random(seed: u64) -> Random {
 
 fn pass(frequencies: usize) -> Pass {
     let frequencies: Vec<f32> = (0..frequencies).map(|index| 0.7 / (index + 1) as f32).collect();
-    Pass { turns: Turns::new(&frequencies, TOKENS, DType::F64).unwrap(), epsilon: 1e-5, residual_scale: 0.7 }
+    Pass {
+        turns: Turns::new(&frequencies, TOKENS, DType::F64).unwrap(),
+        epsilon: 1e-5,
+        residual_scale: 0.7,
+    }
 }
 
-/// Holds the gradient of a weighted sum of `function`'s output to its central differences at every element of `at`.
+/// Holds the gradient of a weighted sum of `function`'s output to its central differences at every
+/// element of `at`.
 fn check(name: &str, at: Tensor, function: impl Fn(&Tensor) -> Result<Tensor>) {
     let direction = random(99).tensor(function(&at).unwrap().dims());
     let sum = |x: &Tensor| (function(x).unwrap() * &direction).unwrap().sum_all().unwrap();
     let variable = Var::from_tensor(&at).unwrap();
     let gradients = sum(variable.as_tensor()).backward().unwrap();
-    let gradient = gradients.get(&variable).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
+    let gradient =
+        gradients.get(&variable).unwrap().flatten_all().unwrap().to_vec1::<f64>().unwrap();
     let values = at.flatten_all().unwrap().to_vec1::<f64>().unwrap();
     let moved = |index: usize, step: f64| {
         let mut values = values.clone();
         values[index] += step;
-        sum(&Tensor::from_vec(values, at.shape(), &Device::Cpu).unwrap()).to_scalar::<f64>().unwrap()
+        sum(&Tensor::from_vec(values, at.shape(), &Device::Cpu).unwrap())
+            .to_scalar::<f64>()
+            .unwrap()
     };
     let largest = gradient.iter().fold(0.0f64, |largest, value| largest.max(value.abs()));
     assert!(largest > 1e-3, "{name}: nothing flows back");
     for (index, found) in gradient.iter().enumerate() {
         let expected = (moved(index, STEP) - moved(index, -STEP)) / (2.0 * STEP);
-        assert!((found - expected).abs() <= TOLERANCE * largest, "{name}, element {index}: {found}, not {expected}");
+        assert!(
+            (found - expected).abs() <= TOLERANCE * largest,
+            "{name}, element {index}: {found}, not {expected}"
+        );
     }
 }
 
 #[test]
 fn norm_and_linear() {
     let mut random = random(1);
-    let (gain, matrix, bias) = (random.gain(HIDDEN), random.tensor(&[5, HIDDEN]), random.tensor(&[5]));
+    let (gain, matrix, bias) =
+        (random.gain(HIDDEN), random.tensor(&[5, HIDDEN]), random.tensor(&[5]));
     check("norm", random.tensor(&[TOKENS, HIDDEN]), |x| rms_norm(x, &gain, 1e-5));
     check("linear", random.tensor(&[TOKENS, HIDDEN]), |x| linear(x, &matrix, Some(&bias)));
 }
@@ -89,7 +103,10 @@ fn grouped(window: u32, rope_dim: u32, norm: HeadNorm) -> LayerSpec {
             rope_scale: 1.2,
             kind: AttentionKind::Grouped { kv_heads: 2, head_dim: 6, norm },
         },
-        feed_forward: FeedForwardSpec { activation: Activation::Silu, kind: FeedForwardKind::Dense { inner: 9 } },
+        feed_forward: FeedForwardSpec {
+            activation: Activation::Silu,
+            kind: FeedForwardKind::Dense { inner: 9 },
+        },
     }
 }
 
@@ -125,7 +142,9 @@ fn grouped_attention() {
         let spec = grouped(window, rope_dim, norm);
         let weights = AttentionWeights::Grouped(grouped_weights(&mut random, norm, extras));
         let (gain, pass) = (random.gain(HIDDEN), pass(3));
-        check(name, random.tensor(&[TOKENS, HIDDEN]), |x| attention_block(&spec, &gain, &weights, x, &pass));
+        check(name, random.tensor(&[TOKENS, HIDDEN]), |x| {
+            attention_block(&spec, &gain, &weights, x, &pass)
+        });
     }
 }
 
@@ -134,7 +153,8 @@ fn latent_attention() {
     for query_rank in [0, 5] {
         let mut random = random(3);
         let mut spec = grouped(0, 4, HeadNorm::None);
-        spec.attention.kind = AttentionKind::Latent { query_rank, kv_rank: 5, nope_dim: 3, value_dim: 2 };
+        spec.attention.kind =
+            AttentionKind::Latent { query_rank, kv_rank: 5, nope_dim: 3, value_dim: 2 };
         let query_columns = if query_rank == 0 { HIDDEN } else { 5 };
         let weights = AttentionWeights::Latent(LatentWeights {
             query: random.tensor(&[4 * 7, query_columns]),
@@ -155,15 +175,23 @@ fn latent_attention() {
 #[test]
 fn dense_blocks() {
     let clamped = Activation::ClampedSwiglu { alpha: 1.7, limit: 0.8 };
-    for (name, activation, biases) in [("silu", Activation::Silu, false), ("clamped", clamped, true)] {
+    for (name, activation, biases) in
+        [("silu", Activation::Silu, false), ("clamped", clamped, true)]
+    {
         let mut random = random(4);
         let weights = random.block(9, biases);
         check(name, random.tensor(&[TOKENS, HIDDEN]), |x| block(activation, &weights, x));
     }
 }
 
-const MIXTURE: ExpertsSpec =
-    ExpertsSpec { count: 5, chosen: 2, inner: 9, shared_inner: 4, gate: GateKind::SoftmaxAll, routed_scale: 1.3 };
+const MIXTURE: ExpertsSpec = ExpertsSpec {
+    count: 5,
+    chosen: 2,
+    inner: 9,
+    shared_inner: 4,
+    gate: GateKind::SoftmaxAll,
+    routed_scale: 1.3,
+};
 
 fn mixture_weights(random: &mut Random) -> ExpertsWeights {
     ExpertsWeights {
@@ -182,7 +210,9 @@ fn gates_and_experts() {
         let spec = ExpertsSpec { gate, ..MIXTURE };
         let weights = mixture_weights(&mut random);
         let x = random.tensor(&[TOKENS, HIDDEN]);
-        check("gate's input", x.clone(), |x| Ok(route(&spec, &weights.gate, weights.gate_bias.as_ref(), x)?.weights));
+        check("gate's input", x.clone(), |x| {
+            Ok(route(&spec, &weights.gate, weights.gate_bias.as_ref(), x)?.weights)
+        });
         check("mixture", x.clone(), |x| Ok(experts(&spec, Activation::Silu, &weights, x)?.0));
         // The gate itself, for the tuning of gates.
         check("gate", weights.gate.clone(), |gate| {
@@ -222,5 +252,7 @@ fn whole_layer_and_loss() {
     };
     let (gain, head) = (random.gain(HIDDEN), random.tensor(&[11, HIDDEN]));
     let targets: Vec<u32> = (0..TOKENS as u32).map(|token| token * 3 % 11).collect();
-    check("loss", random.tensor(&[TOKENS, HIDDEN]), |x| cross_entropy(&logits(&model, &gain, &head, x)?, &targets));
+    check("loss", random.tensor(&[TOKENS, HIDDEN]), |x| {
+        cross_entropy(&logits(&model, &gain, &head, x)?, &targets)
+    });
 }

@@ -1,4 +1,5 @@
-//! The differentiable forward pass against the logits that `transformers` gives for every family's fixture.
+//! The differentiable forward pass against the logits that `transformers` gives for every family's
+//! fixture.
 
 mod calibrate_support;
 
@@ -13,14 +14,19 @@ const TOLERANCE: f32 = 1e-3;
 
 fn worst_difference(model: &Model, reference: &Reference, dtype: DType) -> f32 {
     let spec = model.spec();
-    let pass = Pass::new(spec, &model.frequencies().unwrap(), reference.prompt.len(), dtype).unwrap();
-    let mut stream = graph::embed(spec, &model.global(Role::Embedding, dtype).unwrap(), &reference.prompt).unwrap();
+    let pass =
+        Pass::new(spec, &model.frequencies().unwrap(), reference.prompt.len(), dtype).unwrap();
+    let mut stream =
+        graph::embed(spec, &model.global(Role::Embedding, dtype).unwrap(), &reference.prompt)
+            .unwrap();
     for (index, layer) in spec.layers.iter().enumerate() {
         stream = graph::layer(layer, &model.layer(index, dtype).unwrap(), &stream, &pass).unwrap();
     }
     let gain = model.global(Role::FinalNorm, dtype).unwrap();
-    let logits = graph::logits(spec, &gain, &model.global(Role::Head, dtype).unwrap(), &stream).unwrap();
-    let logits = logits.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
+    let logits =
+        graph::logits(spec, &gain, &model.global(Role::Head, dtype).unwrap(), &stream).unwrap();
+    let logits =
+        logits.to_dtype(DType::F32).unwrap().flatten_all().unwrap().to_vec1::<f32>().unwrap();
     assert_eq!(logits.len(), reference.logits.len());
     logits.iter().zip(&reference.logits).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
 }
@@ -32,7 +38,9 @@ fn check_family(family: &str) {
         let worst = references(&folder)
             .iter()
             .map(|reference| worst_difference(&model, reference, dtype))
-            .inspect(|worst| assert!(*worst <= TOLERANCE, "{family}, {dtype:?}: a logit differs by {worst}"))
+            .inspect(|worst| {
+                assert!(*worst <= TOLERANCE, "{family}, {dtype:?}: a logit differs by {worst}")
+            })
             .fold(0.0, f32::max);
         println!("{family}, {dtype:?}: logits differ by at most {worst:e}");
     }

@@ -35,7 +35,9 @@ fn a_change_is_judged_from_its_own_layer_on() {
         }
         assert_eq!(shown.len(), last * windows);
         let mut shown = Vec::new();
-        let found = judge.judge_from(stream.clone(), &changed, &mut |own| shown.push((own.done, own.total))).unwrap();
+        let found = judge
+            .judge_from(stream.clone(), &changed, &mut |own| shown.push((own.done, own.total)))
+            .unwrap();
         assert_eq!(found, whole);
         assert_eq!(shown.last(), Some(&(windows as u64, windows as u64)), "one layer is left");
         let same = judge.judge_from(stream, &model, &mut |_| ()).unwrap();
@@ -47,7 +49,9 @@ fn a_change_is_judged_from_its_own_layer_on() {
 /// wrong.
 #[test]
 fn a_verdict_that_is_no_number_is_an_error() {
-    let model = Model::open(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/crumb")).unwrap();
+    let model =
+        Model::open(&std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/crumb"))
+            .unwrap();
     let tokens = vec![(5..25).collect(), (40..60).collect()];
     let texts = [Domain { name: "short".to_owned(), hash: String::new(), tokens }];
     let (scratch, stop) = (tempfile::tempdir().unwrap(), AtomicBool::new(false));
@@ -64,6 +68,8 @@ fn a_verdict_that_is_no_number_is_an_error() {
         assert!(line.contains(word), "no {word:?} in {line:?}");
     }
     // And a checkpoint that is damaged itself is refused before anything is made of it.
-    let Err(error) = Judge::new(&damaged, &texts, &settings, &mut |_| ()) else { panic!("a judge of nothing") };
+    let Err(error) = Judge::new(&damaged, &texts, &settings, &mut |_| ()) else {
+        panic!("a judge of nothing")
+    };
     assert!(error.to_string().contains("the checkpoint's loss"), "{error}");
 }

@@ -6,7 +6,9 @@ use calibrate_support::{FAMILIES, Numbers, fixture};
 use candle_core::{DType, Device, Tensor};
 use hardtack_converter::calibrate::Model;
 use hardtack_converter::calibrate::graph::{self, AttentionWeights, Latents, Pass, Softmax};
-use hardtack_converter::calibrate::kv::{CHUNK, Chunk, ROWS, Scaled, chunks, policy, rounded, shared};
+use hardtack_converter::calibrate::kv::{
+    CHUNK, Chunk, ROWS, Scaled, chunks, policy, rounded, shared,
+};
 use hardtack_format::kv_policy::{BITS as CODE_BITS, PARTS, router_inputs};
 use hardtack_format::spec::AttentionSpec;
 
@@ -17,7 +19,13 @@ const SEALED: [usize; 2] = [1, 2];
 const BITS: [usize; 2] = [0, 2];
 
 /// Attention's result `[heads, tokens, value_dim]`.
-fn attend(spec: &AttentionSpec, query: &Tensor, key: &Tensor, value: &Tensor, sinks: Option<&Tensor>) -> Tensor {
+fn attend(
+    spec: &AttentionSpec,
+    query: &Tensor,
+    key: &Tensor,
+    value: &Tensor,
+    sinks: Option<&Tensor>,
+) -> Tensor {
     let Softmax { shares, sum, .. } = graph::softmax(spec, query, key, sinks).unwrap();
     let group = query.dim(0).unwrap() / value.dim(0).unwrap();
     let each: Vec<Tensor> = (0..query.dim(0).unwrap())
@@ -42,7 +50,8 @@ fn part(whole: &Tensor, dim: usize, chunk: usize) -> Tensor {
 fn loss(exact: &Tensor, changed: &Tensor, gradient: &Tensor, chunk: usize) -> f64 {
     let change = ((exact - changed).unwrap() * gradient).unwrap().sqr().unwrap();
     let tokens: Vec<f32> = change.sum((0, 2)).unwrap().to_vec1().unwrap();
-    let behind: Vec<f32> = tokens[(chunk + 1) * CHUNK..].iter().copied().skip(3).step_by(4).collect();
+    let behind: Vec<f32> =
+        tokens[(chunk + 1) * CHUNK..].iter().copied().skip(3).step_by(4).collect();
     behind.iter().map(|&value| f64::from(value)).sum::<f64>() / behind.len() as f64
 }
 
@@ -53,7 +62,8 @@ fn check_family(family: &str) {
     let pass = Pass::new(spec, &model.frequencies().unwrap(), TOKENS, DType::F32).unwrap();
     let mut numbers = Numbers(7);
     let mut random = || {
-        let values: Vec<f32> = (0..TOKENS * spec.hidden as usize).map(|_| numbers.next() as f32).collect();
+        let values: Vec<f32> =
+            (0..TOKENS * spec.hidden as usize).map(|_| numbers.next() as f32).collect();
         Tensor::from_vec(values, (TOKENS, spec.hidden as usize), &Device::Cpu).unwrap()
     };
     let (x, upstream) = (random(), random());
@@ -64,7 +74,8 @@ fn check_family(family: &str) {
         assert_eq!(ours.len(), SEALED.len());
         for (chunk, ours) in SEALED.into_iter().zip(&ours) {
             for bits in BITS {
-                let expected = changed_alone(attention, &weights, &x, &upstream, &pass, (chunk, bits));
+                let expected =
+                    changed_alone(attention, &weights, &x, &upstream, &pass, (chunk, bits));
                 for (part, expected) in expected.into_iter().enumerate() {
                     let found = ours.costs[part][bits];
                     let off = (found - expected).abs();
@@ -97,7 +108,9 @@ fn changed_alone(
         AttentionWeights::Grouped(weights) => {
             let [query, key, value] = graph::heads(spec, weights, x, pass).unwrap();
             let gradient = gradient(&weights.output, heads);
-            let run = |key: &Tensor, value: &Tensor| attend(spec, &query, key, value, weights.sinks.as_ref());
+            let run = |key: &Tensor, value: &Tensor| {
+                attend(spec, &query, key, value, weights.sinks.as_ref())
+            };
             let exact = run(&key, &value);
             let other = |whole: &Tensor, scaled| {
                 exchange(whole, 1, chunk, &rounded(&part(whole, 1, chunk), scaled).unwrap()[bits])
@@ -107,7 +120,8 @@ fn changed_alone(
             [keys, values].map(|changed| loss(&exact, &changed, &gradient, chunk))
         }
         AttentionWeights::Latent(weights) => {
-            let Latents { query, latent, shared_key } = graph::latents(spec, weights, x, pass).unwrap();
+            let Latents { query, latent, shared_key } =
+                graph::latents(spec, weights, x, pass).unwrap();
             let gradient = gradient(&weights.output, heads);
             let run = |latent: &Tensor, shared_key: &Tensor| {
                 let [key, value] = graph::expand(spec, weights, latent, shared_key).unwrap();
@@ -129,14 +143,17 @@ fn a_chunks_cost_is_what_attention_loses_when_it_alone_is_rounded() {
     FAMILIES.iter().for_each(|family| check_family(family));
 }
 
-/// Chunks whose costs follow one of their inputs, on which nothing but noise is written beside it; `scale` is the layer's own.
+/// Chunks whose costs follow one of their inputs, on which nothing but noise is written beside it;
+/// `scale` is the layer's own.
 fn synthetic(numbers: &mut Numbers, inputs: usize, count: usize, scale: f32) -> Vec<Chunk> {
     let chunk = |_| {
         let mut row: Vec<f32> = (0..inputs).map(|_| 1.0 + 0.5 * numbers.next() as f32).collect();
         let dear = numbers.next() > 0.3;
         row[0] = if dear { 3.0 } else { 1.0 };
         row.iter_mut().for_each(|input| *input *= scale);
-        let cost = |bits: u32| f64::from(scale) * 4f64.powi(-(bits as i32)) * if dear { 40.0 } else { 1.0 };
+        let cost = |bits: u32| {
+            f64::from(scale) * 4f64.powi(-(bits as i32)) * if dear { 40.0 } else { 1.0 }
+        };
         let inputs = row.iter().copied().cycle().take(ROWS * inputs).collect();
         Chunk { costs: [CODE_BITS.map(cost); PARTS], inputs }
     };
@@ -151,16 +168,24 @@ fn a_layer_that_saw_few_chunks_learns_from_those_beside_it() {
     let inputs = |layer: usize| router_inputs(&spec.layers[layer].attention) as usize;
     let mut numbers = Numbers(7);
     let mut layers = |counts: [usize; 2]| -> Vec<Vec<Chunk>> {
-        let layer = |layer: usize| synthetic(&mut numbers, inputs(layer), counts[layer.min(1)], 1.0 + layer as f32);
+        let layer = |layer: usize| {
+            synthetic(&mut numbers, inputs(layer), counts[layer.min(1)], 1.0 + layer as f32)
+        };
         (0..spec.layers.len()).map(layer).collect()
     };
     let (fit, held_out) = (layers([8, 120]), layers([60, 60]));
-    let [alone, together] = [1, spec.layers.len()].map(|group| shared(spec, &fit, &held_out, group).unwrap());
+    let [alone, together] =
+        [1, spec.layers.len()].map(|group| shared(spec, &fit, &held_out, group).unwrap());
     assert_eq!((alone[0].layers, together[0].layers), (1, spec.layers.len()));
     for own in alone.iter().chain(&together) {
         assert!(own.best < 0.95 && own.share > own.best - 1e-6, "{own:?}");
     }
-    assert!(together[0].share < alone[0].share - 0.02 && together[0].kept(), "{:?}, alone {:?}", together[0], alone[0]);
+    assert!(
+        together[0].share < alone[0].share - 0.02 && together[0].kept(),
+        "{:?}, alone {:?}",
+        together[0],
+        alone[0]
+    );
     assert_eq!(shared(spec, &fit, &vec![Vec::new(); spec.layers.len()], 1), None);
 
     // A policy takes what did best on chunks that were not learned from.

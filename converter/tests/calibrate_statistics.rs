@@ -1,5 +1,5 @@
-//! The statistics on the fixtures: what must be zero is, sums are sums, the table is what a whole block says it is, and a
-//! calibration that was stopped ends with the same numbers.
+//! The statistics on the fixtures: what must be zero is, sums are sums, the table is what a whole
+//! block says it is, and a calibration that was stopped ends with the same numbers.
 
 mod calibrate_support;
 
@@ -16,14 +16,23 @@ use hardtack_format::{Encoding, Role};
 const OPTIONS: [Encoding; 3] = [Encoding::F32, Encoding::Q3, Encoding::Q6];
 
 fn settings<'a>(scratch: &'a Path, stop: &'a AtomicBool) -> Settings<'a> {
-    Settings { options: OPTIONS.to_vec(), seed: 7, domain_tokens_min: 4, ..Settings::new(scratch, stop) }
+    Settings {
+        options: OPTIONS.to_vec(),
+        seed: 7,
+        domain_tokens_min: 4,
+        ..Settings::new(scratch, stop)
+    }
 }
 
 fn domain(name: &str, tokens: Vec<Vec<u32>>) -> Domain {
     Domain { name: name.to_owned(), hash: format!("hash of {name}"), tokens }
 }
 
-fn run(model: &Model, domains: &[Domain], settings: &Settings<'_>) -> Result<Tables, CalibrateError> {
+fn run(
+    model: &Model,
+    domains: &[Domain],
+    settings: &Settings<'_>,
+) -> Result<Tables, CalibrateError> {
     calibrate(model, domains, settings, &mut NoConsumer, &mut |_| ())
 }
 
@@ -39,13 +48,22 @@ fn prompts(folder: &Path) -> Vec<Vec<u32>> {
 /// Every row of costs of a text.
 fn costs(domain: &DomainTable) -> Vec<&Vec<f64>> {
     let layers = domain.layers.iter().flat_map(|layer| {
-        [&layer.attention, &layer.common].into_iter().chain(layer.experts.iter().map(|expert| &expert.cost))
+        [&layer.attention, &layer.common]
+            .into_iter()
+            .chain(layer.experts.iter().map(|expert| &expert.cost))
     });
-    [&domain.embedding, &domain.head].into_iter().chain(layers).filter(|row| !row.is_empty()).collect()
+    [&domain.embedding, &domain.head]
+        .into_iter()
+        .chain(layers)
+        .filter(|row| !row.is_empty())
+        .collect()
 }
 
 fn assert_close(found: f64, expected: f64, tolerance: f64, what: &str) {
-    assert!((found - expected).abs() <= tolerance * expected.abs(), "{what}: {found}, not {expected}");
+    assert!(
+        (found - expected).abs() <= tolerance * expected.abs(),
+        "{what}: {found}, not {expected}"
+    );
 }
 
 #[test]
@@ -69,8 +87,15 @@ fn costs_are_zero_where_nothing_changes_and_never_negative() {
                 tokens * u64::from(mixture.chosen)
             );
             for expert in &layer.experts {
-                assert!(expert.tokens > 0 || expert.cost[1] == 0.0, "{family}, layer {number}: {expert:?}");
-                assert_eq!(expert.tokens == 0, expert.mass == 0.0, "{family}, layer {number}: {expert:?}");
+                assert!(
+                    expert.tokens > 0 || expert.cost[1] == 0.0,
+                    "{family}, layer {number}: {expert:?}"
+                );
+                assert_eq!(
+                    expert.tokens == 0,
+                    expert.mass == 0.0,
+                    "{family}, layer {number}: {expert:?}"
+                );
             }
         }
     }
@@ -108,7 +133,9 @@ impl Whole {
         let model = Model::open(folder).unwrap();
         let global = |role| model.global(role, DType::F64).unwrap();
         Self {
-            layers: (0..model.spec().layers.len()).map(|layer| model.layer(layer, DType::F64).unwrap()).collect(),
+            layers: (0..model.spec().layers.len())
+                .map(|layer| model.layer(layer, DType::F64).unwrap())
+                .collect(),
             embedding: global(Role::Embedding),
             gain: global(Role::FinalNorm),
             head: global(Role::Head),
@@ -139,7 +166,8 @@ impl Whole {
     fn loss(&self, changed: Option<(usize, &LayerWeights)>, tokens: &[u32]) -> f64 {
         let mut stream = self.embed(tokens);
         for (layer, weights) in self.layers.iter().enumerate() {
-            let weights = changed.filter(|(at, _)| *at == layer).map_or(weights, |(_, weights)| weights);
+            let weights =
+                changed.filter(|(at, _)| *at == layer).map_or(weights, |(_, weights)| weights);
             stream = self.layer(layer, weights, &stream);
         }
         self.loss_behind(self.layers.len(), &stream, tokens).to_scalar::<f64>().unwrap()
@@ -148,7 +176,9 @@ impl Whole {
     /// The layer with one routed expert quantized.
     fn with_expert(&self, layer: usize, expert: usize, encoding: Encoding) -> LayerWeights {
         let mut weights = self.layers[layer].clone();
-        let FeedForwardWeights::Experts(mixture) = &mut weights.feed_forward else { panic!("a mixture") };
+        let FeedForwardWeights::Experts(mixture) = &mut weights.feed_forward else {
+            panic!("a mixture")
+        };
         mixture.experts[expert] = mixture.experts[expert].quantized(encoding).unwrap();
         weights
     }
@@ -160,11 +190,19 @@ impl Whole {
             stream = self.layer(before, &self.layers[before], &stream);
         }
         let (spec, weights) = (&self.model.spec().layers[layer], &self.layers[layer]);
-        let attended =
-            graph::attention_block(spec, &weights.attention_norm, &weights.attention, &stream, &self.pass).unwrap();
+        let attended = graph::attention_block(
+            spec,
+            &weights.attention_norm,
+            &weights.attention,
+            &stream,
+            &self.pass,
+        )
+        .unwrap();
         let stream = self.pass.join(&stream, &attended).unwrap();
-        let normed = graph::rms_norm(&stream, &weights.feed_forward_norm, self.pass.epsilon).unwrap();
-        let (output, _) = graph::feed_forward_block(&spec.feed_forward, &weights.feed_forward, &normed).unwrap();
+        let normed =
+            graph::rms_norm(&stream, &weights.feed_forward_norm, self.pass.epsilon).unwrap();
+        let (output, _) =
+            graph::feed_forward_block(&spec.feed_forward, &weights.feed_forward, &normed).unwrap();
         let output = Var::from_tensor(&output).unwrap();
         let joined = self.pass.join(&stream, output.as_tensor()).unwrap();
         let gradients = self.loss_behind(layer, &joined, tokens).backward().unwrap();
@@ -180,7 +218,9 @@ impl Whole {
         (normed, gradient): &(Tensor, Tensor),
     ) -> f64 {
         let spec = &self.model.spec().layers[layer].feed_forward;
-        let run = |weights: &LayerWeights| graph::feed_forward_block(spec, &weights.feed_forward, normed).unwrap().0;
+        let run = |weights: &LayerWeights| {
+            graph::feed_forward_block(spec, &weights.feed_forward, normed).unwrap().0
+        };
         let changed = run(&self.with_expert(layer, expert, encoding));
         squared_change(gradient, &run(&self.layers[layer]), &changed).unwrap()
     }
@@ -199,11 +239,18 @@ fn tables_are_what_whole_blocks_say() {
             let block = whole.block(layer, prompt);
             for (expert, own) in tables.domains[0].layers[layer].experts.iter().enumerate() {
                 let expected = whole.block_cost(layer, expert, Encoding::Q3, &block);
-                assert_close(own.cost[1], expected, 1e-3, &format!("{family}, layer {layer}, expert {expert}"));
+                assert_close(
+                    own.cost[1],
+                    expected,
+                    1e-3,
+                    &format!("{family}, layer {layer}, expert {expert}"),
+                );
                 worst = worst.max((own.cost[1] - expected).abs() / expected.max(f64::MIN_POSITIVE));
             }
         }
-        println!("{family}: costs differ by at most {worst:e} of those of whole blocks in double precision");
+        println!(
+            "{family}: costs differ by at most {worst:e} of those of whole blocks in double precision"
+        );
     }
 }
 
@@ -215,11 +262,16 @@ fn routed_tokens_say_as_much_as_all_tokens() {
     let spec = &whole.model.spec().layers[1].feed_forward;
     let block = whole.block(1, prompt);
     let (normed, gradient) = &block;
-    let FeedForwardWeights::Experts(mixture) = &whole.layers[1].feed_forward else { panic!("a mixture") };
-    let routes = graph::route(spec.experts().unwrap(), &mixture.gate, mixture.gate_bias.as_ref(), normed).unwrap();
+    let FeedForwardWeights::Experts(mixture) = &whole.layers[1].feed_forward else {
+        panic!("a mixture")
+    };
+    let routes =
+        graph::route(spec.experts().unwrap(), &mixture.gate, mixture.gate_bias.as_ref(), normed)
+            .unwrap();
     let weights = routes.weights.flatten_all().unwrap();
     for (expert, places) in routes.by_expert(mixture.experts.len()).into_iter().enumerate() {
-        let ids = |values: Vec<u32>| Tensor::from_slice(&values, values.len(), normed.device()).unwrap();
+        let ids =
+            |values: Vec<u32>| Tensor::from_slice(&values, values.len(), normed.device()).unwrap();
         if places.is_empty() {
             continue;
         }
@@ -230,10 +282,16 @@ fn routed_tokens_say_as_much_as_all_tokens() {
             input: normed.index_select(&tokens, 0).unwrap(),
             gradient: gradient.index_select(&tokens, 0).unwrap().broadcast_mul(&own).unwrap(),
         };
-        let found = block_costs(spec.activation, &mixture.experts[expert], &[tile], &OPTIONS, 1).unwrap();
+        let found =
+            block_costs(spec.activation, &mixture.experts[expert], &[tile], &OPTIONS, 1).unwrap();
         for (option, encoding) in OPTIONS.into_iter().enumerate() {
             let expected = whole.block_cost(1, expert, encoding, &block);
-            assert_close(found[0][option], expected, 1e-6, &format!("expert {expert}, {}", encoding.name()));
+            assert_close(
+                found[0][option],
+                expected,
+                1e-6,
+                &format!("expert {expert}, {}", encoding.name()),
+            );
         }
     }
 }
@@ -246,7 +304,10 @@ fn halves_add_up_to_the_whole() {
     let halves = [long[..48].to_vec(), long[48..].to_vec()];
     // Three times, so that there are more tokens than the head's logits are made for at once.
     let together = tables(&model, &[domain("both", [&halves[..]; 3].concat())]);
-    let apart = tables(&model, &[domain("first", vec![halves[0].clone()]), domain("second", vec![halves[1].clone()])]);
+    let apart = tables(
+        &model,
+        &[domain("first", vec![halves[0].clone()]), domain("second", vec![halves[1].clone()])],
+    );
     let whole = costs(&together.domains[0]);
     let (first, second) = (costs(&apart.domains[0]), costs(&apart.domains[1]));
     for ((whole, first), second) in whole.into_iter().zip(first).zip(second) {
@@ -260,7 +321,10 @@ fn halves_add_up_to_the_whole() {
 fn a_calibration_that_was_stopped_goes_on() {
     let Some(folder) = fixture("gpt_oss") else { return };
     let model = Model::open(&folder).unwrap();
-    let domains = [domain("a", prompts(&folder)[..2].to_vec()), domain("b", vec![prompts(&folder)[2].clone()])];
+    let domains = [
+        domain("a", prompts(&folder)[..2].to_vec()),
+        domain("b", vec![prompts(&folder)[2].clone()]),
+    ];
     let scratch = tempfile::tempdir().unwrap();
     let output = scratch.path().join("tables.safetensors");
     let expected = tables(&model, &domains);
@@ -268,13 +332,20 @@ fn a_calibration_that_was_stopped_goes_on() {
     for stop_at in [1, 5, 9, 12, 14, 18, 20] {
         let stop = AtomicBool::new(false);
         // Nothing of the stream stays in memory.
-        let own = Settings { output: Some(&output), boundary_bytes_max: 0, ..settings(scratch.path(), &stop) };
+        let own = Settings {
+            output: Some(&output),
+            boundary_bytes_max: 0,
+            ..settings(scratch.path(), &stop)
+        };
         let mut steps = Vec::new();
         let stopped = calibrate(&model, &domains, &own, &mut NoConsumer, &mut |progress| {
             steps.push(progress.done);
             stop.store(progress.done >= stop_at, Ordering::Relaxed);
         });
-        assert!(matches!(stopped, Err(CalibrateError::Interrupted)), "stopped at {stop_at}: {stopped:?}");
+        assert!(
+            matches!(stopped, Err(CalibrateError::Interrupted)),
+            "stopped at {stop_at}: {stopped:?}"
+        );
         assert!(!output.exists(), "stopped at {stop_at}");
         stop.store(false, Ordering::Relaxed);
         let mut last = Progress { phase: Phase::Forward, done: 0, total: 0 };
@@ -290,7 +361,11 @@ fn a_calibration_that_was_stopped_goes_on() {
         assert_eq!(found.unwrap(), expected, "stopped at {stop_at}");
         assert_eq!(tables::read(&output).unwrap(), expected);
         std::fs::remove_file(&output).unwrap();
-        assert_eq!(std::fs::read_dir(scratch.path()).unwrap().count(), 0, "stopped at {stop_at}: files are left");
+        assert_eq!(
+            std::fs::read_dir(scratch.path()).unwrap().count(),
+            0,
+            "stopped at {stop_at}: files are left"
+        );
     }
 }
 
@@ -300,7 +375,10 @@ fn a_state_of_another_calibration_is_not_gone_on_with() {
     let model = Model::open(&folder).unwrap();
     let scratch = tempfile::tempdir().unwrap();
     let output = scratch.path().join("tables.safetensors");
-    let texts = [[domain("a", prompts(&folder)[..1].to_vec())], [domain("a", prompts(&folder)[1..2].to_vec())]];
+    let texts = [
+        [domain("a", prompts(&folder)[..1].to_vec())],
+        [domain("a", prompts(&folder)[1..2].to_vec())],
+    ];
     let stop = AtomicBool::new(false);
     let own = Settings { output: Some(&output), ..settings(scratch.path(), &stop) };
     let stopped = calibrate(&model, &texts[0], &own, &mut NoConsumer, &mut |progress| {
@@ -320,13 +398,22 @@ fn texts_that_are_no_use_are_refused() {
     let own = settings(scratch.path(), &stop);
     for (domains, expected) in [
         (vec![], "calibration: expected at least one text, found none"),
-        (vec![domain("t", vec![vec![1, 2, 3]])], "calibration text t: expected at least 4 tokens, found 3"),
+        (
+            vec![domain("t", vec![vec![1, 2, 3]])],
+            "calibration text t: expected at least 4 tokens, found 3",
+        ),
         (
             vec![domain("t", vec![vec![1, 2, 3], vec![4]])],
             "calibration text t: expected windows of 2 to 512 tokens, found one of 1",
         ),
-        (vec![domain("t", vec![vec![1, 2, 3, 320]])], "calibration text t: expected tokens below 320, found token 320"),
-        (vec![domain("t", vec![vec![1; 4]]); 2], "calibration: expected texts of different names, found t twice"),
+        (
+            vec![domain("t", vec![vec![1, 2, 3, 320]])],
+            "calibration text t: expected tokens below 320, found token 320",
+        ),
+        (
+            vec![domain("t", vec![vec![1; 4]]); 2],
+            "calibration: expected texts of different names, found t twice",
+        ),
     ] {
         assert_eq!(run(&model, &domains, &own).unwrap_err().to_string(), expected);
     }
@@ -370,7 +457,9 @@ fn the_consumer_sees_every_routed_token_once() {
     let (scratch, stop) = (tempfile::tempdir().unwrap(), AtomicBool::new(false));
     let mut squares = Squares::default();
     let domains = [domain("one", prompts(&folder))];
-    let tables = calibrate(&model, &domains, &settings(scratch.path(), &stop), &mut squares, &mut |_| ()).unwrap();
+    let tables =
+        calibrate(&model, &domains, &settings(scratch.path(), &stop), &mut squares, &mut |_| ())
+            .unwrap();
     let layers = model.spec().layers.len();
     assert_eq!(squares.1, (0..layers).rev().collect::<Vec<_>>());
     let tokens = domains[0].token_count();
@@ -379,7 +468,11 @@ fn the_consumer_sees_every_routed_token_once() {
         assert_eq!(squares.0[&Place::CommonDown { layer }].1, tokens);
         for (expert, own) in tables.domains[0].layers[layer].experts.iter().enumerate() {
             for place in [Place::Expert { layer, expert }, Place::ExpertDown { layer, expert }] {
-                assert_eq!(squares.0.get(&place).map_or(0, |sum| sum.1), own.tokens as usize, "{place:?}");
+                assert_eq!(
+                    squares.0.get(&place).map_or(0, |sum| sum.1),
+                    own.tokens as usize,
+                    "{place:?}"
+                );
             }
         }
     }
@@ -388,7 +481,10 @@ fn the_consumer_sees_every_routed_token_once() {
 /// Spearman's rank correlation; no ties.
 fn rank_correlation(a: &[f64], b: &[f64]) -> f64 {
     let ranks = |values: &[f64]| -> Vec<f64> {
-        values.iter().map(|value| values.iter().filter(|other| *other < value).count() as f64).collect()
+        values
+            .iter()
+            .map(|value| values.iter().filter(|other| *other < value).count() as f64)
+            .collect()
     };
     let count = a.len() as f64;
     let squares: f64 = ranks(a).iter().zip(ranks(b)).map(|(a, b)| (a - b) * (a - b)).sum();
@@ -401,8 +497,9 @@ fn costs_rank_experts_as_the_loss_does() {
     let whole = Whole::open(&folder);
     let prompts = prompts(&folder);
     let tables = tables(&whole.model, &[domain("all", prompts.clone())]);
-    let loss =
-        |changed: Option<(usize, &LayerWeights)>| prompts.iter().map(|prompt| whole.loss(changed, prompt)).sum::<f64>();
+    let loss = |changed: Option<(usize, &LayerWeights)>| {
+        prompts.iter().map(|prompt| whole.loss(changed, prompt)).sum::<f64>()
+    };
     let exact = loss(None);
     let mut numbers = calibrate_support::Numbers(11);
     let (mut costs, mut changes) = (Vec::new(), Vec::new());
@@ -424,6 +521,7 @@ fn costs_rank_experts_as_the_loss_does() {
         costs.len(),
         rank_correlation(&costs, &changes),
     );
-    // The fixture was never trained, so its loss falls as often as it rises; by how much it moves is what costs can tell.
+    // The fixture was never trained, so its loss falls as often as it rises; by how much it moves
+    // is what costs can tell.
     assert!(found > 0.0, "costs and changes of the loss have nothing in common: {found}");
 }

@@ -1,14 +1,18 @@
-//! Quantization with feedback: equal to plain rounding where nothing is correlated, better where it is, and what the blob decodes.
+//! Quantization with feedback: equal to plain rounding where nothing is correlated, better where it
+//! is, and what the blob decodes.
 
 mod gptq_support;
 
 use gptq_support::Normal;
-use hardtack_converter::quantize::{DAMPING, Feedback, GptqError, Hessian, HessianError, encode_rows, quantize};
+use hardtack_converter::quantize::{
+    DAMPING, Feedback, GptqError, Hessian, HessianError, encode_rows, quantize,
+};
 use hardtack_format::Encoding;
 use hardtack_format::encoding::PANEL_ROWS;
 use hardtack_kernels::pack::unpack_row;
 
-const CODES: [Encoding; 6] = [Encoding::Q2, Encoding::Q3, Encoding::Q4, Encoding::Q5, Encoding::Q6, Encoding::Q8];
+const CODES: [Encoding; 6] =
+    [Encoding::Q2, Encoding::Q3, Encoding::Q4, Encoding::Q5, Encoding::Q6, Encoding::Q8];
 
 fn bits(encoding: Encoding) -> u32 {
     encoding.code_bits().unwrap()
@@ -19,7 +23,12 @@ fn decode(encoding: Encoding, panels: &[u8], rows: usize, columns: usize) -> Vec
     let mut all = vec![0.0; rows * columns];
     let panel_bytes = encoding.panel_bytes(columns as u32) as usize;
     for (row, out) in all.chunks_exact_mut(columns).enumerate() {
-        unpack_row(encoding, &panels[row / PANEL_ROWS * panel_bytes..][..panel_bytes], row % PANEL_ROWS, out);
+        unpack_row(
+            encoding,
+            &panels[row / PANEL_ROWS * panel_bytes..][..panel_bytes],
+            row % PANEL_ROWS,
+            out,
+        );
     }
     all
 }
@@ -99,7 +108,9 @@ fn the_blob_decodes_to_the_weights_that_were_believed_in() {
     let mut normal = Normal::new(4);
     for (rows, columns) in [(16, 64), (37, 130), (5, 63)] {
         let weights = normal.many(rows * columns);
-        let feedback = Feedback::new(&hessian(columns, &normal.correlated(400, columns, 0.8)), None, DAMPING).unwrap();
+        let feedback =
+            Feedback::new(&hessian(columns, &normal.correlated(400, columns, 0.8)), None, DAMPING)
+                .unwrap();
         for encoding in CODES {
             let found = quantize(&weights, bits(encoding), &feedback).unwrap();
             assert_eq!(found.weights(), decode(encoding, &found.encode(encoding), rows, columns));
@@ -107,7 +118,8 @@ fn the_blob_decodes_to_the_weights_that_were_believed_in() {
         // Two levels, for which there is no encoding yet.
         let found = quantize(&weights, 1, &feedback).unwrap().weights();
         for (row, found) in found.chunks_exact(columns).enumerate() {
-            let mut levels: Vec<u32> = found[..columns.min(64)].iter().map(|weight| weight.to_bits()).collect();
+            let mut levels: Vec<u32> =
+                found[..columns.min(64)].iter().map(|weight| weight.to_bits()).collect();
             levels.sort_unstable();
             levels.dedup();
             assert!(levels.len() <= 2, "row {row}");
@@ -131,7 +143,10 @@ fn columns_that_no_token_used_keep_their_weights() {
         for column in dead {
             let (weight, found) = (weights[row * columns + column], found[row * columns + column]);
             // Steps are about 0.35; outside the searched range a weight takes its end.
-            assert!((weight - found).abs() < 0.2 || weight.abs() > 1.5, "{row}, {column}: {weight} {found}");
+            assert!(
+                (weight - found).abs() < 0.2 || weight.abs() > 1.5,
+                "{row}, {column}: {weight} {found}"
+            );
         }
     }
 }
@@ -151,14 +166,19 @@ fn starved_experts_borrow_from_their_layer() {
     let alone = error(&Feedback::new(&starved, None, DAMPING).unwrap());
     let helped = error(&Feedback::new(&starved, Some(&layer), DAMPING).unwrap());
     let plain = error(&Feedback::none(columns));
-    println!("starved: {:.3} alone, {:.3} with its layer, of the plain error", alone / plain, helped / plain);
+    println!(
+        "starved: {:.3} alone, {:.3} with its layer, of the plain error",
+        alone / plain,
+        helped / plain
+    );
     assert!(helped < alone && helped < 0.8 * plain);
     // With enough tokens the layer is left out.
     let fed = hessian(columns, &normal.correlated(64, columns, 0.9));
     let with_layer = quantize(&weights, 3, &Feedback::new(&fed, Some(&layer), DAMPING).unwrap());
     assert_eq!(with_layer, quantize(&weights, 3, &Feedback::new(&fed, None, DAMPING).unwrap()));
     // Nobody has seen a token.
-    let nothing = Feedback::new(&Hessian::new(columns), Some(&Hessian::new(columns)), DAMPING).unwrap();
+    let nothing =
+        Feedback::new(&Hessian::new(columns), Some(&Hessian::new(columns)), DAMPING).unwrap();
     assert_eq!(nothing.damping(), None);
     let plain = encode_rows(Encoding::Q3, &weights, columns).unwrap();
     assert_eq!(quantize(&weights, 3, &nothing).unwrap().encode(Encoding::Q3), plain);
@@ -168,7 +188,8 @@ fn starved_experts_borrow_from_their_layer() {
 fn damping_is_raised_before_feedback_is_given_up() {
     let mut normal = Normal::new(7);
     let columns = 96;
-    // Five tokens for 96 columns: singular but for the damping, which is too small to be seen beside rounding.
+    // Five tokens for 96 columns: singular but for the damping, which is too small to be seen
+    // beside rounding.
     let few = hessian(columns, &normal.many(5 * columns));
     let damping = Feedback::new(&few, None, 1e-9).unwrap().damping();
     assert!(damping.is_none_or(|damping| damping > 1e-9), "{damping:?}");
@@ -187,12 +208,20 @@ fn batches_merge_and_weights_count() {
     let (mut doubled, mut weighted) = (whole.clone(), Hessian::new(columns));
     doubled.merge(&whole);
     weighted.add(&activations, Some(&[2.0; 40])).unwrap();
-    assert_eq!((whole.tokens(), merged.tokens(), doubled.tokens(), weighted.tokens()), (40, 40, 80, 40));
+    assert_eq!(
+        (whole.tokens(), merged.tokens(), doubled.tokens(), weighted.tokens()),
+        (40, 40, 80, 40)
+    );
     for (row, column) in [(0, 0), (149, 3), (3, 149), (128, 127), (64, 64)] {
-        let exact: f64 =
-            activations.chunks_exact(columns).map(|token| f64::from(token[row]) * f64::from(token[column])).sum();
+        let exact: f64 = activations
+            .chunks_exact(columns)
+            .map(|token| f64::from(token[row]) * f64::from(token[column]))
+            .sum();
         for (found, times) in [(&whole, 1.0), (&merged, 1.0), (&doubled, 2.0), (&weighted, 2.0)] {
-            assert!((f64::from(found.at(row, column)) - times * exact).abs() < 1e-3, "{row}, {column}");
+            assert!(
+                (f64::from(found.at(row, column)) - times * exact).abs() < 1e-3,
+                "{row}, {column}"
+            );
         }
     }
 }

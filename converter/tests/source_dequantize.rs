@@ -1,5 +1,5 @@
-//! Every readable kind against what the Python package `gguf` (or the OCP formula) makes of the same bytes.
-//! data/make_dequantize.py writes both files.
+//! Every readable kind against what the Python package `gguf` (or the OCP formula) makes of the
+//! same bytes. data/make_dequantize.py writes both files.
 
 use std::path::{Path, PathBuf};
 
@@ -21,7 +21,10 @@ fn expected() -> (tempfile::TempDir, Checkpoint) {
 fn assert_close(name: &str, found: &[f32], expected: &[f32]) {
     assert_eq!(found.len(), expected.len(), "{name}");
     for (i, (&found, &expected)) in found.iter().zip(expected).enumerate() {
-        assert!((found - expected).abs() <= 1e-6 * expected.abs(), "{name}[{i}]: {found} {expected}");
+        assert!(
+            (found - expected).abs() <= 1e-6 * expected.abs(),
+            "{name}[{i}]: {found} {expected}"
+        );
     }
 }
 
@@ -52,7 +55,8 @@ fn every_kind_means_what_python_says() {
 #[test]
 fn hugging_face_mxfp4() {
     let (_folder, expected) = expected();
-    let (blocks, scales) = (expected.read_bytes("hf_blocks").unwrap(), expected.read_bytes("hf_scales").unwrap());
+    let (blocks, scales) =
+        (expected.read_bytes("hf_blocks").unwrap(), expected.read_bytes("hf_scales").unwrap());
     let wanted = expected.read("hf_expected").unwrap();
     assert_close("mxfp4", &hardtack_models::mxfp4::decode(&blocks, &scales), &wanted);
     assert_eq!(expected.read_byte_rows("hf_blocks", 2, 1).unwrap(), &blocks[32..48]);
@@ -102,7 +106,10 @@ fn metadata_comes_back_as_python_wrote_it() {
     assert!(optional(metadata.get_u32("test.string")).is_err());
     for (error, line) in [
         (metadata.get_u32("test.none").unwrap_err(), "key test.none: missing"),
-        (metadata.get_u32("test.string").unwrap_err(), "key test.string: expected u32, found string"),
+        (
+            metadata.get_u32("test.string").unwrap_err(),
+            "key test.string: expected u32, found string",
+        ),
         (metadata.get_u32("test.u64").unwrap_err(), "expected u32, found u64 9223372036854775808"),
         (metadata.get_u64("test.i8").unwrap_err(), "expected u64, found i8 -100"),
         (metadata.get_f32("test.u32").unwrap_err(), "expected f32, found u32"),
@@ -110,7 +117,10 @@ fn metadata_comes_back_as_python_wrote_it() {
         (metadata.get_str("test.strings").unwrap_err(), "expected string, found array of string"),
         (metadata.get_string_array("test.i32s").unwrap_err(), "found array of i32"),
         (metadata.get_f32_array("test.f32").unwrap_err(), "expected array of f32, found f32"),
-        (metadata.get_i32_array("test.f32s").unwrap_err(), "expected array of i32, found array of f32"),
+        (
+            metadata.get_i32_array("test.f32s").unwrap_err(),
+            "expected array of i32, found array of f32",
+        ),
         (metadata.get_i32_array("a\nb").unwrap_err(), "key a\\nb: missing"),
     ] {
         let text = error.to_string();

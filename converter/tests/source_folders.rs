@@ -1,4 +1,5 @@
-//! Hugging Face folders, whole and broken: the fixtures open, and each thing that can be wrong has its line.
+//! Hugging Face folders, whole and broken: the fixtures open, and each thing that can be wrong has
+//! its line.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -99,8 +100,9 @@ fn shards_are_read_as_the_index_says() {
     assert_eq!(checkpoint.names().collect::<Vec<_>>(), ["c", "a"]);
     assert_eq!(checkpoint.read("c").unwrap(), [1.0, 2.0]);
     assert_eq!(checkpoint.read("a").unwrap(), [3.0]);
-    let paths: Vec<PathBuf> =
-        ["config.json", INDEX, "1.safetensors", "2.safetensors"].map(|name| folder.path().join(name)).into();
+    let paths: Vec<PathBuf> = ["config.json", INDEX, "1.safetensors", "2.safetensors"]
+        .map(|name| folder.path().join(name))
+        .into();
     assert_eq!(checkpoint.files(), paths);
     let tensor = checkpoint.tensor("a").unwrap();
     assert_eq!((tensor.file, tensor.kind, tensor.bytes), (3, ElementKind::F32, 4));
@@ -135,7 +137,10 @@ fn broken_shards() {
 #[test]
 fn not_a_model() {
     let folder = Folder::new(&[]);
-    assert_line(&folder, &["not a model: expected config.json and model.safetensors", "no config.json"]);
+    assert_line(
+        &folder,
+        &["not a model: expected config.json and model.safetensors", "no config.json"],
+    );
     assert_line(&Folder::new(&[CONFIG]), &["not a model", "found no model.safetensors and no "]);
     let folder = Folder::new(&[("config.json", b"{,")]);
     assert_line(&folder, &["config.json: invalid JSON: ", "line 1 column 2"]);
@@ -163,8 +168,9 @@ fn weights_that_are_not_numbers() {
         let checkpoint = Checkpoint::open(folder.path()).unwrap();
         checkpoint.read("good").unwrap();
         let line = checkpoint.read("bad").unwrap_err().to_string();
-        let expected =
-            format!("model.safetensors: tensor bad: element 2 of row 0: expected a finite number, found {shown}");
+        let expected = format!(
+            "model.safetensors: tensor bad: element 2 of row 0: expected a finite number, found {shown}"
+        );
         assert!(line.ends_with(&expected), "{line}");
     }
 }
@@ -178,7 +184,10 @@ fn a_file_cut_after_opening() {
     let cut = weights.len() as u64 - 4;
     fs::OpenOptions::new().write(true).open(path).unwrap().set_len(cut).unwrap();
     let line = checkpoint.read("a").unwrap_err().to_string();
-    let expected = format!("tensor a: file ends at byte {cut}, expected {}: at least 4 bytes are", weights.len());
+    let expected = format!(
+        "tensor a: file ends at byte {cut}, expected {}: at least 4 bytes are",
+        weights.len()
+    );
     assert!(line.contains(&expected), "{line}");
 }
 
@@ -195,8 +204,16 @@ fn headers_that_lie() {
             4,
             &["tensor a: data_offsets", "expected 8 bytes for F32 [2], found 0 to 4"],
         ),
-        (r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}"#, 4, &["tensor a: data_offsets"]),
-        (r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#, 5, &["end of the last tensor", "bytes"]),
+        (
+            r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[4,0]}}"#,
+            4,
+            &["tensor a: data_offsets"],
+        ),
+        (
+            r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#,
+            5,
+            &["end of the last tensor", "bytes"],
+        ),
         (
             r#"{"a":{"dtype":"F32","shape":[1],"data_offsets":[0,4]},"b":{"dtype":"F32","shape":[1],"data_offsets":[0,4]}}"#,
             4,

@@ -1,4 +1,5 @@
-//! GGUF files that lie, one lie each: the reader refuses and names the place. Limits are tried from both sides.
+//! GGUF files that lie, one lie each: the reader refuses and names the place. Limits are tried from
+//! both sides.
 
 use hardtack_converter::source::{Gguf, SourceError, parse_gguf};
 
@@ -69,7 +70,11 @@ fn versions() {
         (1, "2 or 3: convert the model again", "found 1"),
         (4, "2 or 3", "found 4"),
         (1 << 24, "a little-endian file", "a big-endian file"),
-        (3 << 24, "a little-endian file: convert it with gguf-py's gguf_convert_endian", "a big-endian file"),
+        (
+            3 << 24,
+            "a little-endian file: convert it with gguf-py's gguf_convert_endian",
+            "a big-endian file",
+        ),
     ] {
         let file = Builder { version, ..Builder::new(0) };
         file.assert_refused(&["gguf: version at byte 4: expected ", expected, found]);
@@ -87,7 +92,9 @@ fn keys() {
     twice.assert_refused(&["key a at byte 41: expected each key once"]);
     Builder::new(0).key(b"", U32, &one).assert_refused(&["key at byte 24", "a name"]);
     Builder::new(0).key(b"a\n", U32, &one).assert_refused(&["key at byte 24", r#""a\n""#]);
-    Builder::new(0).key(b"a\xff", U32, &one).assert_refused(&["expected UTF-8, found byte 0xff at 1"]);
+    Builder::new(0)
+        .key(b"a\xff", U32, &one)
+        .assert_refused(&["expected UTF-8, found byte 0xff at 1"]);
     Builder::new(0).key(b"a", 13, &one).assert_refused(&["key a at byte 33", "found 13"]);
     Builder::new(0).key(b"a", BOOL, &[2]).assert_refused(&["key a at byte 37", "bool", "found 2"]);
     Builder::new(0).key(b"a", STRING, &text(b"\xc0")).assert_refused(&["key a", "UTF-8"]);
@@ -113,12 +120,14 @@ fn arrays_nest_four_deep() {
 
 #[test]
 fn alignment() {
-    let with = |alignment: u32| Builder::new(64).key(b"general.alignment", U32, &alignment.to_le_bytes());
+    let with =
+        |alignment: u32| Builder::new(64).key(b"general.alignment", U32, &alignment.to_le_bytes());
     for good in [1, 8, 32, 1 << 20] {
         with(good).parse().unwrap();
     }
     for bad in [0, 3, 48, 1 << 21] {
-        let found = format!("key general.alignment: expected a power of two up to 1048576, found {bad}");
+        let found =
+            format!("key general.alignment: expected a power of two up to 1048576, found {bad}");
         with(bad).assert_refused(&[&found]);
     }
     let far = with(64).tensor(b"a", &[1], KIND_F32, 32);
@@ -139,19 +148,27 @@ fn tensors() {
     let overlap = new().tensor(b"a", &[9], KIND_F32, 0).tensor(b"b", &[1], KIND_F32, 32);
     overlap.assert_refused(&["tensor b at byte 128: expected to begin at 132 or later"]);
     let beyond = new().tensor(b"a", &[17], KIND_F32, 0);
-    beyond.assert_refused(&["tensor a: file ends at byte 128, expected 132: at least 4 bytes are missing"]);
+    beyond.assert_refused(&[
+        "tensor a: file ends at byte 128, expected 132: at least 4 bytes are missing",
+    ]);
     let both = new().tensor(b"a", &[17], KIND_F32, 0).tensor(b"z", &[100], KIND_F32, 1024);
-    both.assert_refused(&["tensor z: file ends at byte 160, expected 1520: at least 1360 bytes are missing"]);
+    both.assert_refused(&[
+        "tensor z: file ends at byte 160, expected 1520: at least 1360 bytes are missing",
+    ]);
     new().tensor(b"a", &[16], KIND_F32, 0).parse().unwrap();
     let far = new().tensor(b"a", &[1], KIND_F32, u64::MAX - 31);
     far.assert_refused(&["tensor a: file ends at byte 128"]);
 
-    new().tensor(b"a", &[], KIND_F32, 0).assert_refused(&["tensor a", "1 to 4 dimensions, found 0"]);
+    new()
+        .tensor(b"a", &[], KIND_F32, 0)
+        .assert_refused(&["tensor a", "1 to 4 dimensions, found 0"]);
     new().tensor(b"a", &[1; 5], KIND_F32, 0).assert_refused(&["1 to 4 dimensions, found 5"]);
     new().tensor(b"a", &[1; 4], KIND_F32, 0).parse().unwrap();
     new().tensor(b"a", &[1 << 40; 2], KIND_F32, 0).assert_refused(&["tensor a", "fits in memory"]);
     new().tensor(b"a", &[u64::MAX], KIND_F32, 0).assert_refused(&["tensor a", "fits in memory"]);
-    new().tensor(b"a", &[48], KIND_Q4_0, 0).assert_refused(&["divisible by 32, the Q4_0 block", "[48]"]);
+    new()
+        .tensor(b"a", &[48], KIND_Q4_0, 0)
+        .assert_refused(&["divisible by 32, the Q4_0 block", "[48]"]);
     new().tensor(b"a", &[16, 2], KIND_Q4_0, 0).assert_refused(&["divisible by 32", "[2, 16]"]);
     new().tensor(&[b'n'; 1024], &[1], KIND_F32, 0).parse().unwrap();
     new().tensor(&[b'n'; 1025], &[1], KIND_F32, 0).assert_refused(&["tensor name", "at most 1024"]);
@@ -172,8 +189,9 @@ fn types_that_cannot_be_read_are_all_named_at_once() {
         "type 60 (tensors: 1, the first e); take a file of types that llama.cpp has",
     ]);
     // A hostile table does not fill the screen.
-    let many =
-        (100..1000).fold(Builder::new(0), |file, kind| file.tensor(format!("t{kind}").as_bytes(), &[1], kind, 0));
+    let many = (100..1000).fold(Builder::new(0), |file, kind| {
+        file.tensor(format!("t{kind}").as_bytes(), &[1], kind, 0)
+    });
     many.assert_refused(&["900 of 900 tensors", ", 892 more; take"]);
     assert!(many.parse().unwrap_err().to_string().len() < 1000);
 }
@@ -181,15 +199,22 @@ fn types_that_cannot_be_read_are_all_named_at_once() {
 /// Two block layouts go by the name Q8_1, and two by Q2_0; the next tensor tells.
 #[test]
 fn a_layout_of_two_meanings_is_not_guessed() {
-    let two =
-        |kind, first, second| Builder::new(2048).tensor(b"a", &[first], kind, 0).tensor(b"b", &[8], KIND_F32, second);
+    let two = |kind, first, second| {
+        Builder::new(2048).tensor(b"a", &[first], kind, 0).tensor(b"b", &[8], KIND_F32, second)
+    };
     // Q8_1: 128 elements take 144 bytes, padded to 160, or 160; 256 take 288, or 320.
     two(9, 128, 160).parse().unwrap();
     two(9, 256, 288).parse().unwrap();
-    two(9, 256, 320).assert_refused(&["tensor a: Q8_1 at byte 96: expected to end at 384", "blocks of 40 bytes"]);
+    two(9, 256, 320).assert_refused(&[
+        "tensor a: Q8_1 at byte 96: expected to end at 384",
+        "blocks of 40 bytes",
+    ]);
     // Q2_0: 4096 elements take 1152 bytes, or 1088.
     two(42, 4096, 1152).parse().unwrap();
-    two(42, 4096, 1088).assert_refused(&["tensor b", "behind tensor a of type Q2_0 (which has other blocks in a fork"]);
+    two(42, 4096, 1088).assert_refused(&[
+        "tensor b",
+        "behind tensor a of type Q2_0 (which has other blocks in a fork",
+    ]);
 }
 
 #[test]

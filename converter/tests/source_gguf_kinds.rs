@@ -75,7 +75,8 @@ fn every_layout_is_read_as_python_reads_it() {
     for (name, own) in &expected {
         let numbers = checkpoint.read(name).unwrap();
         // Zeros lose their sign.
-        let bytes: Vec<u8> = numbers.iter().flat_map(|number| (number + 0.0).to_le_bytes()).collect();
+        let bytes: Vec<u8> =
+            numbers.iter().flat_map(|number| (number + 0.0).to_le_bytes()).collect();
         if blake3::hash(&bytes).to_hex().as_str() != own.blake3 {
             wrong.push(format!("{name}: {:?}, expected {:?}", &numbers[..4], own.first));
         }
@@ -99,7 +100,9 @@ fn read_one(number: u32, bytes: Vec<u8>) -> Vec<f32> {
 fn layouts_that_python_cannot_read() {
     let signed: Vec<i8> = (0..=255).map(|byte: u8| byte.cast_signed()).collect();
     let bytes: Vec<u8> = (0..=255).collect();
-    let times = |scale: f32, list: &[i8]| list.iter().map(|&value| scale * f32::from(value)).collect::<Vec<_>>();
+    let times = |scale: f32, list: &[i8]| {
+        list.iter().map(|&value| scale * f32::from(value)).collect::<Vec<_>>()
+    };
     let half = |value: f32| half::f16::from_f32(value).to_le_bytes().to_vec();
 
     let q8_k = [0.375f32.to_le_bytes().as_slice(), &bytes, &[7; 32]].concat();
@@ -117,8 +120,20 @@ fn layouts_that_python_cannot_read() {
     assert_eq!(read_one(42, q2_0), [-2.0, 0.0, 2.0, 4.0].repeat(16));
 
     assert_eq!(read_one(24, vec![0, 1, 127, 128, 255]), [0.0, 1.0, 127.0, -128.0, -1.0]);
-    assert_eq!(read_one(25, [-300i16, 7].iter().flat_map(|own| own.to_le_bytes()).collect()), [-300.0, 7.0]);
-    assert_eq!(read_one(26, [-70_000i32, 7].iter().flat_map(|own| own.to_le_bytes()).collect()), [-70_000.0, 7.0]);
-    assert_eq!(read_one(27, [1i64 << 40, -2].iter().flat_map(|own| own.to_le_bytes()).collect()), [1.0995116e12, -2.0]);
-    assert_eq!(read_one(28, [0.1f64, -2.0].iter().flat_map(|own| own.to_le_bytes()).collect()), [0.1, -2.0]);
+    assert_eq!(
+        read_one(25, [-300i16, 7].iter().flat_map(|own| own.to_le_bytes()).collect()),
+        [-300.0, 7.0]
+    );
+    assert_eq!(
+        read_one(26, [-70_000i32, 7].iter().flat_map(|own| own.to_le_bytes()).collect()),
+        [-70_000.0, 7.0]
+    );
+    assert_eq!(
+        read_one(27, [1i64 << 40, -2].iter().flat_map(|own| own.to_le_bytes()).collect()),
+        [1.0995116e12, -2.0]
+    );
+    assert_eq!(
+        read_one(28, [0.1f64, -2.0].iter().flat_map(|own| own.to_le_bytes()).collect()),
+        [0.1, -2.0]
+    );
 }

@@ -1,5 +1,5 @@
-//! Models split over several GGUF files: any part leads to all, and what does not fit is named by its
-//! file. Files cut short or by bytes say so.
+//! Models split over several GGUF files: any part leads to all, and what does not fit is named by
+//! its file. Files cut short or by bytes say so.
 
 mod gguf_support;
 
@@ -12,8 +12,11 @@ use hardtack_converter::source::{Checkpoint, Form};
 const PARTS: usize = 3;
 
 fn model() -> File {
-    let mut file = File::default().text("general.architecture", "llama").number("llama.block_count", 5);
-    for (number, name) in ["token_embd.weight", "a", "b", "c", "d", "e", "f"].into_iter().enumerate() {
+    let mut file =
+        File::default().text("general.architecture", "llama").number("llama.block_count", 5);
+    for (number, name) in
+        ["token_embd.weight", "a", "b", "c", "d", "e", "f"].into_iter().enumerate()
+    {
         let values: Vec<f32> = (0..8).map(|place| (100 * number + place) as f32).collect();
         file = file.floats(name, &[2, 4], &values);
     }
@@ -88,9 +91,15 @@ fn parts_that_do_not_fit_are_named() {
     let second_name = second.file_name().unwrap().to_str().unwrap();
 
     fs::rename(&second, folder.path().join("away")).unwrap();
-    refusal(&third, &[second_name, "missing: it is part 2 of 3 of the model", "put all parts into one folder"]);
+    refusal(
+        &third,
+        &[second_name, "missing: it is part 2 of 3 of the model", "put all parts into one folder"],
+    );
     parts[2].write(&second);
-    refusal(&first, &[second_name, "expected part 2 of 3 with 7 tensors in all", "found part 3 of 3 with 7"]);
+    refusal(
+        &first,
+        &[second_name, "expected part 2 of 3 with 7 tensors in all", "found part 3 of 3 with 7"],
+    );
     model().write(&second);
     refusal(&first, &[second_name, "found a whole model"]);
     model().split(2)[1].write(&second);
@@ -98,26 +107,43 @@ fn parts_that_do_not_fit_are_named() {
 
     let fewer = File::default().floats("a", &[1], &[0.0]).floats("b", &[1], &[0.0]);
     fewer.split(PARTS)[1].write(&second);
-    refusal(&first, &[second_name, "expected part 2 of 3 with 7 tensors in all", "found part 2 of 3 with 2"]);
+    refusal(
+        &first,
+        &[second_name, "expected part 2 of 3 with 7 tensors in all", "found part 2 of 3 with 2"],
+    );
     parts[1].clone().text("general.architecture", "gpt-oss").write(&second);
     refusal(&first, &[second_name, "key general.architecture: expected llama", "found gpt-oss"]);
     parts[1].clone().floats("a", &[1], &[0.0]).write(&second);
-    refusal(&third, &[second_name, "tensor a: expected each name in one part", "00001-of-00003.gguf too"]);
+    refusal(
+        &third,
+        &[second_name, "tensor a: expected each name in one part", "00001-of-00003.gguf too"],
+    );
     parts[1].clone().floats("g", &[1], &[0.0]).write(&second);
-    refusal(&third, &["key split.tensors.count: expected 8 tensors, as all parts hold together, found 7"]);
+    refusal(
+        &third,
+        &["key split.tensors.count: expected 8 tensors, as all parts hold together, found 7"],
+    );
 
     parts[1].write(&second);
     let renamed = folder.path().join("renamed.gguf");
     fs::copy(&second, &renamed).unwrap();
-    refusal(&renamed, &["part 2 of 3 of a split model", "ends in -00002-of-00003.gguf", "found renamed.gguf"]);
+    refusal(
+        &renamed,
+        &["part 2 of 3 of a split model", "ends in -00002-of-00003.gguf", "found renamed.gguf"],
+    );
     Checkpoint::open(&first).unwrap();
     // Joined by `cat`: the first part's table says nothing of the rest.
     fs::write(&renamed, [parts[0].bytes(), parts[1].bytes()].concat()).unwrap();
-    refusal(&renamed, &["part 1 of 3 of a split model", "bytes behind its last tensor (parts joined by `cat`"]);
+    refusal(
+        &renamed,
+        &["part 1 of 3 of a split model", "bytes behind its last tensor (parts joined by `cat`"],
+    );
 
     let numbers = |index: u16, count: u16| {
         let file = File::default().text("general.architecture", "llama");
-        file.key("split.no", U16, &index.to_le_bytes()).key("split.count", U16, &count.to_le_bytes()).write(&renamed);
+        file.key("split.no", U16, &index.to_le_bytes())
+            .key("split.count", U16, &count.to_le_bytes())
+            .write(&renamed);
     };
     numbers(3, 3);
     refusal(&renamed, &["key split.no: expected less than split.count, found 3"]);
@@ -133,7 +159,8 @@ fn what_is_missing_of_a_file_is_told_in_bytes() {
     // All tensors are whole blocks of the alignment: the file ends with the last one.
     for missing in [1, 32, 100] {
         fs::write(&path, &bytes[..bytes.len() - missing]).unwrap();
-        let words = format!("at least {missing} bytes are missing, as after a download that did not end");
+        let words =
+            format!("at least {missing} bytes are missing, as after a download that did not end");
         refusal(&path, &["short.gguf: tensor f: file ends at byte", &words]);
     }
     for length in [0, 3, 4, 30, 200] {
@@ -150,7 +177,10 @@ fn pieces_cut_by_bytes_are_known_by_their_names() {
     for (ending, bytes) in [("part1of2", head), ("part2of2", tail)] {
         let path = folder.path().join(format!("big.Q6_K.gguf.{ending}"));
         fs::write(&path, bytes).unwrap();
-        refusal(&path, &[&format!("a piece of a GGUF file, by its ending .{ending}"), "into big.Q6_K.gguf"]);
+        refusal(
+            &path,
+            &[&format!("a piece of a GGUF file, by its ending .{ending}"), "into big.Q6_K.gguf"],
+        );
     }
     let path = folder.path().join("big.gguf-split-a");
     fs::write(&path, head).unwrap();

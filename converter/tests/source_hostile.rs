@@ -1,5 +1,5 @@
-//! Truncations and flipped bytes of both formats: never a panic, never much memory. The only test of its process,
-//! because it watches how far the process's memory grows.
+//! Truncations and flipped bytes of both formats: never a panic, never much memory. The only test
+//! of its process, because it watches how far the process's memory grows.
 
 use std::fs;
 use std::io::Write;
@@ -106,9 +106,11 @@ impl Trial {
     }
 }
 
-/// Overwrites a file in place: emptying it first makes some file systems flush each of the many trials to the disk.
+/// Overwrites a file in place: emptying it first makes some file systems flush each of the many
+/// trials to the disk.
 fn write(path: &Path, bytes: &[u8]) {
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(false).open(path).unwrap();
+    let mut file =
+        fs::OpenOptions::new().write(true).create(true).truncate(false).open(path).unwrap();
     file.write_all(bytes).unwrap();
     file.set_len(bytes.len() as u64).unwrap();
 }

@@ -18,7 +18,10 @@ fn data(name: &str) -> PathBuf {
 fn assert_close(found: &[f32], expected: &[f32], name: &str) {
     assert_eq!(found.len(), expected.len(), "{name}");
     for (place, (found, expected)) in found.iter().zip(expected).enumerate() {
-        assert!((found - expected).abs() <= 1e-6 * expected.abs() + 1e-9, "{name}: {place}: {found} {expected}");
+        assert!(
+            (found - expected).abs() <= 1e-6 * expected.abs() + 1e-9,
+            "{name}: {place}: {found} {expected}"
+        );
     }
 }
 
@@ -26,9 +29,11 @@ fn assert_close(found: &[f32], expected: &[f32], name: &str) {
 fn check(folder: &str) -> usize {
     let checkpoint = Checkpoint::open(&data(folder)).unwrap();
     let names: Vec<&str> = checkpoint.names().collect();
-    let expected: Vec<&str> = names.iter().filter_map(|name| name.strip_prefix("expected/")).collect();
+    let expected: Vec<&str> =
+        names.iter().filter_map(|name| name.strip_prefix("expected/")).collect();
     for name in &names {
-        let known = expected.iter().any(|own| name == own || name.strip_prefix("expected/") == Some(own));
+        let known =
+            expected.iter().any(|own| name == own || name.strip_prefix("expected/") == Some(own));
         assert!(known || *name == "plain.weight", "{folder}: {name} is left over");
     }
     for name in &expected {
@@ -93,10 +98,12 @@ fn mlx_of_all_widths_and_modes() {
 /// A copy of a folder whose configuration is another.
 fn with_config(folder: &str, change: impl FnOnce(&mut Value)) -> tempfile::TempDir {
     let copy = tempfile::tempdir().unwrap();
-    let mut config: Value = serde_json::from_slice(&fs::read(data(folder).join("config.json")).unwrap()).unwrap();
+    let mut config: Value =
+        serde_json::from_slice(&fs::read(data(folder).join("config.json")).unwrap()).unwrap();
     change(&mut config);
     fs::write(copy.path().join("config.json"), config.to_string()).unwrap();
-    fs::copy(data(folder).join("model.safetensors"), copy.path().join("model.safetensors")).unwrap();
+    fs::copy(data(folder).join("model.safetensors"), copy.path().join("model.safetensors"))
+        .unwrap();
     copy
 }
 
@@ -110,19 +117,45 @@ fn refused(folder: &Path, words: &[&str]) {
 
 #[test]
 fn unknown_methods_are_refused_by_name() {
-    for method in
-        ["hqq", "aqlm", "vptq", "quanto", "eetq", "higgs", "spqr", "torchao", "bitnet", "quark", "new\u{1b}[2J"]
-    {
-        let copy = with_config("awq", |config| config["quantization_config"] = json!({"quant_method": method}));
+    for method in [
+        "hqq",
+        "aqlm",
+        "vptq",
+        "quanto",
+        "eetq",
+        "higgs",
+        "spqr",
+        "torchao",
+        "bitnet",
+        "quark",
+        "new\u{1b}[2J",
+    ] {
+        let copy = with_config("awq", |config| {
+            config["quantization_config"] = json!({"quant_method": method})
+        });
         let shown = method.replace('\u{1b}', "");
         let line = Checkpoint::open(copy.path()).unwrap_err().to_string();
-        assert!(line.contains("quant_method is") && line.contains("supported: awq, bitsandbytes"), "{line}");
-        assert!(line.contains(shown.split('[').next().unwrap()) && !line.contains('\u{1b}'), "{line}");
+        assert!(
+            line.contains("quant_method is") && line.contains("supported: awq, bitsandbytes"),
+            "{line}"
+        );
+        assert!(
+            line.contains(shown.split('[').next().unwrap()) && !line.contains('\u{1b}'),
+            "{line}"
+        );
     }
     let cases = [
         ("awq", json!({"quant_method": "awq", "version": "gemv"}), ["AWQ version", "gemv"]),
-        ("gptq", json!({"quant_method": "gptq", "checkpoint_format": "marlin"}), ["checkpoint_format", "marlin"]),
-        ("gptq", json!({"quant_method": "gptq", "is_marlin_format": true}), ["checkpoint_format", "marlin"]),
+        (
+            "gptq",
+            json!({"quant_method": "gptq", "checkpoint_format": "marlin"}),
+            ["checkpoint_format", "marlin"],
+        ),
+        (
+            "gptq",
+            json!({"quant_method": "gptq", "is_marlin_format": true}),
+            ["checkpoint_format", "marlin"],
+        ),
         (
             "compressed_packed",
             json!({"quant_method": "compressed-tensors", "format": "marlin-24"}),
@@ -133,10 +166,18 @@ fn unknown_methods_are_refused_by_name() {
             json!({"quant_method": "compressed-tensors", "sparsity_config": {"format": "sparse-24-bitmask"}}),
             ["sparsity_config", "sparse-24-bitmask"],
         ),
-        ("modelopt", json!({"quant_method": "modelopt", "quant_algo": "W4A16_AWQ"}), ["quant_algo", "W4A16_AWQ"]),
+        (
+            "modelopt",
+            json!({"quant_method": "modelopt", "quant_algo": "W4A16_AWQ"}),
+            ["quant_algo", "W4A16_AWQ"],
+        ),
         ("gptq", json!({}), ["quant_method", "absent, beside a tensor"]),
         ("mlx", json!({}), ["quantization", "without group_size and bits"]),
-        ("mlx", json!({"group_size": 32, "bits": 4, "mode": "other"}), ["quantization.mode", "other"]),
+        (
+            "mlx",
+            json!({"group_size": 32, "bits": 4, "mode": "other"}),
+            ["quantization.mode", "other"],
+        ),
     ];
     for (folder, quantization, words) in cases {
         let copy = with_config(folder, |config| {
@@ -151,7 +192,8 @@ fn unknown_methods_are_refused_by_name() {
 /// not matter.
 #[test]
 fn tensors_outrank_the_configuration() {
-    let round = json!({"quant_method": "auto-round", "bits": 4, "packing_format": "auto_round:auto_gptq"});
+    let round =
+        json!({"quant_method": "auto-round", "bits": 4, "packing_format": "auto_round:auto_gptq"});
     let copy = with_config("gptq", |config| config["quantization_config"] = round);
     Checkpoint::open(copy.path()).unwrap();
     let lists = json!({"quant_method": "gptq", "bits": 8, "group_size": 17, "modules_to_not_convert": ["four"]});
@@ -172,7 +214,8 @@ fn tensors_outrank_the_configuration() {
 /// Methods that no configuration speaks of show by their tensors.
 #[test]
 fn tensors_of_unknown_methods_are_refused_by_name() {
-    for (name, method) in [("a.W_q", "hqq"), ("a.codebooks", "aqlm"), ("a.weight._data", "quanto")] {
+    for (name, method) in [("a.W_q", "hqq"), ("a.codebooks", "aqlm"), ("a.weight._data", "quanto")]
+    {
         let folder = folder(json!({}), &[(name, "U8", &[4], vec![0; 4])]);
         refused(folder.path(), &[name, method, "supported: awq"]);
     }
@@ -185,7 +228,8 @@ fn biases_of_zeros_are_not_listed() {
     for (value, listed) in [(0u8, 1), (1, 2)] {
         let scale = ("a.weight_scale", "F32", &[1][..], 1f32.to_le_bytes().to_vec());
         let bias = ("a.bias", "F16", &[2][..], vec![value; 4]);
-        let folder = folder(json!({}), &[("a.weight", "F8_E4M3", &[2, 2], vec![0; 4]), scale, bias]);
+        let folder =
+            folder(json!({}), &[("a.weight", "F8_E4M3", &[2, 2], vec![0; 4]), scale, bias]);
         let checkpoint = Checkpoint::open(folder.path()).unwrap();
         assert_eq!(checkpoint.names().count(), listed);
         assert_eq!(checkpoint.shape("a.bias"), Some(&[2][..]));
@@ -225,32 +269,53 @@ fn parts_that_do_not_fit() {
     let zeros = ("a.qzeros", "I32", &[1, 1][..], vec![0; 4]);
     let scales = ("a.scales", "F16", &[1, 8][..], halves(8));
     let lacking = folder(gptq(), &[codes.clone(), zeros.clone()]);
-    refused(lacking.path(), &["model.safetensors: tensor a.qweight", "expected a tensor a.scales beside it"]);
-    let narrow = folder(gptq(), &[codes.clone(), zeros.clone(), ("a.scales", "F16", &[1, 7], halves(7))]);
+    refused(
+        lacking.path(),
+        &["model.safetensors: tensor a.qweight", "expected a tensor a.scales beside it"],
+    );
+    let narrow =
+        folder(gptq(), &[codes.clone(), zeros.clone(), ("a.scales", "F16", &[1, 7], halves(7))]);
     refused(narrow.path(), &["tensor a.qweight: shape", "expected [4, 7], found [4, 8]"]);
-    let words = folder(gptq(), &[("a.qweight", "F32", &[4, 8], vec![0; 128]), zeros.clone(), scales.clone()]);
+    let words = folder(
+        gptq(),
+        &[("a.qweight", "F32", &[4, 8], vec![0; 128]), zeros.clone(), scales.clone()],
+    );
     refused(words.path(), &["tensor a.qweight", "found F32 [4, 8]"]);
-    let both = folder(gptq(), &[codes.clone(), zeros.clone(), scales.clone(), ("a.weight", "F16", &[1], halves(1))]);
+    let both = folder(
+        gptq(),
+        &[codes.clone(), zeros.clone(), scales.clone(), ("a.weight", "F16", &[1], halves(1))],
+    );
     refused(both.path(), &["tensor a.qweight", "expected no tensor a.weight beside it"]);
     // A group that is none shows when it is read.
     let group = [vec![0; 124], 9i32.to_le_bytes().to_vec()].concat();
     let listed = folder(gptq(), &[codes, zeros, scales, ("a.g_idx", "I32", &[32], group)]);
     let line = Checkpoint::open(listed.path()).unwrap().read("a.weight").unwrap_err().to_string();
-    assert!(line.contains("tensor a.g_idx: element 31") && line.contains("a group from 0 to 0, found 9"), "{line}");
+    assert!(
+        line.contains("tensor a.g_idx: element 31")
+            && line.contains("a group from 0 to 0, found 9"),
+        "{line}"
+    );
 
-    let fp8 = || json!({"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}});
+    let fp8 =
+        || json!({"quantization_config": {"quant_method": "fp8", "weight_block_size": [128, 128]}});
     let bare = folder(fp8(), &[("a.weight", "F8_E4M3", &[2, 2], vec![0; 4])]);
     refused(bare.path(), &["tensor a.weight: expected a tensor a.weight_scale beside it"]);
     let odd = folder(
         fp8(),
-        &[("a.weight", "F8_E4M3", &[2, 2], vec![0; 4]), ("a.weight_scale_inv", "F32", &[5, 7], vec![0; 140])],
+        &[
+            ("a.weight", "F8_E4M3", &[2, 2], vec![0; 4]),
+            ("a.weight_scale_inv", "F32", &[5, 7], vec![0; 140]),
+        ],
     );
     refused(odd.path(), &["tensor a.weight_scale_inv", "[2, 2], found F32 [5, 7]"]);
     // A code that is NaN is found where any other NaN is.
     let scale = ("a.weight_scale_inv", "F32", &[1, 1][..], 1f32.to_le_bytes().to_vec());
     let nan = folder(fp8(), &[("a.weight", "F8_E4M3", &[2, 2], vec![0, 0, 0x7f, 0]), scale]);
     let line = Checkpoint::open(nan.path()).unwrap().read("a.weight").unwrap_err().to_string();
-    assert!(line.contains("tensor a.weight: element 2 of row 1: expected a finite number, found NaN"), "{line}");
+    assert!(
+        line.contains("tensor a.weight: element 2 of row 1: expected a finite number, found NaN"),
+        "{line}"
+    );
 }
 
 /// Without settings of a quantization, floats of eight bits are the numbers they say.
@@ -277,7 +342,8 @@ fn states_of_bitsandbytes_that_lie() {
             ],
         )
     };
-    let good = state(r#"{"quant_type": "nf4", "blocksize": 64, "shape": [2, 4], "dtype": "bfloat16"}"#);
+    let good =
+        state(r#"{"quant_type": "nf4", "blocksize": 64, "shape": [2, 4], "dtype": "bfloat16"}"#);
     assert_eq!(Checkpoint::open(good.path()).unwrap().read("a.weight").unwrap(), [0.0; 8]);
     // Codes may be kept as numbers of another kind (bnb_4bit_quant_storage); their bytes are the
     // same.
@@ -289,7 +355,12 @@ fn states_of_bitsandbytes_that_lie() {
             (name, "U8", &[text.len()], text.as_bytes().to_vec()),
             ("a.weight", "BF16", &[2, 1], vec![0x01, 0x23, 0x45, 0x67]),
             ("a.weight.absmax", "F32", &[1], 2f32.to_le_bytes().to_vec()),
-            ("a.weight.quant_map", "F32", &[16], (0..16u8).flat_map(|code| f32::from(code).to_le_bytes()).collect()),
+            (
+                "a.weight.quant_map",
+                "F32",
+                &[16],
+                (0..16u8).flat_map(|code| f32::from(code).to_le_bytes()).collect(),
+            ),
         ],
     );
     let checkpoint = Checkpoint::open(other.path()).unwrap();
@@ -298,7 +369,10 @@ fn states_of_bitsandbytes_that_lie() {
         ("{", "its settings as JSON"),
         (r#"{"blocksize": 0, "shape": [2, 4]}"#, "at least one number"),
         (r#"{"blocksize": 64, "shape": []}"#, "numbers fit in memory"),
-        (r#"{"blocksize": 64, "shape": [4294967296, 4294967296, 4294967296]}"#, "numbers fit in memory"),
+        (
+            r#"{"blocksize": 64, "shape": [4294967296, 4294967296, 4294967296]}"#,
+            "numbers fit in memory",
+        ),
         (r#"{"blocksize": 64, "shape": [2, 5]}"#, "expected 5 bytes for [2, 5], found 4 bytes"),
         (r#"{"blocksize": 4, "shape": [2, 4]}"#, "expected F32 [2]"),
     ];
@@ -334,7 +408,8 @@ fn damaged_headers_cost_an_error_line() {
                 fs::write(&path, &bytes).unwrap();
                 let opened = Checkpoint::open(copy.path());
                 bytes[place] ^= mask;
-                let one_line = |error: String| assert!(!error.contains(char::is_control), "{error:?}");
+                let one_line =
+                    |error: String| assert!(!error.contains(char::is_control), "{error:?}");
                 let checkpoint = match opened {
                     Ok(checkpoint) => checkpoint,
                     Err(error) => {

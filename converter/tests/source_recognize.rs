@@ -5,7 +5,8 @@ use std::path::Path;
 
 use hardtack_converter::source::{Checkpoint, SourceError};
 
-const POINTER: &[u8] = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 4984124272\n";
+const POINTER: &[u8] =
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 4984124272\n";
 const HTML: &[u8] = b"<!DOCTYPE html>\n<html><head><title>Sign in</title>";
 const WEIGHTS: &[u8] = b"\x02\0\0\0\0\0\0\0{}";
 const CONFIG: (&str, &[u8]) = ("config.json", br#"{"model_type": "llama"}"#);
@@ -38,13 +39,23 @@ fn folder(files: &[(&str, &[u8])]) -> tempfile::TempDir {
 fn files() {
     let mut tar = vec![b'a'; 512];
     tar[257..262].copy_from_slice(b"ustar");
-    let pytorch = [b"PK\x03\x04".as_slice(), &[0; 22], &16u16.to_le_bytes(), &[0; 2], b"archive/data.pkl"].concat();
+    let pytorch =
+        [b"PK\x03\x04".as_slice(), &[0; 22], &16u16.to_le_bytes(), &[0; 2], b"archive/data.pkl"]
+            .concat();
     let manifest = br#"{"schemaVersion":2,"mediaType":"application/vnd.docker.distribution.manifest.v2+json",
         "layers":[{"mediaType":"application/vnd.ollama.image.license","digest":"sha256:ff"},
         {"mediaType":"application/vnd.ollama.image.model","digest":"sha256:8daa9615cce3","size":1}]}"#;
     let cases: &[(&str, &[u8], &[&str])] = &[
-        ("a.tack", b"\x89TACK\r\n\x1a", &["a.tack is a .tack blob: it is baked already; run it: hardtack run "]),
-        ("model.safetensors", WEIGHTS, &["is a safetensors file: give the folder", "config.json", "hardtack bake "]),
+        (
+            "a.tack",
+            b"\x89TACK\r\n\x1a",
+            &["a.tack is a .tack blob: it is baked already; run it: hardtack run "],
+        ),
+        (
+            "model.safetensors",
+            WEIGHTS,
+            &["is a safetensors file: give the folder", "config.json", "hardtack bake "],
+        ),
         ("config.json", b"{\"model_type\": 1}", &["is a JSON file: give the folder"]),
         ("m.gguf", POINTER, &["m.gguf is a Git LFS pointer", "git lfs pull"]),
         ("m.gguf", HTML, &["is a web page", "download the file again"]),
@@ -53,12 +64,20 @@ fn files() {
         ("m.gguf", &[0; 1 << 16], &["is a file of zeros", "did not finish"]),
         ("m.bin", &pytorch, &["is a PyTorch file", "safetensors", "save_pretrained"]),
         ("m.pth", b"\x80\x02\x8a\nl\xfc", &["is a Python pickle", "can run code"]),
-        ("m.onnx", b"\x08\x07\x12\x07pytorch", &["is an ONNX model", "bake a folder with config.json"]),
+        (
+            "m.onnx",
+            b"\x08\x07\x12\x07pytorch",
+            &["is an ONNX model", "bake a folder with config.json"],
+        ),
         ("m.zip", b"PK\x03\x04 and the rest of it", &["is a zip archive: unpack it"]),
         ("m.tgz", b"\x1f\x8b\x08", &["is a gzip archive: unpack it"]),
         ("m.tar", &tar, &["is a tar archive: unpack it"]),
         ("latest", manifest, &["is an ollama manifest: the model is the file sha256-8daa9615cce3"]),
-        ("latest", b"{\"schemaVersion\":2,\"x\":\"vnd.ollama.\"}", &["is an ollama manifest: it names no model"]),
+        (
+            "latest",
+            b"{\"schemaVersion\":2,\"x\":\"vnd.ollama.\"}",
+            &["is an ollama manifest: it names no model"],
+        ),
         ("Modelfile", b"FROM ./m.gguf\n", &["is a Modelfile of ollama", "FROM"]),
         ("m.session", b"HTSAVED\x02", &["is a saved session", "--session"]),
     ];
@@ -81,20 +100,33 @@ fn folders_without_a_checkpoint() {
             &[("refs/main", b"abc"), ("snapshots/abc/config.json", b"{}")],
             &["is a cache folder of the hub: give the snapshot in it: ", "/snapshots/abc"],
         ),
-        (&[("a.gguf", b"GGUF")], &["is a folder with a GGUF file: give the file itself: hardtack bake ", "/a.gguf"]),
+        (
+            &[("a.gguf", b"GGUF")],
+            &["is a folder with a GGUF file: give the file itself: hardtack bake ", "/a.gguf"],
+        ),
         (
             &[("a-Q4.gguf", b"GGUF"), ("b-Q8.gguf", b"GGUF")],
             &["is a folder of GGUF files", "/a-Q4.gguf", "(a-Q4.gguf, b-Q8.gguf)"],
         ),
         (
             &[CONFIG, ("pytorch_model.bin", b"PK")],
-            &["is a folder whose weights are PyTorch files alone (pytorch_model.bin)", "safe_serialization=True"],
+            &[
+                "is a folder whose weights are PyTorch files alone (pytorch_model.bin)",
+                "safe_serialization=True",
+            ],
         ),
         (
-            &[CONFIG, ("pytorch_model.bin.index.json", b"{}"), ("pytorch_model-00001-of-00002.bin", b"PK")],
+            &[
+                CONFIG,
+                ("pytorch_model.bin.index.json", b"{}"),
+                ("pytorch_model-00001-of-00002.bin", b"PK"),
+            ],
             &["PyTorch files alone"],
         ),
-        (&[("consolidated.00.pth", b"PK"), ("params.json", b"{}")], &["Meta's or Mistral's own layout"]),
+        (
+            &[("consolidated.00.pth", b"PK"), ("params.json", b"{}")],
+            &["Meta's or Mistral's own layout"],
+        ),
         (
             &[CONFIG, ("model-00001-of-00002.safetensors", WEIGHTS)],
             &["have no index", "model-00001-of-00002.safetensors", "model.safetensors.index.json"],
@@ -104,7 +136,10 @@ fn folders_without_a_checkpoint() {
         (&[CONFIG, ("flax_model.msgpack", b"x")], &["is a folder with weights of Flax"]),
         (&[("m.tack", b"x")], &["is a folder with a .tack blob", "hardtack run "]),
         (&[CONFIG, ("model.safetensors.incomplete", b"x")], &["download did not finish"]),
-        (&[("model_index.json", b"{}"), ("unet/config.json", b"{}")], &["is a pipeline of diffusers"]),
+        (
+            &[("model_index.json", b"{}"), ("unet/config.json", b"{}")],
+            &["is a pipeline of diffusers"],
+        ),
     ];
     for (files, words) in cases {
         let folder = folder(files);
@@ -123,11 +158,17 @@ fn a_merged_folder_may_keep_its_adapter_configuration() {
 
 #[test]
 fn files_of_a_folder_that_are_something_else() {
-    let good: &[(&str, &[u8])] = &[CONFIG, ("model.safetensors", WEIGHTS), ("tokenizer.json", b"{}")];
-    for name in
-        ["config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "generation_config.json"]
-    {
-        let kinds: [(&[u8], &str); 3] = [(POINTER, "a Git LFS pointer"), (HTML, "a web page"), (b"", "an empty file")];
+    let good: &[(&str, &[u8])] =
+        &[CONFIG, ("model.safetensors", WEIGHTS), ("tokenizer.json", b"{}")];
+    for name in [
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "generation_config.json",
+    ] {
+        let kinds: [(&[u8], &str); 3] =
+            [(POINTER, "a Git LFS pointer"), (HTML, "a web page"), (b"", "an empty file")];
         for (bytes, found) in kinds {
             let folder = folder(&[good, &[(name, bytes)]].concat());
             assert_words(&line(folder.path()), &[&format!("{name} is {found}")]);
@@ -139,12 +180,22 @@ fn files_of_a_folder_that_are_something_else() {
 
     // All pointers are named at once: fetching them one by one would take as many tries.
     let pointers = folder(&[CONFIG, ("model.safetensors", POINTER), ("tokenizer.json", POINTER)]);
-    assert_words(&line(pointers.path()), &["tokenizer.json is a Git LFS pointer", "holds for model.safetensors"]);
+    assert_words(
+        &line(pointers.path()),
+        &["tokenizer.json is a Git LFS pointer", "holds for model.safetensors"],
+    );
 
     // Of shards too.
-    let index = br#"{"weight_map": {"a": "1.safetensors", "b": "2.safetensors", "c": "3.safetensors"}}"#;
+    let index =
+        br#"{"weight_map": {"a": "1.safetensors", "b": "2.safetensors", "c": "3.safetensors"}}"#;
     let index: (&str, &[u8]) = ("model.safetensors.index.json", index);
-    let shard = folder(&[CONFIG, index, ("1.safetensors", POINTER), ("2.safetensors", HTML), ("3.safetensors", b"")]);
+    let shard = folder(&[
+        CONFIG,
+        index,
+        ("1.safetensors", POINTER),
+        ("2.safetensors", HTML),
+        ("3.safetensors", b""),
+    ]);
     assert_words(&line(shard.path()), &["1.safetensors is a Git LFS pointer"]);
     let old = folder(&[CONFIG, ("model.safetensors", b"\x80\x02}q\x00")]);
     assert_words(&line(old.path()), &["model.safetensors is a Python pickle"]);
@@ -152,8 +203,10 @@ fn files_of_a_folder_that_are_something_else() {
     // Absent shards are named together, before any is read.
     let absent = folder(&[CONFIG, index, ("2.safetensors", b"")]);
     let line = Checkpoint::open(absent.path()).unwrap_err().to_string();
-    let names =
-        ["1.safetensors: missing, but ", "index.json names it, and 3.safetensors besides; fetch what is missing"];
+    let names = [
+        "1.safetensors: missing, but ",
+        "index.json names it, and 3.safetensors besides; fetch what is missing",
+    ];
     assert_words(&line, &names);
 }
 

@@ -6,8 +6,11 @@ use hardtack_converter::quantize::encode_rows;
 use hardtack_converter::store::{Shape, Store, StoreError};
 use hardtack_format::{Encoding, Role, SectionKey};
 
-const KEYS: [(SectionKey, Role); 3] =
-    [(SectionKey::expert(1, 3), Role::Down), (SectionKey::layer(1), Role::Gate), (SectionKey::layer(0), Role::KeyUp)];
+const KEYS: [(SectionKey, Role); 3] = [
+    (SectionKey::expert(1, 3), Role::Down),
+    (SectionKey::layer(1), Role::Gate),
+    (SectionKey::layer(0), Role::KeyUp),
+];
 
 fn weights(seed: usize, count: usize) -> Vec<f32> {
     (0..count).map(|index| ((index * 37 + seed * 11) % 101) as f32 / 64.0 - 0.75).collect()
@@ -26,7 +29,11 @@ fn tensor(encoding: Encoding, [stack, rows, columns]: [u32; 3]) -> (Shape, Vec<u
 }
 
 fn samples() -> [(Shape, Vec<u8>, Vec<f32>); 3] {
-    [tensor(Encoding::Q3, [1, 35, 130]), tensor(Encoding::F32, [1, 5, 64]), tensor(Encoding::Q4, [3, 20, 40])]
+    [
+        tensor(Encoding::Q3, [1, 35, 130]),
+        tensor(Encoding::F32, [1, 5, 64]),
+        tensor(Encoding::Q4, [3, 20, 40]),
+    ]
 }
 
 #[test]
@@ -46,7 +53,10 @@ fn what_is_put_is_read_after_an_interrupt() {
         assert_eq!(&store.bytes(key).unwrap(), bytes);
         let (rows, columns) = ((shape.stack * shape.rows) as usize, shape.columns as usize);
         assert_eq!(&store.rows(key, 0, rows).unwrap(), values);
-        assert_eq!(store.rows(key, rows - 3, 2).unwrap(), values[(rows - 3) * columns..(rows - 1) * columns]);
+        assert_eq!(
+            store.rows(key, rows - 3, 2).unwrap(),
+            values[(rows - 3) * columns..(rows - 1) * columns]
+        );
     }
 }
 
@@ -90,10 +100,16 @@ fn what_is_cut_off_or_damaged_is_dropped_and_can_be_put_again() {
     }
     drop(store);
     let whole = fs::read(&path).unwrap();
-    for (kept, cut) in [(2, ends[3] - 1), (2, ends[2] + 10), (1, ends[2] - 1), (0, ends[1] - 1), (0, 41)] {
+    for (kept, cut) in
+        [(2, ends[3] - 1), (2, ends[2] + 10), (1, ends[2] - 1), (0, ends[1] - 1), (0, 41)]
+    {
         fs::write(&path, &whole[..cut as usize]).unwrap();
         let mut store = Store::open(&path, [7; 32]).unwrap();
-        assert_eq!(KEYS.map(|key| store.shape(key).is_some()), [0, 1, 2].map(|index| index < kept), "cut at {cut}");
+        assert_eq!(
+            KEYS.map(|key| store.shape(key).is_some()),
+            [0, 1, 2].map(|index| index < kept),
+            "cut at {cut}"
+        );
         for (key, (shape, bytes, _)) in KEYS.into_iter().zip(&samples).skip(kept) {
             store.put(key, *shape, bytes).unwrap();
         }
@@ -107,7 +123,11 @@ fn what_is_cut_off_or_damaged_is_dropped_and_can_be_put_again() {
         damaged[at as usize] ^= 0x40;
         fs::write(&path, &damaged).unwrap();
         let store = Store::open(&path, [7; 32]).unwrap();
-        assert_eq!(KEYS.map(|key| store.shape(key).is_some()), [true, false, false], "damaged at {at}");
+        assert_eq!(
+            KEYS.map(|key| store.shape(key).is_some()),
+            [true, false, false],
+            "damaged at {at}"
+        );
     }
 }
 
@@ -164,7 +184,10 @@ fn bytes_that_change_while_the_file_is_open_are_never_read() {
     for at in [112, 112 + 70_000, whole.len() - 1] {
         whole[at] ^= 1;
         rewrite(&file, &whole);
-        let damaged = StoreError::Damaged { path: path.clone(), offset: 112 + (at as u64 - 112) / 65536 * 65536 };
+        let damaged = StoreError::Damaged {
+            path: path.clone(),
+            offset: 112 + (at as u64 - 112) / 65536 * 65536,
+        };
         assert_eq!(store.bytes(KEYS[1]).unwrap_err().to_string(), damaged.to_string());
         assert_eq!(store.rows(KEYS[1], 0, 300).unwrap_err().to_string(), damaged.to_string());
         whole[at] ^= 1;

@@ -1,4 +1,5 @@
-//! Real tokenizers: text to ids and back, SentencePiece merges as Hugging Face derives them, GGUF as the folder.
+//! Real tokenizers: text to ids and back, SentencePiece merges as Hugging Face derives them, GGUF
+//! as the folder.
 
 mod vocabulary_support;
 
@@ -18,7 +19,10 @@ fn mixtral_folder_gives_every_text_back() {
     let sections = from_folder(&folder, &json!({ "eos_token_id": 2 }), 32_000).unwrap();
     let (tokenizer, table) = open(&sections);
     let rules = table.rules();
-    assert_eq!((rules.begin, rules.end, rules.add_begin, rules.add_end), (Some(1), Some(2), true, false));
+    assert_eq!(
+        (rules.begin, rules.end, rules.add_begin, rules.add_end),
+        (Some(1), Some(2), true, false)
+    );
     assert!(rules.strip_leading_space);
     assert_eq!(rules.ends, [2]);
     assert_eq!(sections.template, None);
@@ -47,8 +51,8 @@ fn more_tokens_than_the_model_has_are_refused_and_fewer_are_padded() {
     assert_eq!((table.count(), table.kind(32_063)), (32_064, TokenKind::Unused));
 }
 
-/// The GGUF that `convert_hf_to_gguf.py` would write for a SentencePiece model: scores fall with the id,
-/// and runs of spaces come last.
+/// The GGUF that `convert_hf_to_gguf.py` would write for a SentencePiece model: scores fall with
+/// the id, and runs of spaces come last.
 fn as_gguf(tokenizer: &Value) -> GgufVocabulary {
     let pieces = tokenizer["model"]["vocab"].as_object().unwrap();
     let mut meta = GgufVocabulary {
@@ -99,7 +103,9 @@ fn merges_from_scores_are_those_of_hugging_face() {
     let (built, _) = open(&sections);
     let original = tokenizers::Tokenizer::from_bytes(&bytes).unwrap();
     for text in TEXTS {
-        let ids = |tokenizer: &tokenizers::Tokenizer| tokenizer.encode_fast(text, false).unwrap().get_ids().to_vec();
+        let ids = |tokenizer: &tokenizers::Tokenizer| {
+            tokenizer.encode_fast(text, false).unwrap().get_ids().to_vec()
+        };
         assert_eq!(ids(&built), ids(&original), "{text:?}");
     }
 }
@@ -115,7 +121,8 @@ fn gguf_byte_level_gives_every_text_back() {
         for text in TEXTS {
             let ids = tokenizer.encode_fast(text, false).unwrap();
             // SmolLM2 has no token for some bytes; it says so in its warnings.
-            let complete = !sections.warnings.iter().any(|warning| warning.contains("bytes have no token"));
+            let complete =
+                !sections.warnings.iter().any(|warning| warning.contains("bytes have no token"));
             if complete || text.chars().all(|character| character.is_ascii() && character >= ' ') {
                 assert_eq!(decode(&table, ids.get_ids()), text, "{}", path.display());
             }
@@ -135,7 +142,8 @@ fn neox_is_read_as_it_is() {
     let ids = |text: &str| tokenizer.encode_fast(text, false).unwrap().get_ids().to_vec();
     assert_eq!(ids("<|endoftext|>"), [0]);
     assert_eq!(table.bytes(ids(" the")[0]), b" the");
-    let kinds: HashMap<u32, TokenKind> = [0, 2, 50_254].into_iter().map(|id| (id, table.kind(id))).collect();
+    let kinds: HashMap<u32, TokenKind> =
+        [0, 2, 50_254].into_iter().map(|id| (id, table.kind(id))).collect();
     assert_eq!(kinds[&0], TokenKind::Control);
     assert_eq!(kinds[&2], TokenKind::Normal);
     assert_eq!(kinds[&50_254], TokenKind::UserDefined);

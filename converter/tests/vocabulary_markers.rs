@@ -7,7 +7,9 @@ mod vocabulary_support;
 use std::fs;
 use std::path::Path;
 
-use hardtack_converter::vocabulary::{GgufVocabulary, TextSections, VocabularyError, from_folder, from_gguf};
+use hardtack_converter::vocabulary::{
+    GgufVocabulary, TextSections, VocabularyError, from_folder, from_gguf,
+};
 use hardtack_format::vocabulary::{TokenKind, Vocabulary};
 use serde_json::{Value, json};
 use vocabulary_support::open;
@@ -22,12 +24,14 @@ const ROWS: u32 = 320;
 fn pieces() -> Vec<String> {
     let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     let mut beyond = (0x100..).filter_map(char::from_u32);
-    let letters = (0..=u8::MAX).map(|byte| if printable(&byte) { char::from(byte) } else { beyond.next().unwrap() });
+    let letters = (0..=u8::MAX)
+        .map(|byte| if printable(&byte) { char::from(byte) } else { beyond.next().unwrap() });
     let joined = ["he", "ll", "hell", "hello", "Ġw", "or", "Ġwor", "ld", "Ġworld"];
     letters.map(String::from).chain(joined.map(String::from)).collect()
 }
 
-const MERGES: [&str; 9] = ["h e", "l l", "he ll", "hell o", "Ġ w", "o r", "Ġw or", "l d", "Ġwor ld"];
+const MERGES: [&str; 9] =
+    ["h e", "l l", "he ll", "hell o", "Ġ w", "o r", "Ġw or", "l d", "Ġwor ld"];
 
 fn added(id: u64, content: &str, special: bool) -> Value {
     json!({ "id": id, "content": content, "special": special, "single_word": false, "lstrip": false, "rstrip": false,
@@ -36,8 +40,11 @@ fn added(id: u64, content: &str, special: bool) -> Value {
 
 /// A byte-level tokenizer of 265 pieces with these added tokens.
 fn tokenizer(added: &[Value]) -> Value {
-    let vocabulary: serde_json::Map<String, Value> =
-        pieces().into_iter().zip(0..).map(|(piece, id): (String, u32)| (piece, json!(id))).collect();
+    let vocabulary: serde_json::Map<String, Value> = pieces()
+        .into_iter()
+        .zip(0..)
+        .map(|(piece, id): (String, u32)| (piece, json!(id)))
+        .collect();
     let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
     json!({ "version": "1.0", "truncation": null, "padding": null, "added_tokens": added, "normalizer": null,
         "pre_tokenizer": byte_level, "post_processor": null, "decoder": byte_level,
@@ -47,9 +54,14 @@ fn tokenizer(added: &[Value]) -> Value {
 }
 
 /// A folder with these files, read.
-fn folder(tokenizer: &Value, files: &[(&str, Value)], config: &Value) -> Result<TextSections, VocabularyError> {
+fn folder(
+    tokenizer: &Value,
+    files: &[(&str, Value)],
+    config: &Value,
+) -> Result<TextSections, VocabularyError> {
     let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, value: &Value| fs::write(folder.path().join(name), value.to_string()).unwrap();
+    let write =
+        |name: &str, value: &Value| fs::write(folder.path().join(name), value.to_string()).unwrap();
     write("tokenizer.json", tokenizer);
     fs::write(folder.path().join("chat_template.jinja"), TEMPLATE).unwrap();
     files.iter().for_each(|(name, value)| write(name, value));
@@ -89,19 +101,28 @@ fn added_tokens_of_the_configurations_are_taken() {
     let cases: [Case; 8] = [
         (
             "added_tokens_decoder",
-            vec![("tokenizer_config.json", settings(json!({ "added_tokens_decoder": decoder("266", "267") })))],
+            vec![(
+                "tokenizer_config.json",
+                settings(json!({ "added_tokens_decoder": decoder("266", "267") })),
+            )],
             [266, 267],
         ),
         (
             "the other way round",
-            vec![("tokenizer_config.json", settings(json!({ "added_tokens_decoder": decoder("267", "266") })))],
+            vec![(
+                "tokenizer_config.json",
+                settings(json!({ "added_tokens_decoder": decoder("267", "266") })),
+            )],
             [267, 266],
         ),
         (
-            // Here transformers gives 266 and 267: the ids that the file names are what the weights
-            // were trained with.
+            // Here transformers gives 266 and 267: the ids that the file names are what the
+            // weights were trained with.
             "added_tokens_decoder with a gap",
-            vec![("tokenizer_config.json", settings(json!({ "added_tokens_decoder": decoder("270", "280") })))],
+            vec![(
+                "tokenizer_config.json",
+                settings(json!({ "added_tokens_decoder": decoder("270", "280") })),
+            )],
             [270, 280],
         ),
         (
@@ -115,7 +136,10 @@ fn added_tokens_of_the_configurations_are_taken() {
         (
             // Without ids they are numbered on: the named ones first, then the list.
             "special_tokens_map.json",
-            vec![("special_tokens_map.json", json!({ "eos_token": "<|im_end|>", "additional_special_tokens": names }))],
+            vec![(
+                "special_tokens_map.json",
+                json!({ "eos_token": "<|im_end|>", "additional_special_tokens": names }),
+            )],
             [267, 266],
         ),
         (
@@ -128,7 +152,10 @@ fn added_tokens_of_the_configurations_are_taken() {
         ),
         (
             "names in tokenizer_config.json",
-            vec![("tokenizer_config.json", settings(json!({ "additional_special_tokens": ["<|im_start|>"] })))],
+            vec![(
+                "tokenizer_config.json",
+                settings(json!({ "additional_special_tokens": ["<|im_start|>"] })),
+            )],
             [267, 266],
         ),
         (
@@ -144,10 +171,17 @@ fn added_tokens_of_the_configurations_are_taken() {
         let sections = folder(&tokenizer(&end_of_text()), &files, &Value::Null).unwrap();
         assert_eq!(ids(&sections, TEXT), [start, 259, end, 32, 265], "{case}");
         let table = table(&sections);
-        assert_eq!((table.rules().end, table.rules().ends.clone()), (Some(end), vec![265, end]), "{case}");
+        assert_eq!(
+            (table.rules().end, table.rules().ends.clone()),
+            (Some(end), vec![265, end]),
+            "{case}"
+        );
         assert!([start, end].into_iter().all(|id| table.kind(id).steers()), "{case}");
         assert_eq!(table.bytes(start), b"<|im_start|>", "{case}");
-        assert!(sections.problems.is_empty() && sections.warnings.len() == 1, "{case}: {sections:?}");
+        assert!(
+            sections.problems.is_empty() && sections.warnings.len() == 1,
+            "{case}: {sections:?}"
+        );
         assert!(sections.warnings[0].contains("not in tokenizer.json"), "{case}");
     }
 }
@@ -157,7 +191,8 @@ fn a_piece_that_a_configuration_calls_special_is_and_flags_of_the_configuration_
     let mut named = tokenizer(&[]);
     named["model"]["vocab"]["<|im_start|>"] = json!(265);
     named["model"]["vocab"]["<|im_end|>"] = json!(266);
-    let settings = json!({ "eos_token": "<|im_end|>", "additional_special_tokens": ["<|im_start|>"] });
+    let settings =
+        json!({ "eos_token": "<|im_end|>", "additional_special_tokens": ["<|im_start|>"] });
     let sections = folder(&named, &[("tokenizer_config.json", settings)], &Value::Null).unwrap();
     assert_eq!(ids(&sections, "<|im_start|>hello<|im_end|>"), [265, 259, 266]);
     assert_eq!(table(&sections).rules().ends, [266]);
@@ -165,15 +200,22 @@ fn a_piece_that_a_configuration_calls_special_is_and_flags_of_the_configuration_
     // `lstrip` takes the space before the token.
     let mut stripping = added(265, "<|endoftext|>", true);
     stripping["lstrip"] = json!(true);
-    let settings = json!({ "eos_token": "<|endoftext|>", "added_tokens_decoder": { "265": stripping } });
-    let sections = folder(&tokenizer(&end_of_text()), &[("tokenizer_config.json", settings)], &Value::Null).unwrap();
+    let settings =
+        json!({ "eos_token": "<|endoftext|>", "added_tokens_decoder": { "265": stripping } });
+    let sections =
+        folder(&tokenizer(&end_of_text()), &[("tokenizer_config.json", settings)], &Value::Null)
+            .unwrap();
     assert_eq!(ids(&sections, "hello <|endoftext|>"), [259, 265]);
 }
 
 #[test]
 fn a_file_that_says_it_all_is_kept_byte_for_byte() {
     let folder = tempfile::tempdir().unwrap();
-    let all = [added(265, "<|endoftext|>", true), added(266, "<|im_start|>", true), added(267, "<|im_end|>", true)];
+    let all = [
+        added(265, "<|endoftext|>", true),
+        added(266, "<|im_start|>", true),
+        added(267, "<|im_end|>", true),
+    ];
     let text = serde_json::to_string_pretty(&tokenizer(&all)).unwrap();
     fs::write(folder.path().join("tokenizer.json"), &text).unwrap();
     let decoder = json!({ "265": all[0], "266": all[1], "267": all[2] });
@@ -208,7 +250,8 @@ fn added_tokens_that_a_template_writes_become_markers_and_words_do_not() {
 #[test]
 fn a_token_that_only_a_configuration_calls_special_is_hidden_and_the_file_stays() {
     let file = tokenizer(&[added(265, "<turn>", false), added(266, "<|im_end|>", false)]);
-    let decoder = json!({ "265": added(265, "<turn>", true), "266": added(266, "<|im_end|>", false) });
+    let decoder =
+        json!({ "265": added(265, "<turn>", true), "266": added(266, "<|im_end|>", false) });
     let files = [("tokenizer_config.json", json!({ "added_tokens_decoder": decoder }))];
     let sections = folder(&file, &files, &Value::Null).unwrap();
     assert_eq!([265, 266].map(|id| table(&sections).kind(id)), [TokenKind::Control; 2]);
@@ -218,7 +261,11 @@ fn a_token_that_only_a_configuration_calls_special_is_hidden_and_the_file_stays(
 #[test]
 fn rendering_may_find_more_marks() {
     let mut sections = folder(
-        &tokenizer(&[added(265, "<|endoftext|>", true), added(266, "<|bot|>", false), added(267, "bot", false)]),
+        &tokenizer(&[
+            added(265, "<|endoftext|>", true),
+            added(266, "<|bot|>", false),
+            added(267, "bot", false),
+        ]),
         &[],
         &Value::Null,
     )
@@ -227,7 +274,10 @@ fn rendering_may_find_more_marks() {
     // A word that a template writes is one still, and ids beyond the table are nobody's.
     assert_eq!(sections.mark(&[266, 267, 259, 265, 5000]).unwrap(), 1);
     let kinds = [265, 266, 267, 259].map(|id| table(&sections).kind(id));
-    assert_eq!(kinds, [TokenKind::Control, TokenKind::Marker, TokenKind::UserDefined, TokenKind::Normal]);
+    assert_eq!(
+        kinds,
+        [TokenKind::Control, TokenKind::Marker, TokenKind::UserDefined, TokenKind::Normal]
+    );
     assert_eq!(sections.mark(&[266]).unwrap(), 0);
     assert!(sections.tokenizer == tokenizer);
 }
@@ -264,7 +314,10 @@ fn one_token_more_than_rows_is_left_out_unless_a_conversation_needs_it() {
     let settings = json!({ "eos_token": "<|endoftext|>", "pad_token": "[PAD]" });
     let files = [("tokenizer_config.json", settings)];
     let sections = folder(&tokenizer(&padded), &files, &Value::Null).unwrap();
-    assert!(sections.problems.is_empty() && sections.warnings[0].contains("`[PAD]`"), "{sections:?}");
+    assert!(
+        sections.problems.is_empty() && sections.warnings[0].contains("`[PAD]`"),
+        "{sections:?}"
+    );
     assert_eq!(table(&sections).count(), ROWS);
     assert!(ids(&sections, "hello[PAD]").iter().all(|&id| id < ROWS));
 
@@ -275,7 +328,10 @@ fn one_token_more_than_rows_is_left_out_unless_a_conversation_needs_it() {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("tokenizer.json"), tokenizer(&end_of_text()).to_string()).unwrap();
     let refused = from_folder(folder.path(), &Value::Null, 264).unwrap_err();
-    assert!(matches!(refused, VocabularyError::TooManyTokens { tokenizer: 265, model: 264 }), "{refused}");
+    assert!(
+        matches!(refused, VocabularyError::TooManyTokens { tokenizer: 265, model: 264 }),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -286,7 +342,11 @@ fn an_empty_template_is_none() {
         fs::write(folder.path().join("chat_template.jinja"), text).unwrap();
         let sections = read(folder.path(), &Value::Null).unwrap();
         assert_eq!(sections.template, None);
-        assert!(sections.warnings.iter().any(|line| line.contains("template is empty")), "{:?}", sections.warnings);
+        assert!(
+            sections.warnings.iter().any(|line| line.contains("template is empty")),
+            "{:?}",
+            sections.warnings
+        );
     }
 }
 
@@ -361,12 +421,16 @@ fn a_gguf_that_lost_its_merges_is_refused() {
         ..gguf([3, 3, 3])
     };
     assert!(from_gguf(&bytes(Some(Vec::new())), ROWS).is_ok());
-    assert!(matches!(from_gguf(&bytes(None), ROWS).unwrap_err(), VocabularyError::NoMerges { long: 0 }));
+    assert!(matches!(
+        from_gguf(&bytes(None), ROWS).unwrap_err(),
+        VocabularyError::NoMerges { long: 0 }
+    ));
 }
 
 #[test]
 fn distilled_qwen_is_split_as_qwen_is() {
-    let [qwen, distilled] = ["qwen2", "deepseek-r1-qwen"]
-        .map(|pre| from_gguf(&GgufVocabulary { pre: Some(pre.into()), ..gguf([3, 3, 3]) }, ROWS).unwrap());
+    let [qwen, distilled] = ["qwen2", "deepseek-r1-qwen"].map(|pre| {
+        from_gguf(&GgufVocabulary { pre: Some(pre.into()), ..gguf([3, 3, 3]) }, ROWS).unwrap()
+    });
     assert_eq!(qwen, distilled);
 }

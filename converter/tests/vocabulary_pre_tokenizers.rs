@@ -105,7 +105,8 @@ fn texts() -> Vec<String> {
         "ﬁ",
         "K",
     ];
-    let pairs = parts.iter().flat_map(|left| parts.iter().map(move |right| format!("{left}{right}")));
+    let pairs =
+        parts.iter().flat_map(|left| parts.iter().map(move |right| format!("{left}{right}")));
     TEXTS.iter().map(|text| (*text).to_owned()).chain(pairs).collect()
 }
 
@@ -113,7 +114,9 @@ fn texts() -> Vec<String> {
 fn real() -> Option<PathBuf> {
     let folder = std::env::var_os("HARDTACK_TOKENIZERS").map(PathBuf::from);
     if folder.is_none() {
-        let line = format_args!("SKIPPED: HARDTACK_TOKENIZERS is not set: no real tokenizer is compared\n");
+        let line = format_args!(
+            "SKIPPED: HARDTACK_TOKENIZERS is not set: no real tokenizer is compared\n"
+        );
         let _ = std::io::Write::write_fmt(&mut std::io::stderr(), line);
     }
     folder
@@ -157,9 +160,11 @@ fn compare(path: &Path, pre: &str, texts: &[String]) {
     let meta = as_gguf(&serde_json::from_slice(&bytes).unwrap(), pre);
     let sections = from_gguf(&meta, meta.tokens.len() as u32).unwrap();
     let (built, _) = open(&sections);
-    let ids =
-        |tokenizer: &tokenizers::Tokenizer, text: &str| tokenizer.encode_fast(text, false).unwrap().get_ids().to_vec();
-    let differ: Vec<&String> = texts.iter().filter(|text| ids(&built, text) != ids(&original, text)).collect();
+    let ids = |tokenizer: &tokenizers::Tokenizer, text: &str| {
+        tokenizer.encode_fast(text, false).unwrap().get_ids().to_vec()
+    };
+    let differ: Vec<&String> =
+        texts.iter().filter(|text| ids(&built, text) != ids(&original, text)).collect();
     eprintln!("{} as {pre}: {} of {} texts differ", path.display(), differ.len(), texts.len());
     assert!(differ.is_empty(), "{}: {:?}", path.display(), &differ[..differ.len().min(8)]);
 }

@@ -1,4 +1,5 @@
-//! Small made-up checkpoints: what is refused by name, what is warned of, and where each rule comes from.
+//! Small made-up checkpoints: what is refused by name, what is warned of, and where each rule comes
+//! from.
 
 mod vocabulary_support;
 
@@ -41,7 +42,11 @@ fn every_known_pre_tokenizer_loads_and_others_are_refused_by_name() {
     for name in known {
         let sections = from_gguf(&small_gguf(name), 8).unwrap();
         let (tokenizer, table) = open(&sections);
-        assert_eq!(tokenizer.encode_fast("ab    a<|im_end|>", false).unwrap().get_ids(), [3, 5, 1, 0], "{name}");
+        assert_eq!(
+            tokenizer.encode_fast("ab    a<|im_end|>", false).unwrap().get_ids(),
+            [3, 5, 1, 0],
+            "{name}"
+        );
         for text in TEXTS {
             tokenizer.encode_fast(text, false).unwrap();
         }
@@ -57,7 +62,8 @@ fn every_known_pre_tokenizer_loads_and_others_are_refused_by_name() {
 #[test]
 fn other_models_and_broken_columns_are_refused() {
     for model in ["bert", "t5", "rwkv", "plamo2"] {
-        let refused = from_gguf(&GgufVocabulary { model: model.into(), ..small_gguf("gpt-2") }, 8).unwrap_err();
+        let refused = from_gguf(&GgufVocabulary { model: model.into(), ..small_gguf("gpt-2") }, 8)
+            .unwrap_err();
         assert!(matches!(&refused, VocabularyError::Model(name) if name == model));
     }
     let refused = |change: fn(&mut GgufVocabulary)| {
@@ -67,8 +73,14 @@ fn other_models_and_broken_columns_are_refused() {
     };
     assert!(refused(|meta| meta.kinds.truncate(3)).contains("token_type has 3 entries"));
     assert!(refused(|meta| meta.model = "llama".into()).contains("scores has 0 entries"));
-    assert!(refused(|meta| meta.merges.iter_mut().for_each(|merges| merges.push("ab".into()))).contains("merges"));
-    assert!(refused(|meta| meta.merges.iter_mut().for_each(|merges| merges.push("a x".into()))).contains("`a x`"));
+    assert!(
+        refused(|meta| meta.merges.iter_mut().for_each(|merges| merges.push("ab".into())))
+            .contains("merges")
+    );
+    assert!(
+        refused(|meta| meta.merges.iter_mut().for_each(|merges| merges.push("a x".into())))
+            .contains("`a x`")
+    );
     assert!(refused(|meta| meta.tokens[1] = "a".repeat(5000)).contains("4096"));
 }
 
@@ -89,7 +101,8 @@ fn a_checkpoint_without_tokenizer_is_one_warning() {
 fn rules_come_from_the_configurations() {
     let made = from_gguf(&small_gguf("gpt-2"), 8).unwrap();
     let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, value: &Value| fs::write(folder.path().join(name), value.to_string()).unwrap();
+    let write =
+        |name: &str, value: &Value| fs::write(folder.path().join(name), value.to_string()).unwrap();
     let rules = |config: Value| {
         let sections = from_folder(folder.path(), &config, 8).unwrap();
         Vocabulary::read(sections.vocabulary.as_deref().unwrap()).unwrap().rules().clone()
@@ -116,7 +129,8 @@ fn the_template_comes_from_the_file_then_from_the_configuration() {
     let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
     let template = || from_folder(folder.path(), &Value::Null, 8).unwrap().template;
     assert_eq!(template(), None);
-    let list = json!([{ "name": "tool_use", "template": "t" }, { "name": "default", "template": "d" }]);
+    let list =
+        json!([{ "name": "tool_use", "template": "t" }, { "name": "default", "template": "d" }]);
     write("tokenizer_config.json", &json!({ "chat_template": list }).to_string());
     assert_eq!(template().as_deref(), Some("d"));
     write("tokenizer_config.json", &json!({ "chat_template": "plain" }).to_string());
@@ -135,7 +149,12 @@ fn a_broken_tokenizer_is_an_error_and_never_a_panic() {
         fs::write(folder.path().join("tokenizer.json"), &tokenizer[..length]).unwrap();
         assert!(from_folder(folder.path(), &Value::Null, 8).is_err(), "{length} bytes");
     }
-    for hostile in [json!([]), json!({}), json!({ "model": { "type": "WordPiece", "vocab": {} } }), json!(null)] {
+    for hostile in [
+        json!([]),
+        json!({}),
+        json!({ "model": { "type": "WordPiece", "vocab": {} } }),
+        json!(null),
+    ] {
         fs::write(folder.path().join("tokenizer.json"), hostile.to_string()).unwrap();
         assert!(from_folder(folder.path(), &Value::Null, 8).is_err(), "{hostile}");
     }

@@ -1,7 +1,8 @@
-//! The reader: takes the bytes of a whole file and gives sections and tensors that are known to lie inside it.
+//! The reader: takes the bytes of a whole file and gives sections and tensors that are known to lie
+//! inside it.
 //!
-//! Everything is checked in [`Blob::open`]; after it no [`TensorRef`] can be out of range. The content of weights is
-//! not read until [`Blob::verify`].
+//! Everything is checked in [`Blob::open`]; after it no [`TensorRef`] can be out of range. The
+//! content of weights is not read until [`Blob::verify`].
 
 use alloc::boxed::Box;
 
@@ -22,8 +23,9 @@ pub struct Blob<'a> {
     header: Header,
 }
 
-/// Header and index of a valid blob, in memory of their own: a blob is made of them and its bytes without looking at
-/// anything again. Where somebody changes a mapped file meanwhile, sections and tensors stay where they were found.
+/// Header and index of a valid blob, in memory of their own: a blob is made of them and its bytes
+/// without looking at anything again. Where somebody changes a mapped file meanwhile, sections and
+/// tensors stay where they were found.
 #[derive(Clone, Debug)]
 pub struct Index {
     header: Header,
@@ -97,7 +99,8 @@ impl<'a> Blob<'a> {
     /// The section is missing, changed, or breaks a limit.
     pub fn spec(&self) -> Result<ModelSpec, FormatError> {
         let key = SectionKey::only(SectionKind::Spec);
-        let record = self.section(key).ok_or(FormatError::Section { section: key, problem: "missing" })?;
+        let record =
+            self.section(key).ok_or(FormatError::Section { section: key, problem: "missing" })?;
         self.verify_section(&record)?;
         ModelSpec::from_bytes(self.section_bytes(&record), record.offset)
     }
@@ -107,7 +110,9 @@ impl<'a> Blob<'a> {
     /// # Errors
     /// Damaged, or with a field outside its limits.
     pub fn kv_policy(&self, spec: &ModelSpec) -> Result<Option<KvPolicy>, FormatError> {
-        let Some(record) = self.section(SectionKey::only(SectionKind::KvPolicy)) else { return Ok(None) };
+        let Some(record) = self.section(SectionKey::only(SectionKind::KvPolicy)) else {
+            return Ok(None);
+        };
         self.verify_section(&record)?;
         let layers = spec.layers.iter().map(|layer| &layer.attention);
         KvPolicy::from_bytes(self.section_bytes(&record), record.offset, layers).map(Some)
@@ -116,7 +121,8 @@ impl<'a> Blob<'a> {
     /// All sections in file order.
     pub fn sections(&self) -> impl ExactSizeIterator<Item = SectionRecord> + use<'a> {
         let blob = *self;
-        (0..self.header.section_count).map(move |index| blob.section_at(index).expect("checked by open"))
+        (0..self.header.section_count)
+            .map(move |index| blob.section_at(index).expect("checked by open"))
     }
 
     /// The section with this key, found by bisection.
@@ -145,7 +151,10 @@ impl<'a> Blob<'a> {
     }
 
     /// The tensors of a section, with their roles, in ascending order of role.
-    pub fn tensors(&self, record: &SectionRecord) -> impl ExactSizeIterator<Item = (Role, TensorRef)> + use<'a> {
+    pub fn tensors(
+        &self,
+        record: &SectionRecord,
+    ) -> impl ExactSizeIterator<Item = (Role, TensorRef)> + use<'a> {
         let blob = *self;
         (record.first_tensor..record.first_tensor + record.tensor_count).map(move |index| {
             let tensor = blob.tensor_at(index).expect("checked by open");
@@ -159,10 +168,12 @@ impl<'a> Blob<'a> {
         &self.file[tensor.offset as usize..(tensor.offset + tensor.bytes) as usize]
     }
 
-    /// Reads the whole file: every section's hash, and that all padding before sections and tensors is zero.
+    /// Reads the whole file: every section's hash, and that all padding before sections and tensors
+    /// is zero.
     ///
     /// # Errors
-    /// The first section whose bytes differ from its hash, or the first padding byte that is not zero.
+    /// The first section whose bytes differ from its hash, or the first padding byte that is not
+    /// zero.
     pub fn verify(&self) -> Result<(), FormatError> {
         let mut end = (HEADER_BYTES + self.header.index_bytes()) as u64;
         for record in self.sections() {
@@ -205,16 +216,23 @@ impl<'a> Blob<'a> {
 
     fn section_at(&self, index: u32) -> Result<SectionRecord, FormatError> {
         let at = index as usize * SECTION_RECORD_BYTES;
-        SectionRecord::from_bytes(&self.index[at..at + SECTION_RECORD_BYTES], (HEADER_BYTES + at) as u64)
+        SectionRecord::from_bytes(
+            &self.index[at..at + SECTION_RECORD_BYTES],
+            (HEADER_BYTES + at) as u64,
+        )
     }
 
     fn tensor_at(&self, index: u32) -> Result<TensorRecord, FormatError> {
-        let at = self.header.section_count as usize * SECTION_RECORD_BYTES + index as usize * TENSOR_RECORD_BYTES;
-        TensorRecord::from_bytes(&self.index[at..at + TENSOR_RECORD_BYTES], (HEADER_BYTES + at) as u64)
+        let at = self.header.section_count as usize * SECTION_RECORD_BYTES
+            + index as usize * TENSOR_RECORD_BYTES;
+        TensorRecord::from_bytes(
+            &self.index[at..at + TENSOR_RECORD_BYTES],
+            (HEADER_BYTES + at) as u64,
+        )
     }
 
-    /// Sections in ascending order, each at the first aligned byte behind the one before it, tensors shared out without
-    /// gaps, and the file ending where the last one does.
+    /// Sections in ascending order, each at the first aligned byte behind the one before it,
+    /// tensors shared out without gaps, and the file ending where the last one does.
     fn check_sections(&self) -> Result<(), FormatError> {
         let mut end = (HEADER_BYTES + self.header.index_bytes()) as u64;
         let mut tensors = 0;
@@ -226,7 +244,12 @@ impl<'a> Blob<'a> {
                 return Err(FormatError::Order { table: "section", index });
             }
             last = Some(record.key);
-            expect_equal("section offset", at + 24, section_offset(end, record.bytes), record.offset)?;
+            expect_equal(
+                "section offset",
+                at + 24,
+                section_offset(end, record.bytes),
+                record.offset,
+            )?;
             end = record.offset + record.bytes;
             if end > self.header.file_bytes {
                 return Err(FormatError::Truncated {
@@ -236,7 +259,8 @@ impl<'a> Blob<'a> {
                 });
             }
             expect_equal("section first_tensor", at + 12, tensors, record.first_tensor.into())?;
-            let (field, offset, value) = ("section tensor_count", at + 16, u64::from(record.tensor_count));
+            let (field, offset, value) =
+                ("section tensor_count", at + 16, u64::from(record.tensor_count));
             let expected = record.key.kind.has_tensors().into();
             if (value > 0) != record.key.kind.has_tensors() {
                 return Err(FormatError::Mismatch { field, offset, expected, found: value });
@@ -252,7 +276,8 @@ impl<'a> Blob<'a> {
         expect_equal("file_bytes", 16, end, self.header.file_bytes)
     }
 
-    /// Tensors of one section in ascending order of role, each at the first aligned byte behind the one before it.
+    /// Tensors of one section in ascending order of role, each at the first aligned byte behind the
+    /// one before it.
     fn check_tensors(&self, section: u32, record: &SectionRecord) -> Result<(), FormatError> {
         let mut end = record.offset;
         let mut last = None;
@@ -266,7 +291,12 @@ impl<'a> Blob<'a> {
                 return Err(FormatError::Order { table: "tensor", index });
             }
             last = Some(tensor.role);
-            expect_equal("tensor offset", at + 24, end.next_multiple_of(TENSOR_ALIGNMENT), tensor.offset)?;
+            expect_equal(
+                "tensor offset",
+                at + 24,
+                end.next_multiple_of(TENSOR_ALIGNMENT),
+                tensor.offset,
+            )?;
             end = tensor.offset.saturating_add(tensor.bytes);
             if end > record.offset + record.bytes {
                 return Err(FormatError::Truncated {

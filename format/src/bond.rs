@@ -1,5 +1,6 @@
-//! What binds a gate to its experts. A gate is tuned to the experts beside it as they were quantized: another expert in the
-//! place of one of them may be valid by every other rule, and still is one that the gate was not made for.
+//! What binds a gate to its experts. A gate is tuned to the experts beside it as they were
+//! quantized: another expert in the place of one of them may be valid by every other rule, and
+//! still is one that the gate was not made for.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -7,8 +8,9 @@ use alloc::vec::Vec;
 use crate::records::Hash;
 use crate::role::{SectionKey, SectionKind};
 
-/// For every layer with experts, in order: BLAKE3 over the hash of the layer's section, in which its gate stands, and the
-/// hashes of its experts' sections. Sections come in the order of a blob's index.
+/// For every layer with experts, in order: BLAKE3 over the hash of the layer's section, in which
+/// its gate stands, and the hashes of its experts' sections. Sections come in the order of a blob's
+/// index.
 pub fn gate_bonds(sections: impl Iterator<Item = (SectionKey, Hash)>) -> Vec<(u32, Hash)> {
     let mut layers = BTreeMap::new();
     let mut bonds: Vec<(u32, blake3::Hasher)> = Vec::new();
@@ -54,9 +56,13 @@ mod tests {
         let whole = gate_bonds(sections().into_iter());
         let expected = *blake3::hash(&[[2; 32], [4; 32], [5; 32]].concat()).as_bytes();
         assert_eq!((whole.len(), whole[0], whole[1].0), (2, (1, expected), 2));
-        for (changed, broken) in
-            [(0, [false; 2]), (1, [false; 2]), (2, [true, false]), (5, [true, false]), (6, [false, true])]
-        {
+        for (changed, broken) in [
+            (0, [false; 2]),
+            (1, [false; 2]),
+            (2, [true, false]),
+            (5, [true, false]),
+            (6, [false, true]),
+        ] {
             let mut other = sections();
             other[changed].1 = [99; 32];
             let found = gate_bonds(other.into_iter());

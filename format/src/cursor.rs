@@ -4,7 +4,8 @@ use alloc::vec::Vec;
 
 use crate::error::FormatError;
 
-/// A place in a byte slice. Every take either gives a whole field and moves on, or says what was missing where.
+/// A place in a byte slice. Every take either gives a whole field and moves on, or says what was
+/// missing where.
 pub(crate) struct Cursor<'a> {
     bytes: &'a [u8],
     /// Offset of `bytes[0]` in the file, for messages.
@@ -53,7 +54,11 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes a `u32` that may not exceed `limit`.
-    pub(crate) fn take_count(&mut self, field: &'static str, limit: u32) -> Result<u32, FormatError> {
+    pub(crate) fn take_count(
+        &mut self,
+        field: &'static str,
+        limit: u32,
+    ) -> Result<u32, FormatError> {
         let offset = self.offset();
         let value = self.take_u32()?;
         if value <= limit {
@@ -64,7 +69,11 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes a `u32` between 1 and `limit`.
-    pub(crate) fn take_positive(&mut self, field: &'static str, limit: u32) -> Result<u32, FormatError> {
+    pub(crate) fn take_positive(
+        &mut self,
+        field: &'static str,
+        limit: u32,
+    ) -> Result<u32, FormatError> {
         let offset = self.offset();
         match self.take_count(field, limit)? {
             0 => Err(FormatError::Mismatch { field, offset, expected: 1, found: 0 }),
@@ -94,14 +103,21 @@ impl<'a> Cursor<'a> {
     }
 
     /// Takes `count` bytes that must be zero.
-    pub(crate) fn expect_zeros(&mut self, field: &'static str, count: usize) -> Result<(), FormatError> {
+    pub(crate) fn expect_zeros(
+        &mut self,
+        field: &'static str,
+        count: usize,
+    ) -> Result<(), FormatError> {
         let offset = self.offset();
         let bytes = self.take_bytes(count)?;
         match bytes.iter().position(|&byte| byte != 0) {
             None => Ok(()),
-            Some(at) => {
-                Err(FormatError::Mismatch { field, offset: offset + at as u64, expected: 0, found: bytes[at].into() })
-            }
+            Some(at) => Err(FormatError::Mismatch {
+                field,
+                offset: offset + at as u64,
+                expected: 0,
+                found: bytes[at].into(),
+            }),
         }
     }
 
@@ -111,8 +127,17 @@ impl<'a> Cursor<'a> {
     }
 }
 
-pub(crate) fn expect_equal(field: &'static str, offset: u64, expected: u64, found: u64) -> Result<(), FormatError> {
-    if expected == found { Ok(()) } else { Err(FormatError::Mismatch { field, offset, expected, found }) }
+pub(crate) fn expect_equal(
+    field: &'static str,
+    offset: u64,
+    expected: u64,
+    found: u64,
+) -> Result<(), FormatError> {
+    if expected == found {
+        Ok(())
+    } else {
+        Err(FormatError::Mismatch { field, offset, expected, found })
+    }
 }
 
 /// Appends little-endian fields.

@@ -1,7 +1,8 @@
 //! How a block of bytes means numbers: the encodings and the geometry of their tiles.
 //!
-//! A matrix is cut into panels of 16 rows. A panel of floats holds its columns one after another, 16 rows each.
-//! A panel of integer codes holds tiles of 16 rows by 64 columns (the last one padded), each of them
+//! A matrix is cut into panels of 16 rows. A panel of floats holds its columns one after another,
+//! 16 rows each. A panel of integer codes holds tiles of 16 rows by 64 columns (the last one
+//! padded), each of them
 //!
 //! ```text
 //! scales  [16] f16      value = scale * code + minimum, code in 0 .. 2^bits
@@ -9,9 +10,10 @@
 //! planes  of 4, 2 or 1 bits (8 bits: one plane of whole bytes), widest first
 //! ```
 //!
-//! In every plane *four consecutive columns of one row sit in one 32-bit lane* ("a quad"). A plane of `w` bits is a
-//! row of 64-byte vectors (16 rows x one quad, a byte per column); with `f = 8 / w` fields per byte, vector `v` holds in
-//! its field `i` (bits `i*w` up) the quad `v + i * (16 / f)`, that is the columns `4 * (v + i * 16 / f) + 0..4`.
+//! In every plane *four consecutive columns of one row sit in one 32-bit lane* ("a quad"). A plane
+//! of `w` bits is a row of 64-byte vectors (16 rows x one quad, a byte per column); with `f = 8 /
+//! w` fields per byte, vector `v` holds in its field `i` (bits `i*w` up) the quad `v + i * (16 /
+//! f)`, that is the columns `4 * (v + i * 16 / f) + 0..4`.
 
 /// Rows of a panel and of a tile.
 pub const PANEL_ROWS: usize = 16;
@@ -58,8 +60,18 @@ pub enum Encoding {
 
 impl Encoding {
     /// The encodings a matrix can have, in the order of [`Encoding::slot`].
-    pub const MATRICES: [Self; 10] =
-        [Self::F32, Self::F16, Self::Bf16, Self::Q1, Self::Q2, Self::Q3, Self::Q4, Self::Q5, Self::Q6, Self::Q8];
+    pub const MATRICES: [Self; 10] = [
+        Self::F32,
+        Self::F16,
+        Self::Bf16,
+        Self::Q1,
+        Self::Q2,
+        Self::Q3,
+        Self::Q4,
+        Self::Q5,
+        Self::Q6,
+        Self::Q8,
+    ];
 
     /// The encoding with this number in the format.
     pub const fn from_number(number: u16) -> Option<Self> {
@@ -79,7 +91,8 @@ impl Encoding {
         })
     }
 
-    /// The encoding with this name, as [`Encoding::name`] gives it, or with this number of bits ("4").
+    /// The encoding with this name, as [`Encoding::name`] gives it, or with this number of bits
+    /// ("4").
     pub fn from_name(name: &str) -> Option<Self> {
         Self::MATRICES.into_iter().find(|encoding| {
             let own = encoding.name();
@@ -152,7 +165,8 @@ impl Encoding {
         }
     }
 
-    /// Widths of the planes of a tile, widest first, each with its offset in the tile: `(bits, offset)`.
+    /// Widths of the planes of a tile, widest first, each with its offset in the tile: `(bits,
+    /// offset)`.
     pub const fn planes(self) -> &'static [(u32, usize)] {
         const HEAD: usize = TILE_HEAD_BYTES;
         const BIT: usize = TILE_BIT_BYTES;
@@ -168,7 +182,8 @@ impl Encoding {
         }
     }
 
-    /// Bytes of one panel of 16 rows with this many columns. Cannot overflow for columns within `DIMENSION_MAX`.
+    /// Bytes of one panel of 16 rows with this many columns. Cannot overflow for columns within
+    /// `DIMENSION_MAX`.
     pub const fn panel_bytes(self, columns: u32) -> u64 {
         match self.code_bits() {
             Some(_) => (columns as u64).div_ceil(GROUP_COLUMNS as u64) * self.tile_bytes() as u64,

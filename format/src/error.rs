@@ -100,7 +100,8 @@ pub enum FormatError {
         /// Its role.
         role: Role,
     },
-    /// A section every blob needs is absent, or one stands where the spec section has no place for it.
+    /// A section every blob needs is absent, or one stands where the spec section has no place for
+    /// it.
     Section {
         /// The section.
         section: SectionKey,
@@ -121,8 +122,12 @@ impl fmt::Display for FormatError {
             Self::OverLimit { field, offset, value, limit } => {
                 write!(f, "{field} at offset {offset}: {value} is over the limit {limit}")
             }
-            Self::Unknown { field, offset, value } => write!(f, "{field} at offset {offset}: unknown value {value}"),
-            Self::BadNumber { field, offset } => write!(f, "{field} at offset {offset}: not a number in its range"),
+            Self::Unknown { field, offset, value } => {
+                write!(f, "{field} at offset {offset}: unknown value {value}")
+            }
+            Self::BadNumber { field, offset } => {
+                write!(f, "{field} at offset {offset}: not a number in its range")
+            }
             Self::Order { table, index } => {
                 write!(
                     f,
@@ -135,7 +140,9 @@ impl fmt::Display for FormatError {
             Self::Hash { section: Some(key) } => {
                 write!(f, "section {key}: content does not have the hash in the index")
             }
-            Self::MissingTensor { section, role } => write!(f, "section {section}: tensor {role} is missing"),
+            Self::MissingTensor { section, role } => {
+                write!(f, "section {section}: tensor {role} is missing")
+            }
             Self::Shape { section, role, expected, found } => write!(
                 f,
                 "section {section}: tensor {role}: expected shape {}x{}x{}, found {}x{}x{}",

@@ -1,5 +1,6 @@
-//! The KV policy section: what each bit-width of a cached chunk would cost in each layer, constant or told by a small router
-//! from the chunk's keys, and the prices of a byte at which a ring weighs that against room.
+//! The KV policy section: what each bit-width of a cached chunk would cost in each layer, constant
+//! or told by a small router from the chunk's keys, and the prices of a byte at which a ring weighs
+//! that against room.
 
 use alloc::vec::Vec;
 
@@ -13,7 +14,8 @@ pub const BITS: [u32; 5] = [2, 3, 4, 6, 8];
 /// Parts of a chunk that have bits of their own: keys, or latents; and values.
 pub const PARTS: usize = 2;
 
-/// What a router says of a chunk: the natural logarithm of the cost of each bit-width, `[part][bits]`.
+/// What a router says of a chunk: the natural logarithm of the cost of each bit-width,
+/// `[part][bits]`.
 pub type Costs = [[f32; BITS.len()]; PARTS];
 
 /// The policy of a model.
@@ -43,8 +45,9 @@ pub struct LayerPolicy {
     pub router: Option<KvRouter>,
 }
 
-/// A kv_router: `costs + mean over tokens and heads of W3 (silu(W1 x) * W2 x)`, where `x` has the length of each pair that RoPE
-/// turns and the elements that it leaves alone, so that it does not depend on positions.
+/// A kv_router: `costs + mean over tokens and heads of W3 (silu(W1 x) * W2 x)`, where `x` has the
+/// length of each pair that RoPE turns and the elements that it leaves alone, so that it does not
+/// depend on positions.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct KvRouter {
     /// Its units.
@@ -78,14 +81,17 @@ impl KvPolicy {
         for layer in &self.layers {
             out.put_u32(layer.router.as_ref().map_or(0, |router| router.width));
             layer.costs.as_flattened().iter().for_each(|&cost| out.put_f32(cost));
-            for weights in layer.router.iter().flat_map(|router| [&router.gate, &router.up, &router.out]) {
+            for weights in
+                layer.router.iter().flat_map(|router| [&router.gate, &router.up, &router.out])
+            {
                 weights.iter().for_each(|&weight| out.put_f32(weight));
             }
         }
         out
     }
 
-    /// Reads the section of a network with these layers. `base` is its offset in the file, for messages.
+    /// Reads the section of a network with these layers. `base` is its offset in the file, for
+    /// messages.
     pub fn from_bytes<'a>(
         bytes: &[u8],
         base: u64,
@@ -102,7 +108,8 @@ impl KvPolicy {
                 byte: cursor.take_not_negative("kv policy price")?,
             };
             let within = price.bits >= BITS[0] as f32 && price.bits <= BITS[BITS.len() - 1] as f32;
-            let falling = prices.last().is_none_or(|last| price.bits < last.bits && price.byte > last.byte);
+            let falling =
+                prices.last().is_none_or(|last| price.bits < last.bits && price.byte > last.byte);
             if !within {
                 return Err(FormatError::BadNumber { field: "kv policy bits", offset });
             }
@@ -111,13 +118,17 @@ impl KvPolicy {
             }
             prices.push(price);
         }
-        let layers = layers.map(|attention| take_layer(&mut cursor, attention)).collect::<Result<_, _>>()?;
+        let layers =
+            layers.map(|attention| take_layer(&mut cursor, attention)).collect::<Result<_, _>>()?;
         cursor.expect_end("kv policy end")?;
         Ok(Self { prices, layers })
     }
 }
 
-fn take_layer(cursor: &mut Cursor<'_>, attention: &AttentionSpec) -> Result<LayerPolicy, FormatError> {
+fn take_layer(
+    cursor: &mut Cursor<'_>,
+    attention: &AttentionSpec,
+) -> Result<LayerPolicy, FormatError> {
     let width = cursor.take_count("kv_router width", KV_ROUTER_WIDTH_MAX)?;
     let mut costs = Costs::default();
     for cost in costs.as_flattened_mut() {
@@ -127,17 +138,22 @@ fn take_layer(cursor: &mut Cursor<'_>, attention: &AttentionSpec) -> Result<Laye
         // Nothing is allocated before the bytes are known to be there.
         let offset = cursor.offset();
         let bytes = cursor.take_bytes(count as usize * 4)?;
-        let weights: Vec<f32> = bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
+        let weights: Vec<f32> =
+            bytes.as_chunks().0.iter().map(|&bytes| f32::from_le_bytes(bytes)).collect();
         match weights.iter().position(|weight| !weight.is_finite()) {
             None => Ok(weights),
-            Some(at) => Err(FormatError::BadNumber { field: "kv_router weight", offset: offset + at as u64 * 4 }),
+            Some(at) => Err(FormatError::BadNumber {
+                field: "kv_router weight",
+                offset: offset + at as u64 * 4,
+            }),
         }
     };
     let router = match width {
         0 => None,
         _ => {
             let inputs = router_inputs(attention) * width;
-            let (gate, up, out) = (take(inputs)?, take(inputs)?, take((PARTS * BITS.len()) as u32 * width)?);
+            let (gate, up, out) =
+                (take(inputs)?, take(inputs)?, take((PARTS * BITS.len()) as u32 * width)?);
             Some(KvRouter { width, gate, up, out })
         }
     };
@@ -164,7 +180,10 @@ mod tests {
         let costs = [[-1.0, -2.0, -3.0, -4.0, -5.0]; 2];
         KvPolicy {
             prices,
-            layers: vec![LayerPolicy { costs, router: Some(router) }, LayerPolicy { costs, router: None }],
+            layers: vec![
+                LayerPolicy { costs, router: Some(router) },
+                LayerPolicy { costs, router: None },
+            ],
         }
     }
 
@@ -186,7 +205,8 @@ mod tests {
         let refused = |change: &dyn Fn(&mut KvPolicy), words: &str| {
             let mut bad = policy();
             change(&mut bad);
-            let line = KvPolicy::from_bytes(&bad.to_bytes(), 1000, layers.iter()).unwrap_err().to_string();
+            let line =
+                KvPolicy::from_bytes(&bad.to_bytes(), 1000, layers.iter()).unwrap_err().to_string();
             assert!(line.contains(words), "{line}");
         };
         refused(&|bad| bad.prices[1].bits = 7.0, "kv policy prices");
@@ -195,7 +215,10 @@ mod tests {
         refused(&|bad| bad.prices.clear(), "kv policy prices");
         refused(&|bad| bad.prices = vec![Price::default(); 9], "kv policy prices");
         refused(&|bad| bad.layers[1].costs[1][4] = f32::NAN, "kv policy cost");
-        refused(&|bad| bad.layers[0].router.as_mut().unwrap().out[29] = f32::INFINITY, "kv_router weight");
+        refused(
+            &|bad| bad.layers[0].router.as_mut().unwrap().out[29] = f32::INFINITY,
+            "kv_router weight",
+        );
         refused(&|bad| bad.layers[0].router.as_mut().unwrap().width = 17, "kv_router width");
     }
 }

@@ -1,8 +1,8 @@
 //! The writer's half: where every byte of a blob will stand, before the first weight is read.
 //!
-//! A [`Layout`] is made from the shapes alone, so a bake knows its file's exact length up front. The sections' bytes are
-//! then written at their offsets in any order, and [`Layout::head`] gives the header and the index once their hashes are
-//! known.
+//! A [`Layout`] is made from the shapes alone, so a bake knows its file's exact length up front.
+//! The sections' bytes are then written at their offsets in any order, and [`Layout::head`] gives
+//! the header and the index once their hashes are known.
 
 use alloc::vec::Vec;
 
@@ -59,16 +59,20 @@ impl Layout {
     /// Lays out sections that stand in ascending order of their keys.
     ///
     /// # Errors
-    /// Whatever a reader would refuse: a number over its limit or zero, sections or tensors out of order, a section with
-    /// tensors that may have none or the other way round.
+    /// Whatever a reader would refuse: a number over its limit or zero, sections or tensors out of
+    /// order, a section with tensors that may have none or the other way round.
     pub fn new(plans: &[SectionPlan]) -> Result<Self, FormatError> {
         let section_count = positive("section_count", plans.len() as u64, SECTIONS_MAX.into())?;
         let tensor_count = plans.iter().map(|plan| plan.tensors().len() as u64).sum();
         positive("tensor_count", tensor_count, TENSORS_MAX.into())?;
-        let index_bytes = section_count * SECTION_RECORD_BYTES as u64 + tensor_count * TENSOR_RECORD_BYTES as u64;
+        let index_bytes =
+            section_count * SECTION_RECORD_BYTES as u64 + tensor_count * TENSOR_RECORD_BYTES as u64;
 
-        let mut layout =
-            Self { sections: Vec::new(), tensors: Vec::new(), file_bytes: HEADER_BYTES as u64 + index_bytes };
+        let mut layout = Self {
+            sections: Vec::new(),
+            tensors: Vec::new(),
+            file_bytes: HEADER_BYTES as u64 + index_bytes,
+        };
         for plan in plans {
             layout.push(plan)?;
         }
@@ -86,7 +90,10 @@ impl Layout {
     }
 
     /// Places of a section's tensors.
-    pub fn tensors(&self, section: &SectionRecord) -> impl ExactSizeIterator<Item = (Role, TensorRef)> + '_ {
+    pub fn tensors(
+        &self,
+        section: &SectionRecord,
+    ) -> impl ExactSizeIterator<Item = (Role, TensorRef)> + '_ {
         let first = section.first_tensor as usize;
         self.tensors[first..first + section.tensor_count as usize].iter().map(|tensor| {
             let TensorRecord { role, encoding, stack, rows, columns, offset, bytes, .. } = *tensor;
@@ -138,7 +145,10 @@ impl Layout {
         let mut last = None;
         for tensor in plan.tensors() {
             if last.is_some_and(|role| role >= tensor.role) {
-                return Err(FormatError::Order { table: "tensor", index: self.tensors.len() as u32 });
+                return Err(FormatError::Order {
+                    table: "tensor",
+                    index: self.tensors.len() as u32,
+                });
             }
             last = Some(tensor.role);
             let TensorPlan { role, encoding, stack, rows, columns } = *tensor;
@@ -148,7 +158,16 @@ impl Layout {
             let bytes = encoding.tensor_bytes(stack, rows, columns).unwrap_or(u64::MAX);
             let offset = end.next_multiple_of(TENSOR_ALIGNMENT);
             end = within("file_bytes", offset.saturating_add(bytes), FILE_BYTES_MAX)?;
-            self.tensors.push(TensorRecord { section, role, encoding, stack, rows, columns, offset, bytes });
+            self.tensors.push(TensorRecord {
+                section,
+                role,
+                encoding,
+                stack,
+                rows,
+                columns,
+                offset,
+                bytes,
+            });
         }
         if let SectionPlan::Plain { bytes, .. } = plan {
             end = within("section bytes", *bytes, PLAIN_SECTION_BYTES_MAX)?;
@@ -185,7 +204,11 @@ impl SectionPlan {
 }
 
 fn within(field: &'static str, value: u64, limit: u64) -> Result<u64, FormatError> {
-    if value <= limit { Ok(value) } else { Err(FormatError::OverLimit { field, offset: 0, value, limit }) }
+    if value <= limit {
+        Ok(value)
+    } else {
+        Err(FormatError::OverLimit { field, offset: 0, value, limit })
+    }
 }
 
 fn positive(field: &'static str, value: u64, limit: u64) -> Result<u64, FormatError> {

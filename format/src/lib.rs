@@ -1,4 +1,5 @@
-//! The `.tack` blob: its spec (`SPEC.md`), a reader that validates everything, and the writer beside it.
+//! The `.tack` blob: its spec (`SPEC.md`), a reader that validates everything, and the writer
+//! beside it.
 #![no_std]
 #![forbid(unsafe_code)]
 

@@ -1,4 +1,5 @@
-//! A blob's tensors bound to the places the spec gives them: every shape checked, nothing missing, nothing left over.
+//! A blob's tensors bound to the places the spec gives them: every shape checked, nothing missing,
+//! nothing left over.
 
 use alloc::vec::Vec;
 
@@ -141,17 +142,22 @@ impl Network {
     /// Binds every tensor of a blob to its place.
     ///
     /// # Errors
-    /// A section or tensor is missing, has another shape than the spec says, or has no place in this network.
+    /// A section or tensor is missing, has another shape than the spec says, or has no place in
+    /// this network.
     pub fn bind(blob: &Blob<'_>) -> Result<Self, FormatError> {
         let spec = blob.spec()?;
         let mut globals = Tensors::of(blob, SectionKey::only(SectionKind::Globals))?;
         let table = [1, spec.vocabulary, spec.hidden];
         let embedding = globals.matrix(Role::Embedding, table)?;
         let final_norm = globals.vector(Role::FinalNorm, spec.hidden)?;
-        let head = if globals.has(Role::Head) { globals.matrix(Role::Head, table)? } else { embedding };
+        let head =
+            if globals.has(Role::Head) { globals.matrix(Role::Head, table)? } else { embedding };
         let rope_dim = spec.layers.iter().map(|layer| layer.attention.rope_dim).max().unwrap_or(0);
-        let rope_frequencies =
-            if rope_dim > 0 { Some(globals.vector(Role::RopeFrequencies, rope_dim / 2)?) } else { None };
+        let rope_frequencies = if rope_dim > 0 {
+            Some(globals.vector(Role::RopeFrequencies, rope_dim / 2)?)
+        } else {
+            None
+        };
         globals.finish()?;
 
         let mut layers = Vec::new();
@@ -164,13 +170,20 @@ impl Network {
     }
 }
 
-fn bind_layer(blob: &Blob<'_>, index: u32, layer: &LayerSpec, hidden: u32) -> Result<LayerTensors, FormatError> {
+fn bind_layer(
+    blob: &Blob<'_>,
+    index: u32,
+    layer: &LayerSpec,
+    hidden: u32,
+) -> Result<LayerTensors, FormatError> {
     let mut tensors = Tensors::of(blob, SectionKey::layer(index))?;
     let attention_norm = tensors.vector(Role::AttentionNorm, hidden)?;
     let attention = bind_attention(&mut tensors, &layer.attention, hidden)?;
     let feed_forward_norm = tensors.vector(Role::FeedForwardNorm, hidden)?;
     let feed_forward = match &layer.feed_forward.kind {
-        FeedForwardKind::Dense { inner } => FeedForwardTensors::Dense(bind_block(&mut tensors, *inner, hidden)?),
+        FeedForwardKind::Dense { inner } => {
+            FeedForwardTensors::Dense(bind_block(&mut tensors, *inner, hidden)?)
+        }
         FeedForwardKind::Experts(experts) => {
             let gate = tensors.matrix(Role::Gate, [1, experts.count, hidden])?;
             let gate_bias = tensors.optional_vector(Role::GateBias, experts.count)?;
@@ -185,7 +198,13 @@ fn bind_layer(blob: &Blob<'_>, index: u32, layer: &LayerSpec, hidden: u32) -> Re
                 routed.push(bind_block(&mut own, experts.inner, hidden)?);
                 own.finish()?;
             }
-            FeedForwardTensors::Experts(ExpertsTensors { gate, gate_bias, experts: routed, shared, shared_gate })
+            FeedForwardTensors::Experts(ExpertsTensors {
+                gate,
+                gate_bias,
+                experts: routed,
+                shared,
+                shared_gate,
+            })
         }
     };
     tensors.finish()?;
@@ -203,12 +222,14 @@ fn bind_attention(
             let (query_rows, key_rows) = (heads * head_dim, kv_heads * head_dim);
             let (query_norm, key_norm) = match norm {
                 HeadNorm::None => (None, None),
-                HeadNorm::PerHead => {
-                    (Some(tensors.vector(Role::QueryNorm, head_dim)?), Some(tensors.vector(Role::KeyNorm, head_dim)?))
-                }
-                HeadNorm::Whole => {
-                    (Some(tensors.vector(Role::QueryNorm, query_rows)?), Some(tensors.vector(Role::KeyNorm, key_rows)?))
-                }
+                HeadNorm::PerHead => (
+                    Some(tensors.vector(Role::QueryNorm, head_dim)?),
+                    Some(tensors.vector(Role::KeyNorm, head_dim)?),
+                ),
+                HeadNorm::Whole => (
+                    Some(tensors.vector(Role::QueryNorm, query_rows)?),
+                    Some(tensors.vector(Role::KeyNorm, key_rows)?),
+                ),
             };
             Ok(AttentionTensors::Grouped(GroupedTensors {
                 query: tensors.matrix(Role::Query, [1, query_rows, hidden])?,
@@ -236,7 +257,8 @@ fn bind_attention(
             Ok(AttentionTensors::Latent(LatentTensors {
                 query: tensors.matrix(Role::Query, [1, query_rows, query_columns])?,
                 query_down,
-                key_value_down: tensors.matrix(Role::KeyValueDown, [1, kv_rank + attention.rope_dim, hidden])?,
+                key_value_down: tensors
+                    .matrix(Role::KeyValueDown, [1, kv_rank + attention.rope_dim, hidden])?,
                 key_value_norm: tensors.vector(Role::KeyValueNorm, kv_rank)?,
                 key_up: tensors.matrix(Role::KeyUp, [heads, kv_rank, nope_dim])?,
                 value_up: tensors.matrix(Role::ValueUp, [heads, value_dim, kv_rank])?,
@@ -264,9 +286,9 @@ fn check_sections_used(blob: &Blob<'_>, spec: &ModelSpec) -> Result<(), FormatEr
         let layer = spec.layers.get(key.layer as usize);
         let used = match key.kind {
             SectionKind::Layer => layer.is_some() && key.expert == 0,
-            SectionKind::Expert => {
-                layer.and_then(|layer| layer.feed_forward.experts()).is_some_and(|experts| key.expert < experts.count)
-            }
+            SectionKind::Expert => layer
+                .and_then(|layer| layer.feed_forward.experts())
+                .is_some_and(|experts| key.expert < experts.count),
             _ => key.layer == 0 && key.expert == 0,
         };
         if !used {
@@ -284,7 +306,8 @@ struct Tensors {
 
 impl Tensors {
     fn of(blob: &Blob<'_>, key: SectionKey) -> Result<Self, FormatError> {
-        let record = blob.section(key).ok_or(FormatError::Section { section: key, problem: "missing" })?;
+        let record =
+            blob.section(key).ok_or(FormatError::Section { section: key, problem: "missing" })?;
         Ok(Self { key, left: blob.tensors(&record).collect() })
     }
 
@@ -297,7 +320,11 @@ impl Tensors {
         let at = self.left.iter().position(|(own, _)| *own == role);
         let (_, tensor) = self.left.remove(at.ok_or(FormatError::MissingTensor { section, role })?);
         let found = [tensor.stack, tensor.rows, tensor.columns];
-        if found == expected { Ok(tensor) } else { Err(FormatError::Shape { section, role, expected, found }) }
+        if found == expected {
+            Ok(tensor)
+        } else {
+            Err(FormatError::Shape { section, role, expected, found })
+        }
     }
 
     fn matrix(&mut self, role: Role, shape: [u32; 3]) -> Result<TensorRef, FormatError> {
@@ -310,15 +337,28 @@ impl Tensors {
         self.expect_encoding(role, tensor, tensor.encoding == Encoding::Plain)
     }
 
-    fn optional_vector(&mut self, role: Role, length: u32) -> Result<Option<TensorRef>, FormatError> {
+    fn optional_vector(
+        &mut self,
+        role: Role,
+        length: u32,
+    ) -> Result<Option<TensorRef>, FormatError> {
         if self.has(role) { self.vector(role, length).map(Some) } else { Ok(None) }
     }
 
-    fn expect_encoding(&self, role: Role, tensor: TensorRef, fits: bool) -> Result<TensorRef, FormatError> {
+    fn expect_encoding(
+        &self,
+        role: Role,
+        tensor: TensorRef,
+        fits: bool,
+    ) -> Result<TensorRef, FormatError> {
         if fits {
             Ok(tensor)
         } else {
-            Err(FormatError::EncodingForRole { section: self.key, role, found: tensor.encoding.name() })
+            Err(FormatError::EncodingForRole {
+                section: self.key,
+                role,
+                found: tensor.encoding.name(),
+            })
         }
     }
 

@@ -20,15 +20,16 @@ pub struct Header {
     pub section_count: u32,
     /// How many tensor records follow the section records.
     pub tensor_count: u32,
-    /// BLAKE3 of the header's fields before this one and of the index. As the index holds every section's hash, this names
-    /// the whole blob.
+    /// BLAKE3 of the header's fields before this one and of the index. As the index holds every
+    /// section's hash, this names the whole blob.
     pub root: Hash,
 }
 
 impl Header {
     /// Bytes of the index behind the header. Cannot overflow within the limits.
     pub const fn index_bytes(&self) -> usize {
-        self.section_count as usize * SECTION_RECORD_BYTES + self.tensor_count as usize * TENSOR_RECORD_BYTES
+        self.section_count as usize * SECTION_RECORD_BYTES
+            + self.tensor_count as usize * TENSOR_RECORD_BYTES
     }
 
     pub(crate) fn to_bytes(self) -> Vec<u8> {
@@ -70,10 +71,14 @@ impl Header {
     }
 }
 
-/// Where a section of `bytes` begins behind the file's first `end` bytes: large ones on a page, small ones without a page's
-/// padding.
+/// Where a section of `bytes` begins behind the file's first `end` bytes: large ones on a page,
+/// small ones without a page's padding.
 pub const fn section_offset(end: u64, bytes: u64) -> u64 {
-    end.next_multiple_of(if bytes >= LARGE_SECTION_BYTES { SECTION_ALIGNMENT } else { TENSOR_ALIGNMENT })
+    end.next_multiple_of(if bytes >= LARGE_SECTION_BYTES {
+        SECTION_ALIGNMENT
+    } else {
+        TENSOR_ALIGNMENT
+    })
 }
 
 /// One section of the file.
@@ -126,10 +131,22 @@ impl SectionRecord {
         let bytes = cursor.take_u64()?;
         let limit = if kind.has_tensors() { FILE_BYTES_MAX } else { PLAIN_SECTION_BYTES_MAX };
         if bytes > limit {
-            return Err(FormatError::OverLimit { field: "section bytes", offset: bytes_at, value: bytes, limit });
+            return Err(FormatError::OverLimit {
+                field: "section bytes",
+                offset: bytes_at,
+                value: bytes,
+                limit,
+            });
         }
         let hash = cursor.take_array()?;
-        Ok(Self { key: SectionKey { kind, layer, expert }, first_tensor, tensor_count, offset, bytes, hash })
+        Ok(Self {
+            key: SectionKey { kind, layer, expert },
+            first_tensor,
+            tensor_count,
+            offset,
+            bytes,
+            hash,
+        })
     }
 }
 

@@ -85,7 +85,10 @@ impl FileKind {
 
     /// Whether such a file stands where another should be because a download went wrong.
     pub fn is_failed_download(self) -> bool {
-        matches!(self, Self::LfsPointer | Self::WebPage | Self::ServerRefusal | Self::Empty | Self::Zeros)
+        matches!(
+            self,
+            Self::LfsPointer | Self::WebPage | Self::ServerRefusal | Self::Empty | Self::Zeros
+        )
     }
 }
 
@@ -168,7 +171,8 @@ pub fn sniff(head: &[u8]) -> Option<FileKind> {
 
 /// `torch.save` puts `NAME/data.pkl` first; `numpy.savez` has names that end in `.npy`.
 fn zip(head: &[u8]) -> FileKind {
-    let length = head.get(26..28).map_or(0, |bytes| usize::from(u16::from_le_bytes([bytes[0], bytes[1]])));
+    let length =
+        head.get(26..28).map_or(0, |bytes| usize::from(u16::from_le_bytes([bytes[0], bytes[1]])));
     let name = head.get(30..30 + length).unwrap_or_default();
     if name.ends_with(b"/data.pkl") {
         FileKind::PyTorch
@@ -195,8 +199,12 @@ fn is_onnx(head: &[u8]) -> bool {
 
 fn text(head: &[u8]) -> Option<FileKind> {
     let text = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(head).trim_ascii_start();
-    let begins = |word: &[u8]| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
-    if [b"<!doctype".as_slice(), b"<html", b"<head", b"<?xml", b"<error"].iter().any(|word| begins(word)) {
+    let begins =
+        |word: &[u8]| text.get(..word.len()).is_some_and(|start| start.eq_ignore_ascii_case(word));
+    if [b"<!doctype".as_slice(), b"<html", b"<head", b"<?xml", b"<error"]
+        .iter()
+        .any(|word| begins(word))
+    {
         return Some(FileKind::WebPage);
     }
     if REFUSALS.iter().any(|refusal| begins(refusal)) {
@@ -209,7 +217,8 @@ fn text(head: &[u8]) -> Option<FileKind> {
         return None;
     }
     let has = |word: &[u8]| text.windows(word.len()).any(|part| part == word);
-    let manifest = has(b"\"schemaVersion\"") && (has(b"docker.distribution.manifest") || has(b"vnd.ollama."));
+    let manifest =
+        has(b"\"schemaVersion\"") && (has(b"docker.distribution.manifest") || has(b"vnd.ollama."));
     Some(if manifest { FileKind::OllamaManifest } else { FileKind::Json })
 }
 
@@ -268,9 +277,19 @@ mod tests {
 
     #[test]
     fn other_bytes_are_of_no_kind() {
-        for head in [b"Hello\n".as_slice(), b"GG", b"\x08\x07\x12\x40short", &[0; 8], b"{% for m in messages %}"] {
+        for head in [
+            b"Hello\n".as_slice(),
+            b"GG",
+            b"\x08\x07\x12\x40short",
+            &[0; 8],
+            b"{% for m in messages %}",
+        ] {
             let kind = sniff(head);
-            assert!(matches!(kind, None | Some(FileKind::Json)), "{} is {kind:?}", head.escape_ascii());
+            assert!(
+                matches!(kind, None | Some(FileKind::Json)),
+                "{} is {kind:?}",
+                head.escape_ascii()
+            );
         }
         assert_eq!(sniff(b"Hello\n"), None);
     }
@@ -278,7 +297,9 @@ mod tests {
     /// However short a file is, looking at it does no harm.
     #[test]
     fn every_prefix_can_be_looked_at() {
-        for whole in [zip_of("archive/data.pkl"), b"\x08\x07\x12\x07pytorch".to_vec(), vec![0x80; 300]] {
+        for whole in
+            [zip_of("archive/data.pkl"), b"\x08\x07\x12\x07pytorch".to_vec(), vec![0x80; 300]]
+        {
             for length in 0..whole.len() {
                 sniff(&whole[..length]);
             }

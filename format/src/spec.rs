@@ -41,7 +41,8 @@ pub struct AttentionSpec {
     pub score_scale: f32,
     /// A token sees this many tokens, itself included; 0 for all.
     pub window: u32,
-    /// Elements of a head that RoPE turns (the last ones of a latent head, the first ones of a grouped head).
+    /// Elements of a head that RoPE turns (the last ones of a latent head, the first ones of a
+    /// grouped head).
     pub rope_dim: u32,
     /// RoPE's cosines and sines are multiplied by this (YaRN's attention factor; else 1).
     pub rope_scale: f32,
@@ -52,7 +53,8 @@ pub struct AttentionSpec {
 /// How keys and values are made and kept.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum AttentionKind {
-    /// Multi-head, grouped-query or multi-query attention: `kv_heads` keys and values of `head_dim`.
+    /// Multi-head, grouped-query or multi-query attention: `kv_heads` keys and values of
+    /// `head_dim`.
     Grouped {
         /// Key and value heads; divides `heads`.
         kv_heads: u32,
@@ -61,7 +63,8 @@ pub enum AttentionKind {
         /// Normalization of queries and keys.
         norm: HeadNorm,
     },
-    /// Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1): one latent and one rotated key a token.
+    /// Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1): one latent and one
+    /// rotated key a token.
     Latent {
         /// Rank of the query projection; 0 for a full one.
         query_rank: u32,
@@ -155,10 +158,13 @@ impl AttentionSpec {
         }
     }
 
-    /// Elements cached for each token: keys, then values (latent: the latent, then the rotated key).
+    /// Elements cached for each token: keys, then values (latent: the latent, then the rotated
+    /// key).
     pub const fn cached(&self) -> (u32, u32) {
         match self.kind {
-            AttentionKind::Grouped { kv_heads, head_dim, .. } => (kv_heads * head_dim, kv_heads * head_dim),
+            AttentionKind::Grouped { kv_heads, head_dim, .. } => {
+                (kv_heads * head_dim, kv_heads * head_dim)
+            }
             AttentionKind::Latent { kv_rank, .. } => (kv_rank, self.rope_dim),
         }
     }

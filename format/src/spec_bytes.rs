@@ -21,7 +21,9 @@ impl ModelSpec {
         for count in [self.vocabulary, self.hidden, self.context_max, self.layers.len() as u32] {
             out.put_u32(count);
         }
-        for scale in [self.norm_epsilon, self.embedding_scale, self.residual_scale, self.logit_scale] {
+        for scale in
+            [self.norm_epsilon, self.embedding_scale, self.residual_scale, self.logit_scale]
+        {
             out.put_f32(scale);
         }
         for layer in &self.layers {
@@ -50,7 +52,16 @@ impl ModelSpec {
             });
         }
         cursor.expect_end("spec end")?;
-        Ok(Self { vocabulary, hidden, context_max, norm_epsilon, embedding_scale, residual_scale, logit_scale, layers })
+        Ok(Self {
+            vocabulary,
+            hidden,
+            context_max,
+            norm_epsilon,
+            embedding_scale,
+            residual_scale,
+            logit_scale,
+            layers,
+        })
     }
 }
 
@@ -97,7 +108,11 @@ fn take_attention(cursor: &mut Cursor<'_>) -> Result<AttentionSpec, FormatError>
                 1 => HeadNorm::PerHead,
                 2 => HeadNorm::Whole,
                 value => {
-                    return Err(FormatError::Unknown { field: "attention norm", offset: norm_at, value: value.into() });
+                    return Err(FormatError::Unknown {
+                        field: "attention norm",
+                        offset: norm_at,
+                        value: value.into(),
+                    });
                 }
             };
             cursor.expect("attention reserved", 0)?;
@@ -126,7 +141,13 @@ fn take_attention(cursor: &mut Cursor<'_>) -> Result<AttentionSpec, FormatError>
             }
             (AttentionKind::Latent { query_rank, kv_rank, nope_dim, value_dim }, HEAD_DIM_MAX)
         }
-        value => return Err(FormatError::Unknown { field: "attention kind", offset: kind_at, value: value.into() }),
+        value => {
+            return Err(FormatError::Unknown {
+                field: "attention kind",
+                offset: kind_at,
+                value: value.into(),
+            });
+        }
     };
     if rope_dim > rope_room {
         return Err(FormatError::OverLimit {
@@ -162,7 +183,10 @@ fn put_feed_forward(out: &mut Vec<u8>, feed_forward: &FeedForwardSpec) {
                 GateKind::SoftmaxAll => 1,
                 GateKind::SoftmaxChosen => 2,
             };
-            ([EXPERTS, experts.inner, experts.count, experts.chosen, experts.shared_inner, gate], experts.routed_scale)
+            (
+                [EXPERTS, experts.inner, experts.count, experts.chosen, experts.shared_inner, gate],
+                experts.routed_scale,
+            )
         }
     };
     for field in fields {
@@ -178,12 +202,19 @@ fn take_feed_forward(cursor: &mut Cursor<'_>) -> Result<FeedForwardSpec, FormatE
             cursor.expect_zeros("activation reserved", 8)?;
             Activation::Silu
         }
-        // A negative limit would turn the range it bounds around, and `clamp` panics on such a range.
+        // A negative limit would turn the range it bounds around, and `clamp` panics on such a
+        // range.
         CLAMPED_SWIGLU => Activation::ClampedSwiglu {
             alpha: cursor.take_finite("activation alpha")?,
             limit: cursor.take_not_negative("activation limit")?,
         },
-        value => return Err(FormatError::Unknown { field: "activation", offset: activation_at, value: value.into() }),
+        value => {
+            return Err(FormatError::Unknown {
+                field: "activation",
+                offset: activation_at,
+                value: value.into(),
+            });
+        }
     };
     let kind_at = cursor.offset();
     let kind = cursor.take_u32()?;
@@ -194,7 +225,13 @@ fn take_feed_forward(cursor: &mut Cursor<'_>) -> Result<FeedForwardSpec, FormatE
             FeedForwardKind::Dense { inner }
         }
         EXPERTS => FeedForwardKind::Experts(take_experts(cursor, inner)?),
-        value => return Err(FormatError::Unknown { field: "feed_forward kind", offset: kind_at, value: value.into() }),
+        value => {
+            return Err(FormatError::Unknown {
+                field: "feed_forward kind",
+                offset: kind_at,
+                value: value.into(),
+            });
+        }
     };
     Ok(FeedForwardSpec { activation, kind })
 }
@@ -207,7 +244,13 @@ fn take_experts(cursor: &mut Cursor<'_>, inner: u32) -> Result<ExpertsSpec, Form
     let gate = match cursor.take_u32()? {
         1 => GateKind::SoftmaxAll,
         2 => GateKind::SoftmaxChosen,
-        value => return Err(FormatError::Unknown { field: "experts gate", offset: gate_at, value: value.into() }),
+        value => {
+            return Err(FormatError::Unknown {
+                field: "experts gate",
+                offset: gate_at,
+                value: value.into(),
+            });
+        }
     };
     let routed_scale = cursor.take_finite("experts routed_scale")?;
     Ok(ExpertsSpec { count, chosen, inner, shared_inner, gate, routed_scale })
@@ -276,7 +319,13 @@ mod tests {
     fn every_truncation_is_refused() {
         let bytes = sample().to_bytes();
         for end in 0..bytes.len() {
-            assert!(matches!(ModelSpec::from_bytes(&bytes[..end], 7), Err(FormatError::Truncated { .. })), "{end}");
+            assert!(
+                matches!(
+                    ModelSpec::from_bytes(&bytes[..end], 7),
+                    Err(FormatError::Truncated { .. })
+                ),
+                "{end}"
+            );
         }
     }
 

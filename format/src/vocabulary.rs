@@ -1,4 +1,5 @@
-//! The vocabulary section: a table that turns token ids into bytes with no library and no allocation.
+//! The vocabulary section: a table that turns token ids into bytes with no library and no
+//! allocation.
 //!
 //! All numbers are little-endian `u32` unless said otherwise. `NONE` is `0xFFFF_FFFF`.
 //!
@@ -50,9 +51,14 @@ const ADD_END: u32 = 2;
 const STRIP_LEADING_SPACE: u32 = 4;
 const FLAGS_KNOWN: u32 = ADD_BEGIN | ADD_END | STRIP_LEADING_SPACE;
 
-// The whole table stays within the 256 MiB that a plain section may take, and no size overflows 32 bits.
+// The whole table stays within the 256 MiB that a plain section may take, and no size overflows 32
+// bits.
 const _: () = assert!(
-    HEADER_BYTES as u64 + ENDS_MAX as u64 * 4 + (COUNT_MAX as u64 + 1) * 4 + COUNT_MAX as u64 + BLOB_BYTES_MAX as u64
+    HEADER_BYTES as u64
+        + ENDS_MAX as u64 * 4
+        + (COUNT_MAX as u64 + 1) * 4
+        + COUNT_MAX as u64
+        + BLOB_BYTES_MAX as u64
         <= 256 << 20
 );
 const _: () = assert!(COUNT_MAX < NONE);
@@ -73,12 +79,14 @@ pub enum TokenKind {
     Byte = 4,
     /// Stands for text that the vocabulary cannot write.
     Unknown = 5,
-    /// Steers the model as `Control` does, and its name is text when the model writes it: `<think>`, `<tool_call>`.
+    /// Steers the model as `Control` does, and its name is text when the model writes it:
+    /// `<think>`, `<tool_call>`.
     Marker = 6,
 }
 
 impl TokenKind {
-    /// Whether the token steers the model: only a chat template may write it, never what somebody typed.
+    /// Whether the token steers the model: only a chat template may write it, never what somebody
+    /// typed.
     pub const fn steers(self) -> bool {
         matches!(self, Self::Control | Self::Marker)
     }
@@ -156,7 +164,10 @@ impl fmt::Display for VocabularyTableError {
                 write!(f, "vocabulary: {expected} bytes expected, {found} found")
             }
             Self::Field { field, offset, expected, found } => {
-                write!(f, "vocabulary: {field} at offset {offset}: expected at most {expected}, found {found}")
+                write!(
+                    f,
+                    "vocabulary: {field} at offset {offset}: expected at most {expected}, found {found}"
+                )
             }
             Self::Token { id, problem } => write!(f, "vocabulary: token {id}: {problem}"),
         }
@@ -165,7 +176,8 @@ impl fmt::Display for VocabularyTableError {
 
 impl core::error::Error for VocabularyTableError {}
 
-/// A validated table over bytes that it borrows (`&[u8]`) or owns (`Box<[u8]>`). No lookup can fail or panic.
+/// A validated table over bytes that it borrows (`&[u8]`) or owns (`Box<[u8]>`). No lookup can fail
+/// or panic.
 #[derive(Clone, Debug)]
 pub struct Vocabulary<B> {
     bytes: B,
@@ -231,7 +243,10 @@ impl<B: AsRef<[u8]>> Vocabulary<B> {
     fn check_tokens(&self, blob_bytes: u32) -> Result<(), VocabularyTableError> {
         let mut before = self.offset(0);
         if before != 0 {
-            return Err(VocabularyTableError::Token { id: 0, problem: "its bytes do not begin at 0" });
+            return Err(VocabularyTableError::Token {
+                id: 0,
+                problem: "its bytes do not begin at 0",
+            });
         }
         for id in 0..self.count {
             let after = self.offset(id + 1);
@@ -251,7 +266,10 @@ impl<B: AsRef<[u8]>> Vocabulary<B> {
             return Err(VocabularyTableError::Token { id, problem });
         }
         if before != blob_bytes {
-            return Err(VocabularyTableError::Length { expected: before.into(), found: blob_bytes.into() });
+            return Err(VocabularyTableError::Length {
+                expected: before.into(),
+                found: blob_bytes.into(),
+            });
         }
         Ok(())
     }
@@ -325,13 +343,32 @@ impl Header {
     }
 }
 
-fn take_id(bytes: &[u8], field: &'static str, offset: usize, count: u32) -> Result<u32, VocabularyTableError> {
+fn take_id(
+    bytes: &[u8],
+    field: &'static str,
+    offset: usize,
+    count: u32,
+) -> Result<u32, VocabularyTableError> {
     let value = read_u32(bytes, offset);
-    if value == NONE || value < count { Ok(value) } else { Err(field_error(field, offset, count - 1, value)) }
+    if value == NONE || value < count {
+        Ok(value)
+    } else {
+        Err(field_error(field, offset, count - 1, value))
+    }
 }
 
-fn field_error(field: &'static str, offset: usize, expected: u32, found: u32) -> VocabularyTableError {
-    VocabularyTableError::Field { field, offset: offset as u64, expected: expected.into(), found: found.into() }
+fn field_error(
+    field: &'static str,
+    offset: usize,
+    expected: u32,
+    found: u32,
+) -> VocabularyTableError {
+    VocabularyTableError::Field {
+        field,
+        offset: offset as u64,
+        expected: expected.into(),
+        found: found.into(),
+    }
 }
 
 /// The `u32` at `offset`; zero beyond the end, which `read` has ruled out before any lookup.
@@ -342,8 +379,12 @@ fn read_u32(bytes: &[u8], offset: usize) -> u32 {
     }
 }
 
-/// Writes a table; `tokens` are `(kind, bytes)` in order of id. Whatever a reader would refuse, this refuses too.
-pub fn write<T: AsRef<[u8]>>(rules: &TextRules, tokens: &[(TokenKind, T)]) -> Result<Vec<u8>, VocabularyTableError> {
+/// Writes a table; `tokens` are `(kind, bytes)` in order of id. Whatever a reader would refuse,
+/// this refuses too.
+pub fn write<T: AsRef<[u8]>>(
+    rules: &TextRules,
+    tokens: &[(TokenKind, T)],
+) -> Result<Vec<u8>, VocabularyTableError> {
     let count = limited("count", 8, tokens.len(), COUNT_MAX)?;
     let ends_count = limited("ends count", 24, rules.ends.len(), ENDS_MAX)?;
     let blob_bytes: usize = tokens.iter().map(|(_, token)| token.as_ref().len()).sum();
@@ -376,10 +417,20 @@ pub fn write<T: AsRef<[u8]>>(rules: &TextRules, tokens: &[(TokenKind, T)]) -> Re
     Ok(bytes)
 }
 
-fn limited(field: &'static str, offset: u64, value: usize, limit: u32) -> Result<u32, VocabularyTableError> {
+fn limited(
+    field: &'static str,
+    offset: u64,
+    value: usize,
+    limit: u32,
+) -> Result<u32, VocabularyTableError> {
     match u32::try_from(value) {
         Ok(value) if value <= limit => Ok(value),
-        _ => Err(VocabularyTableError::Field { field, offset, expected: limit.into(), found: value as u64 }),
+        _ => Err(VocabularyTableError::Field {
+            field,
+            offset,
+            expected: limit.into(),
+            found: value as u64,
+        }),
     }
 }
 
@@ -388,8 +439,13 @@ mod tests {
     use super::*;
 
     fn small() -> Vec<u8> {
-        let rules =
-            TextRules { begin: Some(0), end: Some(1), add_begin: true, ends: [1, 2].into(), ..TextRules::default() };
+        let rules = TextRules {
+            begin: Some(0),
+            end: Some(1),
+            add_begin: true,
+            ends: [1, 2].into(),
+            ..TextRules::default()
+        };
         let tokens: [(TokenKind, &[u8]); 4] = [
             (TokenKind::Control, b"<s>"),
             (TokenKind::Control, b"</s>"),

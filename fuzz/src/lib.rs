@@ -1,4 +1,5 @@
-//! What the fuzz targets share: a memory limit, a valid blob to start from, and a reader that touches everything.
+//! What the fuzz targets share: a memory limit, a valid blob to start from, and a reader that
+//! touches everything.
 
 use std::alloc::System;
 use std::fs;
@@ -12,7 +13,8 @@ pub mod build;
 #[path = "../../format/tests/blob/seal.rs"]
 pub mod seal;
 
-/// Most memory that Rust code may hold at once; an allocation above it aborts, which libFuzzer reports.
+/// Most memory that Rust code may hold at once; an allocation above it aborts, which libFuzzer
+/// reports.
 const HEAP_BYTES_MAX: usize = 128 << 20;
 
 #[global_allocator]
@@ -32,7 +34,8 @@ pub struct TempFile {
 impl TempFile {
     /// A file of this process alone; its name may begin with a folder's.
     pub fn new(name: &str) -> Self {
-        let path = std::env::temp_dir().join(format!("hardtack-fuzz-{}", std::process::id())).join(name);
+        let path =
+            std::env::temp_dir().join(format!("hardtack-fuzz-{}", std::process::id())).join(name);
         fs::create_dir_all(path.parent().expect("a folder")).expect("a folder for temporary files");
         fs::write(&path, []).expect("room for a temporary file");
         Self { path }
@@ -57,7 +60,10 @@ pub fn read_blob(file: &[u8]) -> Result<(), FormatError> {
         assert_eq!(blob.section_bytes(&section).len() as u64, section.bytes);
         for (_, tensor) in blob.tensors(&section) {
             assert_eq!(blob.tensor_bytes(&tensor).len() as u64, tensor.bytes);
-            assert!(tensor.offset >= section.offset && tensor.offset + tensor.bytes <= section.offset + section.bytes);
+            assert!(
+                tensor.offset >= section.offset
+                    && tensor.offset + tensor.bytes <= section.offset + section.bytes
+            );
         }
     }
     let bound = Network::bind(&blob);

@@ -1,4 +1,5 @@
-//! A blob as it comes: any bytes, opened, bound and verified; and once more with the root hash made right.
+//! A blob as it comes: any bytes, opened, bound and verified; and once more with the root hash made
+//! right.
 #![no_main]
 
 use hardtack_fuzz::{read_blob, seal};

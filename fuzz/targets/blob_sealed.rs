@@ -1,4 +1,5 @@
-//! Any header, index and spec in front of a valid blob's weights, with every hash made right: the checks behind them.
+//! Any header, index and spec in front of a valid blob's weights, with every hash made right: the
+//! checks behind them.
 #![no_main]
 
 use std::sync::LazyLock;

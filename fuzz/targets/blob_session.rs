@@ -6,7 +6,10 @@
 use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
-use hardtack::{Engine, KvPrecision, Load, Options, RingBits, RingOptions, Sampler, SamplerOptions, SessionOptions};
+use hardtack::{
+    Engine, KvPrecision, Load, Options, RingBits, RingOptions, Sampler, SamplerOptions,
+    SessionOptions,
+};
 use hardtack_fuzz::{TempFile, build, seal};
 use libfuzzer_sys::fuzz_target;
 
@@ -23,14 +26,21 @@ fuzz_target!(|head: &[u8]| {
     file[..changed].copy_from_slice(&head[..changed]);
     seal::seal_all(&mut file);
     FILE.write(&file);
-    let options = Options { threads: 1, load: Load::Resident, memory_max: Some(MEMORY_BYTES), ..Options::default() };
+    let options = Options {
+        threads: 1,
+        load: Load::Resident,
+        memory_max: Some(MEMORY_BYTES),
+        ..Options::default()
+    };
     let Ok(engine) = Engine::open(FILE.path(), &options) else { return };
     let vocabulary = engine.network().spec.vocabulary;
     let ring = KvPrecision::Ring(RingOptions { bytes: 0, bits: RingBits::Auto });
     for kv in [KvPrecision::F16, ring] {
         let wanted = SessionOptions { context: 0, batch: 4, kv };
         let short = SessionOptions { context: 80, ..wanted };
-        let Ok(mut session) = engine.session(&short).or_else(|_| engine.session(&wanted)) else { continue };
+        let Ok(mut session) = engine.session(&short).or_else(|_| engine.session(&wanted)) else {
+            continue;
+        };
         let sampler = SamplerOptions { temperature: 0.0, ..SamplerOptions::default() };
         let Ok(mut sampler) = Sampler::new(sampler, vocabulary as usize) else { continue };
         let mut left = 3;

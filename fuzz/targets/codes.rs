@@ -19,9 +19,15 @@ fuzz_target!(|bytes: &[u8]| {
     let Ok(mut store) = Store::open(FILE.path(), FINGERPRINT) else { return };
     for key in store.keys().collect::<Vec<_>>() {
         let shape = store.shape(key).expect("it is there");
-        assert_eq!(store.bytes(key).expect("checked when it was opened").len() as u64, shape.bytes().expect("a shape"));
+        assert_eq!(
+            store.bytes(key).expect("checked when it was opened").len() as u64,
+            shape.bytes().expect("a shape")
+        );
         let rows = (shape.stack as usize * shape.rows as usize).min(40);
-        assert_eq!(store.rows(key, 0, rows).expect("likewise").len(), rows * shape.columns as usize);
+        assert_eq!(
+            store.rows(key, 0, rows).expect("likewise").len(),
+            rows * shape.columns as usize
+        );
     }
     let shape = Shape { encoding: Encoding::Plain, stack: 1, rows: 1, columns: 2 };
     store.put(KEY, shape, &[1; 8]).expect("room");
@@ -37,8 +43,11 @@ fn repaired(bytes: &[u8]) -> Vec<u8> {
     let mut at = 40;
     while let Some(record) = file.get(at..at + 72) {
         let length = u64::from_le_bytes(record[32..40].try_into().expect("eight bytes")) as usize;
-        let Some(end) = (at + 72).checked_add(length).filter(|end| *end <= file.len()) else { break };
-        let hash = blake3::Hasher::new().update(&file[at..at + 40]).update(&file[at + 72..end]).finalize();
+        let Some(end) = (at + 72).checked_add(length).filter(|end| *end <= file.len()) else {
+            break;
+        };
+        let hash =
+            blake3::Hasher::new().update(&file[at..at + 40]).update(&file[at + 72..end]).finalize();
         file[at + 40..at + 72].copy_from_slice(hash.as_bytes());
         at = end;
     }

@@ -38,7 +38,10 @@ fuzz_target!(|bytes: &[u8]| {
             }
             Ok(recipe) => {
                 let spec = recipe.spec.to_bytes();
-                assert_eq!(ModelSpec::from_bytes(&spec, 0).expect("within the limits").to_bytes(), spec);
+                assert_eq!(
+                    ModelSpec::from_bytes(&spec, 0).expect("within the limits").to_bytes(),
+                    spec
+                );
                 assert_eq!(recipe.layers.len(), recipe.spec.layers.len());
                 return;
             }

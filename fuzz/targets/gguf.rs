@@ -9,7 +9,9 @@ fuzz_target!(|bytes: &[u8]| {
     let _ = hardtack_fuzz::read_blob(&[]);
     let Ok(gguf) = parse_gguf(bytes) else { return };
     for tensor in &gguf.tensors {
-        assert!(tensor.offset.checked_add(tensor.bytes).is_some_and(|end| end <= bytes.len() as u64));
+        assert!(
+            tensor.offset.checked_add(tensor.bytes).is_some_and(|end| end <= bytes.len() as u64)
+        );
         // What a caller asks of a tensor next must not overflow either.
         let _ = (tensor.elements(), tensor.row_bytes());
     }

@@ -1,4 +1,5 @@
-//! Any bytes as the beginning of a safetensors file of any length; the tensors that are found lie inside it.
+//! Any bytes as the beginning of a safetensors file of any length; the tensors that are found lie
+//! inside it.
 #![no_main]
 
 use hardtack_converter::source::parse_safetensors_header;

@@ -12,7 +12,8 @@ static TURNS: LazyLock<Vec<Message>> = LazyLock::new(|| {
     vec![
         Message::new("system", "Be brief."),
         user.clone(),
-        Message::new("assistant", "<think>\u{e9}</think>4").with("tool_calls", Json::Array(Vec::new())),
+        Message::new("assistant", "<think>\u{e9}</think>4")
+            .with("tool_calls", Json::Array(Vec::new())),
         user,
     ]
 });

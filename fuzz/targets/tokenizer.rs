@@ -12,7 +12,8 @@ use libfuzzer_sys::fuzz_target;
 static VOCABULARY: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let pieces: Vec<String> = (0..64).map(|id| format!("piece {id}")).collect();
     let kind = |id| if id < 2 { TokenKind::Control } else { TokenKind::Normal };
-    let tokens: Vec<(TokenKind, &[u8])> = (0..).map(kind).zip(pieces.iter().map(|piece| piece.as_bytes())).collect();
+    let tokens: Vec<(TokenKind, &[u8])> =
+        (0..).map(kind).zip(pieces.iter().map(|piece| piece.as_bytes())).collect();
     vocabulary::write(&TextRules::default(), &tokens).expect("a valid table")
 });
 

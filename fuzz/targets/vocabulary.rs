@@ -1,4 +1,5 @@
-//! Any bytes as a vocabulary section; what is accepted is looked up at every id and written again to the same bytes.
+//! Any bytes as a vocabulary section; what is accepted is looked up at every id and written again
+//! to the same bytes.
 #![no_main]
 
 use hardtack_format::vocabulary::{TOKEN_BYTES_MAX, Vocabulary, write};

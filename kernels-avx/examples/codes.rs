@@ -1,5 +1,5 @@
-//! How fast inputs meet nested codes in the first caches: billions of products a second on one thread, by tier, bits and how many
-//! inputs there are at once. `codes`
+//! How fast inputs meet nested codes in the first caches: billions of products a second on one
+//! thread, by tier, bits and how many inputs there are at once. `codes`
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -15,7 +15,8 @@ const CALLS: u32 = 2_000;
 const TIME: Duration = Duration::from_millis(200);
 
 fn main() {
-    let unit: Vec<u8> = (0..CodeGroup::unit_bytes(GROUP_ROWS, COLUMNS)).map(|at| (at * 37 % 251) as u8).collect();
+    let unit: Vec<u8> =
+        (0..CodeGroup::unit_bytes(GROUP_ROWS, COLUMNS)).map(|at| (at * 37 % 251) as u8).collect();
     println!("{:>14}{:>6}{}", "tier", "bits", INPUTS.map(|count| format!("{count:>8}")).concat());
     for table in [avx2(), avxvnni(), avx512vnni()].into_iter().flatten() {
         for bits in CODE_BITS {
@@ -23,7 +24,8 @@ fn main() {
             let speeds = INPUTS.map(|count| {
                 let inputs = vec![Folded { codes: [3; GROUP_ROWS], scale: 0.5 }; count];
                 let mut out = vec![0.0; count * COLUMNS];
-                let seconds = fastest(&mut || (table.code_rows)(&group, &inputs, black_box(&mut out)));
+                let seconds =
+                    fastest(&mut || (table.code_rows)(&group, &inputs, black_box(&mut out)));
                 format!("{:>8.1}", (count * GROUP_ROWS * COLUMNS) as f64 / seconds / 1e9)
             });
             println!("{:>14}{bits:>6}{}", table.name, speeds.concat());

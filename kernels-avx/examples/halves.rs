@@ -1,5 +1,6 @@
-//! How fast queries meet keys and weights meet values that are kept in half floats: GB/s of those and billions of products a second,
-//! on one thread, beside plainly reading the same bytes. `halves [megabytes] [width]`
+//! How fast queries meet keys and weights meet values that are kept in half floats: GB/s of those
+//! and billions of products a second, on one thread, beside plainly reading the same bytes. `halves
+//! [megabytes] [width]`
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -17,9 +18,12 @@ fn main() {
     let (megabytes, width) = (numbers.next().unwrap_or(64), numbers.next().unwrap_or(64));
     let table = avx2().expect("a processor with AVX2");
     let chunk = ROWS_MAX * width;
-    let halves: Vec<f16> =
-        (0..(megabytes << 19) / chunk * chunk).map(|at| f16::from_f32((at % 97) as f32 * 0.01)).collect();
-    println!("{megabytes} MB of half floats, {width} wide, one thread; GB/s (billions of products/s)");
+    let halves: Vec<f16> = (0..(megabytes << 19) / chunk * chunk)
+        .map(|at| f16::from_f32((at % 97) as f32 * 0.01))
+        .collect();
+    println!(
+        "{megabytes} MB of half floats, {width} wide, one thread; GB/s (billions of products/s)"
+    );
     println!("{:>8}{:>8}{:>20}{:>20}", "queries", "read", "scores", "values");
     for count in QUERIES {
         let query = vec![0.5; width];

@@ -1,13 +1,17 @@
-//! How fast panels are multiplied: for each encoding and tier the weights read per second on one thread, beside plainly
-//! reading the same bytes. `panels [megabytes] [name of an encoding or a tier]...`
+//! How fast panels are multiplied: for each encoding and tier the weights read per second on one
+//! thread, beside plainly reading the same bytes. `panels [megabytes] [name of an encoding or a
+//! tier]...`
 //!
-//! Small pages cost a tenth of the reading speed: `GLIBC_TUNABLES=glibc.malloc.hugetlb=1` asks for huge ones.
+//! Small pages cost a tenth of the reading speed: `GLIBC_TUNABLES=glibc.malloc.hugetlb=1` asks for
+//! huge ones.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use hardtack_format::encoding::{Encoding, GROUP_COLUMNS, PANEL_ROWS};
-use hardtack_kernels::{Activations, ActivationsMut, KernelTable, activations::groups, portable, scalar};
+use hardtack_kernels::{
+    Activations, ActivationsMut, KernelTable, activations::groups, portable, scalar,
+};
 use hardtack_kernels_avx::{avx2, avx512vnni, avxvnni};
 
 const COLUMNS: usize = 2048;
@@ -26,17 +30,23 @@ fn main() {
         }
     }
     let wanted = |name: &str, all: &[&str]| {
-        let mut of_this_kind = names.iter().filter(|wanted| all.contains(&wanted.as_str())).peekable();
+        let mut of_this_kind =
+            names.iter().filter(|wanted| all.contains(&wanted.as_str())).peekable();
         of_this_kind.peek().is_none() || of_this_kind.any(|wanted| wanted == name)
     };
     let tables: Vec<&KernelTable> =
-        [Some(&scalar::TABLE), Some(&portable::TABLE), avx2(), avxvnni(), avx512vnni()].into_iter().flatten().collect();
+        [Some(&scalar::TABLE), Some(&portable::TABLE), avx2(), avxvnni(), avx512vnni()]
+            .into_iter()
+            .flatten()
+            .collect();
     let tiers: Vec<&str> = tables.iter().map(|table| table.name).collect();
     let encodings: Vec<&str> = Encoding::MATRICES.iter().map(|encoding| encoding.name()).collect();
 
     let inputs = Inputs::new();
     let mut memory = vec![0; megabytes << 20];
-    println!("{megabytes} MB of weights, {COLUMNS} columns, one thread; GB/s of weights (billions of products/s)");
+    println!(
+        "{megabytes} MB of weights, {COLUMNS} columns, one thread; GB/s of weights (billions of products/s)"
+    );
     println!("{:6}{:>10}{:>10}{:>20}{:>20}", "", "tier", "read", "1 token", "24 tokens");
     for encoding in Encoding::MATRICES {
         if !wanted(encoding.name(), &encodings) {
@@ -52,7 +62,12 @@ fn main() {
             // Scalar is far from the memory's speed: fewer weights will do.
             let bytes = if table.name == "scalar" { panel_bytes * 4 } else { bytes };
             let weights = &memory[..bytes];
-            print!("{:6}{:>10}{:>10.1}", encoding.name(), table.name, gigabytes(bytes, &mut || read(weights)));
+            print!(
+                "{:6}{:>10}{:>10.1}",
+                encoding.name(),
+                table.name,
+                gigabytes(bytes, &mut || read(weights))
+            );
             for tokens in [1, TOKENS_MAX] {
                 // One token meets as many panels in a call as a thread's piece of a matrix has.
                 let panels = if tokens == 1 && table.streams > 1 { PIECE_PANELS } else { 1 };
@@ -121,10 +136,13 @@ struct Inputs {
 impl Inputs {
     fn new() -> Self {
         let groups = groups(COLUMNS);
-        let floats: Vec<f32> = (0..COLUMNS * TOKENS_MAX).map(|at| (at as f32 * 0.37).sin()).collect();
+        let floats: Vec<f32> =
+            (0..COLUMNS * TOKENS_MAX).map(|at| (at as f32 * 0.37).sin()).collect();
         let mut codes = vec![0; TOKENS_MAX * groups * GROUP_COLUMNS];
-        let (mut scales, mut sums) = (vec![0.0; TOKENS_MAX * groups], vec![0.0; TOKENS_MAX * groups]);
-        let tokens = floats.chunks_exact(COLUMNS).zip(codes.chunks_exact_mut(groups * GROUP_COLUMNS));
+        let (mut scales, mut sums) =
+            (vec![0.0; TOKENS_MAX * groups], vec![0.0; TOKENS_MAX * groups]);
+        let tokens =
+            floats.chunks_exact(COLUMNS).zip(codes.chunks_exact_mut(groups * GROUP_COLUMNS));
         let scale_parts = scales.chunks_exact_mut(groups).zip(sums.chunks_exact_mut(groups));
         for ((floats, codes), (scales, sums)) in tokens.zip(scale_parts) {
             (scalar::TABLE.quantize)(ActivationsMut { floats, codes, scales, sums });

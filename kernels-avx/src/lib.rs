@@ -1,9 +1,11 @@
-//! The AVX2 tiers of the kernels, for x86-64 processors with AVX2, FMA and F16C (Intel since 2013, AMD since 2017), and for
-//! those that also have AVX-VNNI (Intel since 2021, AMD since 2024) or AVX-512 with VNNI (Intel since 2019, AMD since 2022).
+//! The AVX2 tiers of the kernels, for x86-64 processors with AVX2, FMA and F16C (Intel since 2013,
+//! AMD since 2017), and for those that also have AVX-VNNI (Intel since 2021, AMD since 2024) or
+//! AVX-512 with VNNI (Intel since 2019, AMD since 2022).
 //!
-//! Each entry of the AVX2 table is a safe function that checks lengths and makes one call into functions that are compiled
-//! for these features. In there only loads and stores are unsafe, and they all sit in `avx2/memory.rs`. The entries that
-//! AVX-VNNI and AVX-512 replace are compiled for their features themselves; loads and stores of 512 bits stand where they are used.
+//! Each entry of the AVX2 table is a safe function that checks lengths and makes one call into
+//! functions that are compiled for these features. In there only loads and stores are unsafe, and
+//! they all sit in `avx2/memory.rs`. The entries that AVX-VNNI and AVX-512 replace are compiled for
+//! their features themselves; loads and stores of 512 bits stand where they are used.
 
 use hardtack_kernels::KernelTable;
 
@@ -40,7 +42,8 @@ pub fn avxvnni() -> Option<&'static KernelTable> {
     None
 }
 
-/// The AVX2 tier with integer panels by AVX-512 and its VNNI, where the processor has them (Intel since 2019, AMD since 2022).
+/// The AVX2 tier with integer panels by AVX-512 and its VNNI, where the processor has them (Intel
+/// since 2019, AMD since 2022).
 #[cfg(target_arch = "x86_64")]
 pub fn avx512vnni() -> Option<&'static KernelTable> {
     let detected = avx2().is_some()
@@ -94,27 +97,42 @@ mod tests {
         extremes(table);
     }
 
-    /// Codes all at their smallest or largest, against activations of both ends of int8, -128 too: nothing may saturate.
+    /// Codes all at their smallest or largest, against activations of both ends of int8, -128 too:
+    /// nothing may saturate.
     fn extremes(table: &KernelTable) {
         const GROUPS: usize = 2;
         const TOKENS: usize = 7; // In blocks of four, two and one.
         let columns = GROUPS * 64;
-        let (floats, scales, sums) = ([0.0; TOKENS * GROUPS * 64], [1.0; TOKENS * GROUPS], [0.5; TOKENS * GROUPS]);
-        for encoding in Encoding::MATRICES.into_iter().filter(|encoding| encoding.code_bits().is_some()) {
+        let (floats, scales, sums) =
+            ([0.0; TOKENS * GROUPS * 64], [1.0; TOKENS * GROUPS], [0.5; TOKENS * GROUPS]);
+        for encoding in
+            Encoding::MATRICES.into_iter().filter(|encoding| encoding.code_bits().is_some())
+        {
             for (planes, activation) in [(0x00, -128), (0x00, 127), (0xff, -128), (0xff, 127)] {
                 let mut panel = [planes].repeat(GROUPS * encoding.tile_bytes());
                 for tile in panel.chunks_exact_mut(encoding.tile_bytes()) {
                     tile[..TILE_HEAD_BYTES].fill(0x3c); // Half floats just above 1.
                 }
                 let codes = [activation; TOKENS * GROUPS * 64];
-                let activations = Activations { columns, floats: &floats, codes: &codes, scales: &scales, sums: &sums };
+                let activations = Activations {
+                    columns,
+                    floats: &floats,
+                    codes: &codes,
+                    scales: &scales,
+                    sums: &sums,
+                };
                 let run = |table: &KernelTable| {
                     let mut out = [[f32::NAN; PANEL_ROWS]; TOKENS];
                     table.panel(encoding)(&panel, &activations, 0, &mut out);
                     out
                 };
                 let what = encoding.name();
-                assert_eq!(run(table), run(&scalar::TABLE), "{}: {what}, {planes:#x} by {activation}", table.name);
+                assert_eq!(
+                    run(table),
+                    run(&scalar::TABLE),
+                    "{}: {what}, {planes:#x} by {activation}",
+                    table.name
+                );
             }
         }
     }

@@ -1,5 +1,5 @@
-//! A session's cache on the device: its memory, and what the host does to it between passes: sealing, telling which chunks are
-//! there, and copying bytes for files.
+//! A session's cache on the device: its memory, and what the host does to it between passes:
+//! sealing, telling which chunks are there, and copying bytes for files.
 
 use hardtack_format::spec::AttentionSpec;
 use hardtack_kernels::ring_shape::CHUNK;
@@ -46,7 +46,10 @@ impl Cache {
             KvStore::Exact(element) => {
                 let (first, second) = attention.cached();
                 let token = element.bytes() * sizes.context;
-                Ok(Self::Exact([bytes(first as usize * token, "keys")?, bytes(second as usize * token, "values")?]))
+                Ok(Self::Exact([
+                    bytes(first as usize * token, "keys")?,
+                    bytes(second as usize * token, "values")?,
+                ]))
             }
             KvStore::Ring(layers) => {
                 let layout = &layers[layer];
@@ -61,20 +64,27 @@ impl Cache {
     }
 
     /// Makes a new ring empty.
-    pub(crate) fn begin(&self, device: &dyn Raw, layout: Option<&RingLayout>) -> Result<(), CudaError> {
+    pub(crate) fn begin(
+        &self,
+        device: &dyn Raw,
+        layout: Option<&RingLayout>,
+    ) -> Result<(), CudaError> {
         match (self, layout) {
-            (Self::Ring(slots), Some(layout)) => device.write(buffer(slots.table), &layout.table(&[])),
+            (Self::Ring(slots), Some(layout)) => {
+                device.write(buffer(slots.table), &layout.table(&[]))
+            }
             _ => Ok(()),
         }
     }
 }
 
 impl<D: Device> Session<D> {
-    /// Enqueues sealing of a layer's open chunk: its half floats are quantized into the units and the entry of `place`. Half
-    /// floats stay as they are until tokens of the next chunk overwrite them. The first chunk of a layer that keeps it is
-    /// never sealed.
+    /// Enqueues sealing of a layer's open chunk: its half floats are quantized into the units and
+    /// the entry of `place`. Half floats stay as they are until tokens of the next chunk overwrite
+    /// them. The first chunk of a layer that keeps it is never sealed.
     ///
-    /// To demote a chunk is to tell fewer of its bits in [`Session::set_chunks`]; the device does nothing for it.
+    /// To demote a chunk is to tell fewer of its bits in [`Session::set_chunks`]; the device does
+    /// nothing for it.
     ///
     /// # Panics
     /// If the layer has no ring, or `place` is not in it.
@@ -89,17 +99,22 @@ impl<D: Device> Session<D> {
             .address(buffer(slots.units))
             .address(buffer(slots.scales))
             .inner(layout.params());
-        for number in [place.entry, 0].into_iter().chain(place.bits).chain(place.units.as_flattened().iter().copied()) {
+        for number in [place.entry, 0]
+            .into_iter()
+            .chain(place.bits)
+            .chain(place.units.as_flattened().iter().copied())
+        {
             params = params.u32(number);
         }
         let rows = layout.shape.matrices.iter().map(|matrix| matrix.rows()).max().unwrap_or(0);
         let grid = [layout.shape.heads, layout.shape.matrices.len(), rows.div_ceil(CHUNK)];
-        let launch = Launch::new(Kernel::Seal, grid.map(|blocks| Extent::Fixed(blocks as u32)), params);
+        let launch =
+            Launch::new(Kernel::Seal, grid.map(|blocks| Extent::Fixed(blocks as u32)), params);
         self.model.raw().run(&[launch], 1)
     }
 
-    /// Tells a layer which sealed chunks there are, in the order of the text: the next pass attends to the first chunk (where
-    /// it is kept), to these, and to the open one.
+    /// Tells a layer which sealed chunks there are, in the order of the text: the next pass attends
+    /// to the first chunk (where it is kept), to these, and to the open one.
     ///
     /// # Panics
     /// If the layer has no ring, or a chunk is not in it.
@@ -111,8 +126,8 @@ impl<D: Device> Session<D> {
         self.model.raw().write(buffer(slots.table), &layout.table(chunks))
     }
 
-    /// Reads the keys of a layer's open chunk, which is not the first: half floats `[heads, CHUNK, width]`, little-endian. It is
-    /// what a policy's routers choose bits from.
+    /// Reads the keys of a layer's open chunk, which is not the first: half floats `[heads, CHUNK,
+    /// width]`, little-endian. It is what a policy's routers choose bits from.
     ///
     /// # Panics
     /// If the layer has no ring, or `keys` is of another length.
@@ -139,14 +154,21 @@ impl<D: Device> Session<D> {
         }
     }
 
-    /// Reads bytes of a part of a layer's cache from `offset` on, when all that was enqueued is done.
+    /// Reads bytes of a part of a layer's cache from `offset` on, when all that was enqueued is
+    /// done.
     ///
     /// # Panics
     /// If the part has no such bytes.
     ///
     /// # Errors
     /// The device fails.
-    pub fn read_cache(&self, layer: usize, part: CachePart, offset: u64, bytes: &mut [u8]) -> Result<(), CudaError> {
+    pub fn read_cache(
+        &self,
+        layer: usize,
+        part: CachePart,
+        offset: u64,
+        bytes: &mut [u8],
+    ) -> Result<(), CudaError> {
         match self.place(layer, part, offset, bytes.len()) {
             Some(address) => self.model.raw().read(address, bytes),
             None => Ok(()),
@@ -160,7 +182,13 @@ impl<D: Device> Session<D> {
     ///
     /// # Errors
     /// The device fails.
-    pub fn write_cache(&mut self, layer: usize, part: CachePart, offset: u64, bytes: &[u8]) -> Result<(), CudaError> {
+    pub fn write_cache(
+        &mut self,
+        layer: usize,
+        part: CachePart,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<(), CudaError> {
         match self.place(layer, part, offset, bytes.len()) {
             Some(address) => self.model.raw().write(address, bytes),
             None => Ok(()),
@@ -176,7 +204,10 @@ impl<D: Device> Session<D> {
 
     /// Where bytes of a part are; nowhere if there are none.
     fn place(&self, layer: usize, part: CachePart, offset: u64, bytes: usize) -> Option<Address> {
-        assert!(offset.saturating_add(bytes as u64) <= self.cache_bytes(layer, part), "bytes of the cache");
+        assert!(
+            offset.saturating_add(bytes as u64) <= self.cache_bytes(layer, part),
+            "bytes of the cache"
+        );
         let slot = match (self.buffers.cache[layer], part) {
             (Cache::Exact([keys, _]), CachePart::Keys) => keys,
             (Cache::Exact([_, values]), CachePart::Values) => values,

@@ -74,7 +74,8 @@ impl Launch {
     }
 }
 
-/// A list of launches made ready to be run again and again: what it is, only the device that made it knows.
+/// A list of launches made ready to be run again and again: what it is, only the device that made
+/// it knows.
 pub type Recorded = Box<dyn Any + Send + Sync>;
 
 /// A device's memory.

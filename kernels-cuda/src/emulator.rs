@@ -1,7 +1,8 @@
-//! A device on the host: the kernels' own sources built by the host's C++ compiler, run by a process of their own.
+//! A device on the host: the kernels' own sources built by the host's C++ compiler, run by a
+//! process of their own.
 //!
-//! Its results are a device's to the bit, as the kernels keep to operations that IEEE 754 rounds in one way. It is thousands
-//! of times slower.
+//! Its results are a device's to the bit, as the kernels keep to operations that IEEE 754 rounds in
+//! one way. It is thousands of times slower.
 
 mod watched;
 
@@ -22,11 +23,20 @@ pub use watched::Watched;
 const SHIM: &str = include_str!("../host/emulate.h");
 const MAIN: &str = include_str!("../host/main.cpp");
 
-/// Contraction is off as on the device; fortified jumps would take a switch between fibers for an attack.
-const FLAGS: [&str; 7] =
-    ["-std=c++17", "-O1", "-ffp-contract=off", "-fno-strict-aliasing", "-U_FORTIFY_SOURCE", "-w", "-DHARDTACK_HOST"];
+/// Contraction is off as on the device; fortified jumps would take a switch between fibers for an
+/// attack.
+const FLAGS: [&str; 7] = [
+    "-std=c++17",
+    "-O1",
+    "-ffp-contract=off",
+    "-fno-strict-aliasing",
+    "-U_FORTIFY_SOURCE",
+    "-w",
+    "-DHARDTACK_HOST",
+];
 
-/// In which order a block's threads are run between two barriers. Kernels without races give the same either way.
+/// In which order a block's threads are run between two barriers. Kernels without races give the
+/// same either way.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
     /// The first thread first.
@@ -50,7 +60,8 @@ struct Pipes {
 }
 
 impl Emulator {
-    /// Builds it in a folder, unless that was done before, and starts it; with tensor cores, or like a device without them.
+    /// Builds it in a folder, unless that was done before, and starts it; with tensor cores, or
+    /// like a device without them.
     ///
     /// # Errors
     /// There is no C++ compiler, or it fails, or the process does not start.
@@ -59,11 +70,17 @@ impl Emulator {
         let ended = |source| CudaError::Emulation { path: program.clone(), source };
         let word = if order == Order::Backwards { "backwards" } else { "forwards" };
         let mut command = Command::new(&program);
-        let mut child = command.arg(word).stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().map_err(ended)?;
+        let mut child = command
+            .arg(word)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(ended)?;
         let (Some(to), Some(from)) = (child.stdin.take(), child.stdout.take()) else {
             unreachable!("both are pipes");
         };
-        let pipes = Pipes { child, to: BufWriter::with_capacity(1 << 16, to), from: BufReader::new(from) };
+        let pipes =
+            Pipes { child, to: BufWriter::with_capacity(1 << 16, to), from: BufReader::new(from) };
         Ok(Self { program, pipes: Mutex::new(pipes) })
     }
 
@@ -125,14 +142,16 @@ impl Raw for Emulator {
 
     fn read(&self, from: Address, bytes: &mut [u8]) -> Result<(), CudaError> {
         let pipes = &mut *self.pipes();
-        let header = [&b"r"[..], &from.0.to_le_bytes(), &(bytes.len() as u64).to_le_bytes()].concat();
+        let header =
+            [&b"r"[..], &from.0.to_le_bytes(), &(bytes.len() as u64).to_le_bytes()].concat();
         let sent = pipes.to.write_all(&header).and_then(|()| pipes.to.flush());
         sent.and_then(|()| pipes.from.read_exact(bytes)).map_err(|source| self.ended(source))
     }
 
     fn copy(&self, from: Address, to: Address, bytes: u64) -> Result<(), CudaError> {
         let pipes = &mut *self.pipes();
-        let command = [&b"c"[..], &from.0.to_le_bytes(), &to.0.to_le_bytes(), &bytes.to_le_bytes()].concat();
+        let command =
+            [&b"c"[..], &from.0.to_le_bytes(), &to.0.to_le_bytes(), &bytes.to_le_bytes()].concat();
         pipes.to.write_all(&command).map_err(|source| self.ended(source))
     }
 
@@ -142,7 +161,8 @@ impl Raw for Emulator {
             let mut bytes = b"l".to_vec();
             let grid = launch.grid.map(|extent| extent.blocks(tokens));
             let threads = launch.kernel.threads();
-            let numbers = [launch.kernel as u32, grid[0], grid[1], grid[2], threads, launch.shared_bytes];
+            let numbers =
+                [launch.kernel as u32, grid[0], grid[1], grid[2], threads, launch.shared_bytes];
             bytes.extend(numbers.into_iter().flat_map(u32::to_le_bytes));
             bytes.extend((launch.params.len() as u32).to_le_bytes());
             bytes.extend(&launch.params);
@@ -156,7 +176,8 @@ impl Raw for Emulator {
     }
 
     fn replay(&self, recorded: &Recorded) -> Result<(), CudaError> {
-        let (launches, tokens): &(Vec<Launch>, u32) = recorded.downcast_ref().expect("what an emulation recorded");
+        let (launches, tokens): &(Vec<Launch>, u32) =
+            recorded.downcast_ref().expect("what an emulation recorded");
         self.run(launches, *tokens)
     }
 }
@@ -176,7 +197,8 @@ fn build(folder: &Path, tensor_cores: bool) -> Result<PathBuf, CudaError> {
     let _alone = BUILDING.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
     let failed = |error: io::Error| CudaError::EmulationBuild { reason: error.to_string() };
     let compiler = std::env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
-    let entries: String = Kernel::ALL.iter().map(|kernel| format!(" X({})", kernel.name())).collect();
+    let entries: String =
+        Kernel::ALL.iter().map(|kernel| format!(" X({})", kernel.name())).collect();
     let kernels = format!("{}\n#define KERNELS(X){entries}\n", sources::program());
     let cores = format!("-DTENSOR_CORES={}", u32::from(tensor_cores));
 
@@ -203,7 +225,8 @@ fn build(folder: &Path, tensor_cores: bool) -> Result<PathBuf, CudaError> {
         .output()
         .map_err(|source| CudaError::NoCompiler { compiler, source })?;
     if !output.status.success() {
-        let reason = String::from_utf8_lossy(&output.stderr).lines().take(3).collect::<Vec<_>>().join("; ");
+        let reason =
+            String::from_utf8_lossy(&output.stderr).lines().take(3).collect::<Vec<_>>().join("; ");
         return Err(CudaError::EmulationBuild { reason });
     }
     fs::rename(&unfinished, &program).map_err(failed)?;

@@ -82,7 +82,12 @@ pub enum CudaError {
 }
 
 /// Holds a number to its range.
-pub(crate) fn in_range(what: &'static str, found: usize, min: usize, max: usize) -> Result<(), CudaError> {
+pub(crate) fn in_range(
+    what: &'static str,
+    found: usize,
+    min: usize,
+    max: usize,
+) -> Result<(), CudaError> {
     if (min..=max).contains(&found) {
         Ok(())
     } else {

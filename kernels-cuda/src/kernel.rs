@@ -118,7 +118,10 @@ impl Kernel {
         match self {
             Self::Choose | Self::Combine => 32,
             Self::AttentionHalf | Self::AttentionFloat | Self::Heads => 128,
-            Self::AttentionRing1 | Self::AttentionRing2 | Self::AttentionRing4 | Self::CombineRing => 128,
+            Self::AttentionRing1
+            | Self::AttentionRing2
+            | Self::AttentionRing4
+            | Self::CombineRing => 128,
             _ => 256,
         }
     }
@@ -135,6 +138,10 @@ mod tests {
             assert_eq!(kernel as u32, number);
             assert!(program.contains(&format!("KERNEL {}(", kernel.name())), "{}", kernel.name());
         }
-        assert_eq!(program.matches("KERNEL ").count(), Kernel::ALL.len() + 1, "the macro and every kernel");
+        assert_eq!(
+            program.matches("KERNEL ").count(),
+            Kernel::ALL.len() + 1,
+            "the macro and every kernel"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! NVIDIA GPUs: kernels that read the blob's tiles, and the whole decode step on the device.
 //!
-//! `kernels/*.cu` are the kernels. [`Session`] turns a network into lists of launches of them, over anything that is a
-//! [`Device`]: a GPU, or the [`Emulator`], a process on the host that runs the same sources.
+//! `kernels/*.cu` are the kernels. [`Session`] turns a network into lists of launches of them, over
+//! anything that is a [`Device`]: a GPU, or the [`Emulator`], a process on the host that runs the same sources.
 //!
 //! Nothing of what is public can name an address of a device or launch a kernel, and sizes and
 //! positions that do not fit are errors.

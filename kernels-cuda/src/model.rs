@@ -1,4 +1,5 @@
-//! A network's weights on a device: the blob's sections as they are, and a table of the experts of every layer.
+//! A network's weights on a device: the blob's sections as they are, and a table of the experts of
+//! every layer.
 
 use hardtack_format::encoding::Encoding;
 use hardtack_format::network::{BlockTensors, FeedForwardTensors};
@@ -9,8 +10,8 @@ use crate::device::{Address, Device, HostBytes, INSIDE, Raw};
 use crate::error::CudaError;
 use crate::params::Params;
 
-/// Weights are copied in pieces of about this many bytes: one huge allocation can fail where many smaller ones do not.
-/// A section is never cut.
+/// Weights are copied in pieces of about this many bytes: one huge allocation can fail where many
+/// smaller ones do not. A section is never cut.
 pub const PIECE_BYTES: u64 = 64 << 20;
 /// Bytes that a table has for a block: three matrices and three biases.
 const BLOCK_BYTES: u64 = 3 * 16 + 3 * 8;
@@ -47,7 +48,8 @@ pub struct Tables {
 }
 
 impl<D: Device> Model<D> {
-    /// Puts all weights of a blob where the device reads them: in place where it shares the host's memory, or else copied.
+    /// Puts all weights of a blob where the device reads them: in place where it shares the host's
+    /// memory, or else copied.
     ///
     /// # Errors
     /// The file is no valid blob, or the device has no such room, or fails.
@@ -59,7 +61,9 @@ impl<D: Device> Model<D> {
         let mut frequencies = Vec::new();
         if let Some(tensor) = &network.rope_frequencies {
             let floats = blob.tensor_bytes(tensor).chunks_exact(4);
-            frequencies.extend(floats.map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])));
+            frequencies.extend(
+                floats.map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]])),
+            );
         }
         let mut model = Self {
             device,
@@ -92,8 +96,15 @@ impl<D: Device> Model<D> {
         let address = device.raw(INSIDE).allocate("weights", weights.len() as u64)?;
         device.raw(INSIDE).write(address, weights)?;
         let pieces = vec![Piece { start: 0, end: weights.len() as u64, address }];
-        let mut model =
-            Self { device, network, frequencies, pieces, shared: false, tables: Vec::new(), owned: vec![address] };
+        let mut model = Self {
+            device,
+            network,
+            frequencies,
+            pieces,
+            shared: false,
+            tables: Vec::new(),
+            owned: vec![address],
+        };
         model.add_tables()?;
         Ok(model)
     }
@@ -118,17 +129,22 @@ impl<D: Device> Model<D> {
         self.shared
     }
 
-    /// Bytes that [`Model::new`] allocates on the device: the tables of experts, and the weights unless it reads them where
-    /// the host has them.
+    /// Bytes that [`Model::new`] allocates on the device: the tables of experts, and the weights
+    /// unless it reads them where the host has them.
     pub fn bytes(blob: &Blob<'_>, network: &Network, shared: bool) -> u64 {
-        let weights: u64 =
-            pieces(blob).iter().filter_map(|sections| span(sections)).map(|(start, end)| end - start).sum();
+        let weights: u64 = pieces(blob)
+            .iter()
+            .filter_map(|sections| span(sections))
+            .map(|(start, end)| end - start)
+            .sum();
         let blocks: usize = network
             .layers
             .iter()
             .map(|layer| match &layer.feed_forward {
                 FeedForwardTensors::Dense(_) => 1,
-                FeedForwardTensors::Experts(experts) => experts.experts.len() + usize::from(experts.shared.is_some()),
+                FeedForwardTensors::Experts(experts) => {
+                    experts.experts.len() + usize::from(experts.shared.is_some())
+                }
             })
             .sum();
         blocks as u64 * BLOCK_BYTES + if shared { 0 } else { weights }
@@ -205,7 +221,8 @@ impl<D: Device> Model<D> {
 fn pieces(blob: &Blob<'_>) -> Vec<Vec<SectionRecord>> {
     let mut pieces: Vec<Vec<SectionRecord>> = Vec::new();
     for section in blob.sections().filter(|section| section.tensor_count > 0) {
-        let fits = |first: &SectionRecord| section.offset + section.bytes - first.offset <= PIECE_BYTES;
+        let fits =
+            |first: &SectionRecord| section.offset + section.bytes - first.offset <= PIECE_BYTES;
         match pieces.last_mut() {
             Some(piece) if piece.first().is_some_and(fits) => piece.push(section),
             _ => pieces.push(vec![section]),

@@ -1,8 +1,10 @@
-//! The quantized ring of keys and values as a device keeps it: what a layer is told of it, and where its bytes stand.
+//! The quantized ring of keys and values as a device keeps it: what a layer is told of it, and
+//! where its bytes stand.
 //!
-//! Which chunk gets which units and entry, what is demoted and what is forgotten is decided on the host. The device has the
-//! bytes, in the same order as the host would have them: half floats `[slots]`, each the two matrices `[heads, CHUNK, width]`;
-//! units, each one bit of every code of one part of a chunk; and lowest values and ranges `[chunks, heads]`, each of the two
+//! Which chunk gets which units and entry, what is demoted and what is forgotten is decided on the
+//! host. The device has the bytes, in the same order as the host would have them: half floats
+//! `[slots]`, each the two matrices `[heads, CHUNK, width]`; units, each one bit of every code of
+//! one part of a chunk; and lowest values and ranges `[chunks, heads]`, each of the two
 //! matrices, `[2, rows]`. See [`hardtack_kernels::nested`] for what a unit is.
 
 use hardtack_kernels::nested::{CODE_BITS, UNITS_MAX};
@@ -10,9 +12,11 @@ use hardtack_kernels::ring_shape::{PARTS_MAX, RingShape, Scaled};
 
 use crate::params::Params;
 
-/// Slots that a block of attention takes: the first chunk, each sealed one and the open one have a slot each.
+/// Slots that a block of attention takes: the first chunk, each sealed one and the open one have a
+/// slot each.
 pub(crate) const SPAN_SLOTS: usize = 4;
-/// Words of a layer's table before its chunks, and words of a chunk: its number, entry and bits, and its units.
+/// Words of a layer's table before its chunks, and words of a chunk: its number, entry and bits,
+/// and its units.
 const TABLE_HEAD_WORDS: usize = 4;
 const PLACE_WORDS: usize = 4 + PARTS_MAX * UNITS_MAX;
 
@@ -46,7 +50,10 @@ impl RingLayout {
     /// Bytes of everything that the layer has on the device.
     pub fn bytes(&self) -> u64 {
         let halves = self.part_bytes(CachePart::Halves);
-        (halves + self.part_bytes(CachePart::Units) + self.part_bytes(CachePart::Scales) + self.table_bytes()) as u64
+        (halves
+            + self.part_bytes(CachePart::Units)
+            + self.part_bytes(CachePart::Scales)
+            + self.table_bytes()) as u64
     }
 
     /// Spans that attention may have to look at.
@@ -101,10 +108,16 @@ impl RingLayout {
     /// Holds a chunk's place to the room there is.
     pub(crate) fn check(&self, place: &ChunkPlace) {
         assert!((place.entry as usize) < self.chunks, "an entry of the ring");
-        assert!(!self.shape.has_sink() || place.chunk > 0, "the first chunk is never sealed where it is kept");
+        assert!(
+            !self.shape.has_sink() || place.chunk > 0,
+            "the first chunk is never sealed where it is kept"
+        );
         for (bits, units) in place.bits.into_iter().zip(&place.units).take(self.shape.parts()) {
             assert!(CODE_BITS.contains(&bits), "bits of a code");
-            assert!(units[..bits as usize].iter().all(|&unit| (unit as usize) < self.units), "units of the ring");
+            assert!(
+                units[..bits as usize].iter().all(|&unit| (unit as usize) < self.units),
+                "units of the ring"
+            );
         }
     }
 }
@@ -118,7 +131,8 @@ pub struct ChunkPlace {
     pub entry: u32,
     /// Bits of its codes in every part; of latents only the first counts.
     pub bits: [u32; PARTS_MAX],
-    /// Numbers of its units in every part, as many as it has bits; what is behind them is not looked at.
+    /// Numbers of its units in every part, as many as it has bits; what is behind them is not
+    /// looked at.
     pub units: [[u32; UNITS_MAX]; PARTS_MAX],
 }
 

@@ -33,7 +33,8 @@ pub struct Session<D: Device> {
 pub struct Buffers {
     /// `[batch]`: the pass's tokens. The likeliest token is left in the first.
     pub tokens: Slot,
-    /// First position, number of tokens, the row whose logits are wanted, and how far a ring's first chunk is moved.
+    /// First position, number of tokens, the row whose logits are wanted, and how far a ring's
+    /// first chunk is moved.
     pub state: Slot,
     /// `[batch, frequencies]`: RoPE's turns.
     pub turns: Slot,
@@ -83,7 +84,8 @@ pub struct Buffers {
     pub query_normed: InputSlots,
     /// `[batch, heads, nope_dim]`
     pub head_inputs: InputSlots,
-    /// `[batch, heads, kv_rank]`: what attention gives for each head before values are projected up.
+    /// `[batch, heads, kv_rank]`: what attention gives for each head before values are projected
+    /// up.
     pub latents: InputSlots,
     /// `[batch, heads * value_dim]`
     pub attended: InputSlots,
@@ -111,7 +113,11 @@ pub struct InputSlots {
 }
 
 impl Buffers {
-    fn allocate<D: Device>(&mut self, model: &Model<D>, sizes: &SessionSizes) -> Result<(), CudaError> {
+    fn allocate<D: Device>(
+        &mut self,
+        model: &Model<D>,
+        sizes: &SessionSizes,
+    ) -> Result<(), CudaError> {
         let owned = &mut self.owned;
         let mut bytes = |bytes: usize, what| -> Result<Slot, CudaError> {
             if bytes == 0 {
@@ -167,15 +173,21 @@ impl Buffers {
 }
 
 impl<D: Device> Session<D> {
-    /// Takes all memory that a session needs, and makes its launches ready. `context` is how many tokens are kept; of a ring,
-    /// how far it reaches, whatever the position.
+    /// Takes all memory that a session needs, and makes its launches ready. `context` is how many
+    /// tokens are kept; of a ring, how far it reaches, whatever the position.
     ///
     /// # Panics
     /// If a ring is not of as many layers as the network, or of other shapes.
     ///
     /// # Errors
-    /// The network has a layer that the kernels cannot run, or the device has no such room or fails.
-    pub fn new(model: Arc<Model<D>>, context: usize, batch: usize, kv: impl Into<KvStore>) -> Result<Self, CudaError> {
+    /// The network has a layer that the kernels cannot run, or the device has no such room or
+    /// fails.
+    pub fn new(
+        model: Arc<Model<D>>,
+        context: usize,
+        batch: usize,
+        kv: impl Into<KvStore>,
+    ) -> Result<Self, CudaError> {
         let sizes = SessionSizes::of(&model.network.spec, context, batch, kv)?;
         let mut buffers = Buffers::default();
         let made = buffers.allocate(&model, &sizes).and_then(|()| {
@@ -209,10 +221,12 @@ impl<D: Device> Session<D> {
         &self.sizes
     }
 
-    /// Runs tokens that stand at `position` and after through all layers. After one token its logits are ready.
+    /// Runs tokens that stand at `position` and after through all layers. After one token its
+    /// logits are ready.
     ///
-    /// Over a ring they lie within one chunk, which is then the open one. Before the first pass over a chunk the one that was
-    /// open is sealed ([`Session::seal`]) and the chunks that are left are told ([`Session::set_chunks`]), layer by layer.
+    /// Over a ring they lie within one chunk, which is then the open one. Before the first pass
+    /// over a chunk the one that was open is sealed ([`Session::seal`]) and the chunks that are
+    /// left are told ([`Session::set_chunks`]), layer by layer.
     ///
     /// # Errors
     /// There are no tokens, more than a batch, more than fit or than one chunk of a ring, or one
@@ -235,7 +249,8 @@ impl<D: Device> Session<D> {
         }
     }
 
-    /// Runs the token that the last pass found likeliest, and gives the one that follows it: no logits leave the device.
+    /// Runs the token that the last pass found likeliest, and gives the one that follows it: no
+    /// logits leave the device.
     ///
     /// # Panics
     /// If no logits were made since the last pass.
@@ -271,7 +286,9 @@ impl<D: Device> Session<D> {
     pub fn make_logits(&mut self, index: usize) -> Result<(), CudaError> {
         in_range("a token of the batch", index, 0, self.sizes.batch - 1)?;
         self.chosen = true;
-        self.model.raw().write(buffer(self.buffers.state).plus(8), &(index as u32).to_le_bytes())?;
+        self.model
+            .raw()
+            .write(buffer(self.buffers.state).plus(8), &(index as u32).to_le_bytes())?;
         self.model.raw().run(&self.head, 1)
     }
 
@@ -292,12 +309,19 @@ impl<D: Device> Session<D> {
     fn check_position(&self, position: usize, tokens: usize) -> Result<(), CudaError> {
         const WHAT: &str = "the position of a pass";
         match self.sizes.kv {
-            KvStore::Exact(_) if tokens > self.sizes.context => in_range(WHAT, tokens, 1, self.sizes.context),
+            KvStore::Exact(_) if tokens > self.sizes.context => {
+                in_range(WHAT, tokens, 1, self.sizes.context)
+            }
             KvStore::Exact(_) => in_range(WHAT, position, 0, self.sizes.context - tokens),
             KvStore::Ring(_) => {
                 // Kernels count the tokens of the text in 32 bits.
                 in_range(WHAT, position, 0, u32::MAX as usize - CHUNK)?;
-                in_range("tokens of a pass, up to the end of the chunk", tokens, 1, CHUNK - position % CHUNK)
+                in_range(
+                    "tokens of a pass, up to the end of the chunk",
+                    tokens,
+                    1,
+                    CHUNK - position % CHUNK,
+                )
             }
         }
     }
@@ -309,7 +333,11 @@ impl<D: Device> Session<D> {
             shift = ((position / CHUNK + 1) * CHUNK).saturating_sub(self.sizes.context);
         }
         self.staging.clear();
-        self.staging.extend([position, tokens, 0, shift].into_iter().flat_map(|number| (number as u32).to_le_bytes()));
+        self.staging.extend(
+            [position, tokens, 0, shift]
+                .into_iter()
+                .flat_map(|number| (number as u32).to_le_bytes()),
+        );
         self.write(self.buffers.state)?;
         if self.model.frequencies.is_empty() {
             return Ok(());
@@ -340,8 +368,8 @@ impl<D: Device> Drop for Session<D> {
 /// Positions from here on are turned by angles in double precision, as the CPU does it.
 const SINGLE_MAX: usize = 1 << 17;
 
-/// Sine, by a sign, and cosine of a position's angles: the angle in single precision as long as that costs nothing, its sine
-/// and cosine in double.
+/// Sine, by a sign, and cosine of a position's angles: the angle in single precision as long as
+/// that costs nothing, its sine and cosine in double.
 fn add_turns(to: &mut Vec<u8>, position: usize, frequencies: &[f32], sign: f32) {
     for frequency in frequencies {
         let angle = if position < SINGLE_MAX {

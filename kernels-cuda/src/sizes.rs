@@ -12,7 +12,8 @@ use crate::ring::{RingLayout, SPAN_SLOTS};
 pub const SPAN: usize = 256;
 /// Parts of the vocabulary that the likeliest token is sought in at first.
 pub const BEST_PARTS: usize = 64;
-/// Bytes of shared memory that every device gives a block without being asked, less what the kernels declare themselves.
+/// Bytes of shared memory that every device gives a block without being asked, less what the
+/// kernels declare themselves.
 const SHARED_BYTES_MAX: usize = 44 << 10;
 /// Blocks along the second and third axis of a launch, on every device.
 const BLOCKS_MAX: usize = 65535;
@@ -116,15 +117,21 @@ pub struct SessionSizes {
 }
 
 impl SessionSizes {
-    /// What a network needs for so many tokens kept, `batch` of them at once. Of a ring, `context` is how far it reaches at
-    /// most, first chunk and open chunk included: it is rounded down to whole chunks.
+    /// What a network needs for so many tokens kept, `batch` of them at once. Of a ring, `context`
+    /// is how far it reaches at most, first chunk and open chunk included: it is rounded down to
+    /// whole chunks.
     ///
     /// # Panics
     /// If a ring is not of as many layers, or of other shapes.
     ///
     /// # Errors
     /// A layer that the kernels cannot run, or more tokens, units or chunks than they can count.
-    pub fn of(spec: &ModelSpec, context: usize, batch: usize, kv: impl Into<KvStore>) -> Result<Self, CudaError> {
+    pub fn of(
+        spec: &ModelSpec,
+        context: usize,
+        batch: usize,
+        kv: impl Into<KvStore>,
+    ) -> Result<Self, CudaError> {
         let (hidden, kv) = (spec.hidden as usize, kv.into());
         // Before anything is multiplied: with these limits and the format's, no product below comes
         // near 64 bits.
@@ -141,7 +148,11 @@ impl SessionSizes {
                 }
                 assert_eq!(layers.len(), spec.layers.len(), "a ring for each layer");
                 for (layer, layout) in spec.layers.iter().zip(layers) {
-                    assert_eq!(layout.shape, RingShape::of(&layer.attention), "a ring of the layer's shape");
+                    assert_eq!(
+                        layout.shape,
+                        RingShape::of(&layer.attention),
+                        "a ring of the layer's shape"
+                    );
                 }
                 context / CHUNK * CHUNK
             }
@@ -152,7 +163,9 @@ impl SessionSizes {
             kv,
             cached: 0,
             vocabulary: spec.vocabulary as usize,
-            frequencies: spec.layers.iter().map(|layer| layer.attention.rope_dim).max().unwrap_or(0) as usize / 2,
+            frequencies: spec.layers.iter().map(|layer| layer.attention.rope_dim).max().unwrap_or(0)
+                as usize
+                / 2,
             stream: batch * hidden,
             query: 0,
             query_low: 0,
@@ -198,7 +211,11 @@ impl SessionSizes {
             KvStore::Ring(_) => widths.ring_shared_bytes(1),
         };
         let limits = [
-            ("bytes of shared memory for attention", shared.max(attention.query_dim() as usize * 4), SHARED_BYTES_MAX),
+            (
+                "bytes of shared memory for attention",
+                shared.max(attention.query_dim() as usize * 4),
+                SHARED_BYTES_MAX,
+            ),
             ("spans of the context", self.spans(layer), BLOCKS_MAX),
             ("heads of a batch", self.batch * attention.heads as usize, BLOCKS_MAX),
         ];
@@ -238,15 +255,19 @@ impl SessionSizes {
             AttentionKind::Grouped { head_dim, .. } => {
                 self.first = self.first.max(batch * first as usize);
                 self.second = self.second.max(batch * second as usize);
-                self.attended = self.attended.max(InputSizes::new(batch, heads * head_dim as usize));
+                self.attended =
+                    self.attended.max(InputSizes::new(batch, heads * head_dim as usize));
             }
             AttentionKind::Latent { query_rank, kv_rank, nope_dim, value_dim } => {
                 self.first = self.first.max(batch * (first + second) as usize);
                 self.query_low = self.query_low.max(batch * query_rank as usize);
-                self.query_normed = self.query_normed.max(InputSizes::new(batch, query_rank as usize));
-                self.head_inputs = self.head_inputs.max(InputSizes::new(batch * heads, nope_dim as usize));
+                self.query_normed =
+                    self.query_normed.max(InputSizes::new(batch, query_rank as usize));
+                self.head_inputs =
+                    self.head_inputs.max(InputSizes::new(batch * heads, nope_dim as usize));
                 self.latents = self.latents.max(InputSizes::new(batch * heads, kv_rank as usize));
-                self.attended = self.attended.max(InputSizes::new(batch, heads * value_dim as usize));
+                self.attended =
+                    self.attended.max(InputSizes::new(batch, heads * value_dim as usize));
             }
         }
     }
@@ -306,13 +327,20 @@ impl SessionSizes {
             + self.expert_outputs
             + self.vocabulary
             + 2 * BEST_PARTS;
-        let inputs = [self.normed, self.query_normed, self.head_inputs, self.latents, self.attended, self.activated];
+        let inputs = [
+            self.normed,
+            self.query_normed,
+            self.head_inputs,
+            self.latents,
+            self.attended,
+            self.activated,
+        ];
         (words * 4 + inputs.into_iter().map(InputSizes::bytes).sum::<usize>()) as u64
     }
 }
 
-/// Words that tell the kernels where a pass stands: its first position, its tokens, the row whose logits are wanted, and how far
-/// a ring's first chunk is moved.
+/// Words that tell the kernels where a pass stands: its first position, its tokens, the row whose
+/// logits are wanted, and how far a ring's first chunk is moved.
 pub const STATE_WORDS: usize = 4;
 
 /// Widths of what attention reads: both parts of a key, and a value.
@@ -333,31 +361,35 @@ impl Widths {
             AttentionKind::Grouped { head_dim, .. } => {
                 Self { first: head_dim as usize, second: 0, value: head_dim as usize }
             }
-            AttentionKind::Latent { kv_rank, .. } => {
-                Self { first: kv_rank as usize, second: attention.rope_dim as usize, value: kv_rank as usize }
-            }
+            AttentionKind::Latent { kv_rank, .. } => Self {
+                first: kv_rank as usize,
+                second: attention.rope_dim as usize,
+                value: kv_rank as usize,
+            },
         }
     }
 
-    /// Dynamic shared memory of a block of attention: the query, the sum so far, and the parts of the positions' sets.
+    /// Dynamic shared memory of a block of attention: the query, the sum so far, and the parts of
+    /// the positions' sets.
     pub const fn shared_bytes(&self) -> usize {
         let parts = if self.value > 1024 { self.value } else { 1024 };
         (self.first + self.second + self.value + parts) * 4
     }
 
-    /// Dynamic shared memory of a block of attention over a ring, for so many queries: each of them, what of it is moved, a
-    /// span's scores, a part for each slot of it, and the sum so far.
+    /// Dynamic shared memory of a block of attention over a ring, for so many queries: each of
+    /// them, what of it is moved, a span's scores, a part for each slot of it, and the sum so far.
     pub const fn ring_shared_bytes(&self, queries: usize) -> usize {
         let moved = if self.second > 0 { self.second } else { self.first };
-        let each = self.first + self.second + moved + SPAN_SLOTS * CHUNK + (SPAN_SLOTS + 1) * self.value;
+        let each =
+            self.first + self.second + moved + SPAN_SLOTS * CHUNK + (SPAN_SLOTS + 1) * self.value;
         queries * each * 4
     }
 
     /// How many queries a block of attention over a ring takes of as many as share keys: 1, 2 or 4.
     pub fn ring_queries(&self, shared: usize) -> usize {
-        let fit = [4, 2]
-            .into_iter()
-            .find(|&queries| shared > queries / 2 && self.ring_shared_bytes(queries) <= SHARED_BYTES_MAX);
+        let fit = [4, 2].into_iter().find(|&queries| {
+            shared > queries / 2 && self.ring_shared_bytes(queries) <= SHARED_BYTES_MAX
+        });
         fit.unwrap_or(1)
     }
 }
@@ -367,9 +399,21 @@ mod tests {
     use super::*;
     use hardtack_format::spec::{Activation, FeedForwardSpec, HeadNorm, LayerSpec};
 
-    fn sizes(heads: u32, head_dim: u32, context: usize, batch: usize) -> Result<SessionSizes, CudaError> {
+    fn sizes(
+        heads: u32,
+        head_dim: u32,
+        context: usize,
+        batch: usize,
+    ) -> Result<SessionSizes, CudaError> {
         let kind = AttentionKind::Grouped { kv_heads: heads, head_dim, norm: HeadNorm::None };
-        let attention = AttentionSpec { heads, score_scale: 1.0, window: 0, rope_dim: 0, rope_scale: 1.0, kind };
+        let attention = AttentionSpec {
+            heads,
+            score_scale: 1.0,
+            window: 0,
+            rope_dim: 0,
+            rope_scale: 1.0,
+            kind,
+        };
         let dense = FeedForwardKind::Dense { inner: 64 };
         let feed_forward = FeedForwardSpec { activation: Activation::Silu, kind: dense };
         let spec = ModelSpec {

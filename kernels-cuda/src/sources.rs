@@ -34,17 +34,19 @@ const KERNELS: [(&str, &str); 13] = [
     ("best.cu", include_str!("../kernels/best.cu")),
 ];
 
-/// What the compiler is told besides the architecture. The kernels count on unfused multiplies and adds: see `device.cuh`.
+/// What the compiler is told besides the architecture. The kernels count on unfused multiplies and
+/// adds: see `device.cuh`.
 pub const OPTIONS: [&str; 2] = ["--std=c++17", "--fmad=false"];
 
-/// Everything in one piece, which needs no file besides: includes are resolved, and marked as lines of their files.
+/// Everything in one piece, which needs no file besides: includes are resolved, and marked as lines
+/// of their files.
 pub fn program() -> String {
     let mut program = String::new();
     for (name, text) in HEADERS.iter().chain(&KERNELS) {
         program.push_str(&format!("#line 1 \"{name}\"\n"));
         for line in text.lines() {
-            let own =
-                line.starts_with("#include \"") && !line.contains("emulate.h") || line.starts_with("#pragma once");
+            let own = line.starts_with("#include \"") && !line.contains("emulate.h")
+                || line.starts_with("#pragma once");
             program.push_str(if own { "" } else { line });
             program.push('\n');
         }

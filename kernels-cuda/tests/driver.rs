@@ -21,7 +21,8 @@ fn ptx(cache: Option<&Path>) -> Option<String> {
     match to_ptx(87, cache) {
         Ok(ptx) => Some(ptx),
         Err(error @ CudaError::NoKernelCompiler) => {
-            let _ = std::io::stderr().write_all(format!("SKIPPED: {error}: nothing is compiled\n").as_bytes());
+            let _ = std::io::stderr()
+                .write_all(format!("SKIPPED: {error}: nothing is compiled\n").as_bytes());
             None
         }
         Err(error) => panic!("{error}"),
@@ -33,9 +34,15 @@ fn without_a_gpu_there_is_one_line_that_says_so() {
     match Driver::open(0, Some(&place("no-gpu"))) {
         Ok(device) => assert!(device.name().contains("sm_"), "{}", device.name()),
         Err(error) => {
-            assert!(matches!(error, CudaError::NoDriver | CudaError::Driver { .. } | CudaError::NoKernelCompiler));
+            assert!(matches!(
+                error,
+                CudaError::NoDriver | CudaError::Driver { .. } | CudaError::NoKernelCompiler
+            ));
             let line = error.to_string();
-            assert!(!line.contains('\n') && (line.contains("NVIDIA") || line.contains("libnvrtc")), "{line}");
+            assert!(
+                !line.contains('\n') && (line.contains("NVIDIA") || line.contains("libnvrtc")),
+                "{line}"
+            );
         }
     }
     assert!(Driver::open(4096, None).is_err(), "there is no such GPU anywhere");
@@ -48,11 +55,13 @@ fn what_is_compiled_has_every_kernel_and_is_kept() {
     for kernel in Kernel::ALL {
         assert!(compiled.contains(&format!(".entry {}(", kernel.name())), "{}", kernel.name());
     }
-    // Nothing is fused but what is written so: the gate's choice has products and sums and no `fmaf`.
+    // Nothing is fused but what is written so: the gate's choice has products and sums and no
+    // `fmaf`.
     let choose = compiled.split(".entry ").find(|entry| entry.starts_with("choose(")).unwrap();
     assert!(choose.contains("mul") && !choose.contains("fma."), "{choose}");
 
-    let kept: Vec<PathBuf> = fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path()).collect();
+    let kept: Vec<PathBuf> =
+        fs::read_dir(&cache).unwrap().map(|entry| entry.unwrap().path()).collect();
     assert_eq!(kept.len(), 1, "{kept:?}");
     assert_eq!(fs::read_to_string(&kept[0]).unwrap(), compiled);
     fs::write(&kept[0], "what was kept").unwrap();

@@ -1,4 +1,5 @@
-//! The NEON tiers of the kernels, for little-endian aarch64; for other processors this crate is empty.
+//! The NEON tiers of the kernels, for little-endian aarch64; for other processors this crate is
+//! empty.
 
 #[cfg(all(target_arch = "aarch64", target_endian = "little"))]
 mod aarch64;

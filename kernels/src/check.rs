@@ -1,8 +1,9 @@
 //! Holds a tier to scalar: every entry of its table, on shapes and data chosen to break it.
 //!
-//! Panels of codes, `quantize` and products with nested codes must agree to the bit, sums of products within `n * eps * sum of |a * b|` (twice what
-//! one sum in any order may be off, as scalar is off too), the rest within [`ELEMENT_ULPS`]. A token's result must not
-//! depend on how many tokens are computed together, to the bit, in every encoding.
+//! Panels of codes, `quantize` and products with nested codes must agree to the bit, sums of
+//! products within `n * eps * sum of |a * b|` (twice what one sum in any order may be off, as
+//! scalar is off too), the rest within [`ELEMENT_ULPS`]. A token's result must not depend on how
+//! many tokens are computed together, to the bit, in every encoding.
 
 mod data;
 mod halves;
@@ -20,12 +21,14 @@ use crate::pack::unpack_row;
 use crate::scalar;
 use crate::table::{KernelTable, PanelRows};
 
-/// Units in the last place by which an element of an elementwise operation may differ from scalar's.
+/// Units in the last place by which an element of an elementwise operation may differ from
+/// scalar's.
 pub const ELEMENT_ULPS: u32 = 4;
 
 const COLUMNS: [usize; 14] = [1, 3, 4, 31, 63, 64, 65, 96, 127, 128, 160, 576, 1536, 2048];
 const LENGTHS: [usize; 18] = [0, 1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 100, 128, 1001];
-/// How many tokens a panel meets at once: every remainder of the loops over eight and fewer, and of one over sixteen.
+/// How many tokens a panel meets at once: every remainder of the loops over eight and fewer, and of
+/// one over sixteen.
 const TOKEN_COUNTS: [usize; 11] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 39];
 const TOKENS_MAX: usize = TOKEN_COUNTS[10];
 const FIRST_TOKENS: [usize; 3] = [0, 1, 3];
@@ -47,7 +50,11 @@ pub fn check(table: &KernelTable) {
         }
     }
     // The largest is 127, so the inverse scale is 1 and halves are ties.
-    check_quantize(table, &[-127.0, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 126.5, 63.49999, 5e-39, -0.0], Data::Ordinary);
+    check_quantize(
+        table,
+        &[-127.0, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 126.5, 63.49999, 5e-39, -0.0],
+        Data::Ordinary,
+    );
     halves::check_halves(table);
     nested::check_nested(table);
     for length in LENGTHS {
@@ -58,15 +65,20 @@ pub fn check(table: &KernelTable) {
     }
 }
 
-/// Calls `table` with lengths that do not agree: `must_panic` gets what is wrong and the call, which must panic.
-/// Catching a panic takes `std`, so that is left to the tests.
+/// Calls `table` with lengths that do not agree: `must_panic` gets what is wrong and the call,
+/// which must panic. Catching a panic takes `std`, so that is left to the tests.
 pub fn wrong_lengths(table: &KernelTable, mut must_panic: impl FnMut(&str, &dyn Fn())) {
     let inputs = Inputs::new(96, 4, Data::Ordinary);
     let whole = inputs.view();
     for encoding in Encoding::MATRICES {
         let panel = panel(encoding, 96, Data::Ordinary);
         let call = |bytes: &[u8], activations: Activations<'_>, first_token, tokens| {
-            table.panel(encoding)(bytes, &activations, first_token, &mut vec![[0.0; PANEL_ROWS]; tokens]);
+            table.panel(encoding)(
+                bytes,
+                &activations,
+                first_token,
+                &mut vec![[0.0; PANEL_ROWS]; tokens],
+            );
         };
         let long: Vec<u8> = panel.iter().copied().chain([0]).collect();
         must_panic("panel too short", &|| call(&panel[1..], whole, 0, 1));
@@ -74,17 +86,31 @@ pub fn wrong_lengths(table: &KernelTable, mut must_panic: impl FnMut(&str, &dyn 
         must_panic("fewer tokens than asked for", &|| call(&panel, whole, 0, 5));
         must_panic("first token behind the last", &|| call(&panel, whole, 4, 1));
         if encoding.code_bits().is_some() {
-            must_panic("codes", &|| call(&panel, Activations { codes: &whole.codes[1..], ..whole }, 0, 4));
-            must_panic("scales", &|| call(&panel, Activations { scales: &whole.scales[1..], ..whole }, 0, 4));
-            must_panic("sums", &|| call(&panel, Activations { sums: &whole.sums[1..], ..whole }, 0, 4));
+            must_panic("codes", &|| {
+                call(&panel, Activations { codes: &whole.codes[1..], ..whole }, 0, 4)
+            });
+            must_panic("scales", &|| {
+                call(&panel, Activations { scales: &whole.scales[1..], ..whole }, 0, 4)
+            });
+            must_panic("sums", &|| {
+                call(&panel, Activations { sums: &whole.sums[1..], ..whole }, 0, 4)
+            });
         } else {
-            must_panic("floats", &|| call(&panel, Activations { floats: &whole.floats[1..], ..whole }, 0, 4));
+            must_panic("floats", &|| {
+                call(&panel, Activations { floats: &whole.floats[1..], ..whole }, 0, 4)
+            });
         }
     }
     let quantize = |codes: usize, scales: usize, sums: usize| {
-        let (mut codes, mut scales, mut sums) = (vec![0; codes], vec![0.0; scales], vec![0.0; sums]);
+        let (mut codes, mut scales, mut sums) =
+            (vec![0; codes], vec![0.0; scales], vec![0.0; sums]);
         let floats = &inputs.floats[..96];
-        (table.quantize)(ActivationsMut { floats, codes: &mut codes, scales: &mut scales, sums: &mut sums });
+        (table.quantize)(ActivationsMut {
+            floats,
+            codes: &mut codes,
+            scales: &mut scales,
+            sums: &mut sums,
+        });
     };
     must_panic("quantize: codes", &|| quantize(96, 2, 2));
     must_panic("quantize: scales", &|| quantize(128, 1, 2));
@@ -127,8 +153,11 @@ fn check_panel(table: &KernelTable, encoding: Encoding, inputs: &Inputs, data: D
         unpack_row(encoding, bytes, row, &mut weights);
         for token in 0..TOKENS {
             let (ours, expected) = (single[token][row], truth[token][row]);
-            let off =
-                if exact { 0.0 } else { allowed(weights.iter().copied().zip(inputs.token(token).iter().copied())) };
+            let off = if exact {
+                0.0
+            } else {
+                allowed(weights.iter().copied().zip(inputs.token(token).iter().copied()))
+            };
             assert!(
                 ours.to_bits() == expected.to_bits() || f64::from((ours - expected).abs()) <= off,
                 "{name}: panel {what}, {columns} columns, {data:?}, token {token}, row {row}: {ours:e} is not scalar's \
@@ -156,7 +185,8 @@ fn check_panel(table: &KernelTable, encoding: Encoding, inputs: &Inputs, data: D
     }
 }
 
-/// Several panels in one call give what they give alone. Every third of them has its groups, or columns, in another order.
+/// Several panels in one call give what they give alone. Every third of them has its groups, or
+/// columns, in another order.
 fn check_streams(
     table: &KernelTable,
     encoding: Encoding,
@@ -174,8 +204,10 @@ fn check_streams(
     table.panel(encoding)(&other, activations, 1, &mut of_other);
     for panels in 2..=2 * table.streams + 1 {
         let is_other = |panel: usize| panel % 3 == 1;
-        let all: Vec<u8> =
-            (0..panels).flat_map(|panel| if is_other(panel) { &other } else { bytes }).copied().collect();
+        let all: Vec<u8> = (0..panels)
+            .flat_map(|panel| if is_other(panel) { &other } else { bytes })
+            .copied()
+            .collect();
         let mut out = vec![[f32::NAN; PANEL_ROWS]; panels];
         table.panel(encoding)(&all, activations, 1, &mut out);
         for (panel, rows) in out.iter().enumerate() {
@@ -196,14 +228,29 @@ fn check_quantize(table: &KernelTable, floats: &[f32], data: Data) {
     let run = |quantize: fn(ActivationsMut<'_>)| {
         let (mut codes, mut scales, mut sums) =
             (vec![99; groups * GROUP_COLUMNS], vec![9.0; groups], vec![9.0; groups]);
-        quantize(ActivationsMut { floats, codes: &mut codes, scales: &mut scales, sums: &mut sums });
+        quantize(ActivationsMut {
+            floats,
+            codes: &mut codes,
+            scales: &mut scales,
+            sums: &mut sums,
+        });
         (codes, scales, sums)
     };
     let (ours, truth) = (run(table.quantize), run(scalar::TABLE.quantize));
     let what = alloc::format!("{}: quantize, {} columns, {data:?}", table.name, floats.len());
     assert_eq!(ours.0, truth.0, "{what}: codes are not scalar's");
-    assert!(same_bits(&ours.1, &truth.1), "{what}: scales {:?} are not scalar's {:?}", ours.1, truth.1);
-    assert!(same_bits(&ours.2, &truth.2), "{what}: sums {:?} are not scalar's {:?}", ours.2, truth.2);
+    assert!(
+        same_bits(&ours.1, &truth.1),
+        "{what}: scales {:?} are not scalar's {:?}",
+        ours.1,
+        truth.1
+    );
+    assert!(
+        same_bits(&ours.2, &truth.2),
+        "{what}: sums {:?} are not scalar's {:?}",
+        ours.2,
+        truth.2
+    );
 }
 
 /// The operations that end in one number.
@@ -211,7 +258,8 @@ fn check_sums(table: &KernelTable, length: usize, data: Data) {
     let truth = &scalar::TABLE;
     let mut random = Random(length as u64 + 1);
     let (a, b) = (random.floats(length, data), random.floats(length, data));
-    let halves: Vec<f16> = random.floats(length, data.of_halves()).into_iter().map(f16::from_f32).collect();
+    let halves: Vec<f16> =
+        random.floats(length, data.of_halves()).into_iter().map(f16::from_f32).collect();
     let close = |what: &str, ours: f32, expected: f32, off: f64| {
         assert!(
             f64::from((ours - expected).abs()) <= off,
@@ -227,7 +275,11 @@ fn check_sums(table: &KernelTable, length: usize, data: Data) {
     let off = allowed(pairs().zip(pairs()));
     close("sum_squares", (table.sum_squares)(&a), (truth.sum_squares)(&a), off);
     let (ours, expected) = ((table.maximum)(&a), (truth.maximum)(&a));
-    assert!(ours == expected, "{}: maximum of {length}, {data:?}: {ours:e}, not {expected:e}", table.name);
+    assert!(
+        ours == expected,
+        "{}: maximum of {length}, {data:?}: {ours:e}, not {expected:e}",
+        table.name
+    );
     for place in 0..length {
         let mut one = vec![-3.0; length];
         one[place] = -2.0;
@@ -243,9 +295,11 @@ fn check_elements(table: &KernelTable, length: usize, data: Data) {
     let moderate = data.of_halves();
     let halves: Vec<f16> = random.floats(length, moderate).into_iter().map(f16::from_f32).collect();
     // What exp is for: from far below its range to its top.
-    let logits: Vec<f32> =
-        (0..length).map(|at| if at % 11 == 3 { f32::NEG_INFINITY } else { -3.1 * at as f32 }).collect();
-    let gated: Vec<f32> = x.iter().enumerate().map(|(at, x)| x + (at as f32 - 16.0) * 5.3).collect();
+    let logits: Vec<f32> = (0..length)
+        .map(|at| if at % 11 == 3 { f32::NEG_INFINITY } else { -3.1 * at as f32 })
+        .collect();
+    let gated: Vec<f32> =
+        x.iter().enumerate().map(|(at, x)| x + (at as f32 - 16.0) * 5.3).collect();
 
     let elements = |what: &str, start: &[f32], run: &dyn Fn(&KernelTable, &mut [f32])| {
         let (ours, expected) = (guarded(table, start, run), guarded(truth, start, run));
@@ -288,7 +342,9 @@ fn check_elements(table: &KernelTable, length: usize, data: Data) {
         }
     };
     added("add_scaled", &x, &|table, out| (table.add_scaled)(out, -0.61, &x));
-    added("add_scaled_f16", &halves_as_floats, &|table, out| (table.add_scaled_f16)(out, -0.61, &halves));
+    added("add_scaled_f16", &halves_as_floats, &|table, out| {
+        (table.add_scaled_f16)(out, -0.61, &halves)
+    });
 }
 
 /// Runs an operation on a copy of `start`, between numbers that must stay as they are.
@@ -297,11 +353,16 @@ fn guarded(table: &KernelTable, start: &[f32], run: &dyn Fn(&KernelTable, &mut [
     let mut all = [&GUARD, start, &GUARD].concat();
     let end = GUARD.len() + start.len();
     run(table, &mut all[GUARD.len()..end]);
-    assert!(all[..GUARD.len()] == GUARD && all[end..] == GUARD, "{}: written outside of the slice", table.name);
+    assert!(
+        all[..GUARD.len()] == GUARD && all[end..] == GUARD,
+        "{}: written outside of the slice",
+        table.name
+    );
     all[GUARD.len()..end].to_vec()
 }
 
-/// What two orders of summing these products may differ by; a product below the normal floats loses a denormal more.
+/// What two orders of summing these products may differ by; a product below the normal floats loses
+/// a denormal more.
 fn allowed(products: impl Iterator<Item = (f32, f32)>) -> f64 {
     let (mut count, mut sum) = (0.0, 0.0);
     for (a, b) in products {
@@ -335,7 +396,11 @@ mod tests {
         for table in [&scalar::TABLE, &crate::portable::TABLE] {
             check(table);
             wrong_lengths(table, |what, call| {
-                assert!(catch_unwind(AssertUnwindSafe(call)).is_err(), "{}: accepts wrong {what}", table.name);
+                assert!(
+                    catch_unwind(AssertUnwindSafe(call)).is_err(),
+                    "{}: accepts wrong {what}",
+                    table.name
+                );
             });
         }
     }
@@ -351,7 +416,12 @@ mod tests {
         };
         for found in [
             catch_unwind(|| {
-                check_panel(&wrong, Encoding::Q8, &Inputs::new(64, TOKENS, Data::Ordinary), Data::Ordinary)
+                check_panel(
+                    &wrong,
+                    Encoding::Q8,
+                    &Inputs::new(64, TOKENS, Data::Ordinary),
+                    Data::Ordinary,
+                )
             }),
             catch_unwind(|| check_sums(&wrong, 9, Data::Ordinary)),
             catch_unwind(|| check_elements(&wrong, 9, Data::Ordinary)),

@@ -1,9 +1,11 @@
-//! The Hadamard transform of a vector: it spreads what one element has over all of them, so that the range of a token's
-//! values is small against their size, keeps lengths, and is its own inverse.
+//! The Hadamard transform of a vector: it spreads what one element has over all of them, so that
+//! the range of a token's values is small against their size, keeps lengths, and is its own
+//! inverse.
 
 use core::f32::consts::FRAC_1_SQRT_2;
 
-/// Turns `values` in blocks of the largest power of two that divides their number. Done twice, it gives them back.
+/// Turns `values` in blocks of the largest power of two that divides their number. Done twice, it
+/// gives them back.
 pub fn hadamard(values: &mut [f32]) {
     let stages = values.len().trailing_zeros();
     if values.is_empty() || stages == 0 {
@@ -34,7 +36,8 @@ mod tests {
     #[test]
     fn it_keeps_lengths_spreads_peaks_and_is_its_own_inverse() {
         for width in [64, 32, 80, 6, 7, 0] {
-            let mut values: Vec<f32> = (0..width).map(|at| if at == 3 { 8.0 } else { 0.01 * at as f32 }).collect();
+            let mut values: Vec<f32> =
+                (0..width).map(|at| if at == 3 { 8.0 } else { 0.01 * at as f32 }).collect();
             let before = values.clone();
             let square = |values: &[f32]| values.iter().map(|value| value * value).sum::<f32>();
             hadamard(&mut values);

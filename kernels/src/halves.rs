@@ -1,4 +1,5 @@
-//! Keys and values in half floats, met by several queries at once: what attention does where they are kept as they are.
+//! Keys and values in half floats, met by several queries at once: what attention does where they
+//! are kept as they are.
 
 /// Most keys or values of a call.
 pub const ROWS_MAX: usize = 64;
@@ -17,20 +18,34 @@ pub fn check_scores<T>(queries: &[&[f32]], keys: &[T], scores: &[Scores]) -> usi
     rows(keys, width)
 }
 
-/// The number of values `[values, width]` of a call, and the distance between two outputs `[weights, at least width]`.
+/// The number of values `[values, width]` of a call, and the distance between two outputs
+/// `[weights, at least width]`.
 ///
 /// # Panics
 /// If lengths do not agree, or there are more than [`ROWS_MAX`] values.
-pub fn check_gather<T>(weights: &[Scores], values: &[T], width: usize, out: &[f32]) -> (usize, usize) {
+pub fn check_gather<T>(
+    weights: &[Scores],
+    values: &[T],
+    width: usize,
+    out: &[f32],
+) -> (usize, usize) {
     let stride = out.len().checked_div(weights.len()).unwrap_or(width);
-    assert!(stride * weights.len() == out.len() && stride >= width, "an output for every row of weights");
+    assert!(
+        stride * weights.len() == out.len() && stride >= width,
+        "an output for every row of weights"
+    );
     (rows(values, width), stride)
 }
 
 /// [`KernelTable::score_halves`] one query and one key at a time, for keys of any kind.
 ///
 /// [`KernelTable::score_halves`]: crate::KernelTable::score_halves
-pub fn score_each<T>(queries: &[&[f32]], keys: &[T], scores: &mut [Scores], dot: impl Fn(&[f32], &[T]) -> f32) {
+pub fn score_each<T>(
+    queries: &[&[f32]],
+    keys: &[T],
+    scores: &mut [Scores],
+    dot: impl Fn(&[f32], &[T]) -> f32,
+) {
     check_scores(queries, keys, scores);
     for (query, scores) in queries.iter().zip(scores) {
         for (score, key) in scores.iter_mut().zip(keys.chunks_exact(query.len().max(1))) {

@@ -1,5 +1,6 @@
-//! What a model's policy chooses for a chunk of its cache: the costs of its bits, told by the layer's kv_router from its keys,
-//! weighed against the price of their bytes. One truth for the runtime that follows a policy and the converter that makes it.
+//! What a model's policy chooses for a chunk of its cache: the costs of its bits, told by the
+//! layer's kv_router from its keys, weighed against the price of their bytes. One truth for the
+//! runtime that follows a policy and the converter that makes it.
 
 use half::f16;
 use hardtack_format::kv_policy::{BITS, Costs, KvRouter, LayerPolicy, PARTS, Price};
@@ -7,21 +8,26 @@ use hardtack_format::limits::KV_ROUTER_WIDTH_MAX;
 
 use crate::math::{exp, sqrt};
 
-/// Costs of a chunk, as logarithms. `keys` are `[heads, tokens, width]`, of whose elements the first `turned` come in pairs
-/// that RoPE turns.
+/// Costs of a chunk, as logarithms. `keys` are `[heads, tokens, width]`, of whose elements the
+/// first `turned` come in pairs that RoPE turns.
 pub fn costs(policy: &LayerPolicy, keys: &[f16], width: usize, turned: usize) -> Costs {
     tell(policy, keys.chunks_exact(width).map(|row| inputs(row, turned)))
 }
 
 /// The same from the router's inputs for each token and head.
-pub fn tell(policy: &LayerPolicy, rows: impl ExactSizeIterator<Item = impl Iterator<Item = f32>>) -> Costs {
+pub fn tell(
+    policy: &LayerPolicy,
+    rows: impl ExactSizeIterator<Item = impl Iterator<Item = f32>>,
+) -> Costs {
     let mut costs = policy.costs;
     let Some(router) = &policy.router else { return costs };
     let mut units = [0.0; KV_ROUTER_WIDTH_MAX as usize];
     let units = &mut units[..router.width as usize];
     let share = 1.0 / rows.len() as f32;
     rows.for_each(|row| add_units(router, row, units));
-    for (cost, weights) in costs.as_flattened_mut().iter_mut().zip(router.out.chunks_exact(units.len())) {
+    for (cost, weights) in
+        costs.as_flattened_mut().iter_mut().zip(router.out.chunks_exact(units.len()))
+    {
         *cost += share * units.iter().zip(weights).map(|(unit, weight)| unit * weight).sum::<f32>();
     }
     costs
@@ -43,25 +49,30 @@ fn add_units(router: &KvRouter, inputs: impl Iterator<Item = f32>, sums: &mut [f
     }
 }
 
-/// The length of every pair, then the elements that are not turned: what does not depend on a token's position.
+/// The length of every pair, then the elements that are not turned: what does not depend on a
+/// token's position.
 pub fn inputs(row: &[f16], turned: usize) -> impl Iterator<Item = f32> {
     let (pairs, single) = row.split_at(turned);
     let (first, second) = pairs.split_at(turned / 2);
-    let squares = first.iter().zip(second).map(|(a, b)| a.to_f32() * a.to_f32() + b.to_f32() * b.to_f32());
+    let squares =
+        first.iter().zip(second).map(|(a, b)| a.to_f32() * a.to_f32() + b.to_f32() * b.to_f32());
     squares.map(sqrt).chain(single.iter().map(|value| value.to_f32()))
 }
 
-/// What one part is worth at each of the [`BITS`]: `exp(cost) + price * bytes`, for so many numbers of a token.
+/// What one part is worth at each of the [`BITS`]: `exp(cost) + price * bytes`, for so many numbers
+/// of a token.
 pub fn worths(costs: &[f32; BITS.len()], price: Price, elements: usize) -> [f32; BITS.len()] {
     let bit_bytes = elements as f32 / 8.0;
     core::array::from_fn(|index| exp(costs[index]) + price.byte * bit_bytes * BITS[index] as f32)
 }
 
-/// The bits that are worth least in every part; of two, the fewer. `elements` are a token's numbers in each.
+/// The bits that are worth least in every part; of two, the fewer. `elements` are a token's numbers
+/// in each.
 pub fn choose(costs: &Costs, price: Price, elements: [usize; PARTS]) -> [u32; PARTS] {
     core::array::from_fn(|part| {
         let worths = worths(&costs[part], price, elements[part]);
-        BITS[(1..BITS.len()).fold(0, |least, index| if worths[index] < worths[least] { index } else { least })]
+        BITS[(1..BITS.len())
+            .fold(0, |least, index| if worths[index] < worths[least] { index } else { least })]
     })
 }
 
@@ -87,12 +98,20 @@ mod tests {
 
     #[test]
     fn turning_keys_changes_no_cost_and_longer_keys_do() {
-        let weights = |count: usize, from: f32| (0..count).map(|at| ((at * 7 % 5) as f32 - from) * 0.3).collect();
-        let router = KvRouter { width: 2, gate: weights(32, 1.0), up: weights(32, 1.5), out: weights(20, 2.0) };
+        let weights = |count: usize, from: f32| {
+            (0..count).map(|at| ((at * 7 % 5) as f32 - from) * 0.3).collect()
+        };
+        let router = KvRouter {
+            width: 2,
+            gate: weights(32, 1.0),
+            up: weights(32, 1.5),
+            out: weights(20, 2.0),
+        };
         let policy = LayerPolicy { costs: Costs::default(), router: Some(router) };
         let (width, turned) = (24, 16);
         let of = |angle: f32, scale: f32| {
-            let mut keys: Vec<f32> = (0..4 * width).map(|at| scale * ((at * 13 % 11) as f32 - 5.0)).collect();
+            let mut keys: Vec<f32> =
+                (0..4 * width).map(|at| scale * ((at * 13 % 11) as f32 - 5.0)).collect();
             for row in keys.chunks_exact_mut(width) {
                 for at in 0..turned / 2 {
                     let (a, b) = (row[at], row[at + turned / 2]);

@@ -1,5 +1,5 @@
-//! What a kernel must do: the table of operations, the scalar truth, the portable tier, and the check that holds every
-//! tier to scalar.
+//! What a kernel must do: the table of operations, the scalar truth, the portable tier, and the
+//! check that holds every tier to scalar.
 #![no_std]
 #![forbid(unsafe_code)]
 

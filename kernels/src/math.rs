@@ -1,4 +1,5 @@
-//! The few functions that every tier computes by the same steps, so that their results are equal to the bit.
+//! The few functions that every tier computes by the same steps, so that their results are equal to
+//! the bit.
 
 /// Below this `exp` gives 0, above [`EXP_MAX`] it gives `exp(EXP_MAX)`.
 pub const EXP_MIN: f32 = -87.0;
@@ -6,17 +7,21 @@ pub const EXP_MIN: f32 = -87.0;
 pub const EXP_MAX: f32 = 88.0;
 /// 1 / ln 2
 pub const LOG2_E: f32 = core::f32::consts::LOG2_E;
-/// ln 2 in two parts, the first with so few bits that its product with an exponent is exact (Cody and Waite).
+/// ln 2 in two parts, the first with so few bits that its product with an exponent is exact (Cody
+/// and Waite).
 pub const LN_2_HIGH: f32 = 0.693_359_4;
 /// The rest of ln 2.
 pub const LN_2_LOW: f32 = -2.121_944_4e-4;
-/// `(exp(r) - 1 - r) / r^2` on |r| <= ln 2 / 2, from the highest power down (Cephes' minimax coefficients).
+/// `(exp(r) - 1 - r) / r^2` on |r| <= ln 2 / 2, from the highest power down (Cephes' minimax
+/// coefficients).
 pub const EXP_POLYNOMIAL: [f32; 6] =
     [1.987_569_2e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5e-1];
-/// Adding and subtracting 1.5 * 2^23 rounds a float below 2^22 to the nearest integer, ties to even.
+/// Adding and subtracting 1.5 * 2^23 rounds a float below 2^22 to the nearest integer, ties to
+/// even.
 pub const ROUNDER: f32 = 12_582_912.0;
 
-/// A group of activations whose largest magnitude is below this counts as zero (the inverse scale would overflow).
+/// A group of activations whose largest magnitude is below this counts as zero (the inverse scale
+/// would overflow).
 pub const ACTIVATION_MIN: f32 = 1e-30;
 
 /// `e^x` to about 2 units in the last place for `EXP_MIN <= x <= EXP_MAX`.

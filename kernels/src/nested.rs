@@ -1,15 +1,19 @@
-//! Nested codes, in which a cache keeps keys and values: a matrix in bit planes, the highest bits first, so that the last
-//! planes can be taken away and what is left is the same number at fewer bits.
+//! Nested codes, in which a cache keeps keys and values: a matrix in bit planes, the highest bits
+//! first, so that the last planes can be taken away and what is left is the same number at fewer
+//! bits.
 //!
-//! A row has a lowest value and a range. A code of `b` bits says in which of `2^b` equal parts of the range a number lies, and
-//! stands for a place near the middle of that part ([`Places`]): `lowest + range * (first + code * step)`. Dropping the last bits
-//! of a code gives exactly the code of fewer bits: nothing is lost by having been kept more precisely before.
+//! A row has a lowest value and a range. A code of `b` bits says in which of `2^b` equal parts of
+//! the range a number lies, and stands for a place near the middle of that part ([`Places`]):
+//! `lowest + range * (first + code * step)`. Dropping the last bits of a code gives exactly the
+//! code of fewer bits: nothing is lost by having been kept more precisely before.
 //!
-//! Codes stand in tiles of 8 rows by 32 columns, eight vectors of 32 bytes: vector `v` holds rows `v / 2 * 2` and the next
-//! one, columns `v % 2 * 16` to 15 further; byte `i` of it is row `i % 2` of the two, column `i / 2`. A unit holds 32 bytes
-//! of every tile. Two units together hold two bits of each code, the first of vectors 0 to 3, the second of vectors 4 to 7,
-//! vector `v` at bits `v % 4 * 2` of each byte; other units hold one bit of each code, vector `v` at bit `v`. Their order:
-//! two bits (units 0, 1), one (2), one (3), two (4, 5), two (6, 7). Tiles stand `[columns / 32, rows / 8]`.
+//! Codes stand in tiles of 8 rows by 32 columns, eight vectors of 32 bytes: vector `v` holds rows
+//! `v / 2 * 2` and the next one, columns `v % 2 * 16` to 15 further; byte `i` of it is row `i % 2`
+//! of the two, column `i / 2`. A unit holds 32 bytes of every tile. Two units together hold two
+//! bits of each code, the first of vectors 0 to 3, the second of vectors 4 to 7, vector `v` at bits
+//! `v % 4 * 2` of each byte; other units hold one bit of each code, vector `v` at bit `v`. Their
+//! order: two bits (units 0, 1), one (2), one (3), two (4, 5), two (6, 7). Tiles stand `[columns /
+//! 32, rows / 8]`.
 
 use half::f16;
 
@@ -26,7 +30,8 @@ pub const UNITS_MAX: usize = 8;
 /// How many bits a code may have.
 pub const CODE_BITS: [u32; 5] = [2, 3, 4, 6, 8];
 
-/// The largest magnitude of an input's code. Sums of 64 products with codes of 8 bits stay below 2^30.
+/// The largest magnitude of an input's code. Sums of 64 products with codes of 8 bits stay below
+/// 2^30.
 pub const INPUT_MAX: f32 = 32767.0;
 const _: () = assert!(GROUP_ROWS as i64 * 32767 * 255 < 1 << 30);
 
@@ -52,7 +57,10 @@ impl CodeGroup<'_> {
     /// Checks that sizes are what they may be and that every unit has its length.
     pub fn check(&self) {
         assert!(CODE_BITS.contains(&self.bits), "bits");
-        assert!(self.rows.is_multiple_of(TILE_ROWS) && (1..=GROUP_ROWS).contains(&self.rows), "rows");
+        assert!(
+            self.rows.is_multiple_of(TILE_ROWS) && (1..=GROUP_ROWS).contains(&self.rows),
+            "rows"
+        );
         assert!(self.columns.is_multiple_of(TILE_COLUMNS) && self.columns > 0, "columns");
         let bytes = Self::unit_bytes(self.rows, self.columns);
         assert!(self.units[..self.bits as usize].iter().all(|unit| unit.len() == bytes), "units");
@@ -72,8 +80,9 @@ impl CodeGroup<'_> {
     }
 }
 
-/// Quantizes a row to codes of 8 bits, and gives its lowest value and its range. A code says in which of 256 equal parts of
-/// the range a number lies, so that fewer bits of it are what quantizing to fewer bits would have given.
+/// Quantizes a row to codes of 8 bits, and gives its lowest value and its range. A code says in
+/// which of 256 equal parts of the range a number lies, so that fewer bits of it are what
+/// quantizing to fewer bits would have given.
 ///
 /// What comes of numbers that are no numbers is not defined, but it is no panic.
 pub fn quantize_row(values: impl Iterator<Item = f32> + Clone, codes: &mut [u8]) -> [f16; 2] {
@@ -89,10 +98,11 @@ pub fn quantize_row(values: impl Iterator<Item = f32> + Clone, codes: &mut [u8])
 
 /// Where codes stand in the range of their row, as shares of it.
 ///
-/// In the middles of their parts they would be as near to their numbers as they can, but nearer to each other than those: few numbers
-/// lie at the ends of a range, and all of them are drawn inwards. Products with them would be too small, by 1 to 2 % at 4 bits, and
-/// a softmax over them too flat. So all stand further apart: the first and the last are 3/8 of a part from the ends, 7/16 at 2 bits, and
-/// not 1/2 (measured in `runtime/KV.md`).
+/// In the middles of their parts they would be as near to their numbers as they can, but nearer to
+/// each other than those: few numbers lie at the ends of a range, and all of them are drawn
+/// inwards. Products with them would be too small, by 1 to 2 % at 4 bits, and a softmax over them
+/// too flat. So all stand further apart: the first and the last are 3/8 of a part from the ends,
+/// 7/16 at 2 bits, and not 1/2 (measured in `runtime/KV.md`).
 #[derive(Clone, Copy, Debug)]
 pub struct Places {
     /// Where the code 0 stands.
@@ -116,7 +126,8 @@ pub fn value([lowest, range]: [f16; 2], bits: u32, code: u8) -> f32 {
     lowest.to_f32() + range.to_f32() * (first + step * f32::from(code))
 }
 
-/// Writes one unit of a group: `codes` of 8 bits are `[rows, columns]`, and only the unit's bits of them are kept.
+/// Writes one unit of a group: `codes` of 8 bits are `[rows, columns]`, and only the unit's bits of
+/// them are kept.
 ///
 /// # Panics
 /// If the codes are not `rows` rows, or the unit has not its length.
@@ -126,7 +137,8 @@ pub fn pack_unit(unit: usize, rows: usize, codes: &[u8], out: &mut [u8]) {
     assert!(codes.len() == rows * columns && out.len() == bytes && unit < UNITS_MAX, "one group");
     // The unit's plane: its first unit, its width, and how far its bits are from the lowest.
     let (first, width, shift) =
-        [(0, 2, 6), (0, 2, 6), (2, 1, 5), (3, 1, 4), (4, 2, 2), (4, 2, 2), (6, 2, 0), (6, 2, 0)][unit];
+        [(0, 2, 6), (0, 2, 6), (2, 1, 5), (3, 1, 4), (4, 2, 2), (4, 2, 2), (6, 2, 0), (6, 2, 0)]
+            [unit];
     out.fill(0);
     for (row, codes) in codes.chunks_exact(columns).enumerate() {
         for (column, &code) in codes.iter().enumerate() {
@@ -193,17 +205,27 @@ mod tests {
         let mut bytes = vec![vec![0xaa; CodeGroup::unit_bytes(rows, columns)]; UNITS_MAX];
         bytes.iter_mut().enumerate().for_each(|(unit, bytes)| pack_unit(unit, rows, &codes, bytes));
         for bits in CODE_BITS {
-            let group = CodeGroup { bits, rows, columns, units: core::array::from_fn(|unit| &bytes[unit][..]) };
+            let group = CodeGroup {
+                bits,
+                rows,
+                columns,
+                units: core::array::from_fn(|unit| &bytes[unit][..]),
+            };
             group.check();
             for row in 0..rows {
                 for column in 0..columns {
-                    assert_eq!(group.code(row, column), codes[row * columns + column] >> (8 - bits), "{bits} bits");
+                    assert_eq!(
+                        group.code(row, column),
+                        codes[row * columns + column] >> (8 - bits),
+                        "{bits} bits"
+                    );
                 }
             }
         }
     }
 
-    /// Rows of 64 numbers, nearly normal: what their codes stand for varies as much with them as they do themselves.
+    /// Rows of 64 numbers, nearly normal: what their codes stand for varies as much with them as
+    /// they do themselves.
     #[test]
     fn products_with_codes_are_not_too_small() {
         let mut state = 7u64;

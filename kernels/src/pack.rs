@@ -12,7 +12,8 @@ pub type TileCodes = [[u8; GROUP_COLUMNS]; PANEL_ROWS];
 /// Writes one tile: `weight = scale * code + minimum`.
 ///
 /// # Panics
-/// If `out` is not one tile of this encoding, or a code does not fit its bits (checked in debug builds).
+/// If `out` is not one tile of this encoding, or a code does not fit its bits (checked in debug
+/// builds).
 pub fn pack_tile(
     encoding: Encoding,
     codes: &TileCodes,
@@ -32,7 +33,10 @@ pub fn pack_tile(
     for &(width, offset) in encoding.planes() {
         for (row, row_codes) in codes.iter().enumerate() {
             for (column, &code) in row_codes.iter().enumerate() {
-                debug_assert!(encoding.code_bits().is_some_and(|bits| u32::from(code) >> bits == 0), "code {code}");
+                debug_assert!(
+                    encoding.code_bits().is_some_and(|bits| u32::from(code) >> bits == 0),
+                    "code {code}"
+                );
                 let (at, field) = place(width, row, column);
                 out[offset + at] |= ((code >> shift) & mask(width)) << field;
             }
@@ -92,8 +96,12 @@ pub fn pack_floats(encoding: Encoding, rows: &[f32], columns: usize, out: &mut [
             let at = column * PANEL_ROWS + row;
             match encoding {
                 Encoding::F32 => out[at * 4..at * 4 + 4].copy_from_slice(&value.to_le_bytes()),
-                Encoding::F16 => out[at * 2..at * 2 + 2].copy_from_slice(&f16::from_f32(value).to_le_bytes()),
-                Encoding::Bf16 => out[at * 2..at * 2 + 2].copy_from_slice(&bf16::from_f32(value).to_le_bytes()),
+                Encoding::F16 => {
+                    out[at * 2..at * 2 + 2].copy_from_slice(&f16::from_f32(value).to_le_bytes())
+                }
+                Encoding::Bf16 => {
+                    out[at * 2..at * 2 + 2].copy_from_slice(&bf16::from_f32(value).to_le_bytes())
+                }
                 other => panic!("{} is not an encoding of floats in panels", other.name()),
             }
         }

@@ -1,5 +1,5 @@
-//! What a layer's ring of keys and values keeps for a chunk of tokens, and how it stands there as codes: the same bytes on every
-//! device.
+//! What a layer's ring of keys and values keeps for a chunk of tokens, and how it stands there as
+//! codes: the same bytes on every device.
 
 use hardtack_format::spec::{AttentionKind, AttentionSpec};
 
@@ -22,7 +22,8 @@ pub fn cached_shape(attention: &AttentionSpec) -> (usize, usize, usize) {
 /// What shares a lowest value and a range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scaled {
-    /// One channel of all tokens of a chunk: keys, latents and rotated keys. Codes are `[channels, tokens]`.
+    /// One channel of all tokens of a chunk: keys, latents and rotated keys. Codes are `[channels,
+    /// tokens]`.
     Channel,
     /// All channels of one token: values. Codes are `[tokens, channels]`.
     Token,
@@ -90,8 +91,10 @@ impl RingShape {
             AttentionKind::Grouped { .. } => Scaled::Token,
             AttentionKind::Latent { .. } => Scaled::Channel,
         };
-        let matrices =
-            [Matrix { width: first, scaled: Scaled::Channel }, Matrix { width: second, scaled: second_scaled }];
+        let matrices = [
+            Matrix { width: first, scaled: Scaled::Channel },
+            Matrix { width: second, scaled: second_scaled },
+        ];
         let turned = match attention.kind {
             AttentionKind::Grouped { .. } => attention.rope_dim as usize,
             AttentionKind::Latent { .. } => 0,
@@ -137,7 +140,8 @@ impl RingShape {
         self.parts() - 1
     }
 
-    /// Bytes of a unit: one bit of every code of one part of a chunk, the larger part's if they differ.
+    /// Bytes of a unit: one bit of every code of one part of a chunk, the larger part's if they
+    /// differ.
     pub fn unit_bytes(&self) -> usize {
         (0..self.parts()).map(|part| self.heads * self.head_unit_bytes(part)).max().unwrap_or(0)
     }
@@ -159,7 +163,9 @@ impl RingShape {
     /// Where one head's matrix begins in a unit of its part.
     pub fn unit_start(&self, matrix: usize, head: usize) -> usize {
         let part = self.part(matrix);
-        let before = (0..matrix).filter(|&earlier| self.part(earlier) == part).map(|at| self.matrices[at].unit_bytes());
+        let before = (0..matrix)
+            .filter(|&earlier| self.part(earlier) == part)
+            .map(|at| self.matrices[at].unit_bytes());
         head * self.head_unit_bytes(part) + before.sum::<usize>()
     }
 

@@ -70,9 +70,15 @@ impl<'a> Config<'a> {
         let Some(value) = self.get(key) else { return Ok(None) };
         let whole = value.as_u64().or_else(|| {
             // Some tools write `131072.0`.
-            value.as_f64().filter(|number| number.fract() == 0.0 && *number >= 0.0).map(|number| number as u64)
+            value
+                .as_f64()
+                .filter(|number| number.fract() == 0.0 && *number >= 0.0)
+                .map(|number| number as u64)
         });
-        match whole.and_then(|count| u32::try_from(count).ok()).filter(|count| *count <= DIMENSION_MAX) {
+        match whole
+            .and_then(|count| u32::try_from(count).ok())
+            .filter(|count| *count <= DIMENSION_MAX)
+        {
             Some(count) => Ok(Some(count)),
             None => Err(self.bad(key, "a whole number from 0 to 2^24", value)),
         }
@@ -127,7 +133,10 @@ impl<'a> Config<'a> {
 
     pub fn list(&self, key: &str) -> Result<Option<&'a [Value]>, FamilyError> {
         let Some(value) = self.get(key) else { return Ok(None) };
-        value.as_array().map(|list| Some(list.as_slice())).ok_or_else(|| self.bad(key, "a list", value))
+        value
+            .as_array()
+            .map(|list| Some(list.as_slice()))
+            .ok_or_else(|| self.bad(key, "a list", value))
     }
 
     /// Refuses a text setting that is present and not the one that is supported.

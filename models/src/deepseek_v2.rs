@@ -35,14 +35,16 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
         rope_dim: config.count("qk_rope_head_dim")?,
         value_dim: config.count("v_head_dim")?,
     };
-    let basics = hub::basics_of_head(config, 10_000.0, latent.nope_dim + latent.rope_dim, latent.rope_dim)?;
+    let basics =
+        hub::basics_of_head(config, 10_000.0, latent.nope_dim + latent.rope_dim, latent.rope_dim)?;
     if basics.kv_heads != basics.heads {
         return Err(config.unsupported("num_key_value_heads", "as many as num_attention_heads"));
     }
     let inner = config.count("moe_intermediate_size")?;
     let shared = config.optional_count("n_shared_experts")?.unwrap_or(0);
-    let shared_inner =
-        shared.checked_mul(inner).ok_or_else(|| config.bad("n_shared_experts", "a small number", &shared.into()))?;
+    let shared_inner = shared
+        .checked_mul(inner)
+        .ok_or_else(|| config.bad("n_shared_experts", "a small number", &shared.into()))?;
     let experts = ExpertsSpec {
         count: config.count("n_routed_experts")?,
         chosen: config.count("num_experts_per_tok")?,
@@ -58,7 +60,10 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
         feed_forward: if layer < dense_layers { dense(dense_inner) } else { mixture(experts) },
     });
     if !has_known_epsilon(&spec) {
-        return Err(config.unsupported("rms_norm_eps", "1e-6, which the latent's normalizations have in any case"));
+        return Err(config.unsupported(
+            "rms_norm_eps",
+            "1e-6, which the latent's normalizations have in any case",
+        ));
     }
     let stored = HubExperts::new(names, experts.count, experts.inner);
     Ok(Draft {
@@ -80,14 +85,16 @@ fn refuse(config: &Config) -> Result<(), FamilyError> {
     if config.optional_count("moe_layer_freq")?.is_some_and(|step| step != 1) {
         return Err(config.unsupported("moe_layer_freq", "1"));
     }
-    // DeepSeek's own code then renormalizes and drops routed_scaling_factor; transformers does neither.
+    // DeepSeek's own code then renormalizes and drops routed_scaling_factor; transformers does
+    // neither.
     if config.flag("norm_topk_prob", false)? {
         return Err(config.unsupported("norm_topk_prob", "false"));
     }
     Ok(())
 }
 
-/// The latent's normalizations have 1e-6 whatever the settings say of the others; a spec has one for all.
+/// The latent's normalizations have 1e-6 whatever the settings say of the others; a spec has one
+/// for all.
 fn has_known_epsilon(spec: &ModelSpec) -> bool {
     (spec.norm_epsilon - 1e-6).abs() < 1e-9
 }
@@ -123,17 +130,22 @@ fn source(slot: &Slot, latent: Latent) -> Source {
     latent_source(slot, latent, name)
 }
 
-/// A tensor of latent attention under a name, its rotated rows brought into halves and its heads cut apart.
+/// A tensor of latent attention under a name, its rotated rows brought into halves and its heads
+/// cut apart.
 fn latent_source(slot: &Slot, latent: Latent, name: String) -> Source {
     let [kv_rank, nope, rope, value] =
-        [latent.kv_rank, latent.nope_dim, latent.rope_dim, latent.value_dim].map(|width| width as usize);
+        [latent.kv_rank, latent.nope_dim, latent.rope_dim, latent.value_dim]
+            .map(|width| width as usize);
     let heads = slot.stack as usize;
     let both = nope + value;
     match slot.role {
         // Pairs stand side by side in the checkpoint (its code turns complex numbers).
         Role::Query => Source::Stored(whole(name, slot).turned(nope + rope, nope, rope)),
-        Role::KeyValueDown => Source::Stored(whole(name, slot).turned(kv_rank + rope, kv_rank, rope)),
-        // One projection holds every head's keys without RoPE, then its values: [heads * (nope + value), kv_rank].
+        Role::KeyValueDown => {
+            Source::Stored(whole(name, slot).turned(kv_rank + rope, kv_rank, rope))
+        }
+        // One projection holds every head's keys without RoPE, then its values: [heads * (nope +
+        // value), kv_rank].
         Role::KeyUp => {
             let joint = Selection::matrix(name, heads * both, kv_rank);
             Source::Stored(joint.split(heads, 0, nope, both).transposed())
@@ -156,7 +168,8 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
     ])?;
     let latent = latent_of_gguf(metadata)?;
     let head_dim = latent.nope_dim + latent.rope_dim;
-    let basics = gguf::basics_of_head(metadata, names, head_dim, latent.rope_dim, YarnRule::OnScores)?;
+    let basics =
+        gguf::basics_of_head(metadata, names, head_dim, latent.rope_dim, YarnRule::OnScores)?;
     let inner = metadata.count("expert_feed_forward_length")?;
     let shared = metadata.optional_count("expert_shared_count")?.unwrap_or(0);
     let Some(shared_inner) = shared.checked_mul(inner) else {
@@ -169,8 +182,10 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
         shared_inner,
         gate: gate_kind(false),
         // 0 counts as absent, as in llama.cpp.
-        routed_scale: metadata.optional_number("expert_weights_scale")?.filter(|scale| *scale != 0.0).unwrap_or(1.0)
-            as f32,
+        routed_scale: metadata
+            .optional_number("expert_weights_scale")?
+            .filter(|scale| *scale != 0.0)
+            .unwrap_or(1.0) as f32,
     };
     let dense_layers = metadata.optional_count("leading_dense_block_count")?.unwrap_or(0);
     let dense_inner = metadata.count("feed_forward_length")?;
@@ -181,8 +196,8 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
     if !has_known_epsilon(&spec) {
         return Err(metadata.unsupported("attention.layer_norm_rms_epsilon", "1e-6"));
     }
-    // Older files keep keys' and values' up-projections together; newer ones split them as a blob does. Some of a fork
-    // have both: theirs of the second kind are no stacks.
+    // Older files keep keys' and values' up-projections together; newer ones split them as a blob
+    // does. Some of a fork have both: theirs of the second kind are no stacks.
     let joint = names.shape("blk.0.attn_kv_b.weight").is_some();
     let stored = Stored::new(names, Pairs::Halves, experts.count);
     let locate = move |slot: &Slot| match (slot.place, slot.role) {
@@ -198,7 +213,8 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
     Ok(gguf::draft("deepseek_v2", &basics, spec, names, &[], Box::new(locate)))
 }
 
-/// Newer files give the widths of the compressed head as `key_length`, and the real ones under `_mla`.
+/// Newer files give the widths of the compressed head as `key_length`, and the real ones under
+/// `_mla`.
 fn latent_of_gguf(metadata: &Metadata) -> Result<Latent, FamilyError> {
     let width = |key: &str| match metadata.optional_count(&format!("{key}_mla"))? {
         Some(width) => Ok(width),

@@ -1,4 +1,5 @@
-//! What can be wrong with a checkpoint, in one line each: the setting or tensor, what was expected and what was found.
+//! What can be wrong with a checkpoint, in one line each: the setting or tensor, what was expected
+//! and what was found.
 
 use hardtack_format::{FormatError, Role};
 use thiserror::Error;

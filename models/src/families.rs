@@ -5,7 +5,10 @@ use crate::draft::Draft;
 use crate::error::FamilyError;
 use crate::metadata::Metadata;
 use crate::source::Names;
-use crate::{deepseek_v2, gpt_oss, granitemoe, llama, mistral, mixtral, olmoe, qwen2, qwen2_moe, qwen3, qwen3_moe};
+use crate::{
+    deepseek_v2, gpt_oss, granitemoe, llama, mistral, mixtral, olmoe, qwen2, qwen2_moe, qwen3,
+    qwen3_moe,
+};
 
 type FromHub = fn(&Config, &dyn Names) -> Result<Draft, FamilyError>;
 type FromGguf = fn(&Metadata, &dyn Names) -> Result<Draft, FamilyError>;

@@ -16,11 +16,18 @@ use crate::slots::{Head, Place, Slot};
 use crate::source::{Names, Source};
 
 /// Biases that a file may or may not have, whatever its settings say.
-const BIASES: [Role; 7] =
-    [Role::QueryBias, Role::KeyBias, Role::ValueBias, Role::OutputBias, Role::GatedBias, Role::UpBias, Role::DownBias];
+const BIASES: [Role; 7] = [
+    Role::QueryBias,
+    Role::KeyBias,
+    Role::ValueBias,
+    Role::OutputBias,
+    Role::GatedBias,
+    Role::UpBias,
+    Role::DownBias,
+];
 
-/// How a pair of rotated rows of queries and keys is stored. llama.cpp decides by architecture (`llama_model_rope_type`),
-/// and its conversion brings the rows into that order.
+/// How a pair of rotated rows of queries and keys is stored. llama.cpp decides by architecture
+/// (`llama_model_rope_type`), and its conversion brings the rows into that order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pairs {
     /// Half a head apart, as the runtime wants them.
@@ -30,15 +37,27 @@ pub(crate) enum Pairs {
 }
 
 /// Reads the basic settings of a family with grouped attention.
-pub(crate) fn basics(metadata: &Metadata, names: &dyn Names, rule: YarnRule) -> Result<Basics, FamilyError> {
+pub(crate) fn basics(
+    metadata: &Metadata,
+    names: &dyn Names,
+    rule: YarnRule,
+) -> Result<Basics, FamilyError> {
     let hidden = metadata.positive_count("embedding_length")?;
     let heads = metadata.positive_count("attention.head_count")?;
     let head_dim = metadata.optional_count("attention.key_length")?.unwrap_or(hidden / heads);
-    if metadata.optional_count("attention.value_length")?.is_some_and(|value_dim| value_dim != head_dim) {
-        return Err(metadata.unsupported("attention.value_length", "the same as attention.key_length"));
+    if metadata
+        .optional_count("attention.value_length")?
+        .is_some_and(|value_dim| value_dim != head_dim)
+    {
+        return Err(
+            metadata.unsupported("attention.value_length", "the same as attention.key_length")
+        );
     }
-    if metadata.optional_count("rope.dimension_count")?.is_some_and(|rope_dim| rope_dim != head_dim) {
-        return Err(metadata.unsupported("rope.dimension_count", "the same as attention.key_length"));
+    if metadata.optional_count("rope.dimension_count")?.is_some_and(|rope_dim| rope_dim != head_dim)
+    {
+        return Err(
+            metadata.unsupported("rope.dimension_count", "the same as attention.key_length")
+        );
     }
     basics_of_head(metadata, names, head_dim, head_dim, rule)
 }
@@ -55,7 +74,11 @@ pub(crate) fn basics_of_head(
     let heads = metadata.positive_count("attention.head_count")?;
     let layer_count = metadata.positive_count("block_count")?;
     if layer_count > LAYERS_MAX {
-        return Err(metadata.bad("block_count", "at most 1024", &Setting::Unsigned(layer_count.into())));
+        return Err(metadata.bad(
+            "block_count",
+            "at most 1024",
+            &Setting::Unsigned(layer_count.into()),
+        ));
     }
     let settings = rope_settings::from_gguf(metadata, rope_dim, rule)?;
     let head = if names.shape("output.weight").is_some() { Head::Own } else { Head::Tied };
@@ -88,8 +111,9 @@ fn vocabulary(metadata: &Metadata, names: &dyn Names, hidden: u32) -> Result<u32
     }
 }
 
-/// A draft whose tensors have the usual names: with stored factors of RoPE's frequencies, and with the biases that the
-/// first layer has, if they are there. `own` are the other tensors a network can do without that this one has.
+/// A draft whose tensors have the usual names: with stored factors of RoPE's frequencies, and with
+/// the biases that the first layer has, if they are there. `own` are the other tensors a network
+/// can do without that this one has.
 pub(crate) fn draft(
     family: &'static str,
     basics: &Basics,
@@ -127,10 +151,11 @@ pub(crate) struct Stored {
     pairs: Pairs,
     /// Experts in a layer.
     experts: u32,
-    /// Layers whose experts have a tensor each: files from before experts were joined (llama.cpp pull
-    /// request 6505).
+    /// Layers whose experts have a tensor each: files from before experts were joined (llama.cpp
+    /// pull request 6505).
     apart: HashSet<u32>,
-    /// Layers whose experts have gate's rows and up's in one tensor (llama.cpp pull request 19139).
+    /// Layers whose experts have gate's rows and up's in one tensor (llama.cpp pull request
+    /// 19139).
     fused: HashSet<u32>,
 }
 
@@ -138,7 +163,11 @@ impl Stored {
     pub fn new(names: &dyn Names, pairs: Pairs, experts: u32) -> Self {
         let (mut apart, mut fused) = (HashSet::new(), HashSet::new());
         for name in names.names() {
-            let Some((layer, part)) = name.strip_prefix("blk.").and_then(|rest| rest.split_once('.')) else { continue };
+            let Some((layer, part)) =
+                name.strip_prefix("blk.").and_then(|rest| rest.split_once('.'))
+            else {
+                continue;
+            };
             let Ok(layer) = layer.parse() else { continue };
             match part {
                 "ffn_gate.0.weight" => apart.insert(layer),
@@ -156,9 +185,9 @@ impl Stored {
         }
         let turned = matches!(slot.role, Role::Query | Role::Key | Role::QueryBias | Role::KeyBias);
         match self.pairs {
-            Pairs::SideBySide { head_dim } if turned => {
-                Source::Stored(whole(name(slot), slot).turned(head_dim as usize, 0, head_dim as usize))
-            }
+            Pairs::SideBySide { head_dim } if turned => Source::Stored(
+                whole(name(slot), slot).turned(head_dim as usize, 0, head_dim as usize),
+            ),
             _ => plain(name(slot), slot),
         }
     }
@@ -181,13 +210,14 @@ impl Stored {
         let name = format!("blk.{layer}.{stem}_exps.{ending}");
         Source::Stored(match (ending, half) {
             ("bias", None) => Selection::row_of(name, expert, count, columns),
-            ("bias", Some(half)) => {
-                Selection::row_of(name, expert, count, 2 * columns).every_column(half * columns, 1, columns)
-            }
+            ("bias", Some(half)) => Selection::row_of(name, expert, count, 2 * columns)
+                .every_column(half * columns, 1, columns),
             (_, None) => Selection::one_of(name, expert, count, rows, columns),
-            (_, Some(half)) => {
-                Selection::one_of(name, expert, count, 2 * rows, columns).every_row(half * rows, 1, rows)
-            }
+            (_, Some(half)) => Selection::one_of(name, expert, count, 2 * rows, columns).every_row(
+                half * rows,
+                1,
+                rows,
+            ),
         })
     }
 }

@@ -1,4 +1,5 @@
-//! GPT-OSS: sinks, alternating windows, biases everywhere, clamped SwiGLU, and experts in MXFP4 (as published) or floats.
+//! GPT-OSS: sinks, alternating windows, biases everywhere, clamped SwiGLU, and experts in MXFP4 (as
+//! published) or floats.
 
 use hardtack_format::Role;
 use hardtack_format::spec::*;
@@ -87,7 +88,9 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
         frequencies: basics.rope.frequencies(),
         frequency_divisors: None,
         optional: EXTRAS.to_vec(),
-        locate: Box::new(move |slot| stacked.source(slot).unwrap_or_else(|| source(slot, count, stored_as))),
+        locate: Box::new(move |slot| {
+            stacked.source(slot).unwrap_or_else(|| source(slot, count, stored_as))
+        }),
     })
 }
 
@@ -98,13 +101,21 @@ fn source(slot: &Slot, count: usize, stored_as: Storage) -> Source {
             Role::GateBias => plain(format!("model.layers.{layer}.mlp.router.bias"), slot),
             _ => hub::source(slot),
         },
-        Place::Expert(layer, expert) => Source::Stored(expert_part(slot, layer, expert as usize, count, stored_as)),
+        Place::Expert(layer, expert) => {
+            Source::Stored(expert_part(slot, layer, expert as usize, count, stored_as))
+        }
         _ => hub::source(slot),
     }
 }
 
 /// Outputs of `gate_up_proj` alternate: even ones are the gate's, odd ones up's.
-fn expert_part(slot: &Slot, layer: u32, expert: usize, count: usize, stored_as: Storage) -> Selection {
+fn expert_part(
+    slot: &Slot,
+    layer: u32,
+    expert: usize,
+    count: usize,
+    stored_as: Storage,
+) -> Selection {
     let (rows, columns) = (slot.rows as usize, slot.columns as usize);
     let joint = match slot.role {
         Role::Gated | Role::GatedBias => Some(0),
@@ -117,7 +128,8 @@ fn expert_part(slot: &Slot, layer: u32, expert: usize, count: usize, stored_as: 
     let first = joint.unwrap_or(0);
 
     if matches!(slot.role, Role::GatedBias | Role::UpBias | Role::DownBias) {
-        let biases = Selection::row_of(format!("{name}_bias"), expert, count, columns * outputs_per_row);
+        let biases =
+            Selection::row_of(format!("{name}_bias"), expert, count, columns * outputs_per_row);
         return biases.every_column(first, outputs_per_row, columns);
     }
     let outputs = rows * outputs_per_row;
@@ -125,13 +137,16 @@ fn expert_part(slot: &Slot, layer: u32, expert: usize, count: usize, stored_as: 
         Storage::Floats => Selection::one_of(name, expert, count, columns, outputs)
             .every_column(first, outputs_per_row, rows)
             .transposed(),
-        Storage::Mxfp4 => Selection::one_of(format!("{name}_blocks"), expert, count, outputs, columns)
-            .every_row(first, outputs_per_row, rows)
-            .in_mxfp4(format!("{name}_scales")),
+        Storage::Mxfp4 => {
+            Selection::one_of(format!("{name}_blocks"), expert, count, outputs, columns)
+                .every_row(first, outputs_per_row, rows)
+                .in_mxfp4(format!("{name}_scales"))
+        }
     }
 }
 
-/// Architecture `gpt-oss`. The window is on every even layer, whatever the file says (it has no key for it).
+/// Architecture `gpt-oss`. The window is on every even layer, whatever the file says (it has no key
+/// for it).
 pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft, FamilyError> {
     metadata.refuse_watched(&["attention.sliding_window"])?;
     let basics = gguf::basics(metadata, names, YarnRule::Exact)?;
@@ -151,7 +166,9 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
     });
     let stored = Stored::new(names, Pairs::Halves, experts.count);
     let locate = move |slot: &Slot| match (slot.place, slot.role) {
-        (Place::Layer(layer), Role::FeedForwardNorm) => plain(format!("blk.{layer}.post_attention_norm.weight"), slot),
+        (Place::Layer(layer), Role::FeedForwardNorm) => {
+            plain(format!("blk.{layer}.post_attention_norm.weight"), slot)
+        }
         _ => stored.source(slot),
     };
     Ok(gguf::draft("gpt_oss", &basics, spec, names, &EXTRAS, Box::new(locate)))

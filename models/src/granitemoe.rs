@@ -84,7 +84,8 @@ fn source(slot: &Slot, count: usize) -> Source {
 }
 
 pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft, FamilyError> {
-    const SCALES: [&str; 4] = ["attention.scale", "embedding_scale", "logit_scale", "residual_scale"];
+    const SCALES: [&str; 4] =
+        ["attention.scale", "embedding_scale", "logit_scale", "residual_scale"];
     let renormalized = "expert_weights_norm";
     metadata.refuse_watched(&[SCALES.as_slice(), &[renormalized]].concat())?;
     if !metadata.flag(renormalized, true)? {
@@ -108,5 +109,12 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
         ..basics.spec(|_| LayerSpec { attention, feed_forward: mixture(experts) })
     };
     let pairs = Pairs::SideBySide { head_dim: basics.head_dim };
-    Ok(gguf::draft("granitemoe", &basics, spec, names, &[], gguf::locate(names, pairs, experts.count)))
+    Ok(gguf::draft(
+        "granitemoe",
+        &basics,
+        spec,
+        names,
+        &[],
+        gguf::locate(names, pairs, experts.count),
+    ))
 }

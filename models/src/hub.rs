@@ -1,4 +1,5 @@
-//! What the families share when they are published on the Hugging Face hub: the basic settings and the usual names.
+//! What the families share when they are published on the Hugging Face hub: the basic settings and
+//! the usual names.
 
 use hardtack_format::Role;
 use hardtack_format::limits::LAYERS_MAX;
@@ -12,10 +13,11 @@ use crate::rope_settings;
 use crate::slots::{Head, Place, Slot};
 use crate::source::{Names, Source};
 
-/// Reads the basic settings. `default_base` is RoPE's base where the file has none (a constant of each family's class in
-/// transformers).
+/// Reads the basic settings. `default_base` is RoPE's base where the file has none (a constant of
+/// each family's class in transformers).
 pub(crate) fn basics(config: &Config, default_base: f64) -> Result<Basics, FamilyError> {
-    let (hidden, heads) = (config.positive_count("hidden_size")?, config.positive_count("num_attention_heads")?);
+    let (hidden, heads) =
+        (config.positive_count("hidden_size")?, config.positive_count("num_attention_heads")?);
     let head_dim = match config.optional_count("head_dim")? {
         Some(head_dim) => head_dim,
         None => hidden / heads,
@@ -55,10 +57,15 @@ pub(crate) fn basics_of_head(
 /// Biases of all four projections, or none.
 pub(crate) fn attention_biases(config: &Config) -> Result<Vec<Role>, FamilyError> {
     let present = config.flag("attention_bias", false)?;
-    Ok(if present { vec![Role::QueryBias, Role::KeyBias, Role::ValueBias, Role::OutputBias] } else { Vec::new() })
+    Ok(if present {
+        vec![Role::QueryBias, Role::KeyBias, Role::ValueBias, Role::OutputBias]
+    } else {
+        Vec::new()
+    })
 }
 
-/// The windows of `layer_types`, or nothing where there is no such list; 0 where a layer sees everything.
+/// The windows of `layer_types`, or nothing where there is no such list; 0 where a layer sees
+/// everything.
 pub(crate) fn listed_windows(
     config: &Config,
     layer_count: u32,
@@ -71,15 +78,16 @@ pub(crate) fn listed_windows(
     }
     let windows = kinds.iter().map(|kind| match kind.as_str() {
         Some("full_attention") => Ok(0),
-        Some("sliding_attention") => {
-            window.ok_or_else(|| config.unsupported(KEY, "sliding_attention only with a sliding_window in use"))
-        }
+        Some("sliding_attention") => window.ok_or_else(|| {
+            config.unsupported(KEY, "sliding_attention only with a sliding_window in use")
+        }),
         _ => Err(config.unsupported(KEY, "full_attention and sliding_attention")),
     });
     windows.collect::<Result<_, _>>().map(Some)
 }
 
-/// The windows of the dense Qwen families: `layer_types`, or all layers from `max_window_layers` up, if any at all.
+/// The windows of the dense Qwen families: `layer_types`, or all layers from `max_window_layers`
+/// up, if any at all.
 pub(crate) fn qwen_windows(config: &Config, layer_count: u32) -> Result<Vec<u32>, FamilyError> {
     let window = match config.flag("use_sliding_window", false)? {
         true => config.optional_count("sliding_window")?.filter(|window| *window > 0),
@@ -99,7 +107,8 @@ pub(crate) fn sparse_layers(config: &Config, layer_count: u32) -> Result<Vec<boo
         None => 1,
         Some(_) => config.positive_count("decoder_sparse_step")?,
     };
-    let mut sparse: Vec<bool> = (0..layer_count).map(|layer| (layer + 1).is_multiple_of(step)).collect();
+    let mut sparse: Vec<bool> =
+        (0..layer_count).map(|layer| (layer + 1).is_multiple_of(step)).collect();
     for layer in config.list("mlp_only_layers")?.unwrap_or_default() {
         let index = layer.as_u64().and_then(|layer| usize::try_from(layer).ok());
         match index.and_then(|index| sparse.get_mut(index)) {
@@ -118,7 +127,8 @@ pub(crate) fn count_of(config: &Config, key: &str, other: &str) -> Result<u32, F
     }
 }
 
-/// Where tensors are under their usual names, in a network of `count` experts of this width in a layer.
+/// Where tensors are under their usual names, in a network of `count` experts of this width in a
+/// layer.
 pub(crate) fn locate(names: &dyn Names, count: u32, inner: u32) -> Locate {
     let experts = HubExperts::new(names, count, inner);
     Box::new(move |slot| experts.source(slot).unwrap_or_else(|| source(slot)))
@@ -135,7 +145,12 @@ pub(crate) fn name(slot: &Slot) -> String {
     match slot.place {
         Place::Globals => part.into(),
         Place::Layer(layer) => match slot.role {
-            Role::Gated | Role::Up | Role::Down | Role::GatedBias | Role::UpBias | Role::DownBias => {
+            Role::Gated
+            | Role::Up
+            | Role::Down
+            | Role::GatedBias
+            | Role::UpBias
+            | Role::DownBias => {
                 format!("model.layers.{layer}.mlp.{part}")
             }
             _ => format!("model.layers.{layer}.{part}"),

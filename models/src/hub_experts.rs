@@ -36,7 +36,9 @@ impl HubExperts {
     pub fn new(names: &dyn Names, count: u32, inner: u32) -> Self {
         let mut layers = HashMap::new();
         for name in names.names() {
-            let Some((layer, _)) = name.strip_prefix("model.layers.").and_then(|rest| rest.split_once('.')) else {
+            let Some((layer, _)) =
+                name.strip_prefix("model.layers.").and_then(|rest| rest.split_once('.'))
+            else {
                 continue;
             };
             let Ok(layer) = layer.parse() else { continue };
@@ -75,20 +77,29 @@ impl HubExperts {
         // Of what holds gate and up, the gate's half comes first.
         let half = if slot.role == Role::Up { rows } else { 0 };
         Some(Source::Stored(match (self.layers.get(&layer)?, slot.role) {
-            (Together::Joint(prefix), Role::Gated | Role::Up) => {
-                Selection::one_of(format!("{prefix}.gate_up_proj"), expert, count, 2 * rows, columns)
-                    .every_row(half, 1, rows)
-            }
-            (Together::Turned(prefix), Role::Gated | Role::Up) => {
-                Selection::one_of(format!("{prefix}.gate_up_proj"), expert, count, columns, 2 * rows)
-                    .every_column(half, 1, rows)
-                    .transposed()
-            }
+            (Together::Joint(prefix), Role::Gated | Role::Up) => Selection::one_of(
+                format!("{prefix}.gate_up_proj"),
+                expert,
+                count,
+                2 * rows,
+                columns,
+            )
+            .every_row(half, 1, rows),
+            (Together::Turned(prefix), Role::Gated | Role::Up) => Selection::one_of(
+                format!("{prefix}.gate_up_proj"),
+                expert,
+                count,
+                columns,
+                2 * rows,
+            )
+            .every_column(half, 1, rows)
+            .transposed(),
             (Together::Joint(prefix), Role::Down) => {
                 Selection::one_of(format!("{prefix}.down_proj"), expert, count, rows, columns)
             }
             (Together::Turned(prefix), Role::Down) => {
-                Selection::one_of(format!("{prefix}.down_proj"), expert, count, columns, rows).transposed()
+                Selection::one_of(format!("{prefix}.down_proj"), expert, count, columns, rows)
+                    .transposed()
             }
             (Together::Stacked(prefix), role) => {
                 let (part, ending) = part(role)?;

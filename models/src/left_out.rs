@@ -42,7 +42,8 @@ const KNOWN: [(&[&str], &str); 4] = [
 
 /// What a tensor is, if it is known to mean nothing to the text that comes out.
 pub(crate) fn word(name: &str) -> Option<&'static str> {
-    let known = KNOWN.iter().find(|(parts, _)| parts.iter().any(|part| at_start_of_a_part(name, part)));
+    let known =
+        KNOWN.iter().find(|(parts, _)| parts.iter().any(|part| at_start_of_a_part(name, part)));
     known.map(|(_, word)| *word)
 }
 
@@ -71,8 +72,10 @@ pub(crate) fn grouped(names: &[String], tied: impl Fn(&str) -> bool) -> Vec<Left
 }
 
 fn numbers_as_stars(name: &str) -> String {
-    let is_number = |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-    let parts: Vec<&str> = name.split('.').map(|part| if is_number(&part) { "*" } else { part }).collect();
+    let is_number =
+        |part: &&str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
+    let parts: Vec<&str> =
+        name.split('.').map(|part| if is_number(&part) { "*" } else { part }).collect();
     parts.join(".")
 }
 
@@ -92,8 +95,10 @@ mod tests {
             "lm_head.weight",
         ];
         let names = names.map(String::from);
-        let lines: Vec<String> =
-            grouped(&names, |name| name == "lm_head.weight").iter().map(ToString::to_string).collect();
+        let lines: Vec<String> = grouped(&names, |name| name == "lm_head.weight")
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         assert_eq!(
             lines,
             [

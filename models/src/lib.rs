@@ -1,8 +1,9 @@
-//! What published checkpoints look like, family by family: their names and quirks turned into roles and numbers.
+//! What published checkpoints look like, family by family: their names and quirks turned into roles
+//! and numbers.
 //!
-//! [`recipe`] reads a checkpoint's settings and the names and shapes of its tensors, and answers with the network's
-//! [`hardtack_format::ModelSpec`] and, for every section of a blob, where each of its tensors comes from. What a family
-//! does not know it refuses by name; nothing is guessed.
+//! [`recipe`] reads a checkpoint's settings and the names and shapes of its tensors, and answers
+//! with the network's [`hardtack_format::ModelSpec`] and, for every section of a blob, where each
+//! of its tensors comes from. What a family does not know it refuses by name; nothing is guessed.
 #![forbid(unsafe_code)]
 
 mod basics;

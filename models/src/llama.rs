@@ -23,7 +23,10 @@ pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyEr
     }
     Ok(Draft {
         family: "llama",
-        spec: basics.spec(|_| LayerSpec { attention: basics.attention(HeadNorm::None, 0), feed_forward: dense(inner) }),
+        spec: basics.spec(|_| LayerSpec {
+            attention: basics.attention(HeadNorm::None, 0),
+            feed_forward: dense(inner),
+        }),
         head: basics.head,
         frequencies: basics.rope.frequencies(),
         frequency_divisors: None,

@@ -26,7 +26,8 @@ pub enum Setting {
 
 /// The metadata of a GGUF file: implemented by the converter's reader.
 pub trait GgufSettings {
-    /// The value of a key. Only keys of the architecture and `general.architecture` are asked for, never the tokenizer's.
+    /// The value of a key. Only keys of the architecture and `general.architecture` are asked for,
+    /// never the tokenizer's.
     fn get(&self, key: &str) -> Option<Setting>;
 }
 
@@ -87,9 +88,11 @@ impl<'a> Metadata<'a> {
     pub fn new(settings: &'a dyn GgufSettings) -> Result<Self, FamilyError> {
         match settings.get(ARCHITECTURE) {
             Some(Setting::Text(architecture)) => Ok(Self { settings, architecture }),
-            Some(found) => {
-                Err(FamilyError::BadSetting { key: ARCHITECTURE.into(), expected: "a string", found: shown(&found) })
-            }
+            Some(found) => Err(FamilyError::BadSetting {
+                key: ARCHITECTURE.into(),
+                expected: "a string",
+                found: shown(&found),
+            }),
             None => Err(FamilyError::MissingSetting { key: ARCHITECTURE.into() }),
         }
     }
@@ -116,7 +119,9 @@ impl<'a> Metadata<'a> {
     pub fn optional_count(&self, key: &str) -> Result<Option<u32>, FamilyError> {
         match self.get(key) {
             None => Ok(None),
-            Some(Setting::Unsigned(count)) if count <= DIMENSION_MAX.into() => Ok(Some(count as u32)),
+            Some(Setting::Unsigned(count)) if count <= DIMENSION_MAX.into() => {
+                Ok(Some(count as u32))
+            }
             Some(found) => Err(self.bad(key, "one whole number from 0 to 2^24", &found)),
         }
     }
@@ -143,7 +148,9 @@ impl<'a> Metadata<'a> {
 
     pub fn optional_positive(&self, key: &str) -> Result<Option<f64>, FamilyError> {
         match self.optional_number(key)? {
-            Some(number) if number <= 0.0 => Err(self.bad(key, "a number above 0", &Setting::Float(number))),
+            Some(number) if number <= 0.0 => {
+                Err(self.bad(key, "a number above 0", &Setting::Float(number)))
+            }
             number => Ok(number),
         }
     }

@@ -51,7 +51,9 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
 
 fn source(slot: &Slot) -> Source {
     let name = match (slot.place, slot.role) {
-        (Place::Layer(layer), Role::Gate) => format!("model.layers.{layer}.block_sparse_moe.gate.weight"),
+        (Place::Layer(layer), Role::Gate) => {
+            format!("model.layers.{layer}.block_sparse_moe.gate.weight")
+        }
         (Place::Expert(layer, expert), role) => {
             let part = match role {
                 Role::Gated => "w1",

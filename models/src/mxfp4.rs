@@ -1,4 +1,5 @@
-//! MXFP4 as published GPT-OSS checkpoints hold it: blocks of 32 four-bit floats and one power of two for each.
+//! MXFP4 as published GPT-OSS checkpoints hold it: blocks of 32 four-bit floats and one power of
+//! two for each.
 //!
 //! OCP Microscaling Formats specification 1.0, sections 5.3.3 (E2M1) and 5.4.1 (E8M0).
 
@@ -8,10 +9,11 @@ pub const BLOCK_VALUES: usize = 32;
 pub const BLOCK_BYTES: usize = BLOCK_VALUES / 2;
 
 /// E2M1: a sign, two bits of exponent and one of mantissa.
-pub const VALUES: [f32; 16] = [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0];
+pub const VALUES: [f32; 16] =
+    [0.0, 0.5, 1.0, 1.5, 2.0, 3.0, 4.0, 6.0, -0.0, -0.5, -1.0, -1.5, -2.0, -3.0, -4.0, -6.0];
 
-/// Values of all blocks, in order: `blocks` holds 16 bytes for each byte of `scales`, which means `2^(scale - 127)`
-/// (255 is NaN).
+/// Values of all blocks, in order: `blocks` holds 16 bytes for each byte of `scales`, which means
+/// `2^(scale - 127)` (255 is NaN).
 ///
 /// Blocks without a scale, and scales without a whole block, are left out.
 pub fn decode(blocks: &[u8], scales: &[u8]) -> Vec<f32> {

@@ -9,8 +9,11 @@ use crate::source::{Names, Source, TensorSource};
 
 /// Where a larger model keeps the tensors of its language model, and what they are called in a
 /// model of its own.
-const PREFIXES: [(&str, &str); 3] =
-    [("language_model.model.", "model."), ("model.language_model.", "model."), ("language_model.lm_head.", "lm_head.")];
+const PREFIXES: [(&str, &str); 3] = [
+    ("language_model.model.", "model."),
+    ("model.language_model.", "model."),
+    ("language_model.lm_head.", "lm_head."),
+];
 
 /// Settings of the whole that hold for the language model, unless it has its own.
 const INHERITED: [&str; 2] = ["tie_word_embeddings", "quantization_config"];
@@ -51,7 +54,8 @@ impl<'a> Within<'a> {
 
     /// Turns the names of a source back into those that are stored.
     pub fn restore(&self, source: &mut TensorSource) {
-        if let Source::Stored(selection) | Source::Divided { by: selection, .. } = &mut source.value {
+        if let Source::Stored(selection) | Source::Divided { by: selection, .. } = &mut source.value
+        {
             selection.rename(|name| self.stored(name).to_owned());
         }
     }
@@ -63,9 +67,12 @@ impl<'a> Within<'a> {
 
 impl Names for Within<'_> {
     fn names(&self) -> Vec<String> {
-        let alone: HashMap<&String, &String> = self.stored.iter().map(|(alone, stored)| (stored, alone)).collect();
+        let alone: HashMap<&String, &String> =
+            self.stored.iter().map(|(alone, stored)| (stored, alone)).collect();
         let names = self.whole.names().into_iter();
-        names.map(|name| alone.get(&name).map_or_else(|| name.clone(), |alone| (*alone).clone())).collect()
+        names
+            .map(|name| alone.get(&name).map_or_else(|| name.clone(), |alone| (*alone).clone()))
+            .collect()
     }
 
     fn shape(&self, name: &str) -> Option<Vec<usize>> {

@@ -48,5 +48,12 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
     };
     let attention = basics.attention(HeadNorm::Whole, 0);
     let spec = basics.spec(|_| LayerSpec { attention, feed_forward: mixture(experts) });
-    Ok(gguf::draft("olmoe", &basics, spec, names, &[], gguf::locate(names, Pairs::Halves, experts.count)))
+    Ok(gguf::draft(
+        "olmoe",
+        &basics,
+        spec,
+        names,
+        &[],
+        gguf::locate(names, Pairs::Halves, experts.count),
+    ))
 }

@@ -1,4 +1,5 @@
-//! Qwen2-MoE: a shared expert behind a gate of its own beside the routed ones, and dense layers where the settings say so.
+//! Qwen2-MoE: a shared expert behind a gate of its own beside the routed ones, and dense layers
+//! where the settings say so.
 
 use hardtack_format::Role;
 use hardtack_format::spec::{ExpertsSpec, HeadNorm, LayerSpec};
@@ -46,15 +47,19 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
     })
 }
 
-/// The windows of `layer_types`. Without that list, which layers slide differs between releases of transformers.
+/// The windows of `layer_types`. Without that list, which layers slide differs between releases of
+/// transformers.
 fn windows(config: &Config, layer_count: u32) -> Result<Vec<u32>, FamilyError> {
     if config.flag("use_sliding_window", false)? && config.list("layer_types")?.is_none() {
-        return Err(config.unsupported("use_sliding_window", "false, or true together with layer_types"));
+        return Err(
+            config.unsupported("use_sliding_window", "false, or true together with layer_types")
+        );
     }
     hub::qwen_windows(config, layer_count)
 }
 
-/// Architecture `qwen2moe`. llama.cpp knows no dense layers in it, and never renormalizes unless told.
+/// Architecture `qwen2moe`. llama.cpp knows no dense layers in it, and never renormalizes unless
+/// told.
 pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft, FamilyError> {
     metadata.refuse_watched(&["expert_shared_feed_forward_length", "expert_weights_norm"])?;
     let basics = gguf::basics(metadata, names, YarnRule::Rounded)?;

@@ -15,7 +15,8 @@ use crate::source::Names;
 pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, FamilyError> {
     config.refuse_watched(&["attention_bias", "sliding_window", "use_sliding_window"])?;
     let basics = hub::basics(config, 10_000.0)?;
-    // Unlike in the dense family, one window holds for all layers: `max_window_layers` is not looked at.
+    // Unlike in the dense family, one window holds for all layers: `max_window_layers` is not
+    // looked at.
     let window = match config.flag("use_sliding_window", false)? {
         true => config.positive_count("sliding_window")?,
         false => 0,
@@ -46,7 +47,8 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
     })
 }
 
-/// Architecture `qwen3moe`. llama.cpp knows no dense layers in it, and always renormalizes unless told.
+/// Architecture `qwen3moe`. llama.cpp knows no dense layers in it, and always renormalizes unless
+/// told.
 pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft, FamilyError> {
     metadata.refuse_watched(&["expert_weights_norm"])?;
     let basics = gguf::basics(metadata, names, YarnRule::Rounded)?;
@@ -60,5 +62,12 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
     };
     let attention = basics.attention(HeadNorm::PerHead, 0);
     let spec = basics.spec(|_| LayerSpec { attention, feed_forward: mixture(experts) });
-    Ok(gguf::draft("qwen3_moe", &basics, spec, names, &[], gguf::locate(names, Pairs::Halves, experts.count)))
+    Ok(gguf::draft(
+        "qwen3_moe",
+        &basics,
+        spec,
+        names,
+        &[],
+        gguf::locate(names, Pairs::Halves, experts.count),
+    ))
 }

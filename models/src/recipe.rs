@@ -73,8 +73,8 @@ pub struct LayerRecipe {
 /// The recipe for a checkpoint.
 ///
 /// # Errors
-/// The family is not known, a setting asks for what the runtime cannot do, a tensor is missing, has another shape than
-/// the settings say, or has no place in the network.
+/// The family is not known, a setting asks for what the runtime cannot do, a tensor is missing, has
+/// another shape than the settings say, or has no place in the network.
 pub fn recipe(settings: Settings<'_>, names: &dyn Names) -> Result<Recipe, FamilyError> {
     recipe_with(settings, names, Unused::Refuse)
 }
@@ -83,17 +83,23 @@ pub fn recipe(settings: Settings<'_>, names: &dyn Names) -> Result<Recipe, Famil
 ///
 /// # Errors
 /// As [`recipe`], but for tensors without a place where these are allowed.
-pub fn recipe_with(settings: Settings<'_>, names: &dyn Names, unused: Unused) -> Result<Recipe, FamilyError> {
+pub fn recipe_with(
+    settings: Settings<'_>,
+    names: &dyn Names,
+    unused: Unused,
+) -> Result<Recipe, FamilyError> {
     match settings {
-        Settings::HuggingFace(config) => match nested::text_config(config, families::is_known_on_hub) {
-            None => from_hub(config, names, unused),
-            Some(own) => {
-                let within = Within::new(names);
-                let mut recipe = from_hub(&own, &within, unused)?;
-                recipe.restore(&within);
-                Ok(recipe)
+        Settings::HuggingFace(config) => {
+            match nested::text_config(config, families::is_known_on_hub) {
+                None => from_hub(config, names, unused),
+                Some(own) => {
+                    let within = Within::new(names);
+                    let mut recipe = from_hub(&own, &within, unused)?;
+                    recipe.restore(&within);
+                    Ok(recipe)
+                }
             }
-        },
+        }
         Settings::Gguf(settings) => {
             let draft = families::from_gguf(&Metadata::new(settings)?, names)?;
             Assembly::run(&draft, names, unused)
@@ -101,7 +107,11 @@ pub fn recipe_with(settings: Settings<'_>, names: &dyn Names, unused: Unused) ->
     }
 }
 
-fn from_hub(config: &serde_json::Value, names: &dyn Names, unused: Unused) -> Result<Recipe, FamilyError> {
+fn from_hub(
+    config: &serde_json::Value,
+    names: &dyn Names,
+    unused: Unused,
+) -> Result<Recipe, FamilyError> {
     let config = Config::root(config);
     let mut draft = families::from_hub(&config, names)?;
     // Slots are computed from these numbers.
@@ -134,7 +144,9 @@ impl Recipe {
 
     /// What the blob does not get, by kind.
     pub fn left_out(&self) -> Vec<LeftOut> {
-        let is_head = |name: &str| is_head(name) && !self.globals.iter().any(|tensor| tensor.role == Role::Head);
+        let is_head = |name: &str| {
+            is_head(name) && !self.globals.iter().any(|tensor| tensor.role == Role::Head)
+        };
         left_out::grouped(&self.ignored, is_head)
     }
 
@@ -145,14 +157,18 @@ impl Recipe {
     }
 
     fn tensors(&self) -> impl Iterator<Item = &TensorSource> {
-        let layers = self.layers.iter().flat_map(|layer| layer.tensors.iter().chain(layer.experts.iter().flatten()));
+        let layers = self
+            .layers
+            .iter()
+            .flat_map(|layer| layer.tensors.iter().chain(layer.experts.iter().flatten()));
         self.globals.iter().chain(layers)
     }
 
     /// Turns the names of tensors back into those that they are stored under.
     fn restore(&mut self, within: &Within<'_>) {
         let layers = self.layers.iter_mut();
-        let layers = layers.flat_map(|layer| layer.tensors.iter_mut().chain(layer.experts.iter_mut().flatten()));
+        let layers = layers
+            .flat_map(|layer| layer.tensors.iter_mut().chain(layer.experts.iter_mut().flatten()));
         for tensor in self.globals.iter_mut().chain(layers).chain(&mut self.head_beside) {
             within.restore(tensor);
         }
@@ -188,7 +204,13 @@ impl<'a> Assembly<'a> {
             let mut experts = Vec::new();
             if let Some(mixture) = layer.feed_forward.experts() {
                 for expert in 0..mixture.count {
-                    experts.push(self.section(&slots::expert(mixture, spec.hidden, index, expert, optional))?);
+                    experts.push(self.section(&slots::expert(
+                        mixture,
+                        spec.hidden,
+                        index,
+                        expert,
+                        optional,
+                    ))?);
                 }
             }
             layers.push(LayerRecipe { tensors, experts });
@@ -226,9 +248,16 @@ impl<'a> Assembly<'a> {
         let role = tensor.role;
         for (name, expected) in tensor.stored() {
             match self.names.shape(name) {
-                None => return Err(FamilyError::MissingTensor { tensor: name.into(), role, expected }),
+                None => {
+                    return Err(FamilyError::MissingTensor { tensor: name.into(), role, expected });
+                }
                 Some(found) if !same_shape(&found, &expected) => {
-                    return Err(FamilyError::TensorShape { tensor: name.into(), role, expected, found });
+                    return Err(FamilyError::TensorShape {
+                        tensor: name.into(),
+                        role,
+                        expected,
+                        found,
+                    });
                 }
                 Some(_) => {}
             }
@@ -241,7 +270,8 @@ impl<'a> Assembly<'a> {
 
     /// Stored tensors without a place that mean nothing; one that might is refused.
     fn left_over(&self) -> Result<Vec<String>, FamilyError> {
-        let mut names: Vec<String> = self.names.names().into_iter().filter(|name| !self.used.contains(name)).collect();
+        let mut names: Vec<String> =
+            self.names.names().into_iter().filter(|name| !self.used.contains(name)).collect();
         names.sort();
         match names.iter().find(|name| !self.is_ignorable(name)) {
             Some(name) if self.unused == Unused::Refuse => Err(FamilyError::UnusedTensor {
@@ -257,7 +287,8 @@ impl<'a> Assembly<'a> {
     /// up-projection that is there whole, the copy of a tied head, and parts of a larger model that
     /// this network does without.
     fn is_ignorable(&self, name: &str) -> bool {
-        let half_of = name.strip_suffix("attn_k_b.weight").or_else(|| name.strip_suffix("attn_v_b.weight"));
+        let half_of =
+            name.strip_suffix("attn_k_b.weight").or_else(|| name.strip_suffix("attn_v_b.weight"));
         left_out::word(name).is_some()
             || half_of.is_some_and(|layer| self.used.contains(&format!("{layer}attn_kv_b.weight")))
             || (self.draft.head == Head::Tied && is_head(name))

@@ -1,11 +1,13 @@
-//! RoPE's angular frequencies, for every scaling that is known: computed here once, so that the runtime only turns.
+//! RoPE's angular frequencies, for every scaling that is known: computed here once, so that the
+//! runtime only turns.
 
 use std::f64::consts::TAU;
 
 /// How one family's checkpoint turns queries and keys.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rope {
-    /// The base: pair `i` of `dim / 2` turns by `base^(-2i / dim)` radians per position, before scaling.
+    /// The base: pair `i` of `dim / 2` turns by `base^(-2i / dim)` radians per position, before
+    /// scaling.
     pub base: f64,
     /// Elements of a head that are turned; even.
     pub dim: u32,
@@ -34,7 +36,8 @@ pub enum Scaling {
         /// The context before scaling, in tokens.
         original: f64,
     },
-    /// The same idea over the index of the pair, with a factor on the cosines and sines (YaRN, arXiv 2309.00071).
+    /// The same idea over the index of the pair, with a factor on the cosines and sines (YaRN,
+    /// arXiv 2309.00071).
     Yarn {
         /// The factor.
         factor: f64,
@@ -83,7 +86,9 @@ impl Rope {
 
     /// The pairs between which YaRN goes from kept to divided.
     fn yarn_ramp(&self) -> (f64, f64) {
-        let Scaling::Yarn { original, beta_fast, beta_slow, truncate, .. } = self.scaling else { return (0.0, 1.0) };
+        let Scaling::Yarn { original, beta_fast, beta_slow, truncate, .. } = self.scaling else {
+            return (0.0, 1.0);
+        };
         let dim = f64::from(self.dim);
         // The pair that makes so many turns over the original context.
         let pair = |turns: f64| dim * (original / (turns * TAU)).ln() / (2.0 * self.base.ln());
@@ -91,7 +96,8 @@ impl Rope {
         if truncate {
             (start, end) = (start.floor(), end.ceil());
         }
-        // The upper bound is `dim - 1`, not `dim / 2 - 1`: so it was published, and so it was trained.
+        // The upper bound is `dim - 1`, not `dim / 2 - 1`: so it was published, and so it was
+        // trained.
         let (start, end) = (start.max(0.0), end.min(dim - 1.0));
         if start == end { (start, end + 0.001) } else { (start, end) }
     }

@@ -1,4 +1,5 @@
-//! RoPE as checkpoints spell it: `rope_theta` with `rope_scaling`, `rope_parameters` for both, or GGUF's keys.
+//! RoPE as checkpoints spell it: `rope_theta` with `rope_scaling`, `rope_parameters` for both, or
+//! GGUF's keys.
 
 use crate::config::Config;
 use crate::error::FamilyError;
@@ -16,7 +17,11 @@ pub(crate) struct RopeSettings {
 }
 
 /// Reads either spelling; where there is no base, `default_base` (the family's own) holds.
-pub(crate) fn from_hub(config: &Config, dim: u32, default_base: f64) -> Result<RopeSettings, FamilyError> {
+pub(crate) fn from_hub(
+    config: &Config,
+    dim: u32,
+    default_base: f64,
+) -> Result<RopeSettings, FamilyError> {
     let settings = match config.object("rope_scaling")? {
         Some(scaling) => Some(scaling),
         None => config.object("rope_parameters")?,
@@ -33,7 +38,10 @@ pub(crate) fn from_hub(config: &Config, dim: u32, default_base: f64) -> Result<R
     }
     let base = match settings.optional_positive("rope_theta")? {
         Some(base) => base,
-        None => match config.object("rope_parameters")?.map(|object| object.optional_positive("rope_theta")) {
+        None => match config
+            .object("rope_parameters")?
+            .map(|object| object.optional_positive("rope_theta"))
+        {
             Some(base) => base?,
             None => None,
         }
@@ -61,11 +69,21 @@ fn scaling(config: &Config, settings: &Config) -> Result<(Scaling, f64), FamilyE
 }
 
 fn llama3(config: &Config, settings: &Config) -> Result<Scaling, FamilyError> {
-    let (low, high) = (settings.positive("low_freq_factor")?, settings.positive("high_freq_factor")?);
+    let (low, high) =
+        (settings.positive("low_freq_factor")?, settings.positive("high_freq_factor")?);
     if low >= high {
-        return Err(settings.bad("high_freq_factor", "a number above low_freq_factor", &high.into()));
+        return Err(settings.bad(
+            "high_freq_factor",
+            "a number above low_freq_factor",
+            &high.into(),
+        ));
     }
-    Ok(Scaling::Llama3 { factor: settings.positive("factor")?, low, high, original: original(config, settings)? })
+    Ok(Scaling::Llama3 {
+        factor: settings.positive("factor")?,
+        low,
+        high,
+        original: original(config, settings)?,
+    })
 }
 
 fn yarn(config: &Config, settings: &Config) -> Result<(Scaling, f64), FamilyError> {
@@ -94,7 +112,8 @@ fn yarn(config: &Config, settings: &Config) -> Result<(Scaling, f64), FamilyErro
     Ok((scaling, all_dim_scale))
 }
 
-/// The context before scaling; beside the RoPE settings it has priority over within, as in transformers.
+/// The context before scaling; beside the RoPE settings it has priority over within, as in
+/// transformers.
 fn original(config: &Config, settings: &Config) -> Result<f64, FamilyError> {
     const KEY: &str = "original_max_position_embeddings";
     match (config.optional_positive(KEY)?, settings.optional_positive(KEY)?) {
@@ -115,13 +134,19 @@ pub(crate) enum YarnRule {
 }
 
 /// Reads the keys of a GGUF file.
-pub(crate) fn from_gguf(metadata: &Metadata, dim: u32, rule: YarnRule) -> Result<RopeSettings, FamilyError> {
+pub(crate) fn from_gguf(
+    metadata: &Metadata,
+    dim: u32,
+    rule: YarnRule,
+) -> Result<RopeSettings, FamilyError> {
     let base = metadata.optional_positive("rope.freq_base")?.unwrap_or(10_000.0);
     if base <= 1.0 {
         return Err(metadata.bad("rope.freq_base", "a number above 1", &Setting::Float(base)));
     }
     // Granite's way to say that there is no RoPE at all.
-    if !metadata.flag("rope.scaling.finetuned", true)? && metadata.architecture().starts_with("granite") {
+    if !metadata.flag("rope.scaling.finetuned", true)?
+        && metadata.architecture().starts_with("granite")
+    {
         return Err(metadata.unsupported("rope.scaling.finetuned", "true"));
     }
     let (scaling, all_dim_scale) = match metadata.text("rope.scaling.type")?.as_deref() {
@@ -143,13 +168,18 @@ fn linear(metadata: &Metadata, key: &str) -> Result<Scaling, FamilyError> {
 
 fn yarn_of_gguf(metadata: &Metadata, rule: YarnRule) -> Result<(Scaling, f64), FamilyError> {
     const LOG_MULTIPLIER: &str = "rope.scaling.yarn_log_multiplier";
-    for key in ["rope.scaling.attn_factor", "rope.scaling.yarn_attn_factor", "rope.scaling.yarn_ext_factor"] {
+    for key in [
+        "rope.scaling.attn_factor",
+        "rope.scaling.yarn_attn_factor",
+        "rope.scaling.yarn_ext_factor",
+    ] {
         metadata.only_one(key)?;
     }
     let factor = metadata.positive("rope.scaling.factor")?;
     let (attention_factor, all_dim_scale) = match rule {
         YarnRule::Rounded | YarnRule::Exact => (mscale(factor, 1.0), 1.0),
-        // The key holds 0.1 * mscale_all_dim. All DeepSeek checkpoints have an equal mscale, so their ratio is 1.
+        // The key holds 0.1 * mscale_all_dim. All DeepSeek checkpoints have an equal mscale, so
+        // their ratio is 1.
         YarnRule::OnScores => (1.0, mscale(factor, 10.0 * metadata.positive(LOG_MULTIPLIER)?)),
     };
     let scaling = Scaling::Yarn {

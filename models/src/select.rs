@@ -1,4 +1,5 @@
-//! Which part of a stored tensor is wanted, and in which order: slices, strides, turned heads and transposes.
+//! Which part of a stored tensor is wanted, and in which order: slices, strides, turned heads and
+//! transposes.
 //!
 //! A stored tensor is seen as a matrix `[product of leading dimensions, last dimension]`.
 
@@ -66,8 +67,8 @@ impl Pick {
 
     /// Where the `index`th wanted one is stored.
     ///
-    /// RoPE turns pairs. Where a checkpoint keeps pair `i` at `(2i, 2i + 1)`, the runtime wants it at
-    /// `(i, i + width / 2)`; both rows then meet the same frequency.
+    /// RoPE turns pairs. Where a checkpoint keeps pair `i` at `(2i, 2i + 1)`, the runtime wants it
+    /// at `(i, i + width / 2)`; both rows then meet the same frequency.
     pub fn at(&self, index: usize) -> usize {
         let index = match self.turned {
             None => index,
@@ -108,11 +109,21 @@ impl Selection {
 
     /// All matrices of a tensor `[count, rows, columns]`.
     pub(crate) fn stacked(tensor: String, count: usize, rows: usize, columns: usize) -> Self {
-        Self { shape: vec![count, rows, columns], stack: count, ..Self::matrix(tensor, rows, columns) }
+        Self {
+            shape: vec![count, rows, columns],
+            stack: count,
+            ..Self::matrix(tensor, rows, columns)
+        }
     }
 
     /// Matrix `index` of a tensor `[count, rows, columns]`.
-    pub(crate) fn one_of(tensor: String, index: usize, count: usize, rows: usize, columns: usize) -> Self {
+    pub(crate) fn one_of(
+        tensor: String,
+        index: usize,
+        count: usize,
+        rows: usize,
+        columns: usize,
+    ) -> Self {
         let rows_of_it = Pick::every(index * rows, 1, rows);
         Self { rows: rows_of_it, stack: 1, ..Self::stacked(tensor, count, rows, columns) }
     }
@@ -177,8 +188,11 @@ impl Selection {
 
     /// `[stack, rows, columns]` of what is selected.
     pub(crate) fn output_shape(&self) -> [usize; 3] {
-        let (rows, columns) =
-            if self.transposed { (self.columns.count, self.rows.count) } else { (self.rows.count, self.columns.count) };
+        let (rows, columns) = if self.transposed {
+            (self.columns.count, self.rows.count)
+        } else {
+            (self.rows.count, self.columns.count)
+        };
         [self.stack, rows, columns]
     }
 
@@ -221,7 +235,10 @@ impl Selection {
     /// The first stored row of these output rows, if they stand whole and one after another.
     fn stands_together(&self, wanted: &Range<usize>) -> Option<usize> {
         let [_, rows, _] = self.output_shape();
-        let whole = !self.transposed && self.rows.step == 1 && self.rows.turned.is_none() && !wanted.is_empty();
+        let whole = !self.transposed
+            && self.rows.step == 1
+            && self.rows.turned.is_none()
+            && !wanted.is_empty();
         let matrix = wanted.start.checked_div(rows)?;
         (whole && self.columns == Pick::all(self.width()) && wanted.end <= (matrix + 1) * rows)
             .then(|| matrix * self.stack_step + self.rows.at(wanted.start % rows))
@@ -235,7 +252,8 @@ impl Selection {
         }
     }
 
-    /// Most values that loading `count` rows of it has in memory at once, the rows themselves among them.
+    /// Most values that loading `count` rows of it has in memory at once, the rows themselves among
+    /// them.
     pub(crate) fn values_at_once(&self, count: usize) -> usize {
         let [_, rows, columns] = self.output_shape();
         let count = count.min(rows);
@@ -278,7 +296,8 @@ impl Selection {
                 if self.columns == Pick::all(width) {
                     values.extend_from_slice(row);
                 } else {
-                    values.extend((0..self.columns.count).map(|column| row[self.columns.at(column)]));
+                    values
+                        .extend((0..self.columns.count).map(|column| row[self.columns.at(column)]));
                 }
             }
         }
@@ -296,18 +315,22 @@ impl Selection {
         let last = self.shape.last().copied().unwrap_or(0);
         match &self.storage {
             Storage::Floats => {
-                let values = tensors.read_rows(name, first, count).map_err(|error| failed(name, error))?;
+                let values =
+                    tensors.read_rows(name, first, count).map_err(|error| failed(name, error))?;
                 expect_length(name, count * last, values.len())?;
                 Ok((values, last))
             }
             Storage::Mxfp4 { scales } => {
-                // The last dimension holds the bytes of a block, the one before it the blocks of a row.
+                // The last dimension holds the bytes of a block, the one before it the blocks of a
+                // row.
                 let row_blocks = self.shape[self.shape.len() - 2];
                 let blocks = tensors
                     .read_bytes(name, first * row_blocks, count * row_blocks)
                     .map_err(|error| failed(name, error))?;
                 expect_length(name, count * row_blocks * last, blocks.len())?;
-                let exponents = tensors.read_bytes(scales, first, count).map_err(|error| failed(scales, error))?;
+                let exponents = tensors
+                    .read_bytes(scales, first, count)
+                    .map_err(|error| failed(scales, error))?;
                 expect_length(scales, count * row_blocks, exponents.len())?;
                 Ok((mxfp4::decode(&blocks, &exponents), row_blocks * mxfp4::BLOCK_VALUES))
             }
@@ -342,7 +365,11 @@ fn failed<E>(tensor: &str, error: E) -> LoadError<E> {
 }
 
 fn expect_length<E>(tensor: &str, expected: usize, found: usize) -> Result<(), LoadError<E>> {
-    if found == expected { Ok(()) } else { Err(LoadError::Length { tensor: tensor.into(), expected, found }) }
+    if found == expected {
+        Ok(())
+    } else {
+        Err(LoadError::Length { tensor: tensor.into(), expected, found })
+    }
 }
 
 #[cfg(test)]
@@ -357,14 +384,17 @@ mod tests {
         assert_eq!(order, [0, 1, 2, 4, 3, 5, 6, 7, 8, 9, 10, 12, 11, 13, 14, 15]);
     }
 
-    /// Scores depend on the turned query and key only through their product, which the order must not change:
-    /// complex pairs `(2i, 2i + 1)` as stored, against pairs `(i, i + n / 2)` as wanted.
+    /// Scores depend on the turned query and key only through their product, which the order must
+    /// not change: complex pairs `(2i, 2i + 1)` as stored, against pairs `(i, i + n / 2)` as
+    /// wanted.
     #[test]
     fn scores_of_turned_heads_are_those_of_the_stored_ones() {
         const WIDTH: usize = 8;
         let mut pick = Pick::all(WIDTH);
         pick.turned = Some(Turned { head: WIDTH, skip: 0, width: WIDTH });
-        let stored = |seed: usize| (0..WIDTH).map(move |i| ((i * 7 + seed) as f64).sin()).collect::<Vec<_>>();
+        let stored = |seed: usize| {
+            (0..WIDTH).map(move |i| ((i * 7 + seed) as f64).sin()).collect::<Vec<_>>()
+        };
         let turn = |x: &[f64], position: f64, pair_of: fn(usize) -> (usize, usize)| {
             let mut turned = x.to_vec();
             for pair in 0..WIDTH / 2 {

@@ -1,4 +1,5 @@
-//! Which tensors a spec asks for, with their shapes: the same places that `hardtack_format::network` binds.
+//! Which tensors a spec asks for, with their shapes: the same places that
+//! `hardtack_format::network` binds.
 
 use hardtack_format::Role;
 use hardtack_format::spec::*;
@@ -72,8 +73,8 @@ pub(crate) fn globals(spec: &ModelSpec, head: Head) -> Vec<Slot> {
     slots.list
 }
 
-/// Tensors of one layer that every token reads; of those a network can do without (biases, sinks, the shared expert's
-/// gate), the ones in `optional`.
+/// Tensors of one layer that every token reads; of those a network can do without (biases, sinks,
+/// the shared expert's gate), the ones in `optional`.
 pub(crate) fn layer(spec: &ModelSpec, index: u32, optional: &[Role]) -> Vec<Slot> {
     let LayerSpec { attention, feed_forward } = &spec.layers[index as usize];
     let hidden = spec.hidden;
@@ -97,7 +98,13 @@ pub(crate) fn layer(spec: &ModelSpec, index: u32, optional: &[Role]) -> Vec<Slot
 }
 
 /// Tensors of one expert.
-pub(crate) fn expert(experts: &ExpertsSpec, hidden: u32, layer: u32, expert: u32, optional: &[Role]) -> Vec<Slot> {
+pub(crate) fn expert(
+    experts: &ExpertsSpec,
+    hidden: u32,
+    layer: u32,
+    expert: u32,
+    optional: &[Role],
+) -> Vec<Slot> {
     let mut slots = Slots::at(Place::Expert(layer, expert));
     slots.block(experts.inner, hidden, optional);
     slots.list

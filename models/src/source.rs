@@ -1,4 +1,5 @@
-//! Where one tensor of a blob comes from, and how it is read: the seam between families and checkpoint readers.
+//! Where one tensor of a blob comes from, and how it is read: the seam between families and
+//! checkpoint readers.
 
 use hardtack_format::Role;
 
@@ -75,7 +76,8 @@ impl TensorSource {
         crate::slots::is_vector(self.role)
     }
 
-    /// Whether its stored tensors are read as bytes (blocks and scales of MXFP4), and not as numbers.
+    /// Whether its stored tensors are read as bytes (blocks and scales of MXFP4), and not as
+    /// numbers.
     pub fn is_bytes(&self) -> bool {
         matches!(&self.value, Source::Stored(selection) if selection.is_bytes())
     }
@@ -93,8 +95,8 @@ impl TensorSource {
         }
     }
 
-    /// Most values that [`load_rows`](Self::load_rows) has in memory at once for `count` rows, the rows themselves
-    /// among them.
+    /// Most values that [`load_rows`](Self::load_rows) has in memory at once for `count` rows, the
+    /// rows themselves among them.
     pub fn values_at_once(&self, count: usize) -> usize {
         match &self.value {
             Source::Stored(selection) => selection.values_at_once(count),
@@ -111,8 +113,8 @@ impl TensorSource {
         self.load_rows(tensors, 0, self.stack as usize * self.rows as usize)
     }
 
-    /// Rows `first .. first + count` of the `stack * rows` there are, so that a large matrix can be read in parts.
-    /// Rows past the end are left out.
+    /// Rows `first .. first + count` of the `stack * rows` there are, so that a large matrix can be
+    /// read in parts. Rows past the end are left out.
     ///
     /// # Errors
     /// A stored tensor is missing or has another shape, or the reader fails.
@@ -126,7 +128,9 @@ impl TensorSource {
         let wanted = first.min(end)..end;
         match &self.value {
             Source::Stored(selection) => selection.load(tensors, wanted),
-            Source::Literal(values) => Ok(if wanted.is_empty() { Vec::new() } else { values.clone() }),
+            Source::Literal(values) => {
+                Ok(if wanted.is_empty() { Vec::new() } else { values.clone() })
+            }
             Source::Divided { values, by } => {
                 let divisors = by.load(tensors, wanted)?;
                 Ok(values.iter().zip(divisors).map(|(value, divisor)| value / divisor).collect())

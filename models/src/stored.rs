@@ -9,8 +9,15 @@ use crate::slots::{self, Head, Place, Slot};
 use crate::source::{Names, Source, TensorSource};
 
 /// Biases of a layer that a configuration need not announce.
-const BIASES: [Role; 7] =
-    [Role::QueryBias, Role::KeyBias, Role::ValueBias, Role::OutputBias, Role::GatedBias, Role::UpBias, Role::DownBias];
+const BIASES: [Role; 7] = [
+    Role::QueryBias,
+    Role::KeyBias,
+    Role::ValueBias,
+    Role::OutputBias,
+    Role::GatedBias,
+    Role::UpBias,
+    Role::DownBias,
+];
 
 /// Whether a configuration says that the embeddings serve as head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,7 +33,11 @@ pub(crate) enum TiedFlag {
 /// Brings a draft in line with what is stored. Returns what a person should know, one line each,
 /// and a head that is stored beside the embeddings which the configuration ties to: whoever can
 /// read both decides.
-pub(crate) fn settle(draft: &mut Draft, flag: TiedFlag, names: &dyn Names) -> (Vec<String>, Option<TensorSource>) {
+pub(crate) fn settle(
+    draft: &mut Draft,
+    flag: TiedFlag,
+    names: &dyn Names,
+) -> (Vec<String>, Option<TensorSource>) {
     let mut warnings = Vec::new();
     settle_rows(draft, names, &mut warnings);
     settle_biases(draft, names, &mut warnings);
@@ -35,11 +46,15 @@ pub(crate) fn settle(draft: &mut Draft, flag: TiedFlag, names: &dyn Names) -> (V
 
 /// The number of tokens is the number of the embedding's rows.
 fn settle_rows(draft: &mut Draft, names: &dyn Names, warnings: &mut Vec<String>) {
-    let Some((name, shape)) = stored(draft, embedding(draft, Role::Embedding), names) else { return };
+    let Some((name, shape)) = stored(draft, embedding(draft, Role::Embedding), names) else {
+        return;
+    };
     let expected = draft.spec.vocabulary;
     match shape[..] {
         [rows, hidden] if hidden == draft.spec.hidden as usize && rows != expected as usize => {
-            let Some(rows) = u32::try_from(rows).ok().filter(|rows| *rows <= VOCABULARY_MAX) else { return };
+            let Some(rows) = u32::try_from(rows).ok().filter(|rows| *rows <= VOCABULARY_MAX) else {
+                return;
+            };
             warnings
                 .push(format!("the configuration speaks of {expected} tokens, {name} has {rows} rows: {rows} it is"));
             draft.spec.vocabulary = rows;
@@ -58,7 +73,9 @@ fn settle_biases(draft: &mut Draft, names: &dyn Names, warnings: &mut Vec<String
         .filter_map(|slot| Some((slot.role, stored(draft, slot, names)?.0)))
         .collect();
     for (role, name) in found {
-        warnings.push(format!("the configuration does not speak of {name}: it is there and will be used"));
+        warnings.push(format!(
+            "the configuration does not speak of {name}: it is there and will be used"
+        ));
         draft.optional.push(role);
     }
 }
@@ -68,7 +85,9 @@ fn settle_head(draft: &mut Draft, flag: TiedFlag, names: &dyn Names) -> Option<T
     let is_stored = stored(draft, slot, names).is_some();
     match flag {
         TiedFlag::Tied if is_stored => Some(TensorSource::new(&slot, (draft.locate)(&slot))),
-        TiedFlag::Absent if !is_stored && stored(draft, embedding(draft, Role::Embedding), names).is_some() => {
+        TiedFlag::Absent
+            if !is_stored && stored(draft, embedding(draft, Role::Embedding), names).is_some() =>
+        {
             draft.head = Head::Tied;
             None
         }
@@ -77,7 +96,13 @@ fn settle_head(draft: &mut Draft, flag: TiedFlag, names: &dyn Names) -> Option<T
 }
 
 fn embedding(draft: &Draft, role: Role) -> Slot {
-    Slot { place: Place::Globals, role, stack: 1, rows: draft.spec.vocabulary, columns: draft.spec.hidden }
+    Slot {
+        place: Place::Globals,
+        role,
+        stack: 1,
+        rows: draft.spec.vocabulary,
+        columns: draft.spec.hidden,
+    }
 }
 
 /// Name and shape of the stored tensor that a slot would be read from.

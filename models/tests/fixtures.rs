@@ -1,4 +1,5 @@
-//! Every fixture has a recipe, its spec survives the format, and the plainest forward pass over it gives transformers' logits.
+//! Every fixture has a recipe, its spec survives the format, and the plainest forward pass over it
+//! gives transformers' logits.
 
 mod common;
 #[path = "common/forward.rs"]
@@ -16,9 +17,16 @@ fn every_fixture_has_a_recipe_that_the_format_takes() {
         let recipe = recipe(Settings::HuggingFace(&config(&folder)), &memory).expect("recipe");
         assert_eq!(ModelSpec::from_bytes(&recipe.spec.to_bytes(), 0).as_ref(), Ok(&recipe.spec));
         assert_eq!(recipe.ignored, Vec::<String>::new());
-        let sections = recipe.layers.iter().flat_map(|layer| std::iter::once(&layer.tensors).chain(&layer.experts));
+        let sections = recipe
+            .layers
+            .iter()
+            .flat_map(|layer| std::iter::once(&layer.tensors).chain(&layer.experts));
         for section in sections.chain([&recipe.globals]) {
-            assert!(section.is_sorted_by(|left, right| left.role < right.role), "{}", folder.display());
+            assert!(
+                section.is_sorted_by(|left, right| left.role < right.role),
+                "{}",
+                folder.display()
+            );
             for tensor in section {
                 for name in tensor.names() {
                     assert!(memory.shape(name).is_some(), "{name}");
@@ -36,10 +44,22 @@ fn parts_of_a_tensor_join_to_the_whole() {
         let memory = Memory::read(&folder, "model.safetensors");
         let recipe = recipe(Settings::HuggingFace(&config(&folder)), &memory).expect("recipe");
         let layer = &recipe.layers[1];
-        for tensor in layer.tensors.iter().chain(layer.experts.iter().take(2).flatten()).chain(&recipe.globals) {
+        for tensor in layer
+            .tensors
+            .iter()
+            .chain(layer.experts.iter().take(2).flatten())
+            .chain(&recipe.globals)
+        {
             let rows = (tensor.stack * tensor.rows) as usize;
-            let parts = (0..rows).step_by(7).flat_map(|first| tensor.load_rows(&memory, first, 7).expect("part"));
-            assert_eq!(parts.collect::<Vec<_>>(), tensor.load(&memory).expect("whole"), "{}", tensor.role);
+            let parts = (0..rows)
+                .step_by(7)
+                .flat_map(|first| tensor.load_rows(&memory, first, 7).expect("part"));
+            assert_eq!(
+                parts.collect::<Vec<_>>(),
+                tensor.load(&memory).expect("whole"),
+                "{}",
+                tensor.role
+            );
         }
     }
 }
@@ -83,8 +103,10 @@ fn spoiled_settings_are_answered_and_never_panic() {
                 }
                 // What was accepted after all must load.
                 let Ok(recipe) = recipe(Settings::HuggingFace(&config), &memory) else { continue };
-                let layers =
-                    recipe.layers.iter().flat_map(|layer| layer.tensors.iter().chain(layer.experts.iter().flatten()));
+                let layers = recipe
+                    .layers
+                    .iter()
+                    .flat_map(|layer| layer.tensors.iter().chain(layer.experts.iter().flatten()));
                 for tensor in layers.chain(&recipe.globals) {
                     let expected = (tensor.stack * tensor.rows * tensor.columns) as usize;
                     assert_eq!(tensor.load(&memory).expect("loads").len(), expected);

@@ -17,8 +17,12 @@ fn config(family: &str) -> Value {
         "hidden_act": "silu", "num_experts_per_tok": 2, "intermediate_size": INNER, "num_experts": EXPERTS,
     });
     let more = match family {
-        "qwen3_moe" => json!({ "moe_intermediate_size": INNER, "intermediate_size": 48, "mlp_only_layers": [0] }),
-        "qwen2_moe" => json!({ "moe_intermediate_size": INNER, "shared_expert_intermediate_size": 48 }),
+        "qwen3_moe" => {
+            json!({ "moe_intermediate_size": INNER, "intermediate_size": 48, "mlp_only_layers": [0] })
+        }
+        "qwen2_moe" => {
+            json!({ "moe_intermediate_size": INNER, "shared_expert_intermediate_size": 48 })
+        }
         "deepseek_v2" => json!({
             "kv_lora_rank": 24, "q_lora_rank": null, "qk_nope_head_dim": 16, "qk_rope_head_dim": 16, "v_head_dim": 12,
             "moe_intermediate_size": INNER, "intermediate_size": 48, "n_routed_experts": EXPERTS,
@@ -54,10 +58,15 @@ fn published(config: &Value) -> (Recipe, Memory) {
 
 /// Puts tensors in place of others: `matrix(layer, expert, part)` is taken out, and `put` says
 /// where it goes.
-fn restored(memory: &Memory, layers: &[usize], apart: impl Fn(usize, usize, &str) -> String) -> (Memory, Vec<Stack>) {
+fn restored(
+    memory: &Memory,
+    layers: &[usize],
+    apart: impl Fn(usize, usize, &str) -> String,
+) -> (Memory, Vec<Stack>) {
     let mut rest = memory.clone();
     let stack = |layer: usize, part: &'static str, rest: &mut Memory| {
-        let matrices = (0..EXPERTS).map(|expert| rest.floats.remove(&apart(layer, expert, part)).unwrap());
+        let matrices =
+            (0..EXPERTS).map(|expert| rest.floats.remove(&apart(layer, expert, part)).unwrap());
         let values: Vec<Vec<f32>> = matrices.map(|(_, values)| values).collect();
         Stack { layer, part, values }
     };
@@ -84,7 +93,9 @@ impl Stack {
 }
 
 fn turned(values: &[f32], [rows, columns]: [usize; 2]) -> Vec<f32> {
-    (0..columns).flat_map(|column| (0..rows).map(move |row| values[row * columns + column])).collect()
+    (0..columns)
+        .flat_map(|column| (0..rows).map(move |row| values[row * columns + column]))
+        .collect()
 }
 
 /// `gate_up_proj` and `down_proj` at `prefix(layer)`, each matrix turned or not.
@@ -106,11 +117,17 @@ fn joint(memory: &mut Memory, stacks: &[Stack], turn: bool, prefix: impl Fn(usiz
             .flat_map(|values| if turn { turned(values, [HIDDEN, INNER]) } else { values.clone() })
             .collect();
         let prefix = prefix(gate.layer);
-        let shapes = if turn { [[HIDDEN, 2 * INNER], [INNER, HIDDEN]] } else { [[2 * INNER, HIDDEN], [HIDDEN, INNER]] };
+        let shapes = if turn {
+            [[HIDDEN, 2 * INNER], [INNER, HIDDEN]]
+        } else {
+            [[2 * INNER, HIDDEN], [HIDDEN, INNER]]
+        };
         for (name, values, [rows, columns]) in
             [("gate_up_proj", both, shapes[0]), ("down_proj", down_values, shapes[1])]
         {
-            memory.floats.insert(format!("{prefix}.{name}"), (vec![EXPERTS, rows, columns], values));
+            memory
+                .floats
+                .insert(format!("{prefix}.{name}"), (vec![EXPERTS, rows, columns], values));
         }
     }
 }
@@ -128,7 +145,10 @@ fn assert_same(config: &Value, published: &(Recipe, Memory), other: &Memory) {
     let found = recipe(Settings::HuggingFace(config), other).unwrap();
     assert_eq!(found.spec, published.0.spec);
     let all = |recipe: &Recipe, memory: &Memory| -> Vec<Vec<f32>> {
-        let layers = recipe.layers.iter().flat_map(|layer| layer.tensors.iter().chain(layer.experts.iter().flatten()));
+        let layers = recipe
+            .layers
+            .iter()
+            .flat_map(|layer| layer.tensors.iter().chain(layer.experts.iter().flatten()));
         recipe.globals.iter().chain(layers).map(|tensor| tensor.load(memory).unwrap()).collect()
     };
     let (expected, found) = (all(&published.0, &published.1), all(&found, other));
@@ -138,7 +158,8 @@ fn assert_same(config: &Value, published: &(Recipe, Memory), other: &Memory) {
 
 #[test]
 fn experts_of_qwen_olmoe_and_deepseek() {
-    for (family, layers) in [("qwen3_moe", &[1][..]), ("qwen2_moe", &[0, 1]), ("olmoe", &[0, 1]), ("deepseek_v2", &[1])]
+    for (family, layers) in
+        [("qwen3_moe", &[1][..]), ("qwen2_moe", &[0, 1]), ("olmoe", &[0, 1]), ("deepseek_v2", &[1])]
     {
         let config = config(family);
         let published = published(&config);
@@ -161,18 +182,23 @@ fn experts_of_mixtral_under_either_name() {
     let config = config("mixtral");
     let published = published(&config);
     let apart = |layer: usize, expert: usize, part: &str| {
-        let part =
-            ["w1", "w3", "w2"][["gate_proj", "up_proj", "down_proj"].iter().position(|own| *own == part).unwrap()];
+        let part = ["w1", "w3", "w2"]
+            [["gate_proj", "up_proj", "down_proj"].iter().position(|own| *own == part).unwrap()];
         format!("model.layers.{layer}.block_sparse_moe.experts.{expert}.{part}.weight")
     };
     let (mut other, stacks) = restored(&published.1, &[0, 1], apart);
-    stacked(&mut other, &stacks, |layer| format!("model.layers.{layer}.block_sparse_moe.switch_mlp"));
+    stacked(&mut other, &stacks, |layer| {
+        format!("model.layers.{layer}.block_sparse_moe.switch_mlp")
+    });
     assert_same(&config, &published, &other);
 
     let (mut other, stacks) = restored(&published.1, &[0, 1], apart);
     joint(&mut other, &stacks, false, |layer| format!("model.layers.{layer}.mlp.experts"));
     for layer in 0..2 {
-        let gate = other.floats.remove(&format!("model.layers.{layer}.block_sparse_moe.gate.weight")).unwrap();
+        let gate = other
+            .floats
+            .remove(&format!("model.layers.{layer}.block_sparse_moe.gate.weight"))
+            .unwrap();
         other.floats.insert(format!("model.layers.{layer}.mlp.gate.weight"), gate);
     }
     assert_same(&config, &published, &other);
@@ -215,14 +241,18 @@ fn experts_of_gpt_oss_as_mlx_has_them() {
         for (part, first) in [("gate_proj", 0), ("up_proj", 1)] {
             let matrix = |expert: &[f32]| -> Vec<f32> {
                 let rows = (first..2 * INNER).step_by(2);
-                rows.flat_map(|row| (0..HIDDEN).map(move |column| expert[column * 2 * INNER + row])).collect()
+                rows.flat_map(|row| (0..HIDDEN).map(move |column| expert[column * 2 * INNER + row]))
+                    .collect()
             };
             let values = both.chunks(HIDDEN * 2 * INNER).flat_map(matrix).collect();
             put(&format!("{part}.weight"), &[EXPERTS, INNER, HIDDEN], values);
             let biases = both_biases.iter().skip(first).step_by(2).copied().collect();
             put(&format!("{part}.bias"), &[EXPERTS, INNER], biases);
         }
-        let values = down.chunks(INNER * HIDDEN).flat_map(|expert| turned(expert, [INNER, HIDDEN])).collect();
+        let values = down
+            .chunks(INNER * HIDDEN)
+            .flat_map(|expert| turned(expert, [INNER, HIDDEN]))
+            .collect();
         put("down_proj.weight", &[EXPERTS, HIDDEN, INNER], values);
         put("down_proj.bias", &[EXPERTS, HIDDEN], down_biases);
     }

@@ -1,4 +1,5 @@
-//! Every fixture, laid out as a GGUF file, gives the network and the tensors that it gives from the hub.
+//! Every fixture, laid out as a GGUF file, gives the network and the tensors that it gives from the
+//! hub.
 
 mod common;
 #[path = "common/to_gguf.rs"]
@@ -11,7 +12,10 @@ use serde_json::Value;
 use to_gguf::{Age, Keys, convert};
 
 fn sections(recipe: &Recipe) -> impl Iterator<Item = &Vec<TensorSource>> {
-    let layers = recipe.layers.iter().flat_map(|layer| std::iter::once(&layer.tensors).chain(&layer.experts));
+    let layers = recipe
+        .layers
+        .iter()
+        .flat_map(|layer| std::iter::once(&layer.tensors).chain(&layer.experts));
     std::iter::once(&recipe.globals).chain(layers)
 }
 
@@ -22,9 +26,14 @@ fn add_factors(config: &Value, memory: &mut Memory) {
         return;
     }
     let rope = &config["rope_parameters"];
-    let [base, factor, low, high, original] =
-        ["rope_theta", "factor", "low_freq_factor", "high_freq_factor", "original_max_position_embeddings"]
-            .map(|key| rope[key].as_f64().expect("number"));
+    let [base, factor, low, high, original] = [
+        "rope_theta",
+        "factor",
+        "low_freq_factor",
+        "high_freq_factor",
+        "original_max_position_embeddings",
+    ]
+    .map(|key| rope[key].as_f64().expect("number"));
     let dim = config["head_dim"].as_f64().expect("number");
     memory.add("rope_freqs.weight", &[dim as usize / 2], |pair| {
         let length = std::f64::consts::TAU * base.powf(2.0 * pair as f64 / dim);
@@ -40,8 +49,8 @@ fn add_factors(config: &Value, memory: &mut Memory) {
     });
 }
 
-/// The same tensors, experts as they are, apart (old files), and with gate and up in one; and a latent's up-projections
-/// both whole and halved, as a fork of llama.cpp has them.
+/// The same tensors, experts as they are, apart (old files), and with gate and up in one; and a
+/// latent's up-projections both whole and halved, as a fork of llama.cpp has them.
 fn experts_stored_otherwise(stored: Memory) -> Vec<Memory> {
     let (mut apart, mut fused, mut halved) = (stored.clone(), stored.clone(), stored.clone());
     for (name, (shape, values)) in &stored.floats {
@@ -53,14 +62,21 @@ fn experts_stored_otherwise(stored: Memory) -> Vec<Memory> {
         apart.floats.remove(name);
         let each = values.len() / shape[0];
         for (expert, own) in values.chunks_exact(each).enumerate() {
-            apart.floats.insert(format!("{stem}.{expert}.{ending}"), (shape[1..].to_vec(), own.to_vec()));
+            apart
+                .floats
+                .insert(format!("{stem}.{expert}.{ending}"), (shape[1..].to_vec(), own.to_vec()));
         }
         if let Some(layer) = stem.strip_suffix("ffn_gate") {
             let (_, up) = &stored.floats[&format!("{layer}ffn_up_exps.{ending}")];
-            let both = values.chunks_exact(each).zip(up.chunks_exact(each)).flat_map(|(gate, up)| [gate, up].concat());
+            let both = values
+                .chunks_exact(each)
+                .zip(up.chunks_exact(each))
+                .flat_map(|(gate, up)| [gate, up].concat());
             let mut shape = shape.clone();
             shape[1] *= 2;
-            fused.floats.insert(format!("{layer}ffn_gate_up_exps.{ending}"), (shape, both.collect()));
+            fused
+                .floats
+                .insert(format!("{layer}ffn_gate_up_exps.{ending}"), (shape, both.collect()));
         }
         if !stem.ends_with("ffn_down") {
             fused.floats.remove(name);
@@ -78,17 +94,29 @@ fn recipes_from_gguf_and_from_the_hub_load_the_same() {
             let (keys, mut stored) = convert(&config, &memory, age);
             add_factors(&config, &mut stored);
             for stored in experts_stored_otherwise(stored) {
-                let gguf = recipe(Settings::Gguf(&keys), &stored).unwrap_or_else(|error| panic!("{folder:?}: {error}"));
-                assert_eq!((gguf.family, &gguf.spec), (hub.family, &hub.spec), "{}", folder.display());
+                let gguf = recipe(Settings::Gguf(&keys), &stored)
+                    .unwrap_or_else(|error| panic!("{folder:?}: {error}"));
+                assert_eq!(
+                    (gguf.family, &gguf.spec),
+                    (hub.family, &hub.spec),
+                    "{}",
+                    folder.display()
+                );
                 assert_eq!(sections(&gguf).count(), sections(&hub).count());
                 for (ours, theirs) in sections(&gguf).zip(sections(&hub)) {
                     assert_eq!(ours.len(), theirs.len());
                     for (ours, theirs) in ours.iter().zip(theirs) {
-                        let shape = |tensor: &TensorSource| (tensor.role, tensor.stack, tensor.rows, tensor.columns);
+                        let shape = |tensor: &TensorSource| {
+                            (tensor.role, tensor.stack, tensor.rows, tensor.columns)
+                        };
                         assert_eq!(shape(ours), shape(theirs));
-                        let (found, expected) = (ours.load(&stored).expect("gguf"), theirs.load(&memory).expect("hub"));
+                        let (found, expected) =
+                            (ours.load(&stored).expect("gguf"), theirs.load(&memory).expect("hub"));
                         let same = if ours.role == Role::RopeFrequencies {
-                            found.iter().zip(&expected).all(|(a, b)| (a - b).abs() <= 1e-6 * b.abs())
+                            found
+                                .iter()
+                                .zip(&expected)
+                                .all(|(a, b)| (a - b).abs() <= 1e-6 * b.abs())
                         } else {
                             found == expected
                         };
@@ -148,7 +176,8 @@ fn a_small_llama_is_known_and_its_biases_are_turned_with_their_rows() {
     assert_eq!((recipe.family, recipe.spec.vocabulary), ("llama", 10));
     assert!(recipe.globals.iter().all(|tensor| tensor.role != Role::Head));
     let load = |role| {
-        let tensor = recipe.layers[0].tensors.iter().find(|tensor| tensor.role == role).expect("present");
+        let tensor =
+            recipe.layers[0].tensors.iter().find(|tensor| tensor.role == role).expect("present");
         tensor.load(&memory).expect("load")
     };
     assert_eq!(load(Role::QueryBias), [0.0, 2.0, 1.0, 3.0, 4.0, 6.0, 5.0, 7.0]);
@@ -160,16 +189,44 @@ fn a_small_llama_is_known_and_its_biases_are_turned_with_their_rows() {
 fn refusals_name_the_key_or_the_tensor() {
     let (keys, memory) = tiny();
     for (key, value, expected) in [
-        ("general.architecture", Setting::Text("mamba".into()), "general.architecture is \"mamba\""),
-        ("llama.rope.scaling.type", Setting::Text("longrope".into()), "llama.rope.scaling.type is \"longrope\""),
+        (
+            "general.architecture",
+            Setting::Text("mamba".into()),
+            "general.architecture is \"mamba\"",
+        ),
+        (
+            "llama.rope.scaling.type",
+            Setting::Text("longrope".into()),
+            "llama.rope.scaling.type is \"longrope\"",
+        ),
         ("llama.attention.clamp_kqv", Setting::Float(8.0), "llama.attention.clamp_kqv is 8"),
-        ("llama.attention.sliding_window", Setting::Unsigned(4096), "llama.attention.sliding_window is 4096"),
-        ("llama.final_logit_softcapping", Setting::Float(30.0), "llama.final_logit_softcapping is 30"),
+        (
+            "llama.attention.sliding_window",
+            Setting::Unsigned(4096),
+            "llama.attention.sliding_window is 4096",
+        ),
+        (
+            "llama.final_logit_softcapping",
+            Setting::Float(30.0),
+            "llama.final_logit_softcapping is 30",
+        ),
         ("llama.expert_gating_func", Setting::Unsigned(2), "llama.expert_gating_func is 2"),
         ("llama.rope.dimension_count", Setting::Unsigned(2), "llama.rope.dimension_count is 2"),
-        ("llama.block_count", Setting::Unsigned(1 << 20), "llama.block_count: expected at most 1024, found 1048576"),
-        ("llama.embedding_length", Setting::Text("8".into()), "llama.embedding_length: expected one whole number"),
-        ("llama.attention.head_count", Setting::Unsigned(0), "llama.attention.head_count: expected at least 1"),
+        (
+            "llama.block_count",
+            Setting::Unsigned(1 << 20),
+            "llama.block_count: expected at most 1024, found 1048576",
+        ),
+        (
+            "llama.embedding_length",
+            Setting::Text("8".into()),
+            "llama.embedding_length: expected one whole number",
+        ),
+        (
+            "llama.attention.head_count",
+            Setting::Unsigned(0),
+            "llama.attention.head_count: expected at least 1",
+        ),
         (
             "llama.feed_forward_length",
             Setting::List(vec![Setting::Unsigned(6), Setting::Unsigned(7)]),
@@ -191,16 +248,25 @@ fn tensors_are_neither_missing_nor_left_over() {
     let (keys, memory) = tiny();
     let mut other = memory.clone();
     other.floats.remove("blk.0.ffn_up.weight");
-    assert_eq!(message(&keys, &other), "tensor blk.0.ffn_up.weight (up) is missing; expected shape [6, 8]");
+    assert_eq!(
+        message(&keys, &other),
+        "tensor blk.0.ffn_up.weight (up) is missing; expected shape [6, 8]"
+    );
     let mut other = memory.clone();
     other.floats.remove("token_embd.weight");
     assert!(message(&keys, &other).starts_with("tensor token_embd.weight (embedding) is missing"));
     let mut other = memory.clone();
     other.add("blk.1.attn_norm.weight", &[8], |_| 0.0);
-    assert!(message(&keys, &other).starts_with("tensor blk.1.attn_norm.weight [8] has no place in a llama network"));
+    assert!(
+        message(&keys, &other)
+            .starts_with("tensor blk.1.attn_norm.weight [8] has no place in a llama network")
+    );
     let mut other = memory.clone();
     other.add("blk.0.attn_v.weight", &[8, 8], |_| 0.0);
-    assert_eq!(message(&keys, &other), "tensor blk.0.attn_v.weight (value): expected shape [4, 8], found [8, 8]");
+    assert_eq!(
+        message(&keys, &other),
+        "tensor blk.0.attn_v.weight (value): expected shape [4, 8], found [8, 8]"
+    );
 }
 
 #[test]
@@ -208,7 +274,10 @@ fn a_hostile_count_of_experts_ends_at_the_first_tensor() {
     let (mut keys, memory) = tiny();
     keys.0.insert("llama.expert_count".into(), Setting::Unsigned(4096));
     keys.0.insert("llama.expert_used_count".into(), Setting::Unsigned(2));
-    assert!(matches!(recipe(Settings::Gguf(&keys), &memory), Err(FamilyError::MissingTensor { .. })));
+    assert!(matches!(
+        recipe(Settings::Gguf(&keys), &memory),
+        Err(FamilyError::MissingTensor { .. })
+    ));
     keys.0.insert("llama.expert_count".into(), Setting::Unsigned(1 << 24));
     assert!(matches!(recipe(Settings::Gguf(&keys), &memory), Err(FamilyError::Format(_))));
 }

@@ -81,10 +81,13 @@ fn assert_close(found: &[f32], expected: &[f64]) {
     }
 }
 
-/// Expected values: the functions of transformers 5.23's `modeling_rope_utils.py` themselves, run in float64 over numpy.
+/// Expected values: the functions of transformers 5.23's `modeling_rope_utils.py` themselves, run
+/// in float64 over numpy.
 #[test]
 fn frequencies_are_those_of_transformers() {
-    let scaled = |scaling: Value| with(llama(), json!({ "head_dim": 16, "rope_scaling": scaling, "rope_theta": 1e4 }));
+    let scaled = |scaling: Value| {
+        with(llama(), json!({ "head_dim": 16, "rope_scaling": scaling, "rope_theta": 1e4 }))
+    };
     let halved = with(llama(), json!({ "head_dim": 8 }));
     assert_close(&rope(&halved).0, &[1.0, 0.1, 0.01, 0.001]);
     let linear = with(halved, json!({ "rope_scaling": {"type": "linear", "factor": 4.0} }));
@@ -102,14 +105,18 @@ fn frequencies_are_those_of_transformers() {
 
     let (found, factor) = rope(&gpt_oss());
     assert_close(&found[..4], &[1.0, 0.2254180002, 0.05081327482, 0.00679495949]);
-    assert_close(&found[4..], &[0.0004564839192, 1.818833668e-05, 4.099978482e-06, 9.242089502e-07]);
+    assert_close(
+        &found[4..],
+        &[0.0004564839192, 1.818833668e-05, 4.099978482e-06, 9.242089502e-07],
+    );
     assert_close(&[factor], &[1.3465735902799727]);
 
     // Without a factor it is the ratio of the contexts; a given attention factor stands.
     let stretched = json!({
         "type": "yarn", "rope_theta": 1000000.0, "attention_factor": 1.25, "original_max_position_embeddings": 8192
     });
-    let (found, factor) = rope(&with(scaled(stretched), json!({ "max_position_embeddings": 32768 })));
+    let (found, factor) =
+        rope(&with(scaled(stretched), json!({ "max_position_embeddings": 32768 })));
     assert_close(&found[..4], &[1.0, 0.177827941, 0.0316227766, 0.004217559939]);
     assert_close(&found[4..], &[0.0005, 4.445698525e-05, 7.90569415e-06, 1.405853313e-06]);
     assert_eq!(factor, 1.25);
@@ -141,7 +148,10 @@ fn both_spellings_of_rope_mean_the_same() {
         "original_max_position_embeddings": 64
     });
     let old = with(llama(), json!({ "rope_theta": 500000.0, "rope_scaling": scaling }));
-    let new = with(llama(), json!({ "rope_parameters": with(scaling, json!({ "rope_theta": 500000.0 })) }));
+    let new = with(
+        llama(),
+        json!({ "rope_parameters": with(scaling, json!({ "rope_theta": 500000.0 })) }),
+    );
     assert_eq!(rope(&old), rope(&new));
     let older = with(llama(), json!({ "rope_theta": 10000.0, "rope_scaling": null }));
     assert_eq!(rope(&older), rope(&llama()));
@@ -151,10 +161,14 @@ fn both_spellings_of_rope_mean_the_same() {
 fn what_is_not_supported_is_refused_by_name() {
     let dynamic = json!({ "rope_scaling": {"type": "dynamic", "factor": 2.0} });
     let longrope = json!({ "rope_parameters": {"rope_type": "longrope", "rope_theta": 1e4} });
-    let partial = json!({ "rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5} });
+    let partial =
+        json!({ "rope_parameters": {"rope_type": "default", "partial_rotary_factor": 0.5} });
     let olmoe = with(qwen3_moe(), json!({ "model_type": "olmoe", "clip_qkv": 8.0 }));
     for (config, expected) in [
-        (with(llama(), json!({ "model_type": "mamba" })), "model_type is \"mamba\", which is not supported; known are"),
+        (
+            with(llama(), json!({ "model_type": "mamba" })),
+            "model_type is \"mamba\", which is not supported; known are",
+        ),
         (with(llama(), json!({ "model_type": null })), "setting model_type is missing"),
         (with(llama(), json!({ "hidden_act": "gelu" })), "setting hidden_act is \"gelu\""),
         (
@@ -163,28 +177,64 @@ fn what_is_not_supported_is_refused_by_name() {
         ),
         (with(llama(), longrope), "setting rope_parameters.rope_type is \"longrope\""),
         (with(llama(), partial), "setting rope_parameters.partial_rotary_factor is 0.5"),
-        (with(llama(), json!({ "rope_scaling": {"factor": 2.0} })), "setting rope_scaling.rope_type is missing"),
-        (with(llama(), json!({ "partial_rotary_factor": 0.5 })), "setting partial_rotary_factor is 0.5"),
-        (with(llama(), json!({ "quantization_config": {"quant_method": "gptq"} })), "setting quantization_config is"),
-        (with(llama(), json!({ "attn_logit_softcapping": 50.0 })), "setting attn_logit_softcapping is 50.0"),
+        (
+            with(llama(), json!({ "rope_scaling": {"factor": 2.0} })),
+            "setting rope_scaling.rope_type is missing",
+        ),
+        (
+            with(llama(), json!({ "partial_rotary_factor": 0.5 })),
+            "setting partial_rotary_factor is 0.5",
+        ),
+        (
+            with(llama(), json!({ "quantization_config": {"quant_method": "gptq"} })),
+            "setting quantization_config is",
+        ),
+        (
+            with(llama(), json!({ "attn_logit_softcapping": 50.0 })),
+            "setting attn_logit_softcapping is 50.0",
+        ),
         (with(llama(), json!({ "sliding_window": 128 })), "setting sliding_window is 128"),
         (with(llama(), json!({ "logits_scaling": 8.0 })), "setting logits_scaling is 8.0"),
         (with(llama(), json!({ "rms_norm_eps": null })), "setting rms_norm_eps is missing"),
-        (with(llama(), json!({ "hidden_size": "64" })), "setting hidden_size: expected a whole number"),
-        (with(llama(), json!({ "hidden_size": -64 })), "setting hidden_size: expected a whole number"),
+        (
+            with(llama(), json!({ "hidden_size": "64" })),
+            "setting hidden_size: expected a whole number",
+        ),
+        (
+            with(llama(), json!({ "hidden_size": -64 })),
+            "setting hidden_size: expected a whole number",
+        ),
         (
             with(llama(), json!({ "num_attention_heads": 0 })),
             "setting num_attention_heads: expected at least 1, found 0",
         ),
-        (with(llama(), json!({ "num_hidden_layers": 5000 })), "setting num_hidden_layers: expected at most 1024"),
+        (
+            with(llama(), json!({ "num_hidden_layers": 5000 })),
+            "setting num_hidden_layers: expected at most 1024",
+        ),
         (with(llama(), json!({ "head_dim": 15 })), "the network does not fit the format"),
         (with(llama(), json!({ "num_key_value_heads": 3 })), "the network does not fit the format"),
-        (with(qwen3_moe(), json!({ "mlp_only_layers": [7] })), "setting mlp_only_layers: expected numbers of layers"),
-        (with(qwen3_moe(), json!({ "decoder_sparse_step": 0 })), "setting decoder_sparse_step: expected at least 1"),
-        (with(qwen3_moe(), json!({ "num_experts_per_tok": 9 })), "the network does not fit the format"),
+        (
+            with(qwen3_moe(), json!({ "mlp_only_layers": [7] })),
+            "setting mlp_only_layers: expected numbers of layers",
+        ),
+        (
+            with(qwen3_moe(), json!({ "decoder_sparse_step": 0 })),
+            "setting decoder_sparse_step: expected at least 1",
+        ),
+        (
+            with(qwen3_moe(), json!({ "num_experts_per_tok": 9 })),
+            "the network does not fit the format",
+        ),
         (olmoe, "setting clip_qkv is 8.0"),
-        (with(deepseek(), json!({ "topk_method": "group_limited_greedy" })), "setting topk_method is"),
-        (with(deepseek(), json!({ "scoring_func": "sigmoid" })), "setting scoring_func is \"sigmoid\""),
+        (
+            with(deepseek(), json!({ "topk_method": "group_limited_greedy" })),
+            "setting topk_method is",
+        ),
+        (
+            with(deepseek(), json!({ "scoring_func": "sigmoid" })),
+            "setting scoring_func is \"sigmoid\"",
+        ),
         (with(deepseek(), json!({ "moe_layer_freq": 2 })), "setting moe_layer_freq is 2"),
         (with(deepseek(), json!({ "norm_topk_prob": true })), "setting norm_topk_prob is true"),
         (with(deepseek(), json!({ "rms_norm_eps": 1e-5 })), "setting rms_norm_eps is 0.00001"),
@@ -193,8 +243,14 @@ fn what_is_not_supported_is_refused_by_name() {
             with(gpt_oss(), json!({ "quantization_config": {"quant_method": "awq"} })),
             "quantization_config.quant_method",
         ),
-        (with(gpt_oss(), json!({ "layer_types": ["full_attention"] })), "setting layer_types: expected one entry"),
-        (with(gpt_oss(), json!({ "layer_types": ["linear_attention", "full_attention"] })), "setting layer_types is"),
+        (
+            with(gpt_oss(), json!({ "layer_types": ["full_attention"] })),
+            "setting layer_types: expected one entry",
+        ),
+        (
+            with(gpt_oss(), json!({ "layer_types": ["linear_attention", "full_attention"] })),
+            "setting layer_types is",
+        ),
         (with(gpt_oss(), json!({ "rope_scaling": null })), "setting rope_scaling is missing"),
         (
             with(
@@ -209,25 +265,33 @@ fn what_is_not_supported_is_refused_by_name() {
         let found = refused(&config);
         assert!(found.contains(expected), "{found}\n{expected}");
     }
-    assert!(refused(&json!({ "model_type": "mamba" })).contains("granitemoe, llama, mistral, mixtral, olmoe"));
+    assert!(
+        refused(&json!({ "model_type": "mamba" }))
+            .contains("granitemoe, llama, mistral, mixtral, olmoe")
+    );
 }
 
 #[test]
 fn tensors_are_neither_missing_nor_left_over_nor_of_another_shape() {
     let (_, memory) = accepted(&llama());
-    let message = |memory: &Memory| recipe(Settings::HuggingFace(&llama()), memory).expect_err("refused").to_string();
+    let message = |memory: &Memory| {
+        recipe(Settings::HuggingFace(&llama()), memory).expect_err("refused").to_string()
+    };
     let mut other = memory.clone();
     other.floats.remove("model.layers.1.mlp.up_proj.weight");
-    let expected = "tensor model.layers.1.mlp.up_proj.weight (up) is missing; expected shape [96, 64]";
+    let expected =
+        "tensor model.layers.1.mlp.up_proj.weight (up) is missing; expected shape [96, 64]";
     assert_eq!(message(&other), expected);
     let mut other = memory.clone();
     other.add("model.layers.1.self_attn.q_proj.bias", &[64], |_| 0.0);
-    let expected =
-        "tensor model.layers.1.self_attn.q_proj.bias [64] has no place in a llama network with these settings";
+    let expected = "tensor model.layers.1.self_attn.q_proj.bias [64] has no place in a llama network with these settings";
     assert_eq!(message(&other), expected);
     let mut other = memory.clone();
     other.add("lm_head.weight", &[79, 64], |_| 0.0);
-    assert_eq!(message(&other), "tensor lm_head.weight (head): expected shape [80, 64], found [79, 64]");
+    assert_eq!(
+        message(&other),
+        "tensor lm_head.weight (head): expected shape [80, 64], found [79, 64]"
+    );
 
     // The recipe's own reads check again: a checkpoint may have been swapped since.
     let (recipe, _) = accepted(&llama());
@@ -264,7 +328,8 @@ fn biases_are_there_where_the_settings_say_so() {
 
 #[test]
 fn dense_layers_stand_among_sparse_ones() {
-    let config = json!({ "num_hidden_layers": 6, "decoder_sparse_step": 2, "mlp_only_layers": [3] });
+    let config =
+        json!({ "num_hidden_layers": 6, "decoder_sparse_step": 2, "mlp_only_layers": [3] });
     let (recipe, _) = accepted(&with(qwen3_moe(), config));
     let sparse: Vec<usize> = recipe.layers.iter().map(|layer| layer.experts.len()).collect();
     assert_eq!(sparse, [0, 4, 0, 0, 0, 4]);
@@ -278,13 +343,18 @@ fn windows_are_where_transformers_puts_them() {
     let windows = |config: &Value| -> Vec<u32> {
         accepted(config).0.spec.layers.iter().map(|layer| layer.attention.window).collect()
     };
-    let sliding = json!({ "use_sliding_window": true, "sliding_window": 128, "max_window_layers": 1 });
-    assert_eq!(windows(&with(with(llama(), sliding.clone()), json!({ "model_type": "qwen3" }))), [0, 128]);
+    let sliding =
+        json!({ "use_sliding_window": true, "sliding_window": 128, "max_window_layers": 1 });
+    assert_eq!(
+        windows(&with(with(llama(), sliding.clone()), json!({ "model_type": "qwen3" }))),
+        [0, 128]
+    );
     assert_eq!(windows(&with(qwen3_moe(), sliding)), [128, 128]);
     assert_eq!(windows(&gpt_oss()), [128, 0]);
     let mistral = json!({ "model_type": "mistral", "sliding_window": 4096 });
     assert_eq!(windows(&with(llama(), mistral)), [4096, 4096]);
-    let unused = json!({ "model_type": "qwen2", "use_sliding_window": false, "sliding_window": 128 });
+    let unused =
+        json!({ "model_type": "qwen2", "use_sliding_window": false, "sliding_window": 128 });
     assert_eq!(windows(&with(llama(), unused)), [0, 0]);
 }
 
@@ -299,14 +369,16 @@ fn queries_of_a_rank_have_two_projections() {
     // Heads of 16 + 16 rows of 20: row 17 of the first head is stored row 18.
     let query = find(tensors, Role::Query).expect("query").load(&memory).expect("load");
     assert_eq!(query[17 * 20], 18.0 * 20.0);
-    // The key's transposed rows: element [r, n] of head h is stored at row h * (16 + 12) + n, column r.
+    // The key's transposed rows: element [r, n] of head h is stored at row h * (16 + 12) + n,
+    // column r.
     let key_up = find(tensors, Role::KeyUp).expect("key up");
     assert_eq!((key_up.stack, key_up.rows, key_up.columns), (4, 24, 16));
     let values = key_up.load(&memory).expect("load");
     assert_eq!(values[(2 * 24 + 5) * 16 + 7], ((2 * 28 + 7) * 24 + 5) as f32);
 }
 
-/// The same numbers stored as floats and as blocks load the same: floats are `[inputs, outputs]`, blocks the reverse.
+/// The same numbers stored as floats and as blocks load the same: floats are `[inputs, outputs]`,
+/// blocks the reverse.
 #[test]
 fn experts_in_mxfp4_load_as_their_floats() {
     const EXPERTS: usize = 3;
@@ -314,19 +386,27 @@ fn experts_in_mxfp4_load_as_their_floats() {
     let (floats, mut as_floats) = accepted(&gpt_oss());
     let mut as_blocks = as_floats.clone();
     for layer in 0..2 {
-        for (part, outputs, inputs) in [("gate_up_proj", 2 * inner, hidden), ("down_proj", hidden, inner)] {
+        for (part, outputs, inputs) in
+            [("gate_up_proj", 2 * inner, hidden), ("down_proj", hidden, inner)]
+        {
             let name = format!("model.layers.{layer}.mlp.experts.{part}");
             let count = EXPERTS * outputs * inputs / 32;
             let blocks: Vec<u8> = (0..count * 16).map(|index| (index * 37 % 251) as u8).collect();
             let scales: Vec<u8> = (0..count).map(|index| 120 + (index % 9) as u8).collect();
             let values = hardtack_models::mxfp4::decode(&blocks, &scales);
             as_floats.add(&name, &[EXPERTS, inputs, outputs], |index| {
-                let (expert, input, output) = (index / (inputs * outputs), index / outputs % inputs, index % outputs);
+                let (expert, input, output) =
+                    (index / (inputs * outputs), index / outputs % inputs, index % outputs);
                 values[(expert * outputs + output) * inputs + input]
             });
             as_blocks.floats.remove(&name);
-            as_blocks.bytes.insert(format!("{name}_blocks"), (vec![EXPERTS, outputs, inputs / 32, 16], blocks));
-            as_blocks.bytes.insert(format!("{name}_scales"), (vec![EXPERTS, outputs, inputs / 32], scales));
+            as_blocks.bytes.insert(
+                format!("{name}_blocks"),
+                (vec![EXPERTS, outputs, inputs / 32, 16], blocks),
+            );
+            as_blocks
+                .bytes
+                .insert(format!("{name}_scales"), (vec![EXPERTS, outputs, inputs / 32], scales));
         }
     }
     let blocks = recipe(Settings::HuggingFace(&gpt_oss()), &as_blocks).expect("recipe");
@@ -339,12 +419,17 @@ fn experts_in_mxfp4_load_as_their_floats() {
                 "{}",
                 left.role
             );
-            let parts =
-                (0..right.rows as usize).step_by(5).flat_map(|row| right.load_rows(&as_blocks, row, 5).expect("part"));
+            let parts = (0..right.rows as usize)
+                .step_by(5)
+                .flat_map(|row| right.load_rows(&as_blocks, row, 5).expect("part"));
             assert_eq!(parts.collect::<Vec<_>>(), right.load(&as_blocks).expect("blocks"));
         }
     }
     as_blocks.bytes.remove("model.layers.1.mlp.experts.down_proj_scales");
-    let error = recipe(Settings::HuggingFace(&gpt_oss()), &as_blocks).expect_err("refused").to_string();
-    assert!(error.contains("down_proj_scales (down) is missing; expected shape [3, 64, 3]"), "{error}");
+    let error =
+        recipe(Settings::HuggingFace(&gpt_oss()), &as_blocks).expect_err("refused").to_string();
+    assert!(
+        error.contains("down_proj_scales (down) is missing; expected shape [3, 64, 3]"),
+        "{error}"
+    );
 }

@@ -22,7 +22,9 @@ fn llama(extra: Value) -> Value {
 
 /// A checkpoint with all tensors of an untied Llama.
 fn memory() -> Memory {
-    grown(Settings::HuggingFace(&llama(json!({ "tie_word_embeddings": false })))).expect("accepted").1
+    grown(Settings::HuggingFace(&llama(json!({ "tie_word_embeddings": false }))))
+        .expect("accepted")
+        .1
 }
 
 fn read(config: &Value, memory: &Memory) -> Recipe {
@@ -45,7 +47,10 @@ fn a_head_beside_tied_embeddings_waits_for_whoever_can_read_it() {
 
     recipe.use_stored_head();
     assert!(recipe.ignored.is_empty() && recipe.head_beside.is_none());
-    assert_eq!(recipe.globals, read(&llama(json!({ "tie_word_embeddings": false })), &memory).globals);
+    assert_eq!(
+        recipe.globals,
+        read(&llama(json!({ "tie_word_embeddings": false })), &memory).globals
+    );
     let before = recipe.clone();
     recipe.use_stored_head();
     assert_eq!(recipe, before);
@@ -70,22 +75,32 @@ fn biases_that_are_stored_are_used() {
     let mut memory = memory();
     for layer in 0..2 {
         for (name, rows) in [("q_proj", 64), ("k_proj", 32), ("v_proj", 32)] {
-            memory.add(&format!("model.layers.{layer}.self_attn.{name}.bias"), &[rows], |index| index as f32);
+            memory.add(&format!("model.layers.{layer}.self_attn.{name}.bias"), &[rows], |index| {
+                index as f32
+            });
         }
     }
     let recipe = read(&config, &memory);
     for layer in &recipe.layers {
-        assert!(find(&layer.tensors, Role::KeyBias).is_some() && find(&layer.tensors, Role::OutputBias).is_none());
+        assert!(
+            find(&layer.tensors, Role::KeyBias).is_some()
+                && find(&layer.tensors, Role::OutputBias).is_none()
+        );
     }
     assert_eq!(recipe.warnings.len(), 3);
-    assert!(recipe.warnings[0].contains("model.layers.0.self_attn.q_proj.bias"), "{:?}", recipe.warnings);
+    assert!(
+        recipe.warnings[0].contains("model.layers.0.self_attn.q_proj.bias"),
+        "{:?}",
+        recipe.warnings
+    );
 }
 
 #[test]
 fn the_embedding_says_how_many_tokens_there_are() {
     let memory = memory();
     for said in [78, 82] {
-        let recipe = read(&llama(json!({ "tie_word_embeddings": false, "vocab_size": said })), &memory);
+        let recipe =
+            read(&llama(json!({ "tie_word_embeddings": false, "vocab_size": said })), &memory);
         assert_eq!((recipe.spec.vocabulary, recipe.warnings.len()), (80, 1));
         assert!(recipe.warnings[0].contains("80 rows"));
     }
@@ -97,7 +112,10 @@ fn a_language_model_is_found_within_a_larger_one() {
     let own = llama(json!({ "tie_word_embeddings": false }));
     let right = read(&own, &alone);
     let whole = json!({ "model_type": "llava", "text_config": own, "vision_config": {} });
-    for [body, head] in [["language_model.model.", "language_model.lm_head."], ["model.language_model.", "lm_head."]] {
+    for [body, head] in [
+        ["language_model.model.", "language_model.lm_head."],
+        ["model.language_model.", "lm_head."],
+    ] {
         let mut memory = Memory::default();
         for (name, (shape, values)) in &alone.floats {
             let name = match name.strip_prefix("model.") {
@@ -113,7 +131,12 @@ fn a_language_model_is_found_within_a_larger_one() {
         assert_eq!(recipe.left_out()[0].to_string(), "2 vision_tower.blocks.* (vision)");
         for (layer, alone_layer) in recipe.layers.iter().zip(&right.layers) {
             for (tensor, alone_tensor) in layer.tensors.iter().zip(&alone_layer.tensors) {
-                assert_eq!(tensor.load(&memory).unwrap(), alone_tensor.load(&alone).unwrap(), "{}", tensor.role);
+                assert_eq!(
+                    tensor.load(&memory).unwrap(),
+                    alone_tensor.load(&alone).unwrap(),
+                    "{}",
+                    tensor.role
+                );
             }
         }
         let stored_head = find(&recipe.globals, Role::Head).expect("a head");
@@ -133,7 +156,8 @@ fn tensors_of_no_use_are_refused_unless_allowed_and_then_named() {
         let error = recipe(Settings::HuggingFace(config), &memory).expect_err("refused");
         assert!(matches!(error, FamilyError::UnusedTensor { .. }), "{error}");
     }
-    let recipe = recipe_with(Settings::HuggingFace(&config), &memory, Unused::Allow).expect("allowed");
+    let recipe =
+        recipe_with(Settings::HuggingFace(&config), &memory, Unused::Allow).expect("allowed");
     assert_eq!(recipe.left_out()[0].to_string(), "2 model.layers.*.mlp.odd.weight");
     assert_eq!(recipe.stored_tensors(), memory.floats.len() - 2);
 }

@@ -1,7 +1,8 @@
 //! Renders chat templates for `runtime/parity/compare.py`: a JSON object a line in, one a line out.
 //!
-//! In: `template`, `messages`, and optionally `tools`, `documents`, `variables`, `add_generation_prompt`, `bos_token`,
-//! `eos_token`. Out: `text` and the `authors` of its spans, or `error`. The clock stands at 2026-01-02 03:04:05.
+//! In: `template`, `messages`, and optionally `tools`, `documents`, `variables`,
+//! `add_generation_prompt`, `bos_token`, `eos_token`. Out: `text` and the `authors` of its spans,
+//! or `error`. The clock stands at 2026-01-02 03:04:05.
 
 use std::io::{BufRead, Write};
 
@@ -38,7 +39,8 @@ fn render(line: &str) -> Result<(String, Vec<String>), String> {
         input = input.variables(variables);
     }
     let template = ChatTemplate::new(text("template"), text("bos_token"), text("eos_token"));
-    let rendered = template.and_then(|template| template.render(&input)).map_err(|error| error.to_string())?;
+    let rendered =
+        template.and_then(|template| template.render(&input)).map_err(|error| error.to_string())?;
     let authors = rendered.spans().map(|span| format!("{:?}", span.author)).collect();
     Ok((rendered.text().to_owned(), authors))
 }

@@ -10,7 +10,7 @@ pub enum DeviceChoice {
     Cpu,
     /// The first NVIDIA GPU that the driver names. Without one the model is not opened.
     Cuda,
-    /// The first NVIDIA GPU if one opens and the model fits it with such a session, else the processor;
-    /// [`crate::Engine::passed_over`] says why.
+    /// The first NVIDIA GPU if one opens and the model fits it with such a session, else the
+    /// processor; [`crate::Engine::passed_over`] says why.
     Auto(SessionOptions),
 }

@@ -36,7 +36,8 @@ pub const THREADS_MAX: usize = 1024;
 pub struct Options {
     /// What the model runs on.
     pub device: DeviceChoice,
-    /// Folder where kernels that were compiled for a GPU are kept for the next time; without one they are compiled anew.
+    /// Folder where kernels that were compiled for a GPU are kept for the next time; without one
+    /// they are compiled anew.
     pub kernel_cache: Option<PathBuf>,
     /// Threads; 0 for as many as the processor has.
     pub threads: usize,
@@ -46,11 +47,13 @@ pub struct Options {
     pub load: Load,
     /// Whether every hash of the blob is checked first, which reads the whole file.
     pub verify: bool,
-    /// Most bytes that weights, tokenizer, cache, buffers and the process may take together, the host's memory and a device's
-    /// added up. A model that cannot fit is refused before its weights are read, a session before it is made.
+    /// Most bytes that weights, tokenizer, cache, buffers and the process may take together, the
+    /// host's memory and a device's added up. A model that cannot fit is refused before its
+    /// weights are read, a session before it is made.
     pub memory_max: Option<u64>,
-    /// Whether a model or a session is also refused that needs more than the system would give, where `memory_max` says
-    /// nothing. It is unless told otherwise: the system would end the process later, without a word.
+    /// Whether a model or a session is also refused that needs more than the system would give,
+    /// where `memory_max` says nothing. It is unless told otherwise: the system would end the
+    /// process later, without a word.
     pub system_memory: SystemMemory,
 }
 
@@ -88,26 +91,29 @@ impl Engine {
     /// Opens a blob and checks it whole, weights' content excepted.
     ///
     /// # Errors
-    /// The file cannot be read or is not a valid blob, the kernels are not available, the threads cannot be started, or the
-    /// device that was asked for is not there, has no room or fails.
+    /// The file cannot be read or is not a valid blob, the kernels are not available, the threads
+    /// cannot be started, or the device that was asked for is not there, has no room or fails.
     pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
         Self::of(&Source::Path(path.as_ref()), options)
     }
 
-    /// Opens a blob that is a part of an open file: bytes `range` of it, as an asset stands in an Android package. A file
-    /// descriptor becomes a file by `File::from(descriptor)`. The place of the file's next reading does not change, and the
-    /// file need not stay open.
+    /// Opens a blob that is a part of an open file: bytes `range` of it, as an asset stands in an
+    /// Android package. A file descriptor becomes a file by `File::from(descriptor)`. The place of
+    /// the file's next reading does not change, and the file need not stay open.
     ///
-    /// Mapped, the blob must begin at a multiple of 64 bytes of the file, and its sections keep their pages to themselves
-    /// if it begins at a multiple of 16 KiB. Read into memory ([`Load::Resident`]), it may begin anywhere.
+    /// Mapped, the blob must begin at a multiple of 64 bytes of the file, and its sections keep
+    /// their pages to themselves if it begins at a multiple of 16 KiB. Read into memory
+    /// ([`Load::Resident`]), it may begin anywhere.
     ///
     /// # Errors
-    /// As [`Engine::open`]; or the range is no part of the file, or begins where it cannot be mapped.
+    /// As [`Engine::open`]; or the range is no part of the file, or begins where it cannot be
+    /// mapped.
     pub fn open_file(file: &File, range: Range<u64>, options: &Options) -> Result<Self, Error> {
         Self::of(&Source::File(file, range), options)
     }
 
-    /// Opens a blob in memory. It is copied, whatever the options say of loading, and need not be aligned.
+    /// Opens a blob in memory. It is copied, whatever the options say of loading, and need not be
+    /// aligned.
     ///
     /// # Errors
     /// As [`Engine::open`]; or there is no room for the copy.
@@ -115,7 +121,8 @@ impl Engine {
         Self::of(&Source::Bytes(bytes), options)
     }
 
-    /// Opens a blob that is a part of the program, where it is: nothing is copied. It must begin at a multiple of 64 bytes.
+    /// Opens a blob that is a part of the program, where it is: nothing is copied. It must begin at
+    /// a multiple of 64 bytes.
     ///
     /// # Errors
     /// As [`Engine::open`]; or it begins elsewhere.
@@ -129,7 +136,9 @@ impl Engine {
             DeviceChoice::Cuda => Self::on_first_gpu(source, options, &LEAST),
             DeviceChoice::Auto(session) => match Self::on_first_gpu(source, options, &session) {
                 Ok(engine) => Ok(engine),
-                Err(error @ (Error::File { .. } | Error::Blob { .. } | Error::NotABlob { .. })) => Err(error),
+                Err(error @ (Error::File { .. } | Error::Blob { .. } | Error::NotABlob { .. })) => {
+                    Err(error)
+                }
                 Err(error) => Self::on_cpu(source, options, Some(error.to_string())),
             },
         }
@@ -140,13 +149,23 @@ impl Engine {
     /// # Errors
     /// As [`Engine::open`].
     #[cfg(feature = "cuda")]
-    pub fn open_on(path: impl AsRef<Path>, options: &Options, device: cuda::SharedDevice) -> Result<Self, Error> {
+    pub fn open_on(
+        path: impl AsRef<Path>,
+        options: &Options,
+        device: cuda::SharedDevice,
+    ) -> Result<Self, Error> {
         Self::on_device(&Source::Path(path.as_ref()), options, &LEAST, || Ok(device))
     }
 
     #[cfg(feature = "cuda")]
-    fn on_first_gpu(source: &Source<'_>, options: &Options, session: &SessionOptions) -> Result<Self, Error> {
-        Self::on_device(source, options, session, || cuda::first_gpu(options.kernel_cache.as_deref()))
+    fn on_first_gpu(
+        source: &Source<'_>,
+        options: &Options,
+        session: &SessionOptions,
+    ) -> Result<Self, Error> {
+        Self::on_device(source, options, session, || {
+            cuda::first_gpu(options.kernel_cache.as_deref())
+        })
     }
 
     #[cfg(not(feature = "cuda"))]
@@ -155,7 +174,11 @@ impl Engine {
         Err(Error::Setting { setting: "device", expected, found: "cuda".to_owned() })
     }
 
-    fn on_cpu(source: &Source<'_>, options: &Options, passed_over: Option<String>) -> Result<Self, Error> {
+    fn on_cpu(
+        source: &Source<'_>,
+        options: &Options,
+        passed_over: Option<String>,
+    ) -> Result<Self, Error> {
         let mut opened = Opened::new(source, options)?;
         Limits::of(source, options).plan(&opened.network, opened.fixed, &LEAST)?;
         opened.read(source, options)?;
@@ -168,8 +191,8 @@ impl Engine {
         Self::new(source, options, (Arc::new(file), index, fixed), place, passed_over, threads)
     }
 
-    /// Opens a blob on a device if such a session fits there too. The device is opened behind the file, which is refused
-    /// first where it is none.
+    /// Opens a blob on a device if such a session fits there too. The device is opened behind the
+    /// file, which is refused first where it is none.
     #[cfg(feature = "cuda")]
     fn on_device(
         source: &Source<'_>,
@@ -180,7 +203,10 @@ impl Engine {
         let mut opened = Opened::new(source, options)?;
         let device = device()?;
         opened.fixed.device = Some(cuda::weights(&device, &opened.file, &opened.network)?);
-        cuda::check_room(&device, &plan(&opened.network, opened.fixed, session, options.memory_max)?)?;
+        cuda::check_room(
+            &device,
+            &plan(&opened.network, opened.fixed, session, options.memory_max)?,
+        )?;
         opened.read(source, options)?;
         let Opened { file, index, network: _, mut fixed } = opened;
         let file = Arc::new(file);
@@ -241,8 +267,9 @@ impl Engine {
         self.shared.passed_over.as_deref()
     }
 
-    /// Bytes a second that the device's memory reads and writes while `bytes` of it are copied, both counted; none for the
-    /// processor. Twice as many bytes are allocated meanwhile, outside any plan.
+    /// Bytes a second that the device's memory reads and writes while `bytes` of it are copied,
+    /// both counted; none for the processor. Twice as many bytes are allocated meanwhile, outside
+    /// any plan.
     ///
     /// # Errors
     /// The device has no such room, or fails.
@@ -346,7 +373,8 @@ impl fmt::Debug for Engine {
     }
 }
 
-/// The smallest session there can be: a model that leaves no room for it is refused before it is read.
+/// The smallest session there can be: a model that leaves no room for it is refused before it is
+/// read.
 const LEAST: SessionOptions = SessionOptions { context: 1, batch: 1, kv: KvPrecision::F16 };
 
 /// What every plan is held to.
@@ -364,7 +392,12 @@ impl Limits {
     }
 
     /// Decides every byte of a session, within what the caller allows or the system would give.
-    fn plan(&self, network: &Network, fixed: Fixed, options: &SessionOptions) -> Result<Plan, Error> {
+    fn plan(
+        &self,
+        network: &Network,
+        fixed: Fixed,
+        options: &SessionOptions,
+    ) -> Result<Plan, Error> {
         // A device has its own check; what it leaves to the host is little.
         let checked = self.system_memory == SystemMemory::Checked && fixed.device.is_none();
         let room = memory::available().filter(|_| self.memory_max.is_none() && checked);

@@ -50,7 +50,8 @@ pub enum Error {
         /// What it is.
         found: String,
     },
-    /// A saved session that is whole, but of another model or of a cache that is kept in another way.
+    /// A saved session that is whole, but of another model or of a cache that is kept in another
+    /// way.
     #[error("{}: {what}: expected {expected}, found {found}", path.display())]
     SavedElsewhere {
         /// The session's file.
@@ -133,7 +134,9 @@ pub enum Error {
         advice: String,
     },
     /// The plan does not fit what the system would give.
-    #[error("{needed} bytes must be in memory ({parts}), but {bound} has no more than {room} left; {advice}")]
+    #[error(
+        "{needed} bytes must be in memory ({parts}), but {bound} has no more than {room} left; {advice}"
+    )]
     SystemMemory {
         /// Everything that must stay in memory.
         needed: u64,
@@ -177,7 +180,9 @@ pub enum Error {
         vocabulary: u32,
     },
     /// The session's context is full.
-    #[error("the context is full: {position} tokens are kept, {more} more were given, {capacity} fit")]
+    #[error(
+        "the context is full: {position} tokens are kept, {more} more were given, {capacity} fit"
+    )]
     ContextFull {
         /// Tokens kept.
         position: usize,

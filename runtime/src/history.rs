@@ -26,7 +26,9 @@ impl History {
     pub fn new(kv: KvSize) -> Result<Self, Error> {
         let (window, tokens_max) = sizes(kv);
         let mut tokens = Vec::new();
-        tokens.try_reserve_exact(tokens_max).map_err(|_| Error::Allocation { bytes: Self::bytes(kv) })?;
+        tokens
+            .try_reserve_exact(tokens_max)
+            .map_err(|_| Error::Allocation { bytes: Self::bytes(kv) })?;
         Ok(Self { first: 0, tokens, window, tokens_max })
     }
 
@@ -118,14 +120,18 @@ mod tests {
 
     #[test]
     fn a_window_slides_and_says_what_it_knows() {
-        let mut history = History { first: 0, tokens: Vec::with_capacity(8), window: 3, tokens_max: 8 };
+        let mut history =
+            History { first: 0, tokens: Vec::with_capacity(8), window: 3, tokens_max: 8 };
         for token in 0..8 {
             history.push(&[token]);
         }
         assert_eq!((history.first(), history.common(&[0, 1, 9])), (0, 2));
         history.push(&[8, 9]);
         assert_eq!((history.first(), history.tokens()), (5, &[5, 6, 7, 8, 9][..]));
-        assert_eq!((history.since(8), history.since(4), history.since(10)), (Some(&[8, 9][..]), None, Some(&[][..])));
+        assert_eq!(
+            (history.since(8), history.since(4), history.since(10)),
+            (Some(&[8, 9][..]), None, Some(&[][..]))
+        );
         assert_eq!(history.common(&[0, 1]), 0);
         assert!(history.truncate(6) && history.tokens() == [5]);
         assert!(!history.truncate(4) && history.tokens().is_empty());

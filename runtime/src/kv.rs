@@ -1,4 +1,5 @@
-//! The keys and values of a session: exactly and for a fixed number of tokens, or in a ring of fixed bytes.
+//! The keys and values of a session: exactly and for a fixed number of tokens, or in a ring of
+//! fixed bytes.
 
 pub mod chunks;
 pub mod exact;
@@ -50,8 +51,8 @@ pub enum RingBits {
     Auto,
     /// The caller, for all chunks alike, from when they are new to when they are old.
     Ladder(Ladder),
-    /// The model's own policy, chunk by chunk: at most so many bits of a code on average, or as many as let the whole
-    /// context fit; and fewer, at its dearer prices, when room is short.
+    /// The model's own policy, chunk by chunk: at most so many bits of a code on average, or as
+    /// many as let the whole context fit; and fewer, at its dearer prices, when room is short.
     Learned(Option<f32>),
 }
 
@@ -81,7 +82,8 @@ impl KvSize {
     /// Decides the size of a cache for `context` tokens.
     ///
     /// # Errors
-    /// A ring that cannot be as small or as large as asked for, or learned bits of a model that has none.
+    /// A ring that cannot be as small or as large as asked for, or learned bits of a model that has
+    /// none.
     pub fn of(
         precision: KvPrecision,
         policy: Option<&KvPolicy>,
@@ -91,14 +93,20 @@ impl KvSize {
         Ok(match precision {
             KvPrecision::F16 => Self::F16(context),
             KvPrecision::F32 => Self::F32(context),
-            KvPrecision::Ring(options) => Self::Ring(RingSize::of(&options, policy, layers, context)?),
+            KvPrecision::Ring(options) => {
+                Self::Ring(RingSize::of(&options, policy, layers, context)?)
+            }
         })
     }
 
     /// Bytes that such a cache allocates.
     pub fn bytes(self, layers: &[AttentionSpec]) -> u64 {
         let token_elements = || -> u64 {
-            layers.iter().map(|layer| layer.cached()).map(|(first, second)| u64::from(first) + u64::from(second)).sum()
+            layers
+                .iter()
+                .map(|layer| layer.cached())
+                .map(|(first, second)| u64::from(first) + u64::from(second))
+                .sum()
         };
         match self {
             Self::F16(tokens) => (token_elements() * 2).saturating_mul(tokens as u64),
@@ -114,7 +122,9 @@ impl KvSize {
     pub(crate) fn list_bytes<'a>(self, layers: impl Iterator<Item = &'a AttentionSpec>) -> u64 {
         match self {
             Self::F16(_) | Self::F32(_) => 0,
-            Self::Ring(size) => layers.map(|layer| size.layer(&RingShape::of(layer)).list_bytes()).sum(),
+            Self::Ring(size) => {
+                layers.map(|layer| size.layer(&RingShape::of(layer)).list_bytes()).sum()
+            }
         }
     }
 }
@@ -127,17 +137,18 @@ impl Kv {
     pub fn new(size: KvSize, layers: &[AttentionSpec]) -> Result<Self, Error> {
         let layers = layers.iter();
         Ok(match size {
-            KvSize::F16(tokens) => {
-                Self::F16(layers.map(|layer| LayerKv::new(layer, tokens)).collect::<Result<_, _>>()?)
-            }
-            KvSize::F32(tokens) => {
-                Self::F32(layers.map(|layer| LayerKv::new(layer, tokens)).collect::<Result<_, _>>()?)
-            }
+            KvSize::F16(tokens) => Self::F16(
+                layers.map(|layer| LayerKv::new(layer, tokens)).collect::<Result<_, _>>()?,
+            ),
+            KvSize::F32(tokens) => Self::F32(
+                layers.map(|layer| LayerKv::new(layer, tokens)).collect::<Result<_, _>>()?,
+            ),
             KvSize::Ring(size) => Self::Ring(Ring::new(&size, layers)?),
         })
     }
 
-    /// What a ring's sealed chunks hold: layer, chunk, and bits of its keys and its values. Nothing for an exact cache.
+    /// What a ring's sealed chunks hold: layer, chunk, and bits of its keys and its values. Nothing
+    /// for an exact cache.
     pub fn levels(&self) -> impl Iterator<Item = (usize, usize, [u32; PARTS_MAX])> {
         let layers = match self {
             Self::F16(_) | Self::F32(_) => &[][..],
@@ -146,8 +157,8 @@ impl Kv {
         chunks::levels(layers)
     }
 
-    /// Forgets everything behind the first `position` of `held` tokens, or more where a ring cannot be brought back to
-    /// just what it was then. Gives how many tokens are kept.
+    /// Forgets everything behind the first `position` of `held` tokens, or more where a ring cannot
+    /// be brought back to just what it was then. Gives how many tokens are kept.
     pub fn truncate(&mut self, held: usize, position: usize) -> usize {
         match self {
             Self::F16(_) | Self::F32(_) => held.min(position),

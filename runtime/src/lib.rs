@@ -12,8 +12,9 @@
 //! # Ok(()) }
 //! ```
 //!
-//! [`Chat`] is a conversation in the model's own form, [`Writer`] continues a text, and a [`Session`] speaks token ids.
-//! [`Cancel`] ends any of them from elsewhere. Every failure is an [`Error`].
+//! [`Chat`] is a conversation in the model's own form, [`Writer`] continues a text, and a
+//! [`Session`] speaks token ids. [`Cancel`] ends any of them from elsewhere. Every failure is an
+//! [`Error`].
 #![deny(unsafe_code)]
 
 #[cfg(target_endian = "big")]

@@ -40,7 +40,9 @@ impl Source<'_> {
     pub fn name(&self) -> PathBuf {
         match self {
             Self::Path(path) => path.to_path_buf(),
-            Self::File(_, range) => format!("the file's bytes {} to {}", range.start, range.end).into(),
+            Self::File(_, range) => {
+                format!("the file's bytes {} to {}", range.start, range.end).into()
+            }
             Self::Bytes(_) | Self::Static(_) => "the blob in memory".into(),
         }
     }
@@ -54,7 +56,8 @@ impl Source<'_> {
         }
     }
 
-    /// Its bytes before anything is planned: mapped, so that little of them is read, or copied where they cannot be kept.
+    /// Its bytes before anything is planned: mapped, so that little of them is read, or copied
+    /// where they cannot be kept.
     fn first(&self, load: Load) -> Result<BlobFile, Error> {
         let failed = |source| Error::File { path: self.name(), source };
         match self {
@@ -66,7 +69,8 @@ impl Source<'_> {
             Self::File(file, range) => {
                 let length = file.metadata().map_err(failed)?.len();
                 if range.start > range.end || range.end > length {
-                    let (setting, expected) = ("range", format!("a part of the file's bytes 0 to {length}"));
+                    let (setting, expected) =
+                        ("range", format!("a part of the file's bytes 0 to {length}"));
                     return Err(Error::Setting {
                         setting,
                         expected,
@@ -99,8 +103,12 @@ impl Source<'_> {
             return Ok(());
         }
         let advice = match self {
-            Self::File(..) => "align it there (such as by `zipalign -P 16`), or open it with `Load::Resident`",
-            _ => "align it (such as by `#[repr(align(64))]`), or have it copied by `Engine::from_bytes`",
+            Self::File(..) => {
+                "align it there (such as by `zipalign -P 16`), or open it with `Load::Resident`"
+            }
+            _ => {
+                "align it (such as by `#[repr(align(64))]`), or have it copied by `Engine::from_bytes`"
+            }
         };
         Err(Error::Alignment { path: self.name(), start, alignment: TENSOR_ALIGNMENT, advice })
     }
@@ -136,8 +144,8 @@ impl Opened {
             return Err(error);
         }
         let file = source.first(source.load(options.load))?;
-        let (index, network, fixed) =
-            bind(&file, options.verify).map_err(|error| Error::Blob { path: source.name(), source: error })?;
+        let (index, network, fixed) = bind(&file, options.verify)
+            .map_err(|error| Error::Blob { path: source.name(), source: error })?;
         Ok(Self { file, index, network, fixed })
     }
 
@@ -147,12 +155,15 @@ impl Opened {
             (Load::Mmap, _) => self.file.read_ahead(),
             (Load::Resident, BlobFile::Resident(_)) => {}
             (Load::Resident, _) => {
-                let read = source.read().map_err(|error| Error::File { path: source.name(), source: error })?;
+                let read = source
+                    .read()
+                    .map_err(|error| Error::File { path: source.name(), source: error })?;
                 let Some(file) = read else { return Ok(()) };
                 self.file = file;
                 // What was read may be another file by now.
                 let invalid = |error| Error::Blob { path: source.name(), source: error };
-                (self.index, self.network, _) = bind(&self.file, options.verify).map_err(invalid)?;
+                (self.index, self.network, _) =
+                    bind(&self.file, options.verify).map_err(invalid)?;
             }
         }
         Ok(())

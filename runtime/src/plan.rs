@@ -28,8 +28,9 @@ const PROCESS_BYTES: u64 = 12 << 20;
 /// What a session is asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SessionOptions {
-    /// Tokens that it can keep; 0 for the trained context, at most [`CONTEXT_DEFAULT`]. A ring goes on for ever and keeps
-    /// none further apart than this; 0 is the whole trained context then.
+    /// Tokens that it can keep; 0 for the trained context, at most [`CONTEXT_DEFAULT`]. A ring
+    /// goes on for ever and keeps none further apart than this; 0 is the whole trained context
+    /// then.
     pub context: usize,
     /// Tokens of a prompt processed at once.
     pub batch: usize,
@@ -50,10 +51,11 @@ pub struct Fixed {
     pub weights_bytes: u64,
     /// The tokenizer and the byte table; nothing without the feature `text`.
     pub text_bytes: u64,
-    /// The list of tensors, a sampler, and an allowance of 12 MiB for code, stacks and the allocator.
+    /// The list of tensors, a sampler, and an allowance of 12 MiB for code, stacks and the
+    /// allocator.
     pub process_bytes: u64,
-    /// Bytes of the weights that a decoded token reads: all but the experts that are not chosen, and the embeddings, of
-    /// which it reads one row unless they are the head too.
+    /// Bytes of the weights that a decoded token reads: all but the experts that are not chosen,
+    /// and the embeddings, of which it reads one row unless they are the head too.
     pub token_bytes: u64,
     /// What the model takes on a device besides, if it runs on one.
     pub device: Option<DeviceWeights>,
@@ -81,14 +83,19 @@ impl Fixed {
                 FeedForwardTensors::Experts(experts) => experts.experts.len(),
             })
             .sum();
-        let tensors = network.layers.len() * size_of::<LayerTensors>() + blocks * size_of::<BlockTensors>();
+        let tensors =
+            network.layers.len() * size_of::<LayerTensors>() + blocks * size_of::<BlockTensors>();
         // The routers' numbers stand in memory once more.
         let policy = section(SectionKind::KvPolicy);
         let index = blob.header().index_bytes() as u64;
         Self {
             weights_bytes: blob.header().file_bytes,
             text_bytes: if cfg!(feature = "text") { text } else { 0 },
-            process_bytes: PROCESS_BYTES + index + tensors as u64 + policy + Sampler::bytes(network.spec.vocabulary),
+            process_bytes: PROCESS_BYTES
+                + index
+                + tensors as u64
+                + policy
+                + Sampler::bytes(network.spec.vocabulary),
             token_bytes: token_bytes(blob, network),
             device: None,
         }
@@ -103,8 +110,8 @@ impl Fixed {
         self.weights_bytes + self.text_bytes + self.process_bytes + device
     }
 
-    /// Bytes that must stay in the host's memory for a model to run at all well: everything, but of mapped weights only what
-    /// every token reads.
+    /// Bytes that must stay in the host's memory for a model to run at all well: everything, but of
+    /// mapped weights only what every token reads.
     pub const fn resident_bytes(&self, load: Load) -> u64 {
         match load {
             Load::Resident => self.total_bytes(),
@@ -117,23 +124,27 @@ fn token_bytes(blob: &Blob<'_>, network: &Network) -> u64 {
     let layers = blob.sections().filter(|record| record.key.kind == SectionKind::Layer);
     let block = |block: &BlockTensors| block.gated.bytes + block.up.bytes + block.down.bytes;
     let mixtures = network.layers.iter().zip(&network.spec.layers);
-    let experts = mixtures.filter_map(|(tensors, spec)| match (&tensors.feed_forward, spec.feed_forward.experts()) {
-        (FeedForwardTensors::Experts(tensors), Some(spec)) => {
-            let all: u64 = tensors.experts.iter().map(block).sum();
-            Some(all / u64::from(spec.count) * u64::from(spec.chosen))
+    let experts = mixtures.filter_map(|(tensors, spec)| {
+        match (&tensors.feed_forward, spec.feed_forward.experts()) {
+            (FeedForwardTensors::Experts(tensors), Some(spec)) => {
+                let all: u64 = tensors.experts.iter().map(block).sum();
+                Some(all / u64::from(spec.count) * u64::from(spec.chosen))
+            }
+            _ => None,
         }
-        _ => None,
     });
     layers.map(|record| record.bytes).sum::<u64>() + experts.sum::<u64>() + network.head.bytes
 }
 
-/// Bytes that encoding takes for each byte of the piece that is encoded at once, and what a long prompt and its tokens take.
+/// Bytes that encoding takes for each byte of the piece that is encoded at once, and what a long
+/// prompt and its tokens take.
 #[cfg(feature = "text")]
 const ENCODE_FACTOR: u64 = 224;
 #[cfg(feature = "text")]
 const PROMPT_BYTES: u64 = 1 << 20;
 
-/// What the tokenizer takes at its peak: while its file is parsed, or with what is left of that, while a text is encoded.
+/// What the tokenizer takes at its peak: while its file is parsed, or with what is left of that,
+/// while a text is encoded.
 #[cfg(feature = "text")]
 fn tokenizer_bytes(blob: &Blob<'_>) -> u64 {
     let json = blob.plain(SectionKind::Tokenizer).unwrap_or_default();
@@ -193,7 +204,10 @@ impl Plan {
     /// Bytes that are allocated on a device; 0 on the processor.
     pub const fn device_bytes(&self) -> u64 {
         match self.fixed.device {
-            Some(device) => device.bytes.saturating_add(self.device_kv_bytes).saturating_add(self.device_scratch_bytes),
+            Some(device) => device
+                .bytes
+                .saturating_add(self.device_kv_bytes)
+                .saturating_add(self.device_scratch_bytes),
             None => 0,
         }
     }
@@ -228,7 +242,12 @@ impl BufferSizes {
 ///
 /// # Errors
 /// An option outside its range, or a total over the limit; the message says what would fit.
-pub fn plan(network: &Network, fixed: Fixed, options: &SessionOptions, memory_max: Option<u64>) -> Result<Plan, Error> {
+pub fn plan(
+    network: &Network,
+    fixed: Fixed,
+    options: &SessionOptions,
+    memory_max: Option<u64>,
+) -> Result<Plan, Error> {
     let spec = &network.spec;
     let trained = spec.context_max as usize;
     let ring = matches!(options.kv, KvPrecision::Ring(_));
@@ -249,21 +268,44 @@ pub fn plan(network: &Network, fixed: Fixed, options: &SessionOptions, memory_ma
         } else {
             let exact = ScratchSizes::of(spec, batch);
             let scratch = if ring { exact.with_ring(&layers) } else { exact };
-            Parts { scratch_bytes: scratch.bytes(), on_device: [0; 2], buffers: BufferSizes::Cpu(scratch) }
+            Parts {
+                scratch_bytes: scratch.bytes(),
+                on_device: [0; 2],
+                buffers: BufferSizes::Cpu(scratch),
+            }
         };
-        let Parts { scratch_bytes, on_device: [device_kv_bytes, device_scratch_bytes], buffers } = parts;
+        let Parts { scratch_bytes, on_device: [device_kv_bytes, device_scratch_bytes], buffers } =
+            parts;
         let scratch_bytes = scratch_bytes.saturating_add(History::bytes(kv));
-        Ok(Plan { context, kv, fixed, kv_bytes, scratch_bytes, device_kv_bytes, device_scratch_bytes, buffers })
+        Ok(Plan {
+            context,
+            kv,
+            fixed,
+            kv_bytes,
+            scratch_bytes,
+            device_kv_bytes,
+            device_scratch_bytes,
+            buffers,
+        })
     };
     let plan = with(context, options)?;
-    let Some(limit) = memory_max.filter(|&limit| plan.total_bytes() > limit) else { return Ok(plan) };
+    let Some(limit) = memory_max.filter(|&limit| plan.total_bytes() > limit) else {
+        return Ok(plan);
+    };
     let advice = match options.kv {
         KvPrecision::Ring(ring) => smaller_ring(&plan, limit, |bytes| {
-            with(context, &SessionOptions { kv: KvPrecision::Ring(RingOptions { bytes, ..ring }), ..*options }).is_ok()
+            with(
+                context,
+                &SessionOptions {
+                    kv: KvPrecision::Ring(RingOptions { bytes, ..ring }),
+                    ..*options
+                },
+            )
+            .is_ok()
         }),
-        _ => {
-            shorter_context(&plan, limit, |context| with(context, options).map_or(u64::MAX, |plan| plan.total_bytes()))
-        }
+        _ => shorter_context(&plan, limit, |context| {
+            with(context, options).map_or(u64::MAX, |plan| plan.total_bytes())
+        }),
     };
     Err(over_limit(&plan, limit, advice))
 }
@@ -277,12 +319,22 @@ struct Parts {
 }
 
 #[cfg(feature = "cuda")]
-fn device_parts(network: &Network, kv: KvSize, batch: usize, kv_bytes: u64) -> Result<Parts, Error> {
+fn device_parts(
+    network: &Network,
+    kv: KvSize,
+    batch: usize,
+    kv_bytes: u64,
+) -> Result<Parts, Error> {
     let sizes = crate::cuda::session_sizes(network, kv, batch)?;
-    let device_kv = kv_bytes - kv.list_bytes(network.spec.layers.iter().map(|layer| &layer.attention));
+    let device_kv =
+        kv_bytes - kv.list_bytes(network.spec.layers.iter().map(|layer| &layer.attention));
     let scratch = sizes.scratch_bytes() + sizes.kv_bytes() - device_kv;
     let scratch_bytes = scratch + crate::cuda::host_bytes(network, kv, &sizes);
-    Ok(Parts { scratch_bytes, on_device: [device_kv, scratch], buffers: BufferSizes::Cuda { batch: sizes.batch } })
+    Ok(Parts {
+        scratch_bytes,
+        on_device: [device_kv, scratch],
+        buffers: BufferSizes::Cuda { batch: sizes.batch },
+    })
 }
 
 #[cfg(not(feature = "cuda"))]

@@ -31,7 +31,14 @@ pub struct SamplerOptions {
 
 impl Default for SamplerOptions {
     fn default() -> Self {
-        Self { temperature: 0.0, top_k: 40, top_p: 0.95, min_p: 0.05, repetition_penalty: 1.0, seed: 0 }
+        Self {
+            temperature: 0.0,
+            top_k: 40,
+            top_p: 0.95,
+            min_p: 0.05,
+            repetition_penalty: 1.0,
+            seed: 0,
+        }
     }
 }
 
@@ -63,8 +70,13 @@ impl Sampler {
                 return Ok(());
             }
             // The smallest float is written with 38 zeros.
-            let low = if low == f32::MIN_POSITIVE { "more than 0".to_owned() } else { low.to_string() };
-            let expected = if high.is_finite() { format!("{low} to {high}") } else { format!("{low} or more") };
+            let low =
+                if low == f32::MIN_POSITIVE { "more than 0".to_owned() } else { low.to_string() };
+            let expected = if high.is_finite() {
+                format!("{low} to {high}")
+            } else {
+                format!("{low} or more")
+            };
             Err(Error::Setting { setting, expected, found: value.to_string() })
         };
         check("temperature", options.temperature, 0.0, 100.0)?;
@@ -131,7 +143,8 @@ impl Sampler {
         self.candidates.clear();
         // A number that is not one can never be chosen before one that is.
         let number = |logit: f32| if logit.is_nan() { f32::NEG_INFINITY } else { logit };
-        let all = logits.iter().zip(0..).map(|(&logit, token)| Candidate { token, logit: number(logit) });
+        let all =
+            logits.iter().zip(0..).map(|(&logit, token)| Candidate { token, logit: number(logit) });
         self.candidates.extend(all);
         self.penalize();
         if self.options.temperature == 0.0 {
@@ -155,8 +168,11 @@ impl Sampler {
                 continue;
             }
             if let Some(candidate) = self.candidates.get_mut(token as usize) {
-                candidate.logit =
-                    if candidate.logit > 0.0 { candidate.logit / penalty } else { candidate.logit * penalty };
+                candidate.logit = if candidate.logit > 0.0 {
+                    candidate.logit / penalty
+                } else {
+                    candidate.logit * penalty
+                };
             }
         }
     }
@@ -174,7 +190,8 @@ impl Sampler {
 
     /// Sorts the candidates that are kept, the likeliest first and the lower id first among equals.
     fn keep_top_k(&mut self) {
-        let order = |a: &Candidate, b: &Candidate| b.logit.total_cmp(&a.logit).then(a.token.cmp(&b.token));
+        let order =
+            |a: &Candidate, b: &Candidate| b.logit.total_cmp(&a.logit).then(a.token.cmp(&b.token));
         let kept = match self.options.top_k {
             0 => self.candidates.len(),
             top_k => top_k.min(self.candidates.len()),
@@ -200,7 +217,9 @@ impl Sampler {
         let total: f32 = self.candidates.iter().map(|candidate| candidate.logit).sum();
         let (mut sum, mut kept) = (0.0, 0);
         for candidate in &self.candidates {
-            if kept > 0 && (candidate.logit < self.options.min_p || sum >= self.options.top_p * total) {
+            if kept > 0
+                && (candidate.logit < self.options.min_p || sum >= self.options.top_p * total)
+            {
                 break;
             }
             sum += candidate.logit;
@@ -244,7 +263,13 @@ mod tests {
 
     #[test]
     fn filters_leave_what_they_say() {
-        let free = SamplerOptions { temperature: 1.0, top_k: 0, top_p: 1.0, min_p: 0.0, ..SamplerOptions::default() };
+        let free = SamplerOptions {
+            temperature: 1.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            ..SamplerOptions::default()
+        };
         let seen = |options: SamplerOptions| {
             let mut sampler = sampler(options);
             let mut counts = [0; 4];
@@ -262,7 +287,8 @@ mod tests {
         let min_p = seen(SamplerOptions { min_p: 0.2, ..free });
         assert!(min_p[0] == 0 && min_p[2] > 0);
         let penalized = {
-            let mut sampler = sampler(SamplerOptions { repetition_penalty: 2.0, ..SamplerOptions::default() });
+            let mut sampler =
+                sampler(SamplerOptions { repetition_penalty: 2.0, ..SamplerOptions::default() });
             sampler.accept(1);
             sampler.accept(1);
             sampler.sample(&LOGITS)
@@ -273,17 +299,20 @@ mod tests {
     #[test]
     fn the_seed_decides() {
         let draw = |seed| {
-            let mut sampler = sampler(SamplerOptions { temperature: 1.0, seed, ..SamplerOptions::default() });
+            let mut sampler =
+                sampler(SamplerOptions { temperature: 1.0, seed, ..SamplerOptions::default() });
             (0..50).map(|_| sampler.sample(&LOGITS)).collect::<Vec<_>>()
         };
         assert_eq!(draw(7), draw(7));
         assert_ne!(draw(7), draw(8));
         // A sampler goes on where another one was.
         let options = SamplerOptions { temperature: 1.0, seed: 7, ..SamplerOptions::default() };
-        let (mut first, mut second) = (sampler(options), sampler(SamplerOptions { seed: 0, ..options }));
+        let (mut first, mut second) =
+            (sampler(options), sampler(SamplerOptions { seed: 0, ..options }));
         (0..20).for_each(|_| _ = first.sample(&LOGITS));
         second.resume(7, first.drawn());
-        let rest = |sampler: &mut Sampler| (0..50).map(|_| sampler.sample(&LOGITS)).collect::<Vec<_>>();
+        let rest =
+            |sampler: &mut Sampler| (0..50).map(|_| sampler.sample(&LOGITS)).collect::<Vec<_>>();
         assert_eq!(rest(&mut first), rest(&mut second));
     }
 

@@ -53,7 +53,12 @@ pub trait Pipe {
     }
 
     /// Writes a number, or reads one within bounds.
-    fn number(&mut self, what: &'static str, value: u64, bounds: RangeInclusive<u64>) -> Result<u64, Error> {
+    fn number(
+        &mut self,
+        what: &'static str,
+        value: u64,
+        bounds: RangeInclusive<u64>,
+    ) -> Result<u64, Error> {
         let mut bytes = value.to_le_bytes();
         self.bytes(&mut bytes)?;
         let value = u64::from_le_bytes(bytes);
@@ -104,7 +109,12 @@ pub struct Content<'a> {
 ///
 /// # Errors
 /// A note that is too long, or what the system says.
-pub fn save(path: &Path, content: &mut Content<'_>, note: &[u8], written: Written) -> Result<(), Error> {
+pub fn save(
+    path: &Path,
+    content: &mut Content<'_>,
+    note: &[u8],
+    written: Written,
+) -> Result<(), Error> {
     let failed = |source| Error::File { path: path.to_owned(), source };
     let replacement = Replacement::create(&target(path).map_err(failed)?).map_err(failed)?;
     write(path, replacement.file(), content, note, written)?;
@@ -116,10 +126,20 @@ pub fn save(path: &Path, content: &mut Content<'_>, note: &[u8], written: Writte
 ///
 /// # Errors
 /// As [`save`].
-pub fn write(path: &Path, file: &File, content: &mut Content<'_>, note: &[u8], written: Written) -> Result<(), Error> {
+pub fn write(
+    path: &Path,
+    file: &File,
+    content: &mut Content<'_>,
+    note: &[u8],
+    written: Written,
+) -> Result<(), Error> {
     if note.len() > NOTE_BYTES_MAX {
         let expected = format!("at most {NOTE_BYTES_MAX} bytes");
-        return Err(Error::Setting { setting: "a session's note", expected, found: note.len().to_string() });
+        return Err(Error::Setting {
+            setting: "a session's note",
+            expected,
+            found: note.len().to_string(),
+        });
     }
     let failed = |source| Error::File { path: path.to_owned(), source };
     let mut writer = Writer { path, file: BufWriter::new(file), hasher: blake3::Hasher::new() };
@@ -184,7 +204,11 @@ fn pass<P: Pipe>(pipe: &mut P, content: &mut Content<'_>, written: Written) -> R
         KvSize::F16(_) => vec![("kind of cache", 0)],
         KvSize::F32(_) => vec![("kind of cache", 1)],
         KvSize::Ring(size) => {
-            let head = [("kind of cache", 2), ("reach", size.reach as u64), ("units", size.units() as u64)];
+            let head = [
+                ("kind of cache", 2),
+                ("reach", size.reach as u64),
+                ("units", size.units() as u64),
+            ];
             head.into_iter().chain(size.ladder.numbers()).collect()
         }
     };
@@ -196,12 +220,18 @@ fn pass<P: Pipe>(pipe: &mut P, content: &mut Content<'_>, written: Written) -> R
     }
     let history = &mut *content.history;
     let (start, held) = match written {
-        Written::Whole => (history.first() as u64, (history.first() + history.tokens().len()) as u64),
+        Written::Whole => {
+            (history.first() as u64, (history.first() + history.tokens().len()) as u64)
+        }
         Written::Note => (0, 0),
     };
     let position = pipe.number("tokens", held, 0..=u64::MAX)?;
     if position > content.capacity as u64 {
-        return Err(pipe.elsewhere("tokens", format!("0 to {}", content.capacity), position.to_string()));
+        return Err(pipe.elsewhere(
+            "tokens",
+            format!("0 to {}", content.capacity),
+            position.to_string(),
+        ));
     }
     let listed = position.min(history.tokens_max() as u64);
     let first = pipe.number("first token listed", start, position - listed..=position)?;
@@ -212,14 +242,20 @@ fn pass<P: Pipe>(pipe: &mut P, content: &mut Content<'_>, written: Written) -> R
     content.state.pass(pipe, position as usize)
 }
 
-fn pass_tokens<P: Pipe>(pipe: &mut P, count: usize, vocabulary: u32, history: &mut History) -> Result<(), Error> {
+fn pass_tokens<P: Pipe>(
+    pipe: &mut P,
+    count: usize,
+    vocabulary: u32,
+    history: &mut History,
+) -> Result<(), Error> {
     let mut bytes = [0; TOKENS_AT_ONCE * 4];
     let mut tokens = [0; TOKENS_AT_ONCE];
     for first in (0..count).step_by(TOKENS_AT_ONCE) {
         let some = (count - first).min(TOKENS_AT_ONCE);
         let (bytes, tokens) = (&mut bytes[..some * 4], &mut tokens[..some]);
         if !P::READS {
-            for (bytes, token) in bytes.as_chunks_mut().0.iter_mut().zip(&history.tokens()[first..]) {
+            for (bytes, token) in bytes.as_chunks_mut().0.iter_mut().zip(&history.tokens()[first..])
+            {
                 *bytes = token.to_le_bytes();
             }
         }
@@ -228,7 +264,11 @@ fn pass_tokens<P: Pipe>(pipe: &mut P, count: usize, vocabulary: u32, history: &m
             for (&bytes, token) in bytes.as_chunks().0.iter().zip(&mut *tokens) {
                 *token = u32::from_le_bytes(bytes);
                 if *token >= vocabulary {
-                    return Err(pipe.refuse("token", format!("below {vocabulary}"), token.to_string()));
+                    return Err(pipe.refuse(
+                        "token",
+                        format!("below {vocabulary}"),
+                        token.to_string(),
+                    ));
                 }
             }
             history.push(tokens);
@@ -238,7 +278,8 @@ fn pass_tokens<P: Pipe>(pipe: &mut P, count: usize, vocabulary: u32, history: &m
 }
 
 fn pass_note<P: Pipe>(pipe: &mut P, note: &mut Vec<u8>) -> Result<(), Error> {
-    let bytes = pipe.number("bytes of the note", note.len() as u64, 0..=NOTE_BYTES_MAX as u64)? as usize;
+    let bytes =
+        pipe.number("bytes of the note", note.len() as u64, 0..=NOTE_BYTES_MAX as u64)? as usize;
     for first in (0..bytes).step_by(BYTES_AT_ONCE) {
         let end = bytes.min(first + BYTES_AT_ONCE);
         if P::READS {
@@ -259,7 +300,11 @@ fn same<const N: usize>(
 ) -> Result<(), Error> {
     let mut passed = *bytes;
     pipe.bytes(&mut passed)?;
-    if passed == *bytes { Ok(()) } else { Err(pipe.refuse(what, expected.to_owned(), found.to_owned())) }
+    if passed == *bytes {
+        Ok(())
+    } else {
+        Err(pipe.refuse(what, expected.to_owned(), found.to_owned()))
+    }
 }
 
 struct Writer<'a> {
@@ -273,7 +318,9 @@ impl Pipe for Writer<'_> {
 
     fn bytes(&mut self, bytes: &mut [u8]) -> Result<(), Error> {
         self.hasher.update(bytes);
-        self.file.write_all(bytes).map_err(|source| Error::File { path: self.path.to_owned(), source })
+        self.file
+            .write_all(bytes)
+            .map_err(|source| Error::File { path: self.path.to_owned(), source })
     }
 
     fn refuse(&self, what: &'static str, expected: String, found: String) -> Error {
@@ -291,7 +338,8 @@ struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     fn open(path: &'a Path) -> Result<Self, Error> {
-        let file = File::open(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
+        let file =
+            File::open(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
         Ok(Self { path, file: BufReader::new(file), hasher: blake3::Hasher::new(), offset: 0 })
     }
 
@@ -306,7 +354,11 @@ impl<'a> Reader<'a> {
         }
         match self.file.read(&mut [0]) {
             Ok(0) => Ok(()),
-            Ok(_) => Err(self.refuse("end", "nothing after the hash".to_owned(), "more bytes".to_owned())),
+            Ok(_) => Err(self.refuse(
+                "end",
+                "nothing after the hash".to_owned(),
+                "more bytes".to_owned(),
+            )),
             Err(source) => Err(Error::File { path: self.path.to_owned(), source }),
         }
     }
@@ -319,7 +371,11 @@ impl Pipe for Reader<'_> {
         match self.file.read_exact(bytes) {
             Ok(()) => {}
             Err(source) if source.kind() == std::io::ErrorKind::UnexpectedEof => {
-                return Err(self.refuse("length", format!("{} more bytes", bytes.len()), "the file's end".to_owned()));
+                return Err(self.refuse(
+                    "length",
+                    format!("{} more bytes", bytes.len()),
+                    "the file's end".to_owned(),
+                ));
             }
             Err(source) => return Err(Error::File { path: self.path.to_owned(), source }),
         }

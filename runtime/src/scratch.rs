@@ -1,7 +1,9 @@
 //! The working buffers of a session: their sizes from the spec alone, allocated once.
 
 use hardtack_format::encoding::PANEL_ROWS;
-use hardtack_format::spec::{AttentionKind, AttentionSpec, ExpertsSpec, FeedForwardKind, ModelSpec};
+use hardtack_format::spec::{
+    AttentionKind, AttentionSpec, ExpertsSpec, FeedForwardKind, ModelSpec,
+};
 use hardtack_kernels::PanelRows;
 
 use crate::backend::cpu::Product;
@@ -91,8 +93,13 @@ impl ScratchSizes {
         for layer in layers {
             let shape = RingShape::of(layer);
             let group = layer.heads as usize / shape.heads;
-            self.staged =
-                self.staged.max(staged(shape.heads, tokens, group, ring::QUERIES, ring::staged_width(&shape)));
+            self.staged = self.staged.max(staged(
+                shape.heads,
+                tokens,
+                group,
+                ring::QUERIES,
+                ring::staged_width(&shape),
+            ));
         }
         self
     }
@@ -106,7 +113,13 @@ impl ScratchSizes {
         self.query = self.query.max(batch * query);
         let shape = RingShape::of(attention);
         let group = heads / shape.heads;
-        self.staged = self.staged.max(staged(shape.heads, batch, group, exact::QUERIES, exact::value_width(&shape)));
+        self.staged = self.staged.max(staged(
+            shape.heads,
+            batch,
+            group,
+            exact::QUERIES,
+            exact::value_width(&shape),
+        ));
         match attention.kind {
             AttentionKind::Grouped { .. } => {
                 self.add_products(3, batch * (panels(query) + panels(first) + panels(second)));
@@ -122,7 +135,8 @@ impl ScratchSizes {
                 self.first = self.first.max(batch * (first + second));
                 self.query_low = self.query_low.max(InputsSize::new(batch, low));
                 self.attended = self.attended.max(InputsSize::new(batch, heads * value));
-                let per_head = InputsSize::new(batch * heads, nope).max(InputsSize::new(batch * heads, rank));
+                let per_head =
+                    InputsSize::new(batch * heads, nope).max(InputsSize::new(batch * heads, rank));
                 self.head_inputs = self.head_inputs.max(per_head);
                 self.head_outputs = self.head_outputs.max(batch * heads * rank.max(value));
             }
@@ -174,7 +188,14 @@ impl ScratchSizes {
             + self.staging * size_of::<PanelRows>()
             + (self.turns + self.turn_back) * size_of::<Turn>()
             + self.sealing;
-        let inputs = [self.normed, self.query_low, self.attended, self.head_inputs, self.gathered, self.activated];
+        let inputs = [
+            self.normed,
+            self.query_low,
+            self.attended,
+            self.head_inputs,
+            self.gathered,
+            self.activated,
+        ];
         fixed as u64 + inputs.into_iter().map(InputsSize::bytes).sum::<u64>()
     }
 }

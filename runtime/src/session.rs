@@ -42,7 +42,17 @@ impl Session {
         };
         let batch = plan.buffers.batch();
         let (kv_size, kv_bytes, history) = (plan.kv, plan.kv_bytes, History::new(plan.kv)?);
-        Ok(Self { engine, state, kv_size, kv_bytes, position: 0, history, logits_at: None, capacity, batch })
+        Ok(Self {
+            engine,
+            state,
+            kv_size,
+            kv_bytes,
+            position: 0,
+            history,
+            logits_at: None,
+            capacity,
+            batch,
+        })
     }
 
     /// The model.
@@ -181,7 +191,11 @@ impl Session {
     ///
     /// # Errors
     /// As [`Session::feed`].
-    pub fn feed_each(&mut self, tokens: &[u32], mut visit: impl FnMut(usize, &[f32])) -> Result<(), Error> {
+    pub fn feed_each(
+        &mut self,
+        tokens: &[u32],
+        mut visit: impl FnMut(usize, &[f32]),
+    ) -> Result<(), Error> {
         self.check(tokens)?;
         let mut done = 0;
         while done < tokens.len() {
@@ -230,7 +244,11 @@ impl Session {
     /// let tokens: Vec<u32> = session.tokens_after(&[1, 2, 3], &mut sampler)?.take(30).collect::<Result<_, _>>()?;
     /// # Ok(()) }
     /// ```
-    pub fn tokens_after<'s>(&'s mut self, prompt: &[u32], sampler: &'s mut Sampler) -> Result<Tokens<'s>, Error> {
+    pub fn tokens_after<'s>(
+        &'s mut self,
+        prompt: &[u32],
+        sampler: &'s mut Sampler,
+    ) -> Result<Tokens<'s>, Error> {
         self.read(prompt)?;
         Ok(Tokens { session: self, sampler, pending: None })
     }

@@ -31,12 +31,17 @@ impl State {
     /// # Errors
     /// The system or the device has no such room, or the device fails.
     pub fn new(engine: &Engine, plan: &Plan) -> Result<Self, Error> {
-        // All at once and before anything is touched: a promise that is broken halfway would cost its first half.
+        // All at once and before anything is touched: a promise that is broken halfway would cost
+        // its first half.
         expect_room(plan.session_host_bytes())?;
         match &plan.buffers {
             BufferSizes::Cpu(sizes) => {
-                let layers: Vec<_> = engine.network().spec.layers.iter().map(|layer| layer.attention).collect();
-                Ok(Self::Cpu { kv: Kv::new(plan.kv, &layers)?, scratch: Box::new(Scratch::new(sizes)?) })
+                let layers: Vec<_> =
+                    engine.network().spec.layers.iter().map(|layer| layer.attention).collect();
+                Ok(Self::Cpu {
+                    kv: Kv::new(plan.kv, &layers)?,
+                    scratch: Box::new(Scratch::new(sizes)?),
+                })
             }
             #[cfg(feature = "cuda")]
             BufferSizes::Cuda { batch } => {
@@ -56,7 +61,8 @@ impl State {
         }
     }
 
-    /// Runs at most a batch of tokens, and [`State::pass_max`], the first at `position`, through all layers.
+    /// Runs at most a batch of tokens, and [`State::pass_max`], the first at `position`, through
+    /// all layers.
     ///
     /// # Errors
     /// The device fails. A ring may be empty then: [`State::truncate`] says what is left.
@@ -135,8 +141,12 @@ impl State {
     /// What the pipe says, or the device fails.
     pub fn pass(&mut self, pipe: &mut impl Pipe, count: usize) -> Result<(), Error> {
         match self {
-            Self::Cpu { kv: Kv::F16(layers), .. } => layers.iter_mut().try_for_each(|layer| layer.pass(pipe, count)),
-            Self::Cpu { kv: Kv::F32(layers), .. } => layers.iter_mut().try_for_each(|layer| layer.pass(pipe, count)),
+            Self::Cpu { kv: Kv::F16(layers), .. } => {
+                layers.iter_mut().try_for_each(|layer| layer.pass(pipe, count))
+            }
+            Self::Cpu { kv: Kv::F32(layers), .. } => {
+                layers.iter_mut().try_for_each(|layer| layer.pass(pipe, count))
+            }
             Self::Cpu { kv: Kv::Ring(ring), .. } => ring.pass(pipe, count),
             #[cfg(feature = "cuda")]
             Self::Cuda(session) => session.pass(pipe, count),
@@ -144,6 +154,11 @@ impl State {
     }
 }
 
-fn step<'a>(engine: &'a Engine, scratch: &'a mut Scratch, position: usize, tokens: usize) -> Step<'a> {
+fn step<'a>(
+    engine: &'a Engine,
+    scratch: &'a mut Scratch,
+    position: usize,
+    tokens: usize,
+) -> Step<'a> {
     Step { network: engine.network(), cpu: engine.cpu(), scratch, position, tokens }
 }

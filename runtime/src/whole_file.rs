@@ -55,13 +55,15 @@ impl Replacement {
     /// # Errors
     /// What the system says.
     pub fn create(target: &Path) -> io::Result<Self> {
-        let name = target.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::IsADirectory))?;
+        let name =
+            target.file_name().ok_or_else(|| io::Error::from(io::ErrorKind::IsADirectory))?;
         let mut failure = io::Error::from(io::ErrorKind::AlreadyExists);
         for _ in 0..NAMES_MAX {
             let mut hidden = OsString::from(".");
             hidden.push(name);
             // The standard library's hash keys are random numbers of the system.
-            hidden.push(format!(".{:016x}.partial", RandomState::new().hash_one(std::process::id())));
+            hidden
+                .push(format!(".{:016x}.partial", RandomState::new().hash_one(std::process::id())));
             let temporary = target.with_file_name(hidden);
             // `create_new` never opens what is there, nor follows a link.
             match private(OpenOptions::new().write(true).create_new(true)).open(&temporary) {
@@ -124,8 +126,9 @@ pub fn remove_leftovers(target: &Path) {
         let found = entry.file_name();
         let middle = found.to_str().and_then(|found| found.strip_prefix('.')?.strip_prefix(name));
         let number = middle.and_then(|rest| rest.strip_prefix('.')?.strip_suffix(".partial"));
-        let is_ours =
-            number.is_some_and(|number| number.len() == 16 && number.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let is_ours = number.is_some_and(|number| {
+            number.len() == 16 && number.bytes().all(|byte| byte.is_ascii_hexdigit())
+        });
         if is_ours
             && entry.file_type().is_ok_and(|kind| kind.is_file())
             && File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok())

@@ -5,8 +5,8 @@ mod scripted;
 
 use hardtack::chat::{Prompter, Turn};
 use hardtack::{
-    Cancel, Chat, ChatOptions, Delta, Ended, Engine, Error, SamplerOptions, Session, SessionOptions, WriteOptions,
-    Writer,
+    Cancel, Chat, ChatOptions, Delta, Ended, Engine, Error, SamplerOptions, Session,
+    SessionOptions, WriteOptions, Writer,
 };
 use hardtack_format::vocabulary::TokenKind;
 use scripted::{CHATML, CHATML_TOKENS, Script};
@@ -39,7 +39,9 @@ fn what_an_app_shares_between_threads_can_be_shared() {
 #[test]
 fn a_turn_costs_what_is_new_in_it() {
     let folder = tempfile::tempdir().unwrap();
-    let tokens = [CHATML_TOKENS.as_slice(), &[("Done", TokenKind::Normal), (".", TokenKind::Normal)]].concat();
+    let tokens =
+        [CHATML_TOKENS.as_slice(), &[("Done", TokenKind::Normal), (".", TokenKind::Normal)]]
+            .concat();
     let engine = Script::chatml(&tokens, &["Done", ".", "<|im_end|>"]).open(folder.path());
     let mut chat = engine.chat(ChatOptions::new().system("Be brief.")).unwrap();
     assert_eq!(say(&mut chat, "Hi"), ("Done.".to_owned(), String::new()));
@@ -75,12 +77,19 @@ fn harmony_s_channels_are_read_and_given_back() {
     // A token has one successor here, so the channel `analysis` is left to the reader's own tests.
     let answer = ["<|channel|>", "final", "<|message|>", "Paris.", "<|return|>"];
     let engine =
-        Script { template, tokens: &tokens, answer: &answer, end: None, context_max: 4096 }.open(folder.path());
+        Script { template, tokens: &tokens, answer: &answer, end: None, context_max: 4096 }
+            .open(folder.path());
     let mut chat = chat(&engine);
-    assert_eq!(say(&mut chat, "What is the capital of France?"), ("Paris.".to_owned(), String::new()));
+    assert_eq!(
+        say(&mut chat, "What is the capital of France?"),
+        ("Paris.".to_owned(), String::new())
+    );
     say(&mut chat, "And?");
     let prompt = chat.last_prompt().unwrap();
-    assert!(prompt.contains("<|start|>assistant<|channel|>final<|message|>Paris.<|end|><|start|>user"), "{prompt}");
+    assert!(
+        prompt.contains("<|start|>assistant<|channel|>final<|message|>Paris.<|end|><|start|>user"),
+        "{prompt}"
+    );
 }
 
 /// A template that drops earlier thinking, as those of Qwen 3, QwQ and DeepSeek R1 do, and a
@@ -98,13 +107,22 @@ fn thinking_is_told_apart_and_dropped_as_the_template_wants() {
         let words = ["<|", "im_end", "|>", "Done"].map(|word| (word, TokenKind::Normal));
         let tokens = [&CHATML_TOKENS[..], &more, &words].concat();
         let answer = ["<think>", "<|", "im_end", "|>", "</think>", "Done", "<|im_end|>"];
-        let script = Script { template: &template, tokens: &tokens, answer: &answer, end: None, context_max: 4096 };
+        let script = Script {
+            template: &template,
+            tokens: &tokens,
+            answer: &answer,
+            end: None,
+            context_max: 4096,
+        };
         let mut chat = chat(&script.open(folder.path()));
         for _ in 0..3 {
             assert_eq!(say(&mut chat, "one"), ("Done".to_owned(), "<|im_end|>".to_owned()));
         }
         let prompt = chat.last_prompt().unwrap();
-        assert!(prompt.contains("<|im_start|>assistant\nDone<|im_end|>\n<|im_start|>user\none"), "{prompt}");
+        assert!(
+            prompt.contains("<|im_start|>assistant\nDone<|im_end|>\n<|im_start|>user\none"),
+            "{prompt}"
+        );
         assert!(!prompt.contains("think"), "{prompt}");
     }
 }
@@ -119,15 +137,25 @@ fn a_template_gets_thinking_in_the_field_it_reads() {
         );
         let kind = TokenKind::Marker;
         let words = [("thought", TokenKind::Normal), ("Done", TokenKind::Normal)];
-        let tokens = [&CHATML_TOKENS[..], &[("<think>", kind), ("</think>", kind)], &words].concat();
+        let tokens =
+            [&CHATML_TOKENS[..], &[("<think>", kind), ("</think>", kind)], &words].concat();
         // The template has begun the thinking.
         let answer = ["thought", "</think>", "Done", "<|im_end|>"];
-        let engine = Script { template: &template, tokens: &tokens, answer: &answer, end: None, context_max: 4096 }
-            .open(folder.path());
+        let engine = Script {
+            template: &template,
+            tokens: &tokens,
+            answer: &answer,
+            end: None,
+            context_max: 4096,
+        }
+        .open(folder.path());
         let mut chat = chat(&engine);
         assert_eq!(say(&mut chat, "x"), ("Done".to_owned(), "thought".to_owned()));
         say(&mut chat, "y");
-        assert!(chat.last_prompt().unwrap().contains("assistant\n<think>thought</think>Done<|im_end|>"), "{field}");
+        assert!(
+            chat.last_prompt().unwrap().contains("assistant\n<think>thought</think>Done<|im_end|>"),
+            "{field}"
+        );
     }
 }
 
@@ -188,19 +216,39 @@ fn nobody_can_forge_a_turn_whatever_the_template_does() {
             );
             let tokens = controls(kind);
             let answer = ["Done", "<|im_end|>"];
-            let script = Script { template: &template, tokens: &tokens, answer: &answer, end: None, context_max: 4096 };
+            let script = Script {
+                template: &template,
+                tokens: &tokens,
+                answer: &answer,
+                end: None,
+                context_max: 4096,
+            };
             let engine = script.open(folder.path());
             let prompter = Prompter::new(&engine).unwrap();
             for attack in attacks {
                 for turns in [
                     vec![Turn::user(attack)],
-                    vec![Turn::system(attack), Turn::user("x"), Turn::assistant(attack), Turn::user(attack)],
+                    vec![
+                        Turn::system(attack),
+                        Turn::user("x"),
+                        Turn::assistant(attack),
+                        Turn::user(attack),
+                    ],
                 ] {
                     let prompt = prompter.prompt(&turns).unwrap();
-                    let steering: Vec<u32> =
-                        prompt.tokens.iter().copied().filter(|id| (256..261).contains(id)).collect();
-                    let expected: Vec<u32> = turns.iter().flat_map(|_| [256, 257]).chain([256]).collect();
-                    assert_eq!(steering, expected, "{kind:?}, {content}, {attack:?}: {}", prompt.text);
+                    let steering: Vec<u32> = prompt
+                        .tokens
+                        .iter()
+                        .copied()
+                        .filter(|id| (256..261).contains(id))
+                        .collect();
+                    let expected: Vec<u32> =
+                        turns.iter().flat_map(|_| [256, 257]).chain([256]).collect();
+                    assert_eq!(
+                        steering, expected,
+                        "{kind:?}, {content}, {attack:?}: {}",
+                        prompt.text
+                    );
                 }
             }
         }
@@ -217,14 +265,22 @@ fn halves_of_a_name_do_not_meet() {
         "{% for m in messages %}{{ m.content }}{% endfor %}",
         "<|im_{% for m in messages %}{{ m.content }}{% endfor %}",
     ] {
-        let engine =
-            Script { template, tokens: &tokens, answer: &["Done", "<|im_end|>"], end: None, context_max: 4096 }
-                .open(folder.path());
+        let engine = Script {
+            template,
+            tokens: &tokens,
+            answer: &["Done", "<|im_end|>"],
+            end: None,
+            context_max: 4096,
+        }
+        .open(folder.path());
         let prompter = Prompter::new(&engine).unwrap();
         for halves in [["<|im_", "end|>"], ["<", "|im_end|>"], ["<|im_end|", ">"], ["end", "|>"]] {
             let prompt = prompter.prompt(&halves.map(Turn::user)).unwrap();
             assert!(prompt.tokens.iter().all(|&id| id < 256), "{template}, {halves:?}");
-            assert_eq!(prompt.tokens.len(), template.split("{%").next().unwrap().len() + halves.concat().len());
+            assert_eq!(
+                prompt.tokens.len(),
+                template.split("{%").next().unwrap().len() + halves.concat().len()
+            );
         }
     }
 }
@@ -232,7 +288,8 @@ fn halves_of_a_name_do_not_meet() {
 #[test]
 fn a_cancelled_message_is_not_kept_and_a_cancelled_answer_is() {
     let folder = tempfile::tempdir().unwrap();
-    let tokens = [&CHATML_TOKENS[..], &[("a", TokenKind::Normal), ("b", TokenKind::Normal)]].concat();
+    let tokens =
+        [&CHATML_TOKENS[..], &[("a", TokenKind::Normal), ("b", TokenKind::Normal)]].concat();
     let engine = Script::chatml(&tokens, &["a", "b", "<|im_end|>"]).open(folder.path());
     let cancel = Cancel::new();
     let session = SessionOptions { batch: 8, ..SessionOptions::default() };
@@ -272,7 +329,8 @@ fn a_cancelled_message_is_not_kept_and_a_cancelled_answer_is() {
 #[test]
 fn answers_end_for_the_reasons_they_give() {
     let folder = tempfile::tempdir().unwrap();
-    let tokens = [&CHATML_TOKENS[..], &[("one ", TokenKind::Normal), ("two ", TokenKind::Normal)]].concat();
+    let tokens =
+        [&CHATML_TOKENS[..], &[("one ", TokenKind::Normal), ("two ", TokenKind::Normal)]].concat();
     let script = Script::chatml(&tokens, &["one ", "two ", "<|im_end|>"]);
     let engine = script.open(folder.path());
     let ended = |engine: &Engine, write: WriteOptions| {
@@ -280,12 +338,19 @@ fn answers_end_for_the_reasons_they_give() {
         (say(&mut chat, "x").0, chat.report().unwrap().ended)
     };
     assert_eq!(ended(&engine, WriteOptions::new()), ("one two ".to_owned(), Ended::Finished));
-    assert_eq!(ended(&engine, WriteOptions::new().tokens_max(Some(1))), ("one ".to_owned(), Ended::Length));
-    assert_eq!(ended(&engine, WriteOptions::new().stop(["e tw"])), ("on".to_owned(), Ended::Stopped));
+    assert_eq!(
+        ended(&engine, WriteOptions::new().tokens_max(Some(1))),
+        ("one ".to_owned(), Ended::Length)
+    );
+    assert_eq!(
+        ended(&engine, WriteOptions::new().stop(["e tw"])),
+        ("on".to_owned(), Ended::Stopped)
+    );
     let endless = Script { answer: &["one ", "two "], end: Some("<|im_end|>"), ..script };
     let other = tempfile::tempdir().unwrap();
     let session = SessionOptions { context: 40, ..SessionOptions::default() };
-    let (text, why) = ended(&endless.open(other.path()), WriteOptions::new().session(session).tokens_max(None));
+    let (text, why) =
+        ended(&endless.open(other.path()), WriteOptions::new().session(session).tokens_max(None));
     // The last token need not be kept, and is said.
     let room = 40 - "_user\nx_\n_assistant\n".len() + 1;
     assert_eq!((text.len(), why), (room * "one ".len(), Ended::ContextFull));
@@ -297,7 +362,8 @@ fn a_message_that_cannot_fit_is_refused_before_it_is_encoded() {
     let tokens = [&CHATML_TOKENS[..], &[("Done", TokenKind::Normal)]].concat();
     let engine = Script::chatml(&tokens, &["Done", "<|im_end|>"]).open(folder.path());
     let session = SessionOptions { context: 200, ..SessionOptions::default() };
-    let mut chat = engine.chat(ChatOptions::new().write(WriteOptions::new().session(session))).unwrap();
+    let mut chat =
+        engine.chat(ChatOptions::new().write(WriteOptions::new().session(session))).unwrap();
     say(&mut chat, "one");
     let before = chat.turns().to_vec();
     for bytes in [200, 2000, 20_000, 900 << 10] {
@@ -311,7 +377,10 @@ fn a_message_that_cannot_fit_is_refused_before_it_is_encoded() {
         assert_eq!(say(&mut chat, &text).0, "Done");
     }
     let turns = chat.turns();
-    assert!(turns.len() < 12 && turns[turns.len() - 2].content == "message 19 of twenty", "{turns:?}");
+    assert!(
+        turns.len() < 12 && turns[turns.len() - 2].content == "message 19 of twenty",
+        "{turns:?}"
+    );
     assert_eq!(chat.report().unwrap().forgotten, 2);
 }
 
@@ -329,7 +398,12 @@ fn a_failed_generation_leaves_a_session_that_knows_its_tokens() {
     let file = folder.path().join("session");
     session.save(&file, b"note").unwrap();
     assert!(session.save(&file, &vec![0; (16 << 20) + 1]).is_err());
-    let made: Vec<u32> = session.tokens_after(&[5], &mut sampler).unwrap().take(3).collect::<Result<_, _>>().unwrap();
+    let made: Vec<u32> = session
+        .tokens_after(&[5], &mut sampler)
+        .unwrap()
+        .take(3)
+        .collect::<Result<_, _>>()
+        .unwrap();
     assert_eq!((made.len(), session.tokens()), (3, &[1, 2, 3, 5, made[0], made[1]][..]));
     assert_eq!(session.restore(&file).unwrap().note, b"note");
     assert_eq!(session.tokens(), [1, 2, 3]);

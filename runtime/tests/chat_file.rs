@@ -8,8 +8,8 @@ use std::path::Path;
 
 use hardtack::chat::Turn;
 use hardtack::{
-    Chat, ChatOptions, Engine, Error, KvPrecision, Ladder, RingBits, RingOptions, SamplerOptions, SessionOptions,
-    WriteOptions,
+    Chat, ChatOptions, Engine, Error, KvPrecision, Ladder, RingBits, RingOptions, SamplerOptions,
+    SessionOptions, WriteOptions,
 };
 use hardtack_format::vocabulary::TokenKind;
 use scripted::{CHATML_TOKENS, Script};
@@ -31,7 +31,10 @@ fn with(session: SessionOptions) -> ChatOptions {
 }
 
 fn ring() -> KvPrecision {
-    KvPrecision::Ring(RingOptions { bytes: 0, bits: RingBits::Ladder(Ladder::new(&[[8, 8], [4, 2]]).unwrap()) })
+    KvPrecision::Ring(RingOptions {
+        bytes: 0,
+        bits: RingBits::Ladder(Ladder::new(&[[8, 8], [4, 2]]).unwrap()),
+    })
 }
 
 #[test]
@@ -51,7 +54,10 @@ fn a_conversation_is_there_after_every_answer() {
         fs::copy(&file, &other).unwrap();
         let mut chat = engine.chat(options.clone().file(&other)).unwrap();
         let resumed = chat.resumed().unwrap().clone();
-        assert_eq!((resumed.turns, resumed.tokens, resumed.reread, resumed.other_system), (3, position, None, false));
+        assert_eq!(
+            (resumed.turns, resumed.tokens, resumed.reread, resumed.other_system),
+            (3, position, None, false)
+        );
         assert_eq!(chat.turns(), turns);
         say(&mut chat, "second");
         assert_eq!(chat.report().unwrap().reused, position);
@@ -78,7 +84,8 @@ fn a_session_of_another_model_or_cache_is_read_anew_from_its_turns() {
     let words = WORDS.map(|word| (word, TokenKind::Normal));
     let other = [&CHATML_TOKENS[..], &[("more", TokenKind::Normal)], &words].concat();
     let other_folder = tempfile::tempdir().unwrap();
-    let other = Script::chatml(&other, &["one ", "two ", "three ", "<|im_end|>"]).open(other_folder.path());
+    let other =
+        Script::chatml(&other, &["one ", "two ", "three ", "<|im_end|>"]).open(other_folder.path());
     let short = SessionOptions { context: 100, ..SessionOptions::default() };
     let f32 = SessionOptions { kv: KvPrecision::F32, ..long };
     let in_ring = SessionOptions { kv: ring(), ..SessionOptions::default() };
@@ -92,7 +99,10 @@ fn a_session_of_another_model_or_cache_is_read_anew_from_its_turns() {
         let mut chat = model.chat(with(session).file(&file).system("Other.")).unwrap();
         let resumed = chat.resumed().unwrap().clone();
         assert_eq!((resumed.turns, resumed.tokens), (saved.len(), 0));
-        assert!(resumed.reread.as_ref().unwrap().starts_with(why) && resumed.other_system, "{resumed:?}");
+        assert!(
+            resumed.reread.as_ref().unwrap().starts_with(why) && resumed.other_system,
+            "{resumed:?}"
+        );
         assert_eq!(chat.turns(), saved);
         assert_eq!(say(&mut chat, "and now?"), "one two three ");
         // A context that is too short has forgotten the oldest exchanges, as in any conversation.
@@ -127,7 +137,8 @@ fn what_cannot_be_kept_is_found_out_first() {
     assert!(matches!(refused(&file), Error::SavedInUse { .. }));
     chat.close().unwrap();
     let good = fs::read(&file).unwrap();
-    for bad in [b"no session".to_vec(), good[..good.len() - 1].to_vec(), [&good[..], b"x"].concat()] {
+    for bad in [b"no session".to_vec(), good[..good.len() - 1].to_vec(), [&good[..], b"x"].concat()]
+    {
         fs::write(&file, &bad).unwrap();
         assert!(matches!(refused(&file), Error::Saved { .. }));
         assert_eq!(fs::read(&file).unwrap(), bad, "what cannot be read is not written over");
@@ -138,7 +149,8 @@ fn what_cannot_be_kept_is_found_out_first() {
         fs::write(&file, &bad).unwrap();
         assert!(matches!(refused(&file), Error::Saved { .. }), "byte {at}");
     }
-    let names: Vec<_> = fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let names: Vec<_> =
+        fs::read_dir(folder.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2, "nothing is left behind: {names:?}");
 }
 
@@ -163,7 +175,9 @@ fn a_conversation_is_private_and_a_link_stays_one() {
     fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
     talk(&file);
     assert_eq!(mode(&file), 0o640);
-    assert!(matches!(engine.chat(ChatOptions::new().file(&link)), Ok(chat) if chat.turns().len() == 4));
+    assert!(
+        matches!(engine.chat(ChatOptions::new().file(&link)), Ok(chat) if chat.turns().len() == 4)
+    );
     symlink("circle", folder.path().join("circle")).unwrap();
     assert!(engine.chat(ChatOptions::new().file(folder.path().join("circle"))).is_err());
 }
@@ -174,9 +188,17 @@ fn the_sampler_goes_on_where_it_was() {
     let engine = engine(folder.path());
     let file = folder.path().join("talk");
     // So hot that any token may follow.
-    let sampling =
-        SamplerOptions { temperature: 100.0, top_k: 0, top_p: 1.0, min_p: 0.0, seed: 7, ..SamplerOptions::default() };
-    let write = |seed| WriteOptions::new().tokens_max(Some(20)).sampling(SamplerOptions { seed, ..sampling });
+    let sampling = SamplerOptions {
+        temperature: 100.0,
+        top_k: 0,
+        top_p: 1.0,
+        min_p: 0.0,
+        seed: 7,
+        ..SamplerOptions::default()
+    };
+    let write = |seed| {
+        WriteOptions::new().tokens_max(Some(20)).sampling(SamplerOptions { seed, ..sampling })
+    };
     let mut whole = engine.chat(ChatOptions::new().write(write(7))).unwrap();
     let expected = ["a", "b", "c"].map(|text| say(&mut whole, text));
     assert_ne!(expected[0], expected[1]);

@@ -6,7 +6,9 @@ use std::path::Path;
 use hardtack::{Engine, Error, Options};
 
 fn refusal(path: &Path) -> String {
-    let Err(error) = Engine::open(path, &Options::default()) else { panic!("{} is no blob", path.display()) };
+    let Err(error) = Engine::open(path, &Options::default()) else {
+        panic!("{} is no blob", path.display())
+    };
     assert!(matches!(error, Error::NotABlob { .. }), "{error:?}");
     let line = error.to_string();
     assert!(!line.contains('\n'), "{line}");
@@ -17,17 +19,33 @@ fn refusal(path: &Path) -> String {
 fn files_that_are_no_blobs() {
     let folder = tempfile::tempdir().unwrap();
     let cases: &[(&str, &[u8], &[&str])] = &[
-        ("model.gguf", b"GGUF\x03\0\0\0", &["is a GGUF file: bake it first: hardtack bake ", " -o model.tack"]),
+        (
+            "model.gguf",
+            b"GGUF\x03\0\0\0",
+            &["is a GGUF file: bake it first: hardtack bake ", " -o model.tack"],
+        ),
         ("it's.gguf", b"GGUF\x03\0\0\0", &[r"it'\''s.gguf' -o 'it'\''s.tack'"]),
-        ("a.safetensors", b"\x40\0\0\0\0\0\0\0{\"a\"", &["is a safetensors file", "by its folder: hardtack bake "]),
-        ("p.tack", b"version https://git-lfs.github.com/spec/v1\n", &["is a Git LFS pointer", "git lfs pull"]),
+        (
+            "a.safetensors",
+            b"\x40\0\0\0\0\0\0\0{\"a\"",
+            &["is a safetensors file", "by its folder: hardtack bake "],
+        ),
+        (
+            "p.tack",
+            b"version https://git-lfs.github.com/spec/v1\n",
+            &["is a Git LFS pointer", "git lfs pull"],
+        ),
         ("h.tack", b"<!doctype html><html>", &["is a web page", "download the file again"]),
         ("r.tack", b"Entry not found", &["is a server's refusal"]),
         ("e.tack", b"", &["is an empty file", "truncated"]),
         ("z.tack", &[0; 4096], &["is a file of zeros", "did not finish"]),
         ("t.bin", b"\x80\x02\x8a\nl\xfc", &["is a Python pickle", "hardtack bake"]),
         ("s.session", b"HTSAVED\x02rest", &["is a saved session", "--session"]),
-        ("n.txt", b"It was a dark and stormy night.", &["is no .tack blob", "\"It was a\"", "magic"]),
+        (
+            "n.txt",
+            b"It was a dark and stormy night.",
+            &["is no .tack blob", "\"It was a\"", "magic"],
+        ),
     ];
     for (name, bytes, words) in cases {
         let path = folder.path().join(name);

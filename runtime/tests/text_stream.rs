@@ -1,4 +1,5 @@
-//! Streams of tokens: the text is that of `from_utf8_lossy` whatever the bytes, and stops do not depend on how it came.
+//! Streams of tokens: the text is that of `from_utf8_lossy` whatever the bytes, and stops do not
+//! depend on how it came.
 #![cfg(feature = "text")]
 
 use hardtack::text::{Opening, STOP_BYTES_MAX, STOPS_MAX, Stops, TextStream};
@@ -86,7 +87,8 @@ proptest! {
 fn holds_back_only_what_may_be_a_stop() {
     let tokens = ["Hello <|", "im", "_x", "<|im_end|> lost"].map(|text| text.as_bytes().to_vec());
     let vocabulary = vocabulary(&tokens, &TextRules::default());
-    let mut stream = TextStream::new(&vocabulary, Opening::Text, Stops::new(&["<|im_end|>"]).unwrap());
+    let mut stream =
+        TextStream::new(&vocabulary, Opening::Text, Stops::new(&["<|im_end|>"]).unwrap());
     assert_eq!(stream.push(0).text, "Hello ");
     assert_eq!(stream.push(1).text, "");
     assert_eq!(stream.push(2).text, "<|im_x");

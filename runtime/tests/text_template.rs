@@ -1,9 +1,12 @@
-//! Chat templates: those of well-known models give what Python's Jinja gives, and hostile ones stop early.
+//! Chat templates: those of well-known models give what Python's Jinja gives, and hostile ones stop
+//! early.
 #![cfg(feature = "text")]
 
 use std::time::{Duration, Instant};
 
-use hardtack::text::{ChatTemplate, Clock, Json, Message, RenderInput, RenderLimits, TemplateError, parse_variable};
+use hardtack::text::{
+    ChatTemplate, Clock, Json, Message, RenderInput, RenderLimits, TemplateError, parse_variable,
+};
 
 const SMOLLM2: &str = "{% for message in messages %}{% if loop.first and messages[0]['role'] != 'system' %}{{ '<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n' }}{% endif %}{{'<|im_start|>' + message['role'] + '\n' + message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\n' }}{% endif %}";
 
@@ -99,8 +102,12 @@ fn smollm2_adds_its_system_message() {
         "<|im_start|>system\nYou are a helpful AI assistant named SmolLM, trained by Hugging Face<|im_end|>\n<|im_start|>user\nHi<|im_end|>\n<|im_start|>assistant\n"
     );
     let template = ChatTemplate::new(SMOLLM2, "", "").unwrap();
-    let text = template.render(&RenderInput::new(&conversation()[..2]).generation_prompt(false)).unwrap();
-    assert_eq!(text.text(), "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n Hello <|im_end|>\n");
+    let text =
+        template.render(&RenderInput::new(&conversation()[..2]).generation_prompt(false)).unwrap();
+    assert_eq!(
+        text.text(),
+        "<|im_start|>system\nBe brief.<|im_end|>\n<|im_start|>user\n Hello <|im_end|>\n"
+    );
 }
 
 #[test]
@@ -119,7 +126,10 @@ fn mistral_refuses_turns_that_do_not_alternate() {
     );
     let twice = [conversation()[1].clone(), conversation()[1].clone()];
     let refused = render(MISTRAL, &twice).unwrap_err();
-    assert!(matches!(&refused, TemplateError::Refused(reason) if reason.contains("must alternate")), "{refused}");
+    assert!(
+        matches!(&refused, TemplateError::Refused(reason) if reason.contains("must alternate")),
+        "{refused}"
+    );
 }
 
 #[test]
@@ -153,7 +163,10 @@ fn the_environment_is_that_of_hugging_face() {
         ),
         ("{% set text %}<{{ bos_token }}>{% endset %}{{ text | upper }}", "<<S>>"),
         ("{% for m in messages recursive %}{% endfor %}{{ strftime_now is defined }}", "True"),
-        ("{% for m in messages %}{% if loop.index0 == 1 %}{% break %}{% endif %}{{ m.role }}{% endfor %}", "system"),
+        (
+            "{% for m in messages %}{% if loop.index0 == 1 %}{% break %}{% endif %}{{ m.role }}{% endfor %}",
+            "system",
+        ),
         (
             "{% for m in messages %}{{ loop.previtem.role if loop.previtem is defined else '-' }},{% endfor %}",
             "-,system,",
@@ -163,7 +176,10 @@ fn the_environment_is_that_of_hugging_face() {
             "Hello|['system', 'user']",
         ),
         ("{{ messages | selectattr('role', 'equalto', 'user') | list | length }}", "1"),
-        ("{{ undefined_name }}{{ messages[0].name is defined }}{{ messages[0].get('name', 'x') }}", "Falsex"),
+        (
+            "{{ undefined_name }}{{ messages[0].name is defined }}{{ messages[0].get('name', 'x') }}",
+            "Falsex",
+        ),
         ("a{% generation %}b{% endgeneration %}c", "abc"),
     ] {
         let result = render(source, &conversation()[..2]);
@@ -240,7 +256,10 @@ fn limits_hold_from_both_sides() {
     let limits = |output_bytes| RenderLimits { output_bytes, ..RenderLimits::default() };
     let input = RenderInput::new(&message).generation_prompt(false);
     assert_eq!(template.render(&input.clone().limits(limits(1000))).unwrap().text(), text);
-    assert_eq!(template.render(&input.clone().limits(limits(999))), Err(TemplateError::Output(999)));
+    assert_eq!(
+        template.render(&input.clone().limits(limits(999))),
+        Err(TemplateError::Output(999))
+    );
     let few = RenderLimits { steps: 3, ..RenderLimits::default() };
     assert_eq!(template.render(&input.limits(few)), Err(TemplateError::Steps(3)));
 }
@@ -249,7 +268,8 @@ fn limits_hold_from_both_sides() {
 fn a_long_conversation_fits_the_default_limits() {
     let text = "A sentence of some words, again and again. ".repeat(10);
     let roles = ["user", "assistant"];
-    let messages: Vec<_> = (0..1000).map(|index| Message::new(roles[index % 2], text.as_str())).collect();
+    let messages: Vec<_> =
+        (0..1000).map(|index| Message::new(roles[index % 2], text.as_str())).collect();
     for source in [SMOLLM2, LLAMA3, MISTRAL, QWEN3] {
         assert!(render(source, &messages).unwrap().len() > 400_000);
     }
@@ -262,7 +282,8 @@ fn messages_tools_and_variables_reach_the_template() {
         Message::from_json(serde_json::json!({"role": "tool", "tool_call_id": "1"})).unwrap(),
     ];
     let tools = [serde_json::json!({"type": "function", "function": {"name": "f"}})];
-    let variables = ["enable_thinking=false", "effort=high", "sizes=[1, 2]"].map(|text| parse_variable(text).unwrap());
+    let variables = ["enable_thinking=false", "effort=high", "sizes=[1, 2]"]
+        .map(|text| parse_variable(text).unwrap());
     let variables = variables.into_iter().collect();
     let source = "{{ messages[0].reasoning_content }}|{{ messages[1].content is defined }}|{{ tools[0].function.name }}|\
                   {{ documents is none }}|{{ enable_thinking }}|{{ effort }}|{{ sizes[1] }}";
@@ -272,7 +293,9 @@ fn messages_tools_and_variables_reach_the_template() {
     for wrong in ["messages=1", "tools=[]", "1=2", "a b=1", "x", "=1"] {
         assert!(matches!(parse_variable(wrong), Err(TemplateError::Input(_))), "{wrong}");
     }
-    for wrong in [Json::from("x"), serde_json::json!({"content": "x"}), serde_json::json!({"role": 1})] {
+    for wrong in
+        [Json::from("x"), serde_json::json!({"content": "x"}), serde_json::json!({"role": 1})]
+    {
         assert!(matches!(Message::from_json(wrong), Err(TemplateError::Input(_))));
     }
     for nothing in ["", " \n"] {

@@ -6,7 +6,10 @@ use serde_json::json;
 
 /// The rendering with what others wrote in brackets, and what the assistant wrote in braces.
 fn marked(source: &str, messages: &[Message]) -> String {
-    let rendered = ChatTemplate::new(source, "<s>", "</s>").unwrap().render(&RenderInput::new(messages)).unwrap();
+    let rendered = ChatTemplate::new(source, "<s>", "</s>")
+        .unwrap()
+        .render(&RenderInput::new(messages))
+        .unwrap();
     let whole: String = rendered.spans().map(|span| span.text).collect();
     assert_eq!(whole, rendered.text());
     let bracket = |author: Author, text: &str| match author {
@@ -19,9 +22,15 @@ fn marked(source: &str, messages: &[Message]) -> String {
 
 #[test]
 fn words_of_users_stay_theirs() {
-    let messages = [Message::new("user", " a<|im_end|>b "), Message::new("assistant", "<think>x</think>\n\ny")];
+    let messages = [
+        Message::new("user", " a<|im_end|>b "),
+        Message::new("assistant", "<think>x</think>\n\ny"),
+    ];
     for (source, expected) in [
-        ("<|im_start|>{{ messages[0].content }}<|im_end|>", "<|im_start|>[ a<|im_end|>b ]<|im_end|>"),
+        (
+            "<|im_start|>{{ messages[0].content }}<|im_end|>",
+            "<|im_start|>[ a<|im_end|>b ]<|im_end|>",
+        ),
         ("<{{ messages[0]['content'] | trim }}>", "<[a<|im_end|>b]>"),
         ("{{ '<' + messages[0].content.strip() ~ '>' }}", "<[a<|im_end|>b]>"),
         ("{{ messages[0].content.split('<|')[1] }}|", "[im_end|>b ]|"),
@@ -34,8 +43,14 @@ fn words_of_users_stay_theirs() {
         ("{{ ['x', messages[0].content.strip()] | join(', ') }}", "x, [a<|im_end|>b]"),
         ("{{ messages[0].content.strip()[::-1] }}", "[b>|dne_mi|<a]"),
         ("{{ messages[0].content | indent(2, true) }}", "  [ a<|im_end|>b ]"),
-        ("{% set x %}<{{ messages[0].content }}>{% endset %}{{ x | trim('<> ') }}", "[a<|im_end|>b]"),
-        ("{% macro m(t) %}<{{ t }}>{% endmacro %}{{ m(messages[0].content | trim) }}", "<[a<|im_end|>b]>"),
+        (
+            "{% set x %}<{{ messages[0].content }}>{% endset %}{{ x | trim('<> ') }}",
+            "[a<|im_end|>b]",
+        ),
+        (
+            "{% macro m(t) %}<{{ t }}>{% endmacro %}{{ m(messages[0].content | trim) }}",
+            "<[a<|im_end|>b]>",
+        ),
         ("{% set n = namespace(t=messages[0].content) %}{{ n.t | trim }}", "[a<|im_end|>b]"),
         (
             "{% for c in messages[0].content | trim %}{{ c }}{% if loop.first %}.{% endif %}{% endfor %}",
@@ -43,7 +58,10 @@ fn words_of_users_stay_theirs() {
         ),
         ("{{ messages[0].role }}{{ messages[1].role }}", "[user]{assistant}"),
         ("{{ messages[1].content.split('</think>')[-1].lstrip('\\n') }}", "{y}"),
-        ("{{ messages[1].content.split('</think>')[0].split('<think>')[-1] }}</think>", "{x}</think>"),
+        (
+            "{{ messages[1].content.split('</think>')[0].split('<think>')[-1] }}</think>",
+            "{x}</think>",
+        ),
         ("{{ bos_token }}{{ messages | length }}{{ messages[0].content | length }}", "<s>214"),
         ("{{ messages[0].content.strip().partition('|') }}", "('[a<]', '|', '[im_end|>b]')"),
         ("{{ messages[0].content.translate({97: '<|'}).strip() }}", "<|[<|im_end|>b]"),
@@ -63,6 +81,16 @@ fn so_do_tools_and_variables_and_keys() {
     let input = RenderInput::new(&messages).tools(&tools).variables(variables.as_object().unwrap());
     let source = "{{ tools[0].name }}{{ tools | tojson }}{{ style }}{{ messages[0] | tojson }}";
     let rendered = ChatTemplate::new(source, "", "").unwrap().render(&input).unwrap();
-    let own: String = rendered.spans().filter(|span| span.author == Author::Template).map(|span| span.text).collect();
-    assert!(!own.contains("im_end") && !own.contains("key") && !own.contains("<s>") && !own.contains("</s>"), "{own}");
+    let own: String = rendered
+        .spans()
+        .filter(|span| span.author == Author::Template)
+        .map(|span| span.text)
+        .collect();
+    assert!(
+        !own.contains("im_end")
+            && !own.contains("key")
+            && !own.contains("<s>")
+            && !own.contains("</s>"),
+        "{own}"
+    );
 }

@@ -1,4 +1,5 @@
-//! Hostile templates end early, with an error of one line, on a small stack, and nothing in them panics.
+//! Hostile templates end early, with an error of one line, on a small stack, and nothing in them
+//! panics.
 #![cfg(feature = "text")]
 
 use std::cell::Cell;
@@ -26,7 +27,11 @@ fn render_on_small_stack(source: String) -> Result<String, String> {
 fn what_panicked_an_engine_is_answered() {
     let one = [Message::new("user", "hi")];
     assert_eq!(render("{{ [][::-1] }}{{ ''[::-1] }}|", &one).unwrap(), "[]|");
-    assert_eq!(render("{% for m in messages[1:][::-1] %}x{% endfor %}{{ messages[0].content }}", &one).unwrap(), "hi");
+    assert_eq!(
+        render("{% for m in messages[1:][::-1] %}x{% endfor %}{{ messages[0].content }}", &one)
+            .unwrap(),
+        "hi"
+    );
     assert_eq!(render("{% for m in messages[::-1] %}x{% endfor %}.", &[]).unwrap(), ".");
     assert!(matches!(render("{{ 1 is divisibleby(0) }}", &one), Err(TemplateError::Render(_))));
 }
@@ -37,8 +42,9 @@ fn operations_on_long_texts_are_paid_for() {
     let setup = "{% set ns = namespace(s='abcdefgh', l=[1]) %}{% for i in range(10) %}{% set ns.s = ns.s ~ ns.s %}{% endfor %}{% for i in range(10) %}{% set ns.l = ns.l + ns.l %}{% endfor %}{% set s = ns.s %}{% set t = s[1:] ~ 'a' %}{% set l = ns.l %}{% set r = range(1000) %}";
     // A fiftieth of the default limits: a debug build is slow.
     let limits = RenderLimits { steps: 50_000, output_bytes: 10_000 };
-    let render =
-        |source: &str| ChatTemplate::new(source, "", "").unwrap().render(&RenderInput::new(&[]).limits(limits));
+    let render = |source: &str| {
+        ChatTemplate::new(source, "", "").unwrap().render(&RenderInput::new(&[]).limits(limits))
+    };
     assert_eq!(render(setup).map(|rendered| rendered.text().to_owned()).as_deref(), Ok(""));
     for operation in [
         "s.isalnum()",
@@ -107,7 +113,10 @@ fn operations_on_long_texts_are_paid_for() {
         let start = Instant::now();
         let result = render(&source);
         let spent = start.elapsed();
-        assert!(matches!(result, Err(TemplateError::Steps(_) | TemplateError::Memory(_))), "{operation}: {result:?}");
+        assert!(
+            matches!(result, Err(TemplateError::Steps(_) | TemplateError::Memory(_))),
+            "{operation}: {result:?}"
+        );
         assert!(spent < TIME_MAX, "{operation}: {spent:?}");
     }
 }
@@ -124,8 +133,13 @@ fn many_names_are_paid_for() {
         format!(
             "{{% for a in range(1000) %}}{{% for b in range(1000) %}}{{{{ messages.{long} }}}}{{% endfor %}}{{% endfor %}}"
         ),
-        format!("{{% for a in range(1000) %}}{{% for b in range(1000) %}}{{{{ {long} }}}}{{% endfor %}}{{% endfor %}}"),
-        format!("{{% macro f({}) %}}{{{{ f(1) }}}}{{% endmacro %}}{{{{ f() }}}}", parameters.join(",")),
+        format!(
+            "{{% for a in range(1000) %}}{{% for b in range(1000) %}}{{{{ {long} }}}}{{% endfor %}}{{% endfor %}}"
+        ),
+        format!(
+            "{{% macro f({}) %}}{{{{ f(1) }}}}{{% endmacro %}}{{{{ f() }}}}",
+            parameters.join(",")
+        ),
     ] {
         let start = Instant::now();
         assert!(render(&source, &[]).is_err(), "{}", &source[..60]);
@@ -135,7 +149,9 @@ fn many_names_are_paid_for() {
 
 #[test]
 fn depth_fits_a_small_stack() {
-    let repeated = |start: &str, part: &str, count: usize, end: &str| start.to_owned() + &part.repeat(count) + end;
+    let repeated = |start: &str, part: &str, count: usize, end: &str| {
+        start.to_owned() + &part.repeat(count) + end
+    };
     for source in [
         "{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}".to_owned(),
         "{% macro f(x) %}{% if x %}{% for i in [1] %}{{ [[[f(x) ~ 'a']]] }}{% endfor %}{% endif %}{% endmacro %}{{ f(1) }}".to_owned(),
@@ -202,8 +218,11 @@ fn messages_of_errors_are_short() {
 
 #[test]
 fn rendering_can_be_interrupted() {
-    let template =
-        ChatTemplate::new("{% for a in range(1000) %}{% for b in range(1000) %}{% endfor %}{% endfor %}", "", "");
+    let template = ChatTemplate::new(
+        "{% for a in range(1000) %}{% for b in range(1000) %}{% endfor %}{% endfor %}",
+        "",
+        "",
+    );
     let asked = Cell::new(0);
     let interrupted = || {
         asked.set(asked.get() + 1);
@@ -224,7 +243,9 @@ fn memory_is_held_to_its_limit() {
         "{% for i in range(99999) %}{% set ns = namespace(x=i) %}{% set ns = cycler(1) %}{% endfor %}",
         "{% for i in range(99999) %}{% macro f() %}{% endmacro %}{% endfor %}",
     ] {
-        let result = ChatTemplate::new(source, "", "").unwrap().render(&RenderInput::new(&[]).limits(limits));
+        let result = ChatTemplate::new(source, "", "")
+            .unwrap()
+            .render(&RenderInput::new(&[]).limits(limits));
         assert_eq!(result, Err(TemplateError::Memory(limits.memory_bytes())), "{source}");
     }
     // What is given up is given back.

@@ -1,5 +1,6 @@
-//! Templates give what Python's `transformers` gives. The right values were computed with transformers 5.24 and jinja2 3.1.6
-//! by `runtime/parity/compare.py`, which also says how to hold whole published templates to them.
+//! Templates give what Python's `transformers` gives. The right values were computed with
+//! transformers 5.24 and jinja2 3.1.6 by `runtime/parity/compare.py`, which also says how to hold
+//! whole published templates to them.
 #![cfg(feature = "text")]
 
 use hardtack::text::{ChatTemplate, Clock, Json, Message, RenderInput, TemplateError};
@@ -19,8 +20,10 @@ fn render(source: &str, input: RenderInput<'_>) -> Result<String, TemplateError>
 
 #[test]
 fn lines_give_what_python_gives() {
-    let messages =
-        [Message::new("system", "Be brief.\nAnswer in <b>English</b>."), Message::new("user", " Hello, what's 2+2? ")];
+    let messages = [
+        Message::new("system", "Be brief.\nAnswer in <b>English</b>."),
+        Message::new("user", " Hello, what's 2+2? "),
+    ];
     let mut wrong = Vec::new();
     let (mut equal, mut refused) = (0, 0);
     for line in LINES.lines() {
@@ -52,8 +55,14 @@ fn tools_and_documents_are_none_and_not_undefined() {
 #[test]
 fn the_date_is_there_without_asking() {
     let source = "{{- '<|im_start|>system\\nToday is ' + strftime_now('%Y-%m-%d') + '.' -}}";
-    assert_eq!(render(source, RenderInput::new(&[])).unwrap(), "<|im_start|>system\nToday is 2026-01-02.");
-    let now = ChatTemplate::new("{{ strftime_now('%Y') }}", "", "").unwrap().render(&RenderInput::new(&[])).unwrap();
+    assert_eq!(
+        render(source, RenderInput::new(&[])).unwrap(),
+        "<|im_start|>system\nToday is 2026-01-02."
+    );
+    let now = ChatTemplate::new("{{ strftime_now('%Y') }}", "", "")
+        .unwrap()
+        .render(&RenderInput::new(&[]))
+        .unwrap();
     assert!(now.text().parse::<u32>().is_ok_and(|year| year >= 2026), "{now}");
 }
 
@@ -99,7 +108,10 @@ fn what_other_engines_failed_at() {
             "False ['STRING', 'NULL']",
         ),
         // `reject` with a test over the keys of a dictionary (Qwen3-Coder with llama.cpp).
-        ("{%- for k in messages[0].schema.p.keys() | reject('in', ['type', 'x']) %}{{ k }}{%- endfor %}", "y"),
+        (
+            "{%- for k in messages[0].schema.p.keys() | reject('in', ['type', 'x']) %}{{ k }}{%- endfor %}",
+            "y",
+        ),
         // A dictionary or a list as a condition, and one set to none (Llama 3.1 with mistral.rs).
         (
             "{%- if not tools is defined %}{%- set tools = none %}{%- endif %}{{ 'map' if messages[0].schema }}{{ tools is none }}",
@@ -108,7 +120,10 @@ fn what_other_engines_failed_at() {
         // `rejectattr` without a test (Mistral Nemo with node-llama-cpp).
         ("{{ messages | rejectattr('tool_calls') | list | length }}", "1"),
         // SmolLM3's tag for training (minijinja).
-        ("{% generation %}{{ messages[0].content.rstrip() ~ '<|im_end|>' }}{% endgeneration %}", "hi<|im_end|>"),
+        (
+            "{% generation %}{{ messages[0].content.rstrip() ~ '<|im_end|>' }}{% endgeneration %}",
+            "hi<|im_end|>",
+        ),
         // Mistral Small 3's date (text-generation-inference, textgen).
         ("{%- set today = strftime_now(\"%Y-%m-%d\") %}{{ today }}", "2026-01-02"),
     ] {
@@ -119,12 +134,16 @@ fn what_other_engines_failed_at() {
 #[test]
 fn special_tokens_come_from_the_vocabulary() {
     use hardtack_format::vocabulary::{TextRules, TokenKind, Vocabulary, write};
-    let tokens = [(TokenKind::Unknown, "<unk>"), (TokenKind::Control, "<s>"), (TokenKind::Control, "</s>")];
+    let tokens =
+        [(TokenKind::Unknown, "<unk>"), (TokenKind::Control, "<s>"), (TokenKind::Control, "</s>")];
     let rules = TextRules { begin: Some(1), end: Some(2), ..TextRules::default() };
     let table = write(&rules, &tokens.map(|(kind, name)| (kind, name.as_bytes()))).unwrap();
     let vocabulary = Vocabulary::read(table).unwrap();
     let source = b"{{ bos_token }}{{ eos_token }}{{ unk_token + 'x' }}{{ pad_token is defined }}";
     let template = ChatTemplate::from_section(source, &vocabulary).unwrap();
     assert_eq!(template.render(&RenderInput::new(&[])).unwrap().text(), "<s></s><unk>xFalse");
-    assert!(matches!(ChatTemplate::from_section(b"\xff", &vocabulary), Err(TemplateError::Syntax(_))));
+    assert!(matches!(
+        ChatTemplate::from_section(b"\xff", &vocabulary),
+        Err(TemplateError::Syntax(_))
+    ));
 }

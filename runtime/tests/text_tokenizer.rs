@@ -1,4 +1,5 @@
-//! A small tokenizer made by hand: control tokens only where they are asked for, and no panic on hostile sections.
+//! A small tokenizer made by hand: control tokens only where they are asked for, and no panic on
+//! hostile sections.
 #![cfg(feature = "text")]
 
 use hardtack::text::{Special, TextError, Tokenizer};
@@ -23,7 +24,8 @@ fn tokenizer_json(model: &str) -> String {
             r#"{{"id":{id},"content":"{content}","single_word":false,"lstrip":false,"rstrip":false,"normalized":false,"special":{special}}}"#
         )
     };
-    let vocabulary: Vec<_> = PIECES.iter().enumerate().map(|(id, piece)| format!("\"{}\":{id}", piece.0)).collect();
+    let vocabulary: Vec<_> =
+        PIECES.iter().enumerate().map(|(id, piece)| format!("\"{}\":{id}", piece.0)).collect();
     format!(
         r#"{{"version":"1.0","truncation":null,"padding":null,"added_tokens":[{},{},{},{}],"normalizer":null,
         "pre_tokenizer":{{"type":"ByteLevel","add_prefix_space":false,"trim_offsets":true,"use_regex":true}},
@@ -39,7 +41,8 @@ fn tokenizer_json(model: &str) -> String {
 }
 
 fn table(count: usize) -> Vec<u8> {
-    let rules = TextRules { begin: Some(0), add_begin: true, ends: vec![0], ..TextRules::default() };
+    let rules =
+        TextRules { begin: Some(0), add_begin: true, ends: vec![0], ..TextRules::default() };
     write(&rules, &PIECES.map(|(piece, kind)| (kind, piece))[..count]).unwrap()
 }
 
@@ -53,7 +56,10 @@ fn plain_text_never_becomes_a_control_token() {
     assert!(tokenizer.encode("", Special::Plain).unwrap().is_empty());
     assert_eq!(tokenizer.begin(), Some(0));
     assert!(tokenizer.is_end(0) && !tokenizer.is_end(1) && !tokenizer.is_end(u32::MAX));
-    assert_eq!((tokenizer.bytes(4), tokenizer.bytes(9), tokenizer.bytes(u32::MAX)), (&b"ab"[..], &b""[..], &b""[..]));
+    assert_eq!(
+        (tokenizer.bytes(4), tokenizer.bytes(9), tokenizer.bytes(u32::MAX)),
+        (&b"ab"[..], &b""[..], &b""[..])
+    );
 }
 
 #[test]
@@ -62,10 +68,12 @@ fn what_steers_is_spelled_out_in_plain_text_whatever_the_tokenizer_calls_it() {
     // Both are added tokens with `special: false`; `/` has no token here.
     assert_eq!(tokenizer.encode("b<a>b</a>", Special::Parse).unwrap(), [3, 6, 3, 7]);
     assert_eq!(tokenizer.encode("b<a>b</a>", Special::Plain).unwrap(), [3, 5, 2, 8, 3, 5, 2, 8]);
-    // The next call is not changed by the one before, and text without markers is the same either way.
+    // The next call is not changed by the one before, and text without markers is the same either
+    // way.
     assert_eq!(tokenizer.encode("<a>", Special::Parse).unwrap(), [6]);
     for text in ["ab<tool>ba", "< a >", "<ab>", "a<b>a"] {
-        let [plain, parsed] = [Special::Plain, Special::Parse].map(|special| tokenizer.encode(text, special).unwrap());
+        let [plain, parsed] = [Special::Plain, Special::Parse]
+            .map(|special| tokenizer.encode(text, special).unwrap());
         assert_eq!(plain, parsed, "{text}");
     }
 }
@@ -73,12 +81,17 @@ fn what_steers_is_spelled_out_in_plain_text_whatever_the_tokenizer_calls_it() {
 #[test]
 fn sections_that_do_not_belong_together_are_found() {
     let tokenizer = Tokenizer::from_sections(tokenizer_json("").as_bytes(), &table(4)).unwrap();
-    assert_eq!(tokenizer.encode("ab", Special::Plain), Err(TextError::UnknownToken { id: 4, count: 4 }));
+    assert_eq!(
+        tokenizer.encode("ab", Special::Plain),
+        Err(TextError::UnknownToken { id: 4, count: 4 })
+    );
 }
 
 #[test]
 fn random_tokenizers_and_long_texts_are_refused() {
-    let refused = |json: &str| Tokenizer::from_sections(json.as_bytes(), &table(9)).err().unwrap().to_string();
+    let refused = |json: &str| {
+        Tokenizer::from_sections(json.as_bytes(), &table(9)).err().unwrap().to_string()
+    };
     assert!(refused(&tokenizer_json(r#""dropout":0.5,"#)).contains("dropout"));
     assert!(!refused("{}").contains('\n'));
     let tokenizer = Tokenizer::from_sections(tokenizer_json("").as_bytes(), &table(9)).unwrap();

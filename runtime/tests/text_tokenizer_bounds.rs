@@ -22,7 +22,10 @@ fn open(json: &str) -> Result<Tokenizer, TextError> {
 fn refused(json: &str, words: &[&str]) {
     let Err(error) = open(json) else { panic!("accepted: {}", &json[..json.len().min(200)]) };
     let line = error.to_string();
-    assert!(line.starts_with("tokenizer section: ") && !line.contains('\n') && line.len() < 500, "{line}");
+    assert!(
+        line.starts_with("tokenizer section: ") && !line.contains('\n') && line.len() < 500,
+        "{line}"
+    );
     for word in words {
         assert!(line.contains(word), "no {word:?} in {line:?}");
     }
@@ -43,8 +46,14 @@ fn a_text_does_not_grow_without_end() {
         let bomb = sequence("normalizers", &vec![replace(pattern, &spaces); 3]);
         refused(&file(&bomb, "null"), &["times as long", "the limit is 4096"]);
     }
-    refused(&file(&replace(r#"{"String":" "}"#, &" ".repeat(1000)), "null"), &["setting: 1000, the limit is 256"]);
-    refused(&file(&sequence("normalizers", &vec![r#"{"type":"NFKD"}"#.to_owned(); 4]), "null"), &["times as long"]);
+    refused(
+        &file(&replace(r#"{"String":" "}"#, &" ".repeat(1000)), "null"),
+        &["setting: 1000, the limit is 256"],
+    );
+    refused(
+        &file(&sequence("normalizers", &vec![r#"{"type":"NFKD"}"#.to_owned(); 4]), "null"),
+        &["times as long"],
+    );
     let prepend = format!(r#"{{"type":"Prepend","prepend":"{spaces}"}}"#);
     refused(&file(&sequence("normalizers", &vec![prepend; 2]), "null"), &["times as long"]);
 }
@@ -71,9 +80,14 @@ fn steps_are_counted() {
 #[test]
 fn expressions_are_weighed_before_they_are_compiled() {
     let split = |regex: &str| {
-        format!(r#"{{"type":"Split","pattern":{{"Regex":"{regex}"}},"behavior":"Isolated","invert":false}}"#)
+        format!(
+            r#"{{"type":"Split","pattern":{{"Regex":"{regex}"}},"behavior":"Isolated","invert":false}}"#
+        )
     };
-    refused(&file("null", &sequence("pretokenizers", &vec![split(r"\\w{50}"); 20])), &["character classes", "512"]);
+    refused(
+        &file("null", &sequence("pretokenizers", &vec![split(r"\\w{50}"); 20])),
+        &["character classes", "512"],
+    );
     refused(&file("null", &split(r"(?:\\w{30}){30}")), &["character classes"]);
     refused(&file("null", &split(&"a".repeat(5000))), &["bytes of a regular expression: 5000"]);
     assert!(open(&file("null", &split(r" ?\\p{L}+|\\p{N}{1,3}|\\s+(?!\\S)|\\s+"))).is_ok());
@@ -81,7 +95,8 @@ fn expressions_are_weighed_before_they_are_compiled() {
 
 #[test]
 fn a_table_is_no_longer_than_it_says() {
-    let map = |base64: &str| format!(r#"{{"type":"Precompiled","precompiled_charsmap":"{base64}"}}"#);
+    let map =
+        |base64: &str| format!(r#"{{"type":"Precompiled","precompiled_charsmap":"{base64}"}}"#);
     // Eight gigabytes were asked for at once, which no panic handler survives.
     refused(&file(&map("/////w=="), "null"), &["precompiled_charsmap", "longer than the map"]);
     refused(&file(&map("####"), "null"), &["expected base64"]);
@@ -100,10 +115,14 @@ fn kinds_that_are_not_known_are_refused_by_name() {
 fn of_two_readings_neither_is_taken() {
     let twice = file(r#"{"type":"Strip","type":"NFC"}"#, "null");
     refused(&twice, &["stands there twice"]);
-    let sections = file("null", "null").replacen("\"normalizer\"", "\"normalizer\":null,\"normalizer\"", 1);
+    let sections =
+        file("null", "null").replacen("\"normalizer\"", "\"normalizer\":null,\"normalizer\"", 1);
     refused(&sections, &["stands there twice"]);
-    let long =
-        file("null", "null").replacen("\"vocab\"", &format!("\"unk_token\":\"{}\",\"vocab\"", "a".repeat(300)), 1);
+    let long = file("null", "null").replacen(
+        "\"vocab\"",
+        &format!("\"unk_token\":\"{}\",\"vocab\"", "a".repeat(300)),
+        1,
+    );
     refused(&long, &["300 bytes, the limit is 256"]);
 }
 
@@ -113,11 +132,18 @@ fn of_two_readings_neither_is_taken() {
 fn panics_of_the_library_become_errors() {
     // A merge that is longer than every token.
     refused(&file("null", "null").replace("\"merges\":[]", "\"merges\":[\"a b\"]"), &["tokenizer"]);
-    refused(&file(r#"{"type":"Precompiled","precompiled_charsmap":null}"#, "null"), &["precompiled_charsmap"]);
-    refused(&file(r#"{"type":"Precompiled","precompiled_charsmap":"AAAAAA=="}"#, "null"), &["precompiled_charsmap"]);
+    refused(
+        &file(r#"{"type":"Precompiled","precompiled_charsmap":null}"#, "null"),
+        &["precompiled_charsmap"],
+    );
+    refused(
+        &file(r#"{"type":"Precompiled","precompiled_charsmap":"AAAAAA=="}"#, "null"),
+        &["precompiled_charsmap"],
+    );
     // This one panics at the first text only.
     let chunks_of_none = open(&file("null", r#"{"type":"FixedLength","length":0}"#));
-    let error = chunks_of_none.and_then(|tokenizer| tokenizer.encode("ab", Special::Plain)).unwrap_err();
+    let error =
+        chunks_of_none.and_then(|tokenizer| tokenizer.encode("ab", Special::Plain)).unwrap_err();
     assert!(!error.to_string().contains('\n'), "{error}");
 }
 
@@ -126,8 +152,9 @@ fn panics_of_the_library_become_errors() {
 #[test]
 fn patterns_come_to_an_end() {
     let split = |regex: &str| {
-        let step =
-            format!(r#"{{"type":"Split","pattern":{{"Regex":"{regex}"}},"behavior":"Isolated","invert":false}}"#);
+        let step = format!(
+            r#"{{"type":"Split","pattern":{{"Regex":"{regex}"}},"behavior":"Isolated","invert":false}}"#
+        );
         open(&file("null", &step)).unwrap()
     };
     let run = "a".repeat(30_000) + "b";

@@ -17,9 +17,11 @@ const VISITS_MAX: usize = 4 << 20;
 pub fn growth(base64: &str) -> Result<f64, SurveyError> {
     within("bytes of a precompiled_charsmap", base64.len() / 4 * 3, CHARSMAP_BYTES_MAX)?;
     let map = decode(base64).ok_or(SurveyError::Charsmap("expected base64"))?;
-    let (length, rest) = map.split_first_chunk::<4>().ok_or(SurveyError::Charsmap("expected a length first"))?;
+    let (length, rest) =
+        map.split_first_chunk::<4>().ok_or(SurveyError::Charsmap("expected a length first"))?;
     let length = u32::from_le_bytes(*length) as usize;
-    let units = rest.get(..length).ok_or(SurveyError::Charsmap("its trie is longer than the map"))?;
+    let units =
+        rest.get(..length).ok_or(SurveyError::Charsmap("its trie is longer than the map"))?;
     let (units, []) = units.as_chunks::<4>() else {
         return Err(SurveyError::Charsmap("expected a trie of whole units"));
     };
@@ -35,7 +37,9 @@ pub fn growth(base64: &str) -> Result<f64, SurveyError> {
     while let Some((base, depth)) = open.pop() {
         for letter in 1..=255 {
             let at = base ^ letter;
-            let Some(own) = unit(at).filter(|own| own & (1 << 31 | 0xff) == letter) else { continue };
+            let Some(own) = unit(at).filter(|own| own & (1 << 31 | 0xff) == letter) else {
+                continue;
+            };
             visits += 1;
             if visits > VISITS_MAX {
                 return Err(SurveyError::Charsmap("its trie has too many branches"));
@@ -106,7 +110,10 @@ mod tests {
     fn base64_is_decoded() {
         let bytes: Vec<u8> = (0..=255).collect();
         for length in 0..20 {
-            assert_eq!(decode(&encode(&bytes[250 - length..250])).as_deref(), Some(&bytes[250 - length..250]));
+            assert_eq!(
+                decode(&encode(&bytes[250 - length..250])).as_deref(),
+                Some(&bytes[250 - length..250])
+            );
         }
         for wrong in ["A", "AAA", "AA=A", "====", "A===", "AA==AAAA", "A-AA"] {
             assert_eq!(decode(wrong), None, "{wrong}");
@@ -122,7 +129,9 @@ mod tests {
         units[at] = u32::from(letter) | 1 << 8 | 512 << 10;
         units[at ^ 512] = 1 << 31;
         let trie: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
-        encode(&[&(trie.len() as u32).to_le_bytes(), &trie[..], replacement.as_bytes(), &[0]].concat())
+        encode(
+            &[&(trie.len() as u32).to_le_bytes(), &trie[..], replacement.as_bytes(), &[0]].concat(),
+        )
     }
 
     #[test]
@@ -135,7 +144,10 @@ mod tests {
     #[test]
     fn what_is_shorter_than_it_says_is_refused() {
         // Eight gigabytes were asked for at once.
-        assert_eq!(growth("/////w=="), Err(SurveyError::Charsmap("its trie is longer than the map")));
+        assert_eq!(
+            growth("/////w=="),
+            Err(SurveyError::Charsmap("its trie is longer than the map"))
+        );
         for wrong in ["", "AAAA", "AAAAAA==", "BAAAAA==", "AQAAAAA="] {
             assert!(growth(wrong).is_err(), "{wrong}");
         }

@@ -50,7 +50,11 @@ pub enum SurveyError {
 
 /// Holds a count to its limit.
 pub(crate) fn within(what: &'static str, found: usize, limit: usize) -> Result<(), SurveyError> {
-    if found <= limit { Ok(()) } else { Err(SurveyError::Limit { what, found: found as u64, limit: limit as u64 }) }
+    if found <= limit {
+        Ok(())
+    } else {
+        Err(SurveyError::Limit { what, found: found as u64, limit: limit as u64 })
+    }
 }
 
 /// The beginning of a text that an error shows.

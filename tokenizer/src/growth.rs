@@ -50,7 +50,9 @@ impl Section {
                 "BertPreTokenizer, ByteLevel, CharDelimiterSplit, Delimiter, Digits, FixedLength, Metaspace, Punctuation, \
                  Sequence, Split, UnicodeScripts, Whitespace, WhitespaceSplit"
             }
-            Self::PostProcessor => "BertProcessing, ByteLevel, RobertaProcessing, Sequence, TemplateProcessing",
+            Self::PostProcessor => {
+                "BertProcessing, ByteLevel, RobertaProcessing, Sequence, TemplateProcessing"
+            }
             Self::Decoder => {
                 "BPEDecoder, ByteFallback, ByteLevel, CTC, Fuse, Metaspace, Replace, Sequence, Strip, WordPiece"
             }
@@ -64,9 +66,16 @@ pub fn add(section: Section, value: &Value<'_>, survey: &mut Survey) -> Result<(
         return Ok(());
     }
     survey.steps += 1;
-    within("steps of normalizers, pre-tokenizers, processors and decoders", survey.steps, STEPS_MAX)?;
-    let unknown =
-        |found: &str| SurveyError::Kind { section: section.name(), expected: section.kinds(), found: short(found) };
+    within(
+        "steps of normalizers, pre-tokenizers, processors and decoders",
+        survey.steps,
+        STEPS_MAX,
+    )?;
+    let unknown = |found: &str| SurveyError::Kind {
+        section: section.name(),
+        expected: section.kinds(),
+        found: short(found),
+    };
     let kind = value.get("type").and_then(Value::text).ok_or_else(|| unknown("no type"))?;
     let growth = match (section, kind) {
         (_, "Sequence") => {
@@ -91,8 +100,8 @@ pub fn add(section: Section, value: &Value<'_>, survey: &mut Survey) -> Result<(
         }
         (
             Section::PreTokenizer,
-            "BertPreTokenizer" | "CharDelimiterSplit" | "Delimiter" | "Digits" | "FixedLength" | "Punctuation"
-            | "UnicodeScripts" | "Whitespace" | "WhitespaceSplit",
+            "BertPreTokenizer" | "CharDelimiterSplit" | "Delimiter" | "Digits" | "FixedLength"
+            | "Punctuation" | "UnicodeScripts" | "Whitespace" | "WhitespaceSplit",
         ) => 1.0,
         // A byte each, and a space before.
         (Section::PreTokenizer, "ByteLevel") => {
@@ -105,10 +114,14 @@ pub fn add(section: Section, value: &Value<'_>, survey: &mut Survey) -> Result<(
             pattern(value, survey)?;
             1.0
         }
-        (Section::PostProcessor, "BertProcessing" | "ByteLevel" | "RobertaProcessing" | "TemplateProcessing")
+        (
+            Section::PostProcessor,
+            "BertProcessing" | "ByteLevel" | "RobertaProcessing" | "TemplateProcessing",
+        )
         | (
             Section::Decoder,
-            "BPEDecoder" | "ByteFallback" | "ByteLevel" | "CTC" | "Fuse" | "Metaspace" | "Strip" | "WordPiece",
+            "BPEDecoder" | "ByteFallback" | "ByteLevel" | "CTC" | "Fuse" | "Metaspace" | "Strip"
+            | "WordPiece",
         ) => 1.0,
         // Texts are decoded from a table of ours: only its expression is compiled.
         (Section::Decoder, "Replace") => {
@@ -144,7 +157,11 @@ fn replace(value: &Value<'_>, survey: &mut Survey) -> Result<f64, SurveyError> {
 /// Reads a pattern and gives the bytes of a plain one, `None` for a regular expression.
 fn pattern(value: &Value<'_>, survey: &mut Survey) -> Result<Option<usize>, SurveyError> {
     const EXPECTED: &str = "{\"String\": text}, {\"Regex\": text}";
-    let wrong = || SurveyError::Kind { section: "pattern", expected: EXPECTED, found: "something else".to_owned() };
+    let wrong = || SurveyError::Kind {
+        section: "pattern",
+        expected: EXPECTED,
+        found: "something else".to_owned(),
+    };
     let pattern = value.get("pattern").ok_or_else(wrong)?;
     let (text, is_plain) = match (pattern.get("String"), pattern.get("Regex")) {
         (Some(text), None) => (text, true),
@@ -158,6 +175,10 @@ fn pattern(value: &Value<'_>, survey: &mut Survey) -> Result<Option<usize>, Surv
         return Ok(Some(text.len()));
     }
     survey.classes += 1 + classes(text)?;
-    within("character classes of all regular expressions", survey.classes, crate::limits::CLASSES_MAX)?;
+    within(
+        "character classes of all regular expressions",
+        survey.classes,
+        crate::limits::CLASSES_MAX,
+    )?;
     Ok(None)
 }

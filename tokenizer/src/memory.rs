@@ -28,10 +28,15 @@ impl Survey {
     #[must_use]
     pub const fn memory_bytes(&self) -> u64 {
         let model = match self.model {
-            ModelKind::Unigram => self.tokens as u64 * PIECE_BYTES + self.piece_bytes as u64 * NODE_BYTES,
-            ModelKind::Bpe | ModelKind::WordPiece | ModelKind::WordLevel => self.tokens as u64 * TOKEN_BYTES,
+            ModelKind::Unigram => {
+                self.tokens as u64 * PIECE_BYTES + self.piece_bytes as u64 * NODE_BYTES
+            }
+            ModelKind::Bpe | ModelKind::WordPiece | ModelKind::WordLevel => {
+                self.tokens as u64 * TOKEN_BYTES
+            }
         };
-        let merges = (self.merges - self.pairs) as u64 * MERGE_BYTES + self.pairs as u64 * PAIR_BYTES;
+        let merges =
+            (self.merges - self.pairs) as u64 * MERGE_BYTES + self.pairs as u64 * PAIR_BYTES;
         let rest = self.added as u64 * ADDED_BYTES + self.classes as u64 * CLASS_BYTES;
         model + merges + rest + self.bytes as u64 * COPIES
     }
@@ -66,8 +71,18 @@ mod tests {
     #[test]
     fn what_was_measured_is_within_the_estimate() {
         for (model, [tokens, merges, pairs, piece_bytes, added, classes, bytes], peak) in MEASURED {
-            let survey =
-                Survey { model, tokens, merges, pairs, piece_bytes, added, growth: 1.0, classes, bytes, steps: 0 };
+            let survey = Survey {
+                model,
+                tokens,
+                merges,
+                pairs,
+                piece_bytes,
+                added,
+                growth: 1.0,
+                classes,
+                bytes,
+                steps: 0,
+            };
             let estimate = survey.memory_bytes();
             assert!(estimate >= peak, "{survey:?}: {estimate}, measured {peak}");
             assert!(estimate < 3 * peak, "{survey:?}: {estimate}, measured {peak}");

@@ -42,16 +42,21 @@ pub fn classes(pattern: &str) -> Result<usize, SurveyError> {
                 atom = groups.pop().expect("more than one");
             }
             '[' => {
-                atom = LETTERS_OF_A_CLASS * class(&mut rest).ok_or_else(|| wrong("a class without an end"))?;
+                atom = LETTERS_OF_A_CLASS
+                    * class(&mut rest).ok_or_else(|| wrong("a class without an end"))?;
             }
             '\\' => {
                 let escape = rest.next().ok_or_else(|| wrong("a backslash at the end"))?;
                 atom = match escape {
-                    'p' | 'P' | 'w' | 'W' | 's' | 'S' | 'd' | 'D' | 'X' | 'R' | 'h' | 'H' => LETTERS_OF_A_CLASS,
+                    'p' | 'P' | 'w' | 'W' | 's' | 'S' | 'd' | 'D' | 'X' | 'R' | 'h' | 'H' => {
+                        LETTERS_OF_A_CLASS
+                    }
                     _ => 1,
                 };
                 if matches!(escape, 'p' | 'P' | 'x' | 'u') && rest.peek() == Some(&'{') {
-                    rest.by_ref().find(|letter| *letter == '}').ok_or_else(|| wrong("a name without an end"))?;
+                    rest.by_ref()
+                        .find(|letter| *letter == '}')
+                        .ok_or_else(|| wrong("a name without an end"))?;
                 }
             }
             '.' => atom = LETTERS_OF_A_CLASS,
@@ -59,7 +64,10 @@ pub fn classes(pattern: &str) -> Result<usize, SurveyError> {
                 // A repetition of the last atom, which was counted once. Where it is none, it is
                 // counted too high.
                 let inside: String = rest.clone().take_while(|letter| *letter != '}').collect();
-                let times = inside.split(',').filter_map(|number| number.trim().parse::<usize>().ok()).max();
+                let times = inside
+                    .split(',')
+                    .filter_map(|number| number.trim().parse::<usize>().ok())
+                    .max();
                 if let Some(times) = times {
                     let total = atom.saturating_mul(times);
                     add(&mut groups, total.saturating_sub(atom));
@@ -94,7 +102,13 @@ fn class(rest: &mut std::iter::Peekable<std::str::Chars<'_>>) -> Option<usize> {
                 depth += 1;
                 classes += 1;
             }
-            '\\' if matches!(rest.next()?, 'p' | 'P' | 'w' | 'W' | 's' | 'S' | 'd' | 'D' | 'h' | 'H') => classes += 1,
+            '\\' if matches!(
+                rest.next()?,
+                'p' | 'P' | 'w' | 'W' | 's' | 'S' | 'd' | 'D' | 'h' | 'H'
+            ) =>
+            {
+                classes += 1
+            }
             _ => {}
         }
         is_first = false;
@@ -144,7 +158,9 @@ mod tests {
 
     #[test]
     fn what_is_no_expression_is_refused() {
-        for pattern in ["(", ")", "[", r"\", r"\p{L", "(((", &"(".repeat(100), &"a".repeat(5000), r"\w{600}"] {
+        for pattern in
+            ["(", ")", "[", r"\", r"\p{L", "(((", &"(".repeat(100), &"a".repeat(5000), r"\w{600}"]
+        {
             assert!(classes(pattern).is_err(), "{pattern}");
         }
         assert!(classes(r"\w{18446744073709551615}").is_err());

@@ -22,7 +22,9 @@ pub enum Value<'a> {
 impl<'a> Value<'a> {
     pub fn get(&self, key: &str) -> Option<&Self> {
         match self {
-            Self::Map(entries) => entries.iter().find(|(own, _)| own == key).map(|(_, value)| value),
+            Self::Map(entries) => {
+                entries.iter().find(|(own, _)| own == key).map(|(_, value)| value)
+            }
             _ => None,
         }
     }
@@ -126,7 +128,9 @@ impl<'a> Visitor<'a> for Limited<'_> {
         self.0.take(0)?;
         let mut entries: Vec<(Cow<'a, str>, Value<'a>)> = Vec::new();
         while let Some(key) = from.next_key_seed(Limited(self.0))? {
-            let Value::Text(key) = key else { return Err(A::Error::custom("a key that is no text")) };
+            let Value::Text(key) = key else {
+                return Err(A::Error::custom("a key that is no text"));
+            };
             let value = from.next_value_seed(Limited(self.0))?;
             entries.push((key, value));
         }

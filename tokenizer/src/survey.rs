@@ -137,7 +137,11 @@ impl<'a> Visitor<'a> for FileVisitor {
 
 /// Readers differ in which of two they take.
 fn once<E: Error>(seen: &mut bool) -> Result<(), E> {
-    if std::mem::replace(seen, true) { Err(E::custom("a section that stands there twice")) } else { Ok(()) }
+    if std::mem::replace(seen, true) {
+        Err(E::custom("a section that stands there twice"))
+    } else {
+        Ok(())
+    }
 }
 
 #[derive(Default)]
@@ -193,7 +197,9 @@ impl<'a> Visitor<'a> for ModelVisitor {
         while let Some(key) = from.next_key_seed(Limited(&mut Room::default()))? {
             let key = key.text().unwrap_or_default().to_owned();
             if seen.contains(&key) || seen.len() > 64 {
-                return Err(A::Error::custom("a model with too many settings, or one that stands there twice"));
+                return Err(A::Error::custom(
+                    "a model with too many settings, or one that stands there twice",
+                ));
             }
             match key.as_str() {
                 "vocab" => model.vocabulary = from.next_value_seed(Entries)?,
@@ -337,7 +343,10 @@ mod tests {
         let bpe = of(r#"{"vocab":{"a":0,"b":1},"merges":["a b",["a","b"],["b","a"]]}"#).unwrap();
         assert_eq!((bpe.model, bpe.tokens, bpe.merges, bpe.pairs), (ModelKind::Bpe, 2, 3, 2));
         let unigram = of(r#"{"type":"Unigram","vocab":[["abc",-1],["d",0.5]]}"#).unwrap();
-        assert_eq!((unigram.model, unigram.tokens, unigram.piece_bytes), (ModelKind::Unigram, 2, 4));
+        assert_eq!(
+            (unigram.model, unigram.tokens, unigram.piece_bytes),
+            (ModelKind::Unigram, 2, 4)
+        );
         assert!(of(r#"{"type":"BPE","vocab":{},"vocab":{}}"#).is_err());
         assert!(of("null").is_err() && survey(b"{}").is_err() && survey(b"[]").is_err());
     }

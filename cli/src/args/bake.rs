@@ -22,16 +22,16 @@ pub struct BakeArguments {
     /// Encoding of the matrices
     #[arg(long, default_value = "4", value_parser = parse_encoding, value_name = "2|3|4|5|6|8|f16|bf16|f32")]
     pub bits: Encoding,
-    /// Most bytes of the whole file (such as 90MiB, 2.5GiB): takes the most precise encoding that fits; with --calib, every
-    /// expert gets its own
+    /// Most bytes of the whole file (such as 90MiB, 2.5GiB): takes the most precise encoding that
+    /// fits; with --calib, every expert gets its own
     #[arg(long, conflicts_with = "bits", value_parser = parse_bytes, value_name = "BYTES")]
     pub budget: Option<u64>,
     /// Encoding of embeddings and head; without it, that of the matrices but at least 6 bits
     #[arg(long, value_parser = parse_encoding, value_name = "BITS")]
     pub head_bits: Option<Encoding>,
-    /// Most bytes of memory that the bake may take: weights are read in smaller pieces where that helps, and a bake that cannot
-    /// keep to it is refused before it begins. Without it, what the machine and its control group have left; `none` for
-    /// whatever it takes
+    /// Most bytes of memory that the bake may take: weights are read in smaller pieces where that
+    /// helps, and a bake that cannot keep to it is refused before it begins. Without it, what the
+    /// machine and its control group have left; `none` for whatever it takes
     #[arg(long, value_parser = parse_memory, value_name = "BYTES|none")]
     pub memory: Option<MemoryArgument>,
     #[command(flatten)]
@@ -44,7 +44,8 @@ pub struct BakeArguments {
 /// What is taken from the checkpoint, and what is put up with.
 #[derive(Debug, Args)]
 pub struct ChoiceArguments {
-    /// Take tokenizer and chat template from elsewhere: a folder with a tokenizer.json, or that file
+    /// Take tokenizer and chat template from elsewhere: a folder with a tokenizer.json, or that
+    /// file
     #[arg(long, conflicts_with = "no_text", value_name = "FOLDER|FILE")]
     pub tokenizer: Option<PathBuf>,
     /// Leave tokenizer and chat template out: the blob speaks token ids only
@@ -67,7 +68,11 @@ impl ChoiceArguments {
                 Some(path) => TextSource::Elsewhere(path),
                 None => TextSource::Checkpoint,
             },
-            broken_chat: if self.allow_broken_chat { BrokenChat::Allow } else { BrokenChat::Refuse },
+            broken_chat: if self.allow_broken_chat {
+                BrokenChat::Allow
+            } else {
+                BrokenChat::Refuse
+            },
             unused: if self.allow_unused_tensors { Unused::Allow } else { Unused::Refuse },
             review: Some(review),
         }
@@ -77,22 +82,26 @@ impl ChoiceArguments {
 #[cfg(feature = "calibrate")]
 #[derive(Debug, Args)]
 pub struct CalibrationArguments {
-    /// A text to choose bits by, such as the model will meet; may be given several times, each with its own name
+    /// A text to choose bits by, such as the model will meet; may be given several times, each
+    /// with its own name
     #[arg(long = "calib", conflicts_with = "bits", value_parser = parse_text, value_name = "[NAME=]FILE")]
     pub texts: Vec<(String, PathBuf)>,
-    /// Instead of --budget: bits of the experts' codes on average, scales not counted (such as 2.5); all else gets 6
+    /// Instead of --budget: bits of the experts' codes on average, scales not counted (such as
+    /// 2.5); all else gets 6
     #[arg(long, requires = "texts", conflicts_with = "budget", value_name = "BITS")]
     pub bits_per_expert: Option<f64>,
     /// How experts share the bits; global without it
     #[arg(long, requires = "texts", value_enum)]
     pub allocation: Option<AllocationArgument>,
-    /// Go down to the target in rounds, each with costs of what the one before quantized and tuned: the budgets before the
-    /// target, such as =3,2.5,2 bits or =9MiB,7MiB; without a list those of 3, 2.5 and 2 bits that are above it, or 1.5 and 1.25 times the bytes
+    /// Go down to the target in rounds, each with costs of what the one before quantized and
+    /// tuned: the budgets before the target, such as =3,2.5,2 bits or =9MiB,7MiB; without a list
+    /// those of 3, 2.5 and 2 bits that are above it, or 1.5 and 1.25 times the bytes
     #[arg(long, requires = "texts", conflicts_with = "allocation", num_args = 0..=1, require_equals = true,
         default_missing_value = "", value_name = "BUDGETS")]
     pub progressive: Option<String>,
-    /// Measure what each layer's parts cost in the quantized model, share the bits out again by that and quantize again: so
-    /// many times at most (4 without a number), for as long as the divergence on text held out falls
+    /// Measure what each layer's parts cost in the quantized model, share the bits out again by
+    /// that and quantize again: so many times at most (4 without a number), for as long as the
+    /// divergence on text held out falls
     #[arg(long, requires = "texts", conflicts_with = "progressive", num_args = 0..=1, require_equals = true,
         default_missing_value = "4", value_parser = count(0), value_name = "PASSES")]
     pub refine: Option<usize>,
@@ -108,7 +117,8 @@ pub struct CalibrationArguments {
     /// Passes over the texts to tune gates to the quantized experts; 0 leaves them alone
     #[arg(long, default_value_t = 1, value_parser = count(0), value_name = "PASSES")]
     pub tune: usize,
-    /// Tokens of each text to learn on which bits cached keys and values need; 0 for a blob without such a policy
+    /// Tokens of each text to learn on which bits cached keys and values need; 0 for a blob
+    /// without such a policy
     #[arg(long, default_value_t = 4_096, value_parser = count(0), value_name = "TOKENS")]
     pub kv_tokens: usize,
     /// Memory for what layers are fed; beyond, it goes to a temporary file beside the blob
@@ -151,7 +161,10 @@ mod tests {
     #[test]
     fn a_text_has_a_name() {
         assert_eq!(parse_text("code=a/b.txt").unwrap(), ("code".to_owned(), "a/b.txt".into()));
-        assert_eq!(parse_text("a/novels.en.txt").unwrap(), ("novels".to_owned(), "a/novels.en.txt".into()));
+        assert_eq!(
+            parse_text("a/novels.en.txt").unwrap(),
+            ("novels".to_owned(), "a/novels.en.txt".into())
+        );
         for wrong in ["", "=a.txt", "code="] {
             assert!(parse_text(wrong).is_err(), "{wrong}");
         }

@@ -34,7 +34,8 @@ pub enum Evaluation {
 pub struct PerplexityArguments {
     /// The blob
     pub blob: PathBuf,
-    /// Another blob of the same vocabulary on the same windows, with a 95 % interval of the difference
+    /// Another blob of the same vocabulary on the same windows, with a 95 % interval of the
+    /// difference
     #[arg(long, value_name = "BLOB")]
     pub against: Option<PathBuf>,
     /// Tokens that are processed at once
@@ -57,7 +58,8 @@ pub struct StreamArguments {
     /// Tokens of a stretch
     #[arg(long, default_value_t = 2_000, value_parser = count(0), value_name = "TOKENS")]
     pub stretch: usize,
-    /// Judge the last stretch also with an exact cache of so many tokens that is filled anew for every 64 of them
+    /// Judge the last stretch also with an exact cache of so many tokens that is filled anew for
+    /// every 64 of them
     #[arg(long, value_parser = count(0), value_name = "TOKENS")]
     pub window: Option<usize>,
     #[command(flatten)]
@@ -122,7 +124,8 @@ pub struct WindowArguments {
     /// Tokens of a window
     #[arg(long, default_value_t = 512, value_parser = count(0), value_name = "TOKENS")]
     pub ctx: usize,
-    /// First tokens of a window that serve as context only; half a window gives llama.cpp's figures
+    /// First tokens of a window that serve as context only; half a window gives llama.cpp's
+    /// figures
     #[arg(long, default_value_t = 0, value_parser = count(0), value_name = "TOKENS")]
     pub skip: usize,
     /// Windows; 0 for the whole text
@@ -155,8 +158,9 @@ pub struct DivergenceArguments {
 pub struct TasksArguments {
     /// The blob
     pub blob: PathBuf,
-    /// What to measure on: a file (a folder of CSV files for mmlu), which names its task if its name does not; again for
-    /// more tasks. Tasks: arc_easy, arc_challenge, openbookqa, piqa, winogrande, boolq, mathqa, hellaswag, mmlu, gsm8k
+    /// What to measure on: a file (a folder of CSV files for mmlu), which names its task if its
+    /// name does not; again for more tasks. Tasks: arc_easy, arc_challenge, openbookqa, piqa,
+    /// winogrande, boolq, mathqa, hellaswag, mmlu, gsm8k
     #[arg(long = "task", required = true, value_parser = TaskFile::parse, value_name = "[NAME=]FILE")]
     pub tasks: Vec<TaskFile>,
     /// Another blob on the same items, with a 95 % interval of the difference
@@ -165,11 +169,12 @@ pub struct TasksArguments {
     /// Items of each task, evenly spread over it; 0 for all
     #[arg(long, default_value_t = 0, value_parser = count(0), value_name = "ITEMS")]
     pub limit: usize,
-    /// Solved examples before each question, from the task's `--shots-from`; without it 8 for gsm8k, 5 for the others
+    /// Solved examples before each question, from the task's `--shots-from`; without it 8 for
+    /// gsm8k, 5 for the others
     #[arg(long, requires = "shots_from", value_parser = count(0), value_name = "COUNT")]
     pub shots: Option<usize>,
-    /// Where a task's solved examples are: a file or folder of the same layout that is not the one under test; the first
-    /// are taken
+    /// Where a task's solved examples are: a file or folder of the same layout that is not the one
+    /// under test; the first are taken
     #[arg(long, value_parser = TaskFile::parse, value_name = "[NAME=]FILE")]
     pub shots_from: Vec<TaskFile>,
     /// gsm8k: ask through the model's chat template

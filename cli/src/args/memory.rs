@@ -15,7 +15,9 @@ pub enum MemoryArgument {
 pub fn parse_memory(text: &str) -> Result<MemoryArgument, String> {
     match text {
         "none" | "unlimited" => Ok(MemoryArgument::None),
-        text => parse_bytes(text).map(MemoryArgument::Bytes).map_err(|error| format!("{error}, or none")),
+        text => parse_bytes(text)
+            .map(MemoryArgument::Bytes)
+            .map_err(|error| format!("{error}, or none")),
     }
 }
 

@@ -14,8 +14,8 @@ const TOOLS_BYTES_MAX: u64 = 1 << 20;
 
 #[derive(Debug, Args)]
 pub struct TemplateArguments {
-    /// A variable of the model's chat template, such as enable_thinking=false or reasoning_effort=high; the value is JSON, or
-    /// else a text. May be given several times
+    /// A variable of the model's chat template, such as enable_thinking=false or
+    /// reasoning_effort=high; the value is JSON, or else a text. May be given several times
     #[arg(long, value_parser = parse_variable, value_name = "NAME=VALUE")]
     pub template_var: Vec<(String, Json)>,
     /// A JSON file with a list of the tools that the model may call, as chat APIs take them
@@ -47,7 +47,10 @@ fn read_tools(path: &Path) -> anyhow::Result<Vec<Json>> {
     ensure!(text.len() as u64 <= TOOLS_BYTES_MAX, "more than {TOOLS_BYTES_MAX} bytes");
     match serde_json::from_str(&text)? {
         Json::Array(tools) => {
-            ensure!(tools.iter().all(Json::is_object), "expected a list of objects, found something else in it");
+            ensure!(
+                tools.iter().all(Json::is_object),
+                "expected a list of objects, found something else in it"
+            );
             Ok(tools)
         }
         _ => bail!("expected a list such as [{{\"type\": \"function\", \"function\": {{...}}}}]"),

@@ -1,10 +1,12 @@
-//! Values of flags that are more than a word or a number: encodings, bits of a ring, escapes, and the ranges of numbers.
+//! Values of flags that are more than a word or a number: encodings, bits of a ring, escapes, and
+//! the ranges of numbers.
 
 use clap::builder::RangedU64ValueParser;
 use hardtack::format::Encoding;
 use hardtack::{Ladder, RingBits};
 
-/// Tokens, windows, items: more of them than this is a slip of the keyboard, and less than what sums could overflow by.
+/// Tokens, windows, items: more of them than this is a slip of the keyboard, and less than what
+/// sums could overflow by.
 pub const COUNT_MAX: u64 = 1 << 32;
 
 /// A number of things from `low` to [`COUNT_MAX`].
@@ -25,9 +27,9 @@ pub struct TokenLimit(pub Option<usize>);
 pub fn parse_token_limit(text: &str) -> Result<TokenLimit, String> {
     match text.parse::<i64>() {
         Ok(-1) => Ok(TokenLimit(None)),
-        Ok(limit) if (0..=COUNT_MAX as i64).contains(&limit) => {
-            usize::try_from(limit).map(|limit| TokenLimit(Some(limit))).map_err(|error| error.to_string())
-        }
+        Ok(limit) if (0..=COUNT_MAX as i64).contains(&limit) => usize::try_from(limit)
+            .map(|limit| TokenLimit(Some(limit)))
+            .map_err(|error| error.to_string()),
         _ => Err("expected a number of tokens, or -1 for no limit".to_owned()),
     }
 }
@@ -47,8 +49,8 @@ pub fn parse_seed(text: &str) -> Result<Seed, String> {
     }
 }
 
-/// Reads the escapes that shells leave to programs: `\n`, `\t`, `\r`, `\\`, and `\xHH` and `\u{HHHH}` for other
-/// characters. A backslash before anything else stays.
+/// Reads the escapes that shells leave to programs: `\n`, `\t`, `\r`, `\\`, and `\xHH` and
+/// `\u{HHHH}` for other characters. A backslash before anything else stays.
 pub fn parse_escapes(text: &str) -> Result<String, String> {
     let mut read = String::with_capacity(text.len());
     let mut rest = text;
@@ -77,17 +79,22 @@ pub fn parse_escapes(text: &str) -> Result<String, String> {
 
 fn code(digits: Option<&str>, text: &str) -> Result<char, String> {
     let number = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok());
-    number.and_then(char::from_u32).ok_or_else(|| format!("'{text}': expected \\xHH or \\u{{HHHH}}"))
+    number
+        .and_then(char::from_u32)
+        .ok_or_else(|| format!("'{text}': expected \\xHH or \\u{{HHHH}}"))
 }
 
 /// Reads the name of an encoding.
 pub fn parse_encoding(text: &str) -> Result<Encoding, String> {
-    Encoding::from_name(text).ok_or_else(|| "expected 1, 2, 3, 4, 5, 6, 8, f16, bf16 or f32".to_owned())
+    Encoding::from_name(text)
+        .ok_or_else(|| "expected 1, 2, 3, 4, 5, 6, 8, f16, bf16 or f32".to_owned())
 }
 
 /// Reads bits of keys and values from new to old.
 pub fn parse_ring_bits(text: &str) -> Result<RingBits, String> {
-    let expected = || "expected falling numbers out of 8, 6, 4, 3 and 2, or learned, or learned:BITS".to_owned();
+    let expected = || {
+        "expected falling numbers out of 8, 6, 4, 3 and 2, or learned, or learned:BITS".to_owned()
+    };
     match text.strip_prefix("learned") {
         Some("") => return Ok(RingBits::Learned(None)),
         Some(rest) => {

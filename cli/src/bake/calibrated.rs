@@ -23,15 +23,25 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
     let target = match (arguments.budget, own.bits_per_expert) {
         (Some(bytes), _) => Target::Bytes(bytes),
         (None, Some(bits)) => Target::ExpertBits(bits),
-        (None, None) => anyhow::bail!("--calib chooses bits within --budget BYTES or --bits-per-expert BITS: give one"),
+        (None, None) => anyhow::bail!(
+            "--calib chooses bits within --budget BYTES or --bits-per-expert BITS: give one"
+        ),
     };
     ensure!(own.calib_window >= 2, "a window of {} tokens predicts nothing", own.calib_window);
-    for (what, tokens) in [("--calib-tokens", own.calib_tokens), ("--judge-tokens", own.judge_tokens)] {
-        ensure!(tokens >= own.calib_window, "{what} {tokens}: one window takes {} tokens", own.calib_window);
+    for (what, tokens) in
+        [("--calib-tokens", own.calib_tokens), ("--judge-tokens", own.judge_tokens)]
+    {
+        ensure!(
+            tokens >= own.calib_window,
+            "{what} {tokens}: one window takes {} tokens",
+            own.calib_window
+        );
     }
     let walk = own.progressive.as_deref().map_or(Ok(Vec::new()), |list| walk(list, target))?;
     if own.progressive.is_some() && walk.is_empty() {
-        note(format_args!("--progressive: no budget of its list is above {target}; it is one round"));
+        note(format_args!(
+            "--progressive: no budget of its list is above {target}; it is one round"
+        ));
     }
     let limit = Limit::of(arguments.memory);
     let check = Check::default();
@@ -50,7 +60,11 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
         }),
         head: arguments.head_bits,
         texts: &own.texts,
-        sampling: Sampling { window: own.calib_window, tokens: own.calib_tokens, held_out_tokens: own.judge_tokens },
+        sampling: Sampling {
+            window: own.calib_window,
+            tokens: own.calib_tokens,
+            held_out_tokens: own.judge_tokens,
+        },
         tune: (own.tune > 0).then(|| TuneSettings { epochs: own.tune, ..TuneSettings::default() }),
         kv_tokens: own.kv_tokens,
         boundary_bytes_max: own.calib_memory,
@@ -60,20 +74,23 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
     let stages = stages(&options);
     let mut bar = Bar::new("{prefix} {bar:30} {pos}/{len} {eta} left in this stage", "reading")?;
     let mut last = None;
-    let result = bake_calibrated(&arguments.input, &arguments.output, &options, &mut |step: Step| {
-        if last.is_none() {
-            note(format_args!("stages: {stages}; time left is told of the one under way"));
-        }
-        if last.replace((step.round, step.stage)) != Some((step.round, step.stage)) {
-            bar.begin(step_name(&step));
-        }
-        bar.set(step.done, step.total);
-    });
+    let result =
+        bake_calibrated(&arguments.input, &arguments.output, &options, &mut |step: Step| {
+            if last.is_none() {
+                note(format_args!("stages: {stages}; time left is told of the one under way"));
+            }
+            if last.replace((step.round, step.stage)) != Some((step.round, step.stage)) {
+                bar.begin(step_name(&step));
+            }
+            bar.set(step.done, step.total);
+        });
     bar.finish();
     let baked = match result {
         // The exit code tells; a message would be seen as a failure.
         Err(BakeError::Interrupted) => {
-            note(format_args!("interrupted: no blob was written; the same command goes on where it was"));
+            note(format_args!(
+                "interrupted: no blob was written; the same command goes on where it was"
+            ));
             return Ok(());
         }
         result => result.map_err(|error| limit.explain(error))?,
@@ -90,11 +107,15 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
 fn walk(list: &str, target: Target) -> anyhow::Result<Vec<Target>> {
     let listed = list.split(',').filter(|own| !own.is_empty());
     match target {
-        Target::ExpertBits(bits) if list.is_empty() => {
-            Ok([3.0, 2.5, 2.0].into_iter().filter(|own| *own > bits).map(Target::ExpertBits).collect())
-        }
+        Target::ExpertBits(bits) if list.is_empty() => Ok([3.0, 2.5, 2.0]
+            .into_iter()
+            .filter(|own| *own > bits)
+            .map(Target::ExpertBits)
+            .collect()),
         Target::Bytes(bytes) if list.is_empty() => {
-            Ok([(bytes / 2).saturating_mul(3), (bytes / 4).saturating_mul(5)].map(Target::Bytes).to_vec())
+            Ok([(bytes / 2).saturating_mul(3), (bytes / 4).saturating_mul(5)]
+                .map(Target::Bytes)
+                .to_vec())
         }
         Target::ExpertBits(_) => listed
             .map(|own| {
@@ -104,17 +125,24 @@ fn walk(list: &str, target: Target) -> anyhow::Result<Vec<Target>> {
             })
             .collect(),
         Target::Bytes(_) => listed
-            .map(|own| parse_bytes(own).map(Target::Bytes).map_err(|error| anyhow::anyhow!("--progressive: {error}")))
+            .map(|own| {
+                parse_bytes(own)
+                    .map(Target::Bytes)
+                    .map_err(|error| anyhow::anyhow!("--progressive: {error}"))
+            })
             .collect(),
     }
 }
 
 /// What a bake goes through, in order.
 fn stages(options: &CalibrateOptions<'_>) -> String {
-    let names = |stages: &[Stage]| stages.iter().map(|stage| stage_name(*stage)).collect::<Vec<_>>().join(", ");
+    let names = |stages: &[Stage]| {
+        stages.iter().map(|stage| stage_name(*stage)).collect::<Vec<_>>().join(", ")
+    };
     let mut list = vec![names(&[Stage::Read, Stage::Judge])];
     let round = names(&[Stage::Calibrate, Stage::Quantize, Stage::Judge]);
-    let tune = options.tune.map(|_| format!("with experts {}", names(&[Stage::Tune, Stage::Judge])));
+    let tune =
+        options.tune.map(|_| format!("with experts {}", names(&[Stage::Tune, Stage::Judge])));
     match options.course {
         Course::Rounds(before) => {
             let round = [Some(round), tune].into_iter().flatten().collect::<Vec<_>>().join(", ");
@@ -138,7 +166,11 @@ fn stages(options: &CalibrateOptions<'_>) -> String {
 
 fn step_name(step: &Step) -> String {
     let stage = stage_name(step.stage);
-    if step.rounds > 1 { format!("round {} of {}: {stage}", step.round, step.rounds) } else { stage.to_owned() }
+    if step.rounds > 1 {
+        format!("round {} of {}: {stage}", step.round, step.rounds)
+    } else {
+        stage.to_owned()
+    }
 }
 
 fn stage_name(stage: Stage) -> &'static str {
@@ -176,16 +208,24 @@ fn warn_starved(baked: &CalibratedBake) {
 /// What was baked, a line each: bytes by part, and the verdict on text held out.
 fn report(path: &str, baked: &CalibratedBake) -> String {
     let CalibratedBake { baked: blob, allocated, parts, untuned, refined, .. } = baked;
-    let mut lines =
-        vec![format!("{path}: {} ({} bytes), family {}", show_bytes(blob.file_bytes), blob.file_bytes, blob.family)];
-    let bits = allocated.expert_bits.map_or(String::new(), |bits| format!(", {bits:.2} bits per expert"));
+    let mut lines = vec![format!(
+        "{path}: {} ({} bytes), family {}",
+        show_bytes(blob.file_bytes),
+        blob.file_bytes,
+        blob.family
+    )];
+    let bits =
+        allocated.expert_bits.map_or(String::new(), |bits| format!(", {bits:.2} bits per expert"));
     lines.push(format!(
         "allocation {}{bits}: estimated rise {:.4} nats a token, none below {:.4}; gates {}",
         allocated.method, allocated.cost, allocated.bound, allocated.gates
     ));
     for (round, own) in (1..).zip(&allocated.rounds) {
-        let held_out: Vec<String> =
-            own.held_out.iter().map(|own| format!("{} {:.3}", own.domain, own.baked.exp())).collect();
+        let held_out: Vec<String> = own
+            .held_out
+            .iter()
+            .map(|own| format!("{} {:.3}", own.domain, own.baked.exp()))
+            .collect();
         lines.push(format!(
             "  after round {round}, {}: gates {}; perplexity {}",
             own.target,
@@ -220,7 +260,10 @@ fn report(path: &str, baked: &CalibratedBake) -> String {
         lines.push(line(own, &own.domain));
     }
     lines.push(match &allocated.kv {
-        None => "no policy for the bits of keys and values: texts, context or --kv-tokens are too short".to_owned(),
+        None => {
+            "no policy for the bits of keys and values: texts, context or --kv-tokens are too short"
+                .to_owned()
+        }
         Some(kv) => format!(
             "keys and values: {} bits on average; kv_routers in {} of {} layers",
             kv.averages.iter().map(|bits| format!("{bits:.2}")).collect::<Vec<_>>().join(", "),
@@ -233,7 +276,10 @@ fn report(path: &str, baked: &CalibratedBake) -> String {
 
 fn refinement(pass: usize, own: Refined) -> String {
     let after = if own.stays() { "" } else { "; left as it was" };
-    format!("  refinement {pass}: mean divergence on text held out {:.5} to {:.5}{after}", own.before, own.after)
+    format!(
+        "  refinement {pass}: mean divergence on text held out {:.5} to {:.5}{after}",
+        own.before, own.after
+    )
 }
 
 #[cfg(test)]
@@ -284,8 +330,13 @@ mod tests {
         let bytes = |list| walk(list, Target::Bytes(4 << 20));
         assert_eq!(bytes("").unwrap(), [6 << 20, 5 << 20].map(Target::Bytes));
         assert_eq!(bytes("8MiB,6MiB").unwrap(), [8 << 20, 6 << 20].map(Target::Bytes));
-        for (list, target) in [("3,many", Target::ExpertBits(2.0)), ("8MiB,6 loaves", Target::Bytes(4 << 20))] {
-            assert!(walk(list, target).unwrap_err().to_string().starts_with("--progressive: "), "{list}");
+        for (list, target) in
+            [("3,many", Target::ExpertBits(2.0)), ("8MiB,6 loaves", Target::Bytes(4 << 20))]
+        {
+            assert!(
+                walk(list, target).unwrap_err().to_string().starts_with("--progressive: "),
+                "{list}"
+            );
         }
     }
 }

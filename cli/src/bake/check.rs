@@ -10,7 +10,8 @@ use std::collections::BTreeSet;
 
 use hardtack::format::vocabulary::TokenKind;
 use hardtack::text::{
-    Author, ChatTemplate, Message, Opening, RenderInput, Rendered, Special, Stops, TextStream, Tokenizer,
+    Author, ChatTemplate, Message, Opening, RenderInput, Rendered, Special, Stops, TextStream,
+    Tokenizer,
 };
 use hardtack_converter::Baked;
 use hardtack_converter::vocabulary::TextSections;
@@ -80,11 +81,18 @@ impl Check {
                 let template = match tried.renderings {
                     0 => "no template".to_owned(),
                     renderings => {
-                        format!("template {}, {}", counted(renderings, "rendering"), counted(tried.markers, "marker"))
+                        format!(
+                            "template {}, {}",
+                            counted(renderings, "rendering"),
+                            counted(tried.markers, "marker")
+                        )
                     }
                 };
                 let ends = counted(tried.ends, "end token");
-                format!("check: {template}, {ends}, tokenizer {} round trips, {tensors}", grouped(tried.round_trips))
+                format!(
+                    "check: {template}, {ends}, tokenizer {} round trips, {tensors}",
+                    grouped(tried.round_trips)
+                )
             }
         }
     }
@@ -99,9 +107,12 @@ fn open(text: &mut TextSections) -> Option<Tokenizer> {
 /// Makes markers of added tokens that the template puts together, such as `'<|' + message.role +
 /// '|>'`, so that its source alone does not tell. Gives how many.
 fn mark_written(tokenizer: &Tokenizer, text: &mut TextSections) -> Option<usize> {
-    let template = ChatTemplate::from_section(text.template.as_ref()?.as_bytes(), tokenizer.vocabulary()).ok()?;
+    let template =
+        ChatTemplate::from_section(text.template.as_ref()?.as_bytes(), tokenizer.vocabulary())
+            .ok()?;
     let turns = turns();
-    let rendered = [&turns[1..2], &turns[..], &turns[1..3]].map(|turns| template.render(&RenderInput::new(turns)));
+    let rendered = [&turns[1..2], &turns[..], &turns[1..3]]
+        .map(|turns| template.render(&RenderInput::new(turns)));
     let words: Vec<String> = rendered.iter().flatten().flat_map(own_words).collect();
     let ids = words.iter().filter_map(|part| tokenizer.encode(part, Special::Parse).ok());
     let written: BTreeSet<u32> = ids.flatten().collect();
@@ -145,7 +156,9 @@ fn try_text(tokenizer: &Tokenizer, text: &mut TextSections) -> Tried {
 
 /// Sends texts and single tokens through the tokenizer; gives how many came back.
 fn try_tokenizer(tokenizer: &Tokenizer, text: &mut TextSections) -> usize {
-    let returns = |text: &str| tokenizer.encode(text, Special::Plain).is_ok_and(|ids| decoded(tokenizer, &ids) == text);
+    let returns = |text: &str| {
+        tokenizer.encode(text, Special::Plain).is_ok_and(|ids| decoded(tokenizer, &ids) == text)
+    };
     let mut back = 0;
     let lost: Vec<&str> = TEXTS.into_iter().filter(|text| !returns(text)).collect();
     back += TEXTS.len() - lost.len();
@@ -175,7 +188,8 @@ fn try_tokenizer(tokenizer: &Tokenizer, text: &mut TextSections) -> usize {
             words += 1;
             // A tokenizer that puts a space before a text finds `▁word` in `word`.
             let trimmed = token.strip_prefix(' ').unwrap_or(token);
-            let is_whole = |text: &str| tokenizer.encode(text, Special::Plain).is_ok_and(|ids| ids == [id]);
+            let is_whole =
+                |text: &str| tokenizer.encode(text, Special::Plain).is_ok_and(|ids| ids == [id]);
             whole += usize::from(is_whole(token) || is_whole(trimmed));
         }
     }
@@ -202,15 +216,23 @@ fn shortened(text: &str) -> String {
 
 /// Renders one and two turns, with and without a system prompt, and holds the template's own words
 /// against the vocabulary.
-fn try_template(template: &ChatTemplate, tokenizer: &Tokenizer, text: &mut TextSections, tried: &mut Tried) {
+fn try_template(
+    template: &ChatTemplate,
+    tokenizer: &Tokenizer,
+    text: &mut TextSections,
+    tried: &mut Tried,
+) {
     let [system, first, answer, second] = turns();
     let one = vec![first.clone()];
     let two = vec![first, answer, second];
     let with_system = |turns: &[Message]| [std::slice::from_ref(&system), turns].concat();
     let mut rendered = Vec::new();
-    for (turns, has_system) in
-        [(one.clone(), false), (with_system(&one), true), (two.clone(), false), (with_system(&two), true)]
-    {
+    for (turns, has_system) in [
+        (one.clone(), false),
+        (with_system(&one), true),
+        (two.clone(), false),
+        (with_system(&two), true),
+    ] {
         match template.render(&RenderInput::new(&turns)) {
             Ok(text) => rendered.push(text),
             // Some templates have no place for a system prompt and say so.
@@ -220,12 +242,15 @@ fn try_template(template: &ChatTemplate, tokenizer: &Tokenizer, text: &mut TextS
                     text.warnings.push(line);
                 }
             }
-            Err(error) => text.problems.push(format!("{} of a conversation: {error}", counted(turns.len(), "turn"))),
+            Err(error) => text
+                .problems
+                .push(format!("{} of a conversation: {error}", counted(turns.len(), "turn"))),
         }
     }
     tried.renderings = rendered.len();
-    let says =
-        |rendered: &Rendered| rendered.spans().any(|span| span.author == Author::Other && span.text.contains("moon"));
+    let says = |rendered: &Rendered| {
+        rendered.spans().any(|span| span.author == Author::Other && span.text.contains("moon"))
+    };
     if !rendered.iter().all(says) {
         text.problems.push("the chat template leaves out what the user says".to_owned());
     }
@@ -252,7 +277,8 @@ fn try_template(template: &ChatTemplate, tokenizer: &Tokenizer, text: &mut TextS
 fn own_words(rendered: &Rendered) -> Vec<String> {
     let mut pieces = vec![String::new()];
     for span in rendered.spans() {
-        let is_own = span.author == Author::Template || ["system", "user", "assistant"].contains(&span.text);
+        let is_own =
+            span.author == Author::Template || ["system", "user", "assistant"].contains(&span.text);
         match pieces.last_mut() {
             Some(piece) if is_own => piece.push_str(span.text),
             _ => pieces.push(String::new()),
@@ -266,7 +292,8 @@ fn own_words(rendered: &Rendered) -> Vec<String> {
 fn steering_names(tokenizer: &Tokenizer) -> Vec<(u32, String)> {
     let vocabulary = tokenizer.vocabulary();
     let steering = (0..vocabulary.count()).filter(|&id| vocabulary.kind(id).steers());
-    let named = steering.filter_map(|id| Some((id, std::str::from_utf8(vocabulary.bytes(id)).ok()?.to_owned())));
+    let named = steering
+        .filter_map(|id| Some((id, std::str::from_utf8(vocabulary.bytes(id)).ok()?.to_owned())));
     named.filter(|(_, name)| !name.is_empty()).collect()
 }
 
@@ -293,7 +320,9 @@ fn try_marker(tokenizer: &Tokenizer, id: u32, name: &str, text: &mut TextSection
 /// Behind an answer the template must write what ends one, or the model was not taught to stop.
 fn try_end(rendered: &[Rendered], tokenizer: &Tokenizer, text: &mut TextSections) {
     let is_end = |part: &str| {
-        tokenizer.encode(part, Special::Parse).is_ok_and(|ids| ids.into_iter().any(|id| tokenizer.is_end(id)))
+        tokenizer
+            .encode(part, Special::Parse)
+            .is_ok_and(|ids| ids.into_iter().any(|id| tokenizer.is_end(id)))
     };
     let after_answers: Vec<&str> = rendered.iter().filter_map(after_answer).collect();
     if after_answers.is_empty() || after_answers.iter().any(|part| is_end(part)) {
@@ -313,7 +342,8 @@ fn try_end(rendered: &[Rendered], tokenizer: &Tokenizer, text: &mut TextSections
 
 /// The template's words right behind the answer.
 fn after_answer(rendered: &Rendered) -> Option<&str> {
-    let is_answer = |text: &str, author: Author| author == Author::Assistant && text.contains("star");
+    let is_answer =
+        |text: &str, author: Author| author == Author::Assistant && text.contains("star");
     let mut spans = rendered.spans().skip_while(|span| !is_answer(span.text, span.author)).skip(1);
     spans.next().filter(|span| span.author == Author::Template).map(|span| span.text)
 }

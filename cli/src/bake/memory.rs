@@ -35,7 +35,10 @@ impl Limit {
     pub fn explain(&self, error: BakeError) -> anyhow::Error {
         match (&error, self.room) {
             (BakeError::Memory { .. }, Some(room)) => {
-                anyhow::anyhow!("{error}; that is all {} has left, and --memory none goes on all the same", room.bound)
+                anyhow::anyhow!(
+                    "{error}; that is all {} has left, and --memory none goes on all the same",
+                    room.bound
+                )
             }
             _ => error.into(),
         }
@@ -44,7 +47,8 @@ impl Limit {
 
 /// Says what a bake took at most, stage by stage.
 pub fn tell(plan: &BakePlan) {
-    let stages: Vec<String> = plan.stages().map(|(name, bytes)| format!("{name} {}", show_bytes(bytes))).collect();
+    let stages: Vec<String> =
+        plan.stages().map(|(name, bytes)| format!("{name} {}", show_bytes(bytes))).collect();
     note(format_args!(
         "[memory: at most {}; process {}, headers {}, and one after another {}]",
         show_bytes(plan.peak_bytes()),

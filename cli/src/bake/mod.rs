@@ -35,14 +35,15 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
     let style = "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} left in this stage {msg}";
     let mut bar = Bar::new(style, "baking")?;
     let mut total_bytes = None;
-    let result = hardtack_converter::bake(&arguments.input, &arguments.output, &options, &mut |progress| {
-        // The sources are read once for their hashes, then the blob is written.
-        if total_bytes.replace(progress.total_bytes) != Some(progress.total_bytes) {
-            bar.begin("baking".to_owned());
-        }
-        bar.message(progress.part.to_owned());
-        bar.set(progress.done_bytes, progress.total_bytes);
-    });
+    let result =
+        hardtack_converter::bake(&arguments.input, &arguments.output, &options, &mut |progress| {
+            // The sources are read once for their hashes, then the blob is written.
+            if total_bytes.replace(progress.total_bytes) != Some(progress.total_bytes) {
+                bar.begin("baking".to_owned());
+            }
+            bar.message(progress.part.to_owned());
+            bar.set(progress.done_bytes, progress.total_bytes);
+        });
     bar.finish();
     let baked = match result {
         // The exit code tells; a message would be seen as a failure.
@@ -74,6 +75,9 @@ fn warn_of(baked: &Baked) {
     }
     if !baked.left_out.is_empty() {
         let kinds: Vec<String> = baked.left_out.iter().map(ToString::to_string).collect();
-        warn(format_args!("left out, tensors without a place in the network: {}", kinds.join(", ")));
+        warn(format_args!(
+            "left out, tensors without a place in the network: {}",
+            kinds.join(", ")
+        ));
     }
 }

@@ -46,7 +46,9 @@ impl<'a> Line<'a> {
             ("exit" | "bye" | "quit" | "help" | "reset" | "clear", _) => Self::Unknown(format!(
                 "/{name} stands alone; // at its beginning sends a line that begins with a slash"
             )),
-            _ => Self::Unknown(format!("no command /{name}; /help lists them, // at its beginning sends the line")),
+            _ => Self::Unknown(format!(
+                "no command /{name}; /help lists them, // at its beginning sends the line"
+            )),
         }
     }
 }
@@ -62,13 +64,22 @@ mod tests {
         for leave in ["/exit", "/bye", "/quit", " /exit  "] {
             assert_eq!(Line::of(leave), Line::Leave);
         }
-        assert_eq!((Line::of("/help"), Line::of("/?"), Line::of("/reset")), (Line::Help, Line::Help, Line::Reset));
+        assert_eq!(
+            (Line::of("/help"), Line::of("/?"), Line::of("/reset")),
+            (Line::Help, Line::Help, Line::Reset)
+        );
         assert_eq!(Line::of("/save a talk.session "), Line::Save("a talk.session".into()));
         assert_eq!(Line::of("//usr/bin is a folder"), Line::Message("/usr/bin is a folder"));
-        for (unknown, word) in
-            [("/foo bar", "/foo"), ("/", "no command /;"), ("/save", "/save FILE"), ("/exit now", "alone")]
-        {
-            assert!(matches!(Line::of(unknown), Line::Unknown(told) if told.contains(word)), "{unknown}");
+        for (unknown, word) in [
+            ("/foo bar", "/foo"),
+            ("/", "no command /;"),
+            ("/save", "/save FILE"),
+            ("/exit now", "alone"),
+        ] {
+            assert!(
+                matches!(Line::of(unknown), Line::Unknown(told) if told.contains(word)),
+                "{unknown}"
+            );
         }
     }
 }

@@ -40,12 +40,19 @@ pub fn turn(chat: &mut Chat, arguments: &ChatArguments, text: &str) -> anyhow::R
     let report = answer.report();
     show("\n")?;
     if arguments.show_prompt {
-        note(format_args!("[{} prompt tokens, {} of them kept from before]", report.prompt, report.reused));
+        note(format_args!(
+            "[{} prompt tokens, {} of them kept from before]",
+            report.prompt, report.reused
+        ));
     }
     match report.ended {
-        Ended::Cancelled if !report.kept => note(format_args!("[interrupted; the message was not sent]")),
+        Ended::Cancelled if !report.kept => {
+            note(format_args!("[interrupted; the message was not sent]"))
+        }
         Ended::Cancelled => note(format_args!("[interrupted]")),
-        Ended::Length => note(format_args!("[{} tokens, the most that --max-tokens allows]", report.new)),
+        Ended::Length => {
+            note(format_args!("[{} tokens, the most that --max-tokens allows]", report.new))
+        }
         Ended::ContextFull => note(format_args!("[the context is full]")),
         _ => {}
     }
@@ -53,7 +60,8 @@ pub fn turn(chat: &mut Chat, arguments: &ChatArguments, text: &str) -> anyhow::R
     Ok(true)
 }
 
-/// What a model thinks, beside its answer: shown dim on standard error, or as a word that it thinks.
+/// What a model thinks, beside its answer: shown dim on standard error, or as a word that it
+/// thinks.
 pub struct Thoughts {
     shown: bool,
     begun: bool,

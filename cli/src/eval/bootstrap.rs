@@ -1,5 +1,5 @@
-//! How sure a mean of paired differences is: its 95 % interval by the percentile bootstrap (Efron and Tibshirani, An
-//! Introduction to the Bootstrap, chapter 13).
+//! How sure a mean of paired differences is: its 95 % interval by the percentile bootstrap (Efron
+//! and Tibshirani, An Introduction to the Bootstrap, chapter 13).
 
 use rand_core::{RngCore, SeedableRng};
 use rand_pcg::Pcg64Mcg;
@@ -8,8 +8,9 @@ use serde::Serialize;
 use super::mean::Mean;
 use crate::args::BootstrapArguments;
 
-/// Fewest numbers that get an interval. Where two models are equally good, `n` differences have all the same sign with
-/// probability `2^(1 - n)`, and the interval then never holds 0: only from 6 on is that rarer than 5 %.
+/// Fewest numbers that get an interval. Where two models are equally good, `n` differences have all
+/// the same sign with probability `2^(1 - n)`, and the interval then never holds 0: only from 6 on
+/// is that rarer than 5 %.
 pub const SAMPLE_MIN: usize = 6;
 
 /// Share of the resampled means below the interval, and above it.
@@ -20,7 +21,8 @@ const TAIL: f64 = 0.025;
 pub struct Estimate {
     pub mean: f64,
     pub standard_error: f64,
-    /// Lowest and highest of the middle 95 % of the resampled means; nothing for fewer than [`SAMPLE_MIN`] numbers.
+    /// Lowest and highest of the middle 95 % of the resampled means; nothing for fewer than
+    /// [`SAMPLE_MIN`] numbers.
     pub interval: Option<[f64; 2]>,
     /// Whether 0 lies outside the interval.
     pub excludes_zero: Option<bool>,
@@ -44,7 +46,9 @@ impl Estimate {
     pub fn show_interval(&self, scale: f64, decimals: usize) -> String {
         match self.interval {
             None => format!("no interval for fewer than {SAMPLE_MIN}"),
-            Some([low, high]) => format!("{:+.decimals$} to {:+.decimals$}", low * scale, high * scale),
+            Some([low, high]) => {
+                format!("{:+.decimals$} to {:+.decimals$}", low * scale, high * scale)
+            }
         }
     }
 
@@ -86,19 +90,23 @@ mod tests {
 
     #[test]
     fn coins_have_the_binomial_interval() {
-        // Means of resamples of 50 ones and 50 zeros are Binomial(100, 1/2) / 100, whose quantiles at 2.5 and 97.5 % are 40
-        // and 60.
+        // Means of resamples of 50 ones and 50 zeros are Binomial(100, 1/2) / 100, whose quantiles
+        // at 2.5 and 97.5 % are 40 and 60.
         let coins: Vec<f64> = (0..100).map(|index| f64::from(index % 2)).collect();
         let found = estimate(&coins);
         assert_eq!(found.mean, 0.5);
         let [low, high] = found.interval.unwrap();
-        assert!((low - 0.40).abs() <= 0.010_001 && (high - 0.60).abs() <= 0.010_001, "{low} {high}");
+        assert!(
+            (low - 0.40).abs() <= 0.010_001 && (high - 0.60).abs() <= 0.010_001,
+            "{low} {high}"
+        );
         assert_eq!(found, estimate(&coins), "the same seed, the same interval");
     }
 
     #[test]
     fn a_wide_sample_has_the_normal_interval() {
-        let values: Vec<f64> = (0..1000).map(|index| f64::from((index * 389) % 1000) / 1000.0).collect();
+        let values: Vec<f64> =
+            (0..1000).map(|index| f64::from((index * 389) % 1000) / 1000.0).collect();
         let found = estimate(&values);
         let [low, high] = found.interval.unwrap();
         let half = 1.96 * found.standard_error;

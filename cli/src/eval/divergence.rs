@@ -1,4 +1,5 @@
-//! How far a model is from a reference: Kullback-Leibler divergence and top-1 agreement after every token of a text.
+//! How far a model is from a reference: Kullback-Leibler divergence and top-1 agreement after every
+//! token of a text.
 
 use hardtack::Session;
 use serde::Serialize;
@@ -75,8 +76,16 @@ pub fn kld(arguments: &DivergenceArguments) -> anyhow::Result<()> {
     let reference = model::open(&arguments.against, &arguments.on.engine, &exact)?;
     model::ensure_same_vocabulary(&engine, &reference)?;
     let tokenizer = model::tokenizer(&engine)?;
-    let room = |bytes| model::ensure_room(&engine, &options, &arguments.on.engine, bytes, "the text's tokens");
-    let windows = Windows::of(&arguments.on.text, &arguments.on.windows, tokenizer, [&engine, &reference], room)?;
+    let room = |bytes| {
+        model::ensure_room(&engine, &options, &arguments.on.engine, bytes, "the text's tokens")
+    };
+    let windows = Windows::of(
+        &arguments.on.text,
+        &arguments.on.windows,
+        tokenizer,
+        [&engine, &reference],
+        room,
+    )?;
     let vocabulary = engine.network().spec.vocabulary as usize;
     let mut sessions = [reference.session(&exact)?, engine.session(&options)?];
 
@@ -136,10 +145,16 @@ impl Scores {
         self.reference_nats.add(-log_likelihood(reference, next));
     }
 
-    /// Scored tokens, and sums over them of divergence, agreement and nats more than the reference's.
+    /// Scored tokens, and sums over them of divergence, agreement and nats more than the
+    /// reference's.
     fn sums(&self) -> [f64; 4] {
         let count = self.divergence.count() as f64;
-        [count, self.divergence.sum(), self.agreement.sum(), self.nats.sum() - self.reference_nats.sum()]
+        [
+            count,
+            self.divergence.sum(),
+            self.agreement.sum(),
+            self.nats.sum() - self.reference_nats.sum(),
+        ]
     }
 
     /// Keeps the means of a window that began at these sums.
@@ -157,12 +172,21 @@ fn quantile(sorted: &[f64], share: f64) -> f64 {
     sorted[(share * (sorted.len() - 1) as f64).round() as usize]
 }
 
-fn report(arguments: &DivergenceArguments, scores: &mut Scores, windows: usize, window_tokens: usize) -> Report {
+fn report(
+    arguments: &DivergenceArguments,
+    scores: &mut Scores,
+    windows: usize,
+    window_tokens: usize,
+) -> Report {
     let interval = |means: &[f64]| Estimate::of(means, &arguments.on.bootstrap).interval;
     let (divergence_interval, top1_interval) =
         (interval(&scores.windows.divergence), interval(&scores.windows.agreement));
     let reference_perplexity = scores.reference_nats.mean().exp();
-    let comparison = Comparison::of(&scores.windows.nats_difference, reference_perplexity, &arguments.on.bootstrap);
+    let comparison = Comparison::of(
+        &scores.windows.nats_difference,
+        reference_perplexity,
+        &arguments.on.bootstrap,
+    );
     scores.divergences.sort_by(f64::total_cmp);
     scores.windows.agreement.sort_by(f64::total_cmp);
     Report {
@@ -189,7 +213,9 @@ fn report(arguments: &DivergenceArguments, scores: &mut Scores, windows: usize, 
 impl Report {
     /// For people.
     fn text(&self) -> String {
-        let kv = self.kv_code_bits.map_or(String::new(), |bits| format!("keys and values at {bits:.3} bits a code\n"));
+        let kv = self
+            .kv_code_bits
+            .map_or(String::new(), |bits| format!("keys and values at {bits:.3} bits a code\n"));
         format!(
             "{kv}divergence {:.5} +- {:.5} nats a token (median {:.5}, 99 % below {:.4}, largest {:.3})\n\
              same likeliest token {:.2} +- {:.2} % (99 % of the windows reach {:.2} %)\n\

@@ -7,9 +7,10 @@
 //! | `against` | the model it is compared with, or null |
 //! | `partial` | true where Ctrl-C ended it early: the figures are those of what was measured until then |
 //!
-//! A mean that is compared is an object `{mean, standard_error, interval: [low, high], excludes_zero}` with the 95 %
-//! interval of a paired bootstrap; `interval` and `excludes_zero` are null where there are too few numbers. Differences are
-//! those of `blob` less `against`. Fields are added, never renamed.
+//! A mean that is compared is an object `{mean, standard_error, interval: [low, high],
+//! excludes_zero}` with the 95 % interval of a paired bootstrap; `interval` and `excludes_zero` are
+//! null where there are too few numbers. Differences are those of `blob` less `against`. Fields are
+//! added, never renamed.
 
 use std::path::Path;
 
@@ -36,6 +37,7 @@ pub fn print<T: Serialize>(
     figures: &T,
 ) -> anyhow::Result<()> {
     let name = |path: &Path| path.display().to_string();
-    let envelope = Envelope { evaluation, blob: name(blob), against: against.map(name), partial, figures };
+    let envelope =
+        Envelope { evaluation, blob: name(blob), against: against.map(name), partial, figures };
     Ok(show_json(&envelope)?)
 }

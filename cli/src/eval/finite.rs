@@ -1,4 +1,5 @@
-//! A figure that is not finite is no result: the model has numbers that are none, or more skipped than there is to score.
+//! A figure that is not finite is no result: the model has numbers that are none, or more skipped
+//! than there is to score.
 
 use anyhow::ensure;
 
@@ -23,7 +24,12 @@ mod tests {
     fn only_numbers_are_results() {
         ensure_finite("perplexity", 1e300).unwrap();
         for figure in [f64::NAN, f64::INFINITY, f64::NEG_INFINITY] {
-            assert!(ensure_finite("perplexity", figure).unwrap_err().to_string().starts_with("perplexity is "));
+            assert!(
+                ensure_finite("perplexity", figure)
+                    .unwrap_err()
+                    .to_string()
+                    .starts_with("perplexity is ")
+            );
         }
     }
 }

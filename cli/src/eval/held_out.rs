@@ -1,4 +1,5 @@
-//! Text under test is never text calibrated on: a blob names what it was calibrated on, and the same file may not judge it.
+//! Text under test is never text calibrated on: a blob names what it was calibrated on, and the
+//! same file may not judge it.
 
 use std::path::Path;
 
@@ -16,10 +17,12 @@ struct Calibrated {
     calibration: Vec<CalibrationText>,
 }
 
-/// Refuses the contents of the file at `path` as a test of any of the models if one was calibrated on them.
+/// Refuses the contents of the file at `path` as a test of any of the models if one was calibrated
+/// on them.
 ///
 /// # Errors
-/// The contents have the hash of one of a blob's calibration texts, or a blob's list of them cannot be read.
+/// The contents have the hash of one of a blob's calibration texts, or a blob's list of them cannot
+/// be read.
 pub fn ensure_held_out<'a>(
     path: &Path,
     contents: &[u8],
@@ -42,7 +45,9 @@ pub fn ensure_hash_held_out<'a>(
         let (path, blob) = (path.display(), model.path().display());
         if let Some(text) = calibration(model)?.iter().find(|text| text.blake3 == hash.as_str()) {
             let CalibrationText { domain, name, .. } = text;
-            bail!("{path}: {blob} was calibrated on this text (domain {domain}, file {name}): it cannot judge it too");
+            bail!(
+                "{path}: {blob} was calibrated on this text (domain {domain}, file {name}): it cannot judge it too"
+            );
         }
     }
     Ok(())
@@ -50,7 +55,8 @@ pub fn ensure_hash_held_out<'a>(
 
 fn calibration(model: &Engine) -> anyhow::Result<Vec<CalibrationText>> {
     let Some(section) = provenance::section(model)? else { return Ok(Vec::new()) };
-    let calibrated: Calibrated = serde_json::from_slice(section)
-        .with_context(|| format!("{}: its list of calibration texts cannot be read", model.path().display()))?;
+    let calibrated: Calibrated = serde_json::from_slice(section).with_context(|| {
+        format!("{}: its list of calibration texts cannot be read", model.path().display())
+    })?;
     Ok(calibrated.calibration)
 }

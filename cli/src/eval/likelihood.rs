@@ -22,8 +22,8 @@ pub fn largest(logits: &[f32]) -> (usize, f32) {
     best
 }
 
-/// Kullback-Leibler divergence of `model` from `reference` in nats: `sum(p * (ln p - ln q))`, `p` the reference's
-/// probabilities.
+/// Kullback-Leibler divergence of `model` from `reference` in nats: `sum(p * (ln p - ln q))`, `p`
+/// the reference's probabilities.
 pub fn divergence(reference: &[f32], model: &[f32]) -> f64 {
     let (reference_sum, model_sum) = (log_sum(reference), log_sum(model));
     let terms = reference.iter().zip(model).map(|(&reference, &model)| {
@@ -31,7 +31,8 @@ pub fn divergence(reference: &[f32], model: &[f32]) -> f64 {
         p.exp() * (p - q)
     });
     let sum = terms.sum::<f64>();
-    // Rounding can leave a tiny negative number where both are the same. NaN stays: `max` would hide it.
+    // Rounding can leave a tiny negative number where both are the same. NaN stays: `max` would
+    // hide it.
     if sum < 0.0 { 0.0 } else { sum }
 }
 

@@ -15,16 +15,23 @@ use crate::output::write_file;
 pub fn logits(arguments: &LogitsArguments) -> anyhow::Result<()> {
     let path = arguments.tokens.display();
     let text = fs::read_to_string(&arguments.tokens).with_context(|| format!("{path}"))?;
-    let tokens: Vec<u32> =
-        serde_json::from_str(&text).with_context(|| format!("{path}: expected an array of token ids"))?;
+    let tokens: Vec<u32> = serde_json::from_str(&text)
+        .with_context(|| format!("{path}: expected an array of token ids"))?;
     ensure!(!tokens.is_empty(), "{path}: expected at least one token id, found none");
     if let Ok(out) = fs::canonicalize(&arguments.out) {
         let input = [&arguments.blob, &arguments.tokens].map(|input| fs::canonicalize(input).ok());
-        ensure!(!input.contains(&Some(out)), "{}: this file is read; it is left as it is", arguments.out.display());
+        ensure!(
+            !input.contains(&Some(out)),
+            "{}: this file is read; it is left as it is",
+            arguments.out.display()
+        );
     }
 
-    let options =
-        SessionOptions { context: tokens.len(), batch: arguments.batch, kv: model::exact_kv(arguments.kv_type) };
+    let options = SessionOptions {
+        context: tokens.len(),
+        batch: arguments.batch,
+        kv: model::exact_kv(arguments.kv_type),
+    };
     let engine = model::open(&arguments.blob, &arguments.engine, &options)?;
     let vocabulary = engine.network().spec.vocabulary as usize;
     let mut session = engine.session(&options)?;
@@ -35,7 +42,8 @@ pub fn logits(arguments: &LogitsArguments) -> anyhow::Result<()> {
         let mut failure = None;
         session
             .feed_each(&tokens, |_, logits| {
-                let mut write = || logits.iter().try_for_each(|logit| out.write_all(&logit.to_le_bytes()));
+                let mut write =
+                    || logits.iter().try_for_each(|logit| out.write_all(&logit.to_le_bytes()));
                 if failure.is_none() {
                     failure = write().err();
                 }
@@ -46,11 +54,13 @@ pub fn logits(arguments: &LogitsArguments) -> anyhow::Result<()> {
     })
 }
 
-/// The beginning of a safetensors file that holds `logits [tokens, vocabulary]` and nothing else: the length of the JSON
-/// in eight bytes, and the JSON, filled up with spaces so that the floats stand at a multiple of eight.
+/// The beginning of a safetensors file that holds `logits [tokens, vocabulary]` and nothing else:
+/// the length of the JSON in eight bytes, and the JSON, filled up with spaces so that the floats
+/// stand at a multiple of eight.
 fn header(tokens: usize, vocabulary: usize) -> Vec<u8> {
     let bytes = tokens * vocabulary * size_of::<f32>();
-    let tensor = json!({ "dtype": "F32", "shape": [tokens, vocabulary], "data_offsets": [0, bytes] });
+    let tensor =
+        json!({ "dtype": "F32", "shape": [tokens, vocabulary], "data_offsets": [0, bytes] });
     let mut text = json!({ "logits": tensor }).to_string();
     text.extend(std::iter::repeat_n(' ', text.len().next_multiple_of(8) - text.len()));
     [&(text.len() as u64).to_le_bytes(), text.as_bytes()].concat()

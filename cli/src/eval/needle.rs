@@ -1,4 +1,5 @@
-//! Whether a model still knows a fact that stands far back in a text: needles at several depths, asked for at its end.
+//! Whether a model still knows a fact that stands far back in a text: needles at several depths,
+//! asked for at its end.
 
 use anyhow::{Context, ensure};
 use hardtack::Session;
@@ -17,8 +18,10 @@ use crate::output::show;
 use crate::{interrupt, model, progress};
 
 /// Who has a number, one for each depth.
-const NAMES: [&str; 12] =
-    ["Anna", "Boris", "Clara", "David", "Emma", "Felix", "Grace", "Henry", "Irene", "Jacob", "Karen", "Louis"];
+const NAMES: [&str; 12] = [
+    "Anna", "Boris", "Clara", "David", "Emma", "Felix", "Grace", "Henry", "Irene", "Jacob",
+    "Karen", "Louis",
+];
 /// A ring of chunks of so many tokens goes back within the open one.
 const CHUNK: usize = 64;
 
@@ -56,7 +59,10 @@ impl Needle {
         let fact = encode(&format!("{question} {number}. Remember it.\n"))?;
         let whole = encode(&format!("{question} {number}"))?;
         let question = encode(&question)?;
-        let answer = whole.strip_prefix(&question[..]).context("a tokenizer that joins words with numbers")?.to_vec();
+        let answer = whole
+            .strip_prefix(&question[..])
+            .context("a tokenizer that joins words with numbers")?
+            .to_vec();
         Ok(Self { fact, question, answer })
     }
 }
@@ -78,10 +84,14 @@ pub fn needle(arguments: &NeedleArguments) -> anyhow::Result<()> {
     let mut session = engine.session(&options)?;
     let mut random = Pcg64Mcg::seed_from_u64(arguments.seed);
     let deepest = depths.iter().copied().max().unwrap_or(0);
-    // One token into a chunk, so that questions fit behind it and the ring can go back to the text's end.
+    // One token into a chunk, so that questions fit behind it and the ring can go back to the
+    // text's end.
     let tokens = (deepest + arguments.before).next_multiple_of(CHUNK) + 1;
-    let room = |bytes| model::ensure_room(&engine, &options, &arguments.engine, bytes, "the text's tokens");
-    let text = text_tokens(&engine, &arguments.text, arguments.trials.saturating_mul(tokens), room)?;
+    let room = |bytes| {
+        model::ensure_room(&engine, &options, &arguments.engine, bytes, "the text's tokens")
+    };
+    let text =
+        text_tokens(&engine, &arguments.text, arguments.trials.saturating_mul(tokens), room)?;
     let mut found = vec![(Mean::default(), Mean::default()); depths.len()];
     let trials = progress::for_each(arguments.trials, "texts", |trial| {
         let needles: Vec<Needle> = (0..depths.len())
@@ -91,10 +101,14 @@ pub fn needle(arguments: &NeedleArguments) -> anyhow::Result<()> {
             })
             .collect::<anyhow::Result<_>>()?;
         let first = trial * tokens;
-        let mut haystack: Vec<u32> = (first..first + tokens).map(|at| text[at % text.len()]).collect();
+        let mut haystack: Vec<u32> =
+            (first..first + tokens).map(|at| text[at % text.len()]).collect();
         for (needle, &depth) in needles.iter().zip(depths) {
             let end = tokens - depth.min(tokens);
-            ensure!(needle.fact.len() <= end, "a depth of {depth} tokens leaves no room for the fact");
+            ensure!(
+                needle.fact.len() <= end,
+                "a depth of {depth} tokens leaves no room for the fact"
+            );
             haystack[end - needle.fact.len()..end].copy_from_slice(&needle.fact);
         }
         session.truncate(0);
@@ -120,17 +134,26 @@ pub fn needle(arguments: &NeedleArguments) -> anyhow::Result<()> {
     });
     let report = Report { tokens, kv_bytes: session.kv_bytes(), trials, depths: depths.collect() };
     if arguments.json {
-        return envelope::print("needle", &arguments.blob, None, trials < arguments.trials, &report);
+        return envelope::print(
+            "needle",
+            &arguments.blob,
+            None,
+            trials < arguments.trials,
+            &report,
+        );
     }
     Ok(show(&report.text())?)
 }
 
-/// Whether every token of the answer is the likeliest after the question, and what the answer costs in nats.
+/// Whether every token of the answer is the likeliest after the question, and what the answer costs
+/// in nats.
 fn ask(session: &mut Session, needle: &Needle) -> anyhow::Result<(bool, f64)> {
     let fed = [&needle.question[..], &needle.answer[..needle.answer.len() - 1]].concat();
     let (mut right, mut cost) = (true, 0.0);
     session.feed_each(&fed, |index, logits| {
-        if let Some(&next) = (index + 1).checked_sub(needle.question.len()).and_then(|at| needle.answer.get(at)) {
+        if let Some(&next) =
+            (index + 1).checked_sub(needle.question.len()).and_then(|at| needle.answer.get(at))
+        {
             right &= largest(logits).0 == next as usize;
             cost -= log_likelihood(logits, next);
         }
@@ -141,8 +164,10 @@ fn ask(session: &mut Session, needle: &Needle) -> anyhow::Result<(bool, f64)> {
 impl Report {
     /// For people.
     fn text(&self) -> String {
-        let mut text =
-            format!("{} texts of {} tokens, keys and values in {} bytes\n", self.trials, self.tokens, self.kv_bytes);
+        let mut text = format!(
+            "{} texts of {} tokens, keys and values in {} bytes\n",
+            self.trials, self.tokens, self.kv_bytes
+        );
         for depth in &self.depths {
             text += &format!(
                 "{:>8} tokens back: {:>6.2} +- {:.2} % answered, {:.3} nats an answer\n",

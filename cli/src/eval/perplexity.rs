@@ -1,4 +1,5 @@
-//! Perplexity: the exponential of the mean negative log-likelihood of every token given those before it in its window.
+//! Perplexity: the exponential of the mean negative log-likelihood of every token given those
+//! before it in its window.
 
 use std::time::Instant;
 
@@ -36,7 +37,8 @@ struct Report {
 pub struct Comparison {
     /// Of the model compared with.
     perplexity: f64,
-    /// Nats for each token that the judged model takes more: over windows, each the mean of its tokens.
+    /// Nats for each token that the judged model takes more: over windows, each the mean of its
+    /// tokens.
     nats_difference: Estimate,
     /// The judged model's perplexity as a share of the other's.
     perplexity_ratio: f64,
@@ -44,7 +46,8 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// Of each window's mean nats for a token less the other model's, where every window has as many tokens.
+    /// Of each window's mean nats for a token less the other model's, where every window has as
+    /// many tokens.
     pub fn of(differences: &[f64], other_perplexity: f64, arguments: &BootstrapArguments) -> Self {
         let nats = Estimate::of(differences, arguments);
         Self {
@@ -57,8 +60,9 @@ impl Comparison {
 
     /// A line for people.
     pub fn show(&self) -> String {
-        let ratio =
-            self.perplexity_ratio_interval.map_or(String::new(), |[low, high]| format!(" ({low:.4} to {high:.4})"));
+        let ratio = self
+            .perplexity_ratio_interval
+            .map_or(String::new(), |[low, high]| format!(" ({low:.4} to {high:.4})"));
         let nats = &self.nats_difference;
         format!(
             "against {:.4}: ratio {:.4}{ratio}, {:+.5} nats a token (95 %: {}): {}\n",
@@ -80,7 +84,11 @@ struct Judged {
 
 impl Judged {
     fn new(engine: &Engine, options: &SessionOptions) -> anyhow::Result<Self> {
-        Ok(Self { session: engine.session(options)?, nats: Mean::default(), window_nats: Vec::new() })
+        Ok(Self {
+            session: engine.session(options)?,
+            nats: Mean::default(),
+            window_nats: Vec::new(),
+        })
     }
 
     fn score(&mut self, window: &[u32], skip: usize) -> anyhow::Result<()> {
@@ -103,13 +111,19 @@ pub fn perplexity(arguments: &PerplexityArguments) -> anyhow::Result<()> {
     let size = arguments.on.windows.ctx;
     let [options, exact] = window_options(&arguments.on.kv, size, arguments.batch.min(size));
     let engine = model::open(&arguments.blob, &arguments.on.engine, &options)?;
-    let other = arguments.against.as_ref().map(|blob| model::open(blob, &arguments.on.engine, &exact)).transpose()?;
+    let other = arguments
+        .against
+        .as_ref()
+        .map(|blob| model::open(blob, &arguments.on.engine, &exact))
+        .transpose()?;
     if let Some(other) = &other {
         model::ensure_same_vocabulary(&engine, other)?;
     }
     let tokenizer = model::tokenizer(&engine)?;
     let models = [&engine].into_iter().chain(&other);
-    let room = |bytes| model::ensure_room(&engine, &options, &arguments.on.engine, bytes, "the text's tokens");
+    let room = |bytes| {
+        model::ensure_room(&engine, &options, &arguments.on.engine, bytes, "the text's tokens")
+    };
     let windows = Windows::of(&arguments.on.text, &arguments.on.windows, tokenizer, models, room)?;
     let skip = windows.skip;
     let mut judged = Judged::new(&engine, &options)?;
@@ -122,15 +136,23 @@ pub fn perplexity(arguments: &PerplexityArguments) -> anyhow::Result<()> {
         if let Some(compared) = &mut compared {
             compared.score(window, skip)?;
         }
-        let worst = [Some(&judged), compared.as_ref()].into_iter().flatten().map(|own| own.nats.mean().exp());
+        let worst = [Some(&judged), compared.as_ref()]
+            .into_iter()
+            .flatten()
+            .map(|own| own.nats.mean().exp());
         worst.into_iter().try_for_each(|perplexity| ensure_finite("perplexity", perplexity))?;
-        bytes += window[skip + 1..].iter().map(|&token| tokenizer.bytes(token).len()).sum::<usize>();
+        bytes +=
+            window[skip + 1..].iter().map(|&token| tokenizer.bytes(token).len()).sum::<usize>();
         Ok(format!("perplexity {:.4}", judged.nats.mean().exp()))
     })?;
     let (nats, perplexity) = (judged.nats, judged.nats.mean().exp());
     let comparison = compared.map(|compared| {
-        let differences: Vec<f64> =
-            judged.window_nats.iter().zip(&compared.window_nats).map(|(own, other)| own - other).collect();
+        let differences: Vec<f64> = judged
+            .window_nats
+            .iter()
+            .zip(&compared.window_nats)
+            .map(|(own, other)| own - other)
+            .collect();
         Comparison::of(&differences, compared.nats.mean().exp(), &arguments.on.bootstrap)
     });
     let report = Report {
@@ -147,7 +169,13 @@ pub fn perplexity(arguments: &PerplexityArguments) -> anyhow::Result<()> {
     };
     if arguments.on.json {
         let partial = done < windows.count;
-        return envelope::print("ppl", &arguments.blob, arguments.against.as_deref(), partial, &report);
+        return envelope::print(
+            "ppl",
+            &arguments.blob,
+            arguments.against.as_deref(),
+            partial,
+            &report,
+        );
     }
     show(&report.text())?;
     Ok(())

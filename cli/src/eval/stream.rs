@@ -60,8 +60,13 @@ pub fn stream(arguments: &StreamArguments) -> anyhow::Result<()> {
     let options = model::session_options(&arguments.session);
     let engine = model::open(&arguments.blob, &arguments.engine, &options)?;
     let stretch = arguments.stretch;
-    ensure!(stretch > 0 && arguments.tokens >= stretch, "at least one stretch of one token is needed");
-    let room = |bytes| model::ensure_room(&engine, &options, &arguments.engine, bytes, "the text's tokens");
+    ensure!(
+        stretch > 0 && arguments.tokens >= stretch,
+        "at least one stretch of one token is needed"
+    );
+    let room = |bytes| {
+        model::ensure_room(&engine, &options, &arguments.engine, bytes, "the text's tokens")
+    };
     let text = text_tokens(&engine, &arguments.text, arguments.tokens, room)?;
     let token = |position: usize| text[position % text.len()];
     let mut session = engine.session(&options)?;
@@ -73,7 +78,9 @@ pub fn stream(arguments: &StreamArguments) -> anyhow::Result<()> {
         for begin in (first..first + stretch).step_by(PIECE) {
             tokens.clear();
             tokens.extend((begin..(begin + PIECE).min(first + stretch)).map(token));
-            session.feed_each(&tokens, |at, logits| nats.add(-log_likelihood(logits, token(begin + at + 1))))?;
+            session.feed_each(&tokens, |at, logits| {
+                nats.add(-log_likelihood(logits, token(begin + at + 1)))
+            })?;
             if interrupt::requested() {
                 return Ok(None);
             }
@@ -104,8 +111,8 @@ pub fn stream(arguments: &StreamArguments) -> anyhow::Result<()> {
     Ok(show(&report.text())?)
 }
 
-/// The text's tokens, which the model was not calibrated on; `most` of them at most. `room` is asked whether so many bytes
-/// may be taken for them.
+/// The text's tokens, which the model was not calibrated on; `most` of them at most. `room` is
+/// asked whether so many bytes may be taken for them.
 pub fn text_tokens(
     engine: &Engine,
     file: &Path,
@@ -120,7 +127,8 @@ pub fn text_tokens(
     Ok(tokens)
 }
 
-/// Judges a stretch in pieces of [`STRIDE`] tokens, each behind as many tokens before it as the window has room for.
+/// Judges a stretch in pieces of [`STRIDE`] tokens, each behind as many tokens before it as the
+/// window has room for.
 fn exact_window(
     engine: &Engine,
     arguments: &StreamArguments,
@@ -130,7 +138,8 @@ fn exact_window(
 ) -> anyhow::Result<Window> {
     ensure!(size > STRIDE, "expected more than {STRIDE} tokens, found {size}");
     let kv = model::exact_kv(arguments.session.kv.kv_type);
-    let mut session = engine.session(&SessionOptions { context: size, batch: arguments.session.batch, kv })?;
+    let mut session =
+        engine.session(&SessionOptions { context: size, batch: arguments.session.batch, kv })?;
     let first = stretch.end - arguments.stretch;
     let mut nats = Mean::default();
     for piece in (first..stretch.end).step_by(STRIDE) {
@@ -140,10 +149,17 @@ fn exact_window(
         session.truncate(0);
         session.feed(&tokens[..piece - begin])?;
         let scored = &tokens[piece - begin..];
-        session.feed_each(scored, |at, logits| nats.add(-log_likelihood(logits, token(piece + at + 1))))?;
+        session.feed_each(scored, |at, logits| {
+            nats.add(-log_likelihood(logits, token(piece + at + 1)))
+        })?;
     }
     let perplexity = nats.mean().exp();
-    Ok(Window { tokens: size, kv_bytes: session.kv_bytes(), perplexity, ratio: stretch.perplexity / perplexity })
+    Ok(Window {
+        tokens: size,
+        kv_bytes: session.kv_bytes(),
+        perplexity,
+        ratio: stretch.perplexity / perplexity,
+    })
 }
 
 /// What Linux counts as resident.
@@ -156,9 +172,12 @@ fn resident_bytes() -> Option<u64> {
 impl Report {
     /// For people.
     fn text(&self) -> String {
-        let mut text = format!("{} tokens, keys and values in {} bytes\n", self.tokens, self.kv_bytes);
+        let mut text =
+            format!("{} tokens, keys and values in {} bytes\n", self.tokens, self.kv_bytes);
         for stretch in &self.stretches {
-            let resident = stretch.resident_bytes.map_or(String::new(), |bytes| format!(", {bytes} bytes resident"));
+            let resident = stretch
+                .resident_bytes
+                .map_or(String::new(), |bytes| format!(", {bytes} bytes resident"));
             text += &format!(
                 "to {:>8}: perplexity {:>9.4}, {:>7.1} tokens a second{resident}\n",
                 stretch.end, stretch.perplexity, stretch.tokens_per_second

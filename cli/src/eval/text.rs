@@ -1,11 +1,14 @@
-//! A long text as tokens in little memory: encoded in pieces that overlap, and joined where the pieces agree.
+//! A long text as tokens in little memory: encoded in pieces that overlap, and joined where the
+//! pieces agree.
 //!
-//! A tokenizer library holds about 170 bytes for each byte of the text that it encodes at once. Pieces of 32 KiB bound that.
-//! What a tokenizer makes of a place in a text depends on what is near: tokens at a piece's ends may differ from those of the
-//! whole text, those in its middle do not. So the next piece begins [`OVERLAP`] bytes before the end of the last one, and the
-//! join is a place in between from which both have the same [`RUN`] tokens. Places are counted in bytes, which a text that
-//! repeats itself cannot confuse. Where the tokenizer changes the text (to lower case, say) bytes do not count places, and
-//! where a word is longer than the overlap there is no place: more is encoded at once then, up to the whole text.
+//! A tokenizer library holds about 170 bytes for each byte of the text that it encodes at once.
+//! Pieces of 32 KiB bound that. What a tokenizer makes of a place in a text depends on what is
+//! near: tokens at a piece's ends may differ from those of the whole text, those in its middle do
+//! not. So the next piece begins [`OVERLAP`] bytes before the end of the last one, and the
+//! join is a place in between from which both have the same [`RUN`] tokens. Places are counted in
+//! bytes, which a text that repeats itself cannot confuse. Where the tokenizer changes the text (to
+//! lower case, say) bytes do not count places, and where a word is longer than the overlap there is
+//! no place: more is encoded at once then, up to the whole text.
 
 use std::fs::File;
 use std::io::Read;
@@ -34,8 +37,8 @@ pub struct TextTokens {
     pub count: usize,
 }
 
-/// Reads a file's tokens, `most` of them at most; none of these models may have been calibrated on it. `room` is asked
-/// whether so many bytes may be taken for them.
+/// Reads a file's tokens, `most` of them at most; none of these models may have been calibrated on
+/// it. `room` is asked whether so many bytes may be taken for them.
 ///
 /// # Errors
 /// The file cannot be read or is no UTF-8, a model was calibrated on it, or there is no room.
@@ -104,7 +107,8 @@ impl<'b, E: Fn(&str) -> anyhow::Result<Vec<u32>>, B: Fn(u32) -> &'b [u8]> Joined
         Self { encode, bytes_of, piece, text: String::new(), end: 0, tokens: Vec::new(), passed: 0 }
     }
 
-    /// Takes more of the text and passes on the tokens that are certain; all of them after the `last` part.
+    /// Takes more of the text and passes on the tokens that are certain; all of them after the
+    /// `last` part.
     fn push(
         &mut self,
         part: &str,
@@ -145,40 +149,46 @@ impl<'b, E: Fn(&str) -> anyhow::Result<Vec<u32>>, B: Fn(u32) -> &'b [u8]> Joined
         Ok(())
     }
 
-    /// Where the tokens of the text from `begin` on may follow those of the text before: so many of these, and so many of
-    /// `next` left out. `None` where they do not agree.
+    /// Where the tokens of the text from `begin` on may follow those of the text before: so many of
+    /// these, and so many of `next` left out. `None` where they do not agree.
     fn join(&self, next: &[u32], begin: usize) -> Option<(usize, usize)> {
         let own = self.places_before_end(begin);
         let other = self.places_after(begin, next);
-        let inside = |place: usize| (MARGIN..(self.end - begin).saturating_sub(MARGIN)).contains(&place);
+        let inside =
+            |place: usize| (MARGIN..(self.end - begin).saturating_sub(MARGIN)).contains(&place);
         let agree = |&(at, place): &(usize, usize)| {
             let found = other.binary_search_by_key(&place, |&(_, other)| other).ok()?;
             let other = other[found].0;
-            let same = at >= self.passed && self.tokens.get(at..at + RUN)? == next.get(other..other + RUN)?;
+            let same = at >= self.passed
+                && self.tokens.get(at..at + RUN)? == next.get(other..other + RUN)?;
             same.then_some((at, other))
         };
-        let starts_word =
-            |&&(at, _): &&(usize, usize)| (self.bytes_of)(self.tokens[at]).first().is_some_and(u8::is_ascii_whitespace);
+        let starts_word = |&&(at, _): &&(usize, usize)| {
+            (self.bytes_of)(self.tokens[at]).first().is_some_and(u8::is_ascii_whitespace)
+        };
         let places = || own.iter().filter(|&&(_, place)| inside(place));
         // Between words a join is safest.
         places().filter(starts_word).find_map(agree).or_else(|| places().find_map(agree))
     }
 
-    /// The last tokens as (index, bytes from `begin` to the token), nearest to the end first, as far as they spell the text.
+    /// The last tokens as (index, bytes from `begin` to the token), nearest to the end first, as
+    /// far as they spell the text.
     fn places_before_end(&self, begin: usize) -> Vec<(usize, usize)> {
         let mut rest = &self.text.as_bytes()[begin..self.end];
         let mut places = Vec::new();
         for (at, &token) in self.tokens.iter().enumerate().rev() {
             let bytes = (self.bytes_of)(token);
-            let Some(before) = rest.strip_suffix(bytes).filter(|_| !bytes.is_empty()) else { break };
+            let Some(before) = rest.strip_suffix(bytes).filter(|_| !bytes.is_empty()) else {
+                break;
+            };
             rest = before;
             places.push((at, rest.len()));
         }
         places
     }
 
-    /// The first tokens of `next` as (index, bytes from `begin` to the token), as far as they spell the text. The first may
-    /// spell a space more, which some tokenizers put before a text.
+    /// The first tokens of `next` as (index, bytes from `begin` to the token), as far as they spell
+    /// the text. The first may spell a space more, which some tokenizers put before a text.
     fn places_after(&self, begin: usize, next: &[u32]) -> Vec<(usize, usize)> {
         let [alone, after_space] = [0, 1].map(|more| self.places_after_spaces(begin, next, more));
         if alone.len() >= after_space.len() { alone } else { after_space }
@@ -216,15 +226,16 @@ fn boundary(text: &str, at: usize) -> usize {
 mod tests {
     use super::*;
 
-    /// Tokens of words and single characters, such that a token may hold the space before its word and that a text begins
-    /// with a space of its own; runs of spaces are one token.
+    /// Tokens of words and single characters, such that a token may hold the space before its word
+    /// and that a text begins with a space of its own; runs of spaces are one token.
     struct Words {
         words: Vec<Vec<u8>>,
     }
 
     impl Words {
         fn new(text: &str) -> Self {
-            let mut words: Vec<Vec<u8>> = split(&format!(" {text}")).map(|word| word.as_bytes().to_vec()).collect();
+            let mut words: Vec<Vec<u8>> =
+                split(&format!(" {text}")).map(|word| word.as_bytes().to_vec()).collect();
             words.extend(split(text).map(|word| word.as_bytes().to_vec()));
             words.extend((0..=u8::MAX).map(|byte| vec![byte]));
             words.sort();
@@ -247,7 +258,8 @@ mod tests {
                 longest.set(longest.get().max(text.len()));
                 Ok(self.encode(text))
             };
-            let mut joined = Joined::new(encode, |token| self.words[token as usize].as_slice(), piece);
+            let mut joined =
+                Joined::new(encode, |token| self.words[token as usize].as_slice(), piece);
             let mut found = Vec::new();
             let mut rest = text;
             while !rest.is_empty() {
@@ -286,15 +298,23 @@ mod tests {
 
     #[test]
     fn pieces_join_to_the_tokens_of_the_whole() {
-        let varied: String = (0..9000).map(|at| format!("word{} caf\u{e9} ", at * 7919 % 613)).collect();
+        let varied: String =
+            (0..9000).map(|at| format!("word{} caf\u{e9} ", at * 7919 % 613)).collect();
         let repeated = "to be or not to be ".repeat(3000);
         let lines = "one line\n\n  and   another\n".repeat(2500);
         for text in [&varied, &repeated, &lines] {
             let words = Words::new(text);
             let whole = words.encode(text);
-            for (piece, part) in [(8 << 10, 8 << 10), (8 << 10, 1000), (5001, 70_000), (1 << 20, 4096)] {
+            for (piece, part) in
+                [(8 << 10, 8 << 10), (8 << 10, 1000), (5001, 70_000), (1 << 20, 4096)]
+            {
                 let (found, longest) = words.joined(text, piece, part);
-                assert!(found == whole, "pieces of {piece} in parts of {part}: {} {}", found.len(), whole.len());
+                assert!(
+                    found == whole,
+                    "pieces of {piece} in parts of {part}: {} {}",
+                    found.len(),
+                    whole.len()
+                );
                 assert!(longest <= piece + 4, "{longest} bytes at once, pieces of {piece}");
             }
         }

@@ -10,8 +10,8 @@ use super::text;
 use crate::args::{KvArguments, WindowArguments};
 use crate::{model, progress};
 
-/// What sessions for windows of so many tokens are asked for: as the flags say, and for what that is compared with, which
-/// keeps keys and values exactly.
+/// What sessions for windows of so many tokens are asked for: as the flags say, and for what that
+/// is compared with, which keeps keys and values exactly.
 pub fn window_options(kv: &KvArguments, size: usize, batch: usize) -> [SessionOptions; 2] {
     let exact = SessionOptions { context: size, batch, kv: model::exact_kv(kv.kv_type) };
     let options = match model::kv(kv) {
@@ -38,8 +38,8 @@ pub struct Windows {
 }
 
 impl Windows {
-    /// Reads a text that none of these models was calibrated on, and cuts it into the tokens of this tokenizer. `room` is
-    /// asked whether so many bytes may be taken for them.
+    /// Reads a text that none of these models was calibrated on, and cuts it into the tokens of
+    /// this tokenizer. `room` is asked whether so many bytes may be taken for them.
     pub fn of<'a>(
         file: &Path,
         arguments: &WindowArguments,
@@ -48,12 +48,26 @@ impl Windows {
         room: impl Fn(u64) -> anyhow::Result<()>,
     ) -> anyhow::Result<Self> {
         let (size, skip) = (arguments.ctx, arguments.skip);
-        ensure!(size >= 2 && skip + 1 < size, "a window of {size} tokens with {skip} skipped has nothing to score");
-        let most = if arguments.windows == 0 { usize::MAX } else { arguments.windows.saturating_mul(size) };
+        ensure!(
+            size >= 2 && skip + 1 < size,
+            "a window of {size} tokens with {skip} skipped has nothing to score"
+        );
+        let most = if arguments.windows == 0 {
+            usize::MAX
+        } else {
+            arguments.windows.saturating_mul(size)
+        };
         let text::TextTokens { tokens, count } = text::read(file, tokenizer, models, most, room)?;
         let windows = tokens.len() / size;
         ensure!(windows > 0, "{}: {count} tokens, but one window takes {size}", file.display());
-        Ok(Self { tokens, text_tokens: count, begin: tokenizer.begin(), size, skip, count: windows })
+        Ok(Self {
+            tokens,
+            text_tokens: count,
+            begin: tokenizer.begin(),
+            size,
+            skip,
+            count: windows,
+        })
     }
 
     /// Tokens of the whole text.
@@ -61,8 +75,12 @@ impl Windows {
         self.text_tokens
     }
 
-    /// Calls `score` for every window, with progress, until Ctrl-C. Gives how many were scored: at least one.
-    pub fn for_each(&self, mut score: impl FnMut(&[u32]) -> anyhow::Result<String>) -> anyhow::Result<usize> {
+    /// Calls `score` for every window, with progress, until Ctrl-C. Gives how many were scored: at
+    /// least one.
+    pub fn for_each(
+        &self,
+        mut score: impl FnMut(&[u32]) -> anyhow::Result<String>,
+    ) -> anyhow::Result<usize> {
         let mut window = Vec::with_capacity(self.size);
         let done = progress::for_each(self.count, "windows", |index| {
             window.clear();

@@ -1,4 +1,5 @@
-//! Whether every gate stands beside the experts that it was tuned to: the blob says by which hash, and it is counted again.
+//! Whether every gate stands beside the experts that it was tuned to: the blob says by which hash,
+//! and it is counted again.
 
 use anyhow::{Context, bail, ensure};
 use hardtack::Engine;
@@ -22,16 +23,20 @@ struct Bound {
 pub fn verify(engine: &Engine) -> anyhow::Result<bool> {
     let Some(section) = provenance::section(engine)? else { return Ok(false) };
     let path = engine.path().display();
-    let Bound { gate_bonds: said } =
-        serde_json::from_slice(section).with_context(|| format!("{path}: its bonds of gates cannot be read"))?;
+    let Bound { gate_bonds: said } = serde_json::from_slice(section)
+        .with_context(|| format!("{path}: its bonds of gates cannot be read"))?;
     if said.is_empty() {
         return Ok(false);
     }
     let found = gate_bonds(engine.blob().sections().map(|record| (record.key, record.hash)));
-    let found: Vec<GateBond> = found.into_iter().map(|(layer, hash)| GateBond::new(layer, hash)).collect();
+    let found: Vec<GateBond> =
+        found.into_iter().map(|(layer, hash)| GateBond::new(layer, hash)).collect();
     for own in &found {
         let Some(said) = said.iter().find(|said| said.layer == own.layer) else {
-            bail!("{path}: layer {}: expected a bond of its gate and experts, found none", own.layer);
+            bail!(
+                "{path}: layer {}: expected a bond of its gate and experts, found none",
+                own.layer
+            );
         };
         ensure!(
             said == own,

@@ -1,4 +1,5 @@
-//! `hardtack inspect --plot --text`: the bits that a ring gives the keys and values of a text, by layer and position.
+//! `hardtack inspect --plot --text`: the bits that a ring gives the keys and values of a text, by
+//! layer and position.
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -14,14 +15,20 @@ use crate::model;
 /// Tokens of a chunk of the ring.
 const CHUNK: usize = 64;
 
-/// Reads the beginning of a text, as much as the ring's context holds, and draws what the ring made of it.
+/// Reads the beginning of a text, as much as the ring's context holds, and draws what the ring made
+/// of it.
 pub fn plot(engine: &Engine, file: &Path, kv: &KvArguments, path: &Path) -> anyhow::Result<()> {
     let most = engine.network().spec.context_max as usize;
     // A drawing judges nothing, so that a text of the calibration may be drawn.
     let tokens = text::read(file, model::tokenizer(engine)?, [], most, |_| Ok(()))?.tokens;
     let options = SessionOptions { kv: model::ring(kv), ..SessionOptions::default() };
     let mut session = engine.session(&options)?;
-    ensure!(tokens.len() > 2 * CHUNK, "{}: {} tokens fill no chunk that is sealed", file.display(), tokens.len());
+    ensure!(
+        tokens.len() > 2 * CHUNK,
+        "{}: {} tokens fill no chunk that is sealed",
+        file.display(),
+        tokens.len()
+    );
     session.feed(&tokens)?;
     let cells: Vec<_> = session.kv_levels().collect();
     let layers = engine.network().spec.layers.len();
@@ -33,7 +40,9 @@ fn draw(cells: &[(usize, usize, [u32; 2])], layers: usize, chunks: usize) -> Str
     let cell = (ROW_PIXELS / chunks.max(1)).clamp(2, CELL);
     let (map, height) = (chunks * cell, layers * CELL);
     let mut svg = String::new();
-    let mut put = |text: std::fmt::Arguments<'_>| svg.write_fmt(text).expect("writing to a string never fails");
+    let mut put = |text: std::fmt::Arguments<'_>| {
+        svg.write_fmt(text).expect("writing to a string never fails")
+    };
     put(format_args!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{}\" height=\"{}\" font-family=\"sans-serif\" \
          font-size=\"10\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
@@ -41,7 +50,10 @@ fn draw(cells: &[(usize, usize, [u32; 2])], layers: usize, chunks: usize) -> Str
         height + 100
     ));
     for (index, name) in ["keys", "values"].into_iter().enumerate() {
-        put(format_args!("<text x=\"{}\" y=\"18\">bits of {name}</text>\n", MARGIN + index * (map + 40)));
+        put(format_args!(
+            "<text x=\"{}\" y=\"18\">bits of {name}</text>\n",
+            MARGIN + index * (map + 40)
+        ));
     }
     for row in (0..layers).step_by(layers.div_ceil(40).max(1)) {
         put(format_args!("<text x=\"8\" y=\"{}\">layer {row}</text>\n", 47 + row * CELL));
@@ -54,14 +66,20 @@ fn draw(cells: &[(usize, usize, [u32; 2])], layers: usize, chunks: usize) -> Str
         )
     };
     for &(layer, chunk, bits) in cells {
-        for (index, (name, bits)) in ["keys", "values"].into_iter().zip(bits).enumerate().filter(|(_, own)| own.1 > 0) {
+        for (index, (name, bits)) in
+            ["keys", "values"].into_iter().zip(bits).enumerate().filter(|(_, own)| own.1 > 0)
+        {
             let x = MARGIN + index * (map + 40) + chunk * cell;
-            let title = format!("layer {layer}, tokens {} and on, {name}: {bits} bits", chunk * CHUNK);
+            let title =
+                format!("layer {layer}, tokens {} and on, {name}: {bits} bits", chunk * CHUNK);
             put(format_args!("{}", square(x, 36 + layer * CELL, cell, bits, &title)));
         }
     }
     for (index, bits) in [2, 3, 4, 6, 8].into_iter().enumerate() {
-        put(format_args!("{}", square(12 + index * 46, height + 68, CELL - 1, bits, &format!("{bits} bits"))));
+        put(format_args!(
+            "{}",
+            square(12 + index * 46, height + 68, CELL - 1, bits, &format!("{bits} bits"))
+        ));
         put(format_args!("<text x=\"{}\" y=\"{}\">{bits}</text>\n", 30 + index * 46, height + 78));
     }
     put(format_args!(

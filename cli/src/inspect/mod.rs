@@ -35,7 +35,8 @@ struct Report<'a> {
     rows: Vec<Row>,
 }
 
-/// What a blob says about its making. A blob is a stranger's file: one that says it otherwise says nothing.
+/// What a blob says about its making. A blob is a stranger's file: one that says it otherwise says
+/// nothing.
 #[derive(Default, Deserialize)]
 pub struct Provenance {
     family: Option<String>,
@@ -108,8 +109,9 @@ fn report<'a>(
     let mut last: Option<SectionKey> = None;
     for record in blob.sections() {
         let key = record.key;
-        let joins =
-            |last: SectionKey| key.kind == SectionKind::Expert && last.kind == key.kind && last.layer == key.layer;
+        let joins = |last: SectionKey| {
+            key.kind == SectionKind::Expert && last.kind == key.kind && last.layer == key.layer
+        };
         if arguments.all || !last.is_some_and(joins) {
             let section = match key.kind {
                 SectionKind::Expert if !arguments.all => format!("layer {} experts", key.layer),
@@ -131,7 +133,8 @@ fn report<'a>(
         row.sections += 1;
         row.bytes += record.bytes;
         for (_, tensor) in blob.tensors(&record) {
-            let parameters = u64::from(tensor.stack) * u64::from(tensor.rows) * u64::from(tensor.columns);
+            let parameters =
+                u64::from(tensor.stack) * u64::from(tensor.rows) * u64::from(tensor.columns);
             row.tensors += 1;
             row.parameters += parameters;
             if tensor.encoding != Encoding::Plain {
@@ -177,26 +180,40 @@ fn made(own: &Provenance) -> Option<String> {
 fn verdict(own: &Allocated) -> String {
     let clean = |text: &str| escaped(text).into_owned();
     let bits = own.expert_bits.map_or(String::new(), |bits| format!(", {bits:.2} bits per expert"));
-    let mut text =
-        format!("\nallocation {} for {}{bits}; gates {}\n", clean(&own.method), clean(&own.target), clean(&own.gates));
+    let mut text = format!(
+        "\nallocation {} for {}{bits}; gates {}\n",
+        clean(&own.method),
+        clean(&own.target),
+        clean(&own.gates)
+    );
     let all = own.expert_tokens.iter().enumerate();
     let mut starved = all
-        .flat_map(|(layer, experts)| experts.iter().enumerate().map(move |(expert, tokens)| (layer, expert, *tokens)))
+        .flat_map(|(layer, experts)| {
+            experts.iter().enumerate().map(move |(expert, tokens)| (layer, expert, *tokens))
+        })
         .filter(|(_, _, tokens)| *tokens < STARVED_TOKENS)
         .map(|(layer, expert, tokens)| format!("{layer}.{expert} ({tokens})"));
     let shown: Vec<String> = starved.by_ref().take(STARVED_SHOWN).collect();
     if !shown.is_empty() {
         let more = starved.count();
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let _ = writeln!(text, "experts that met few calibration tokens: {}{more}", shown.join(" "));
+        let _ =
+            writeln!(text, "experts that met few calibration tokens: {}{more}", shown.join(" "));
     }
     let by_factor = |left: &&Factor, right: &&Factor| left.factor.total_cmp(&right.factor);
-    if let (Some(least), Some(most)) = (own.factors.iter().min_by(by_factor), own.factors.iter().max_by(by_factor)) {
+    if let (Some(least), Some(most)) =
+        (own.factors.iter().min_by(by_factor), own.factors.iter().max_by(by_factor))
+    {
         let end = |own: &Factor| format!("{:.2} ({})", own.factor, clean(&own.parts));
         let _ = writeln!(text, "costs measured, and taken times {} to {}", end(least), end(most));
     }
     for (round, own) in (1..).zip(&own.rounds) {
-        let _ = writeln!(text, "round {round} before it for {}; gates {}", clean(&own.target), clean(&own.gates));
+        let _ = writeln!(
+            text,
+            "round {round} before it for {}; gates {}",
+            clean(&own.target),
+            clean(&own.gates)
+        );
     }
     for own in &own.held_out {
         let _ = writeln!(
@@ -235,7 +252,9 @@ fn table(report: &Report<'_>, provenance: Option<&Provenance>) -> String {
     }
     let mut line = |cells: [&str; 6]| {
         let [section, sections, tensors, encodings, bits, bytes] = cells;
-        let row = format!("{section:<20} {sections:>8} {tensors:>8} {encodings:<12} {bits:>7} {bytes:>12}");
+        let row = format!(
+            "{section:<20} {sections:>8} {tensors:>8} {encodings:<12} {bits:>7} {bytes:>12}"
+        );
         text.push_str(row.trim_end());
         text.push('\n');
     };

@@ -1,4 +1,5 @@
-//! `hardtack inspect --plot`: bits of every expert as a heat map, and the calibration traffic beside it.
+//! `hardtack inspect --plot`: bits of every expert as a heat map, and the calibration traffic
+//! beside it.
 
 use std::fmt::Write as _;
 use std::io::Write as _;
@@ -26,7 +27,8 @@ struct Layer {
 /// Draws the blob's bits into an SVG file.
 pub fn plot(engine: &Engine, provenance: Option<&Provenance>, path: &Path) -> anyhow::Result<()> {
     let layers = layers(engine);
-    let traffic = provenance.and_then(|own| own.allocation.as_ref()).map(|own| own.expert_tokens.as_slice());
+    let traffic =
+        provenance.and_then(|own| own.allocation.as_ref()).map(|own| own.expert_tokens.as_slice());
     let text = draw(&layers, traffic.filter(|traffic| traffic.len() == layers.len()));
     write_svg(path, &text)
 }
@@ -89,20 +91,32 @@ fn draw(layers: &[Layer], traffic: Option<&[Vec<u64>]>) -> String {
     let traffic_at = bits_at + map + 40;
     let width = traffic.map_or(bits_at + map, |_| traffic_at + map).max(420) + 20;
     let mut svg = String::new();
-    let mut put = |text: std::fmt::Arguments<'_>| svg.write_fmt(text).expect("writing to a string never fails");
+    let mut put = |text: std::fmt::Arguments<'_>| {
+        svg.write_fmt(text).expect("writing to a string never fails")
+    };
     put(format_args!(
         "<svg xmlns=\"http://www.w3.org/2000/svg\" width=\"{width}\" height=\"{}\" font-family=\"sans-serif\" \
          font-size=\"10\">\n<rect width=\"100%\" height=\"100%\" fill=\"white\"/>\n",
         height + 110
     ));
-    let mut label = |x: usize, y: usize, text: &str| put(format_args!("<text x=\"{x}\" y=\"{y}\">{text}</text>\n"));
+    let mut label = |x: usize, y: usize, text: &str| {
+        put(format_args!("<text x=\"{x}\" y=\"{y}\">{text}</text>\n"))
+    };
     label(bits_at, 18, "bits of each expert");
     label(MARGIN, 30, "A");
     label(MARGIN + CELL, 30, "C");
-    label(8, height + 58, "A attention, C the block that every token meets; rows are layers, columns experts");
+    label(
+        8,
+        height + 58,
+        "A attention, C the block that every token meets; rows are layers, columns experts",
+    );
     if traffic.is_some() {
         label(traffic_at, 18, "calibration tokens of each expert");
-        label(8, height + 100, "Traffic: white none, light blue an even share, dark blue three times that and more");
+        label(
+            8,
+            height + 100,
+            "Traffic: white none, light blue an even share, dark blue three times that and more",
+        );
     }
     for (index, bits) in [1, 2, 3, 4, 5, 6, 8, 16].into_iter().enumerate() {
         label(30 + index * 46, height + 78, &format!("{bits}"));
@@ -119,7 +133,8 @@ fn draw(layers: &[Layer], traffic: Option<&[Vec<u64>]>) -> String {
     }
     for (row, layer) in layers.iter().enumerate() {
         let y = 36 + row * CELL;
-        for (column, (name, bits)) in [("attention", layer.attention), ("common", layer.common)].into_iter().enumerate()
+        for (column, (name, bits)) in
+            [("attention", layer.attention), ("common", layer.common)].into_iter().enumerate()
         {
             if let Some(bits) = bits {
                 let title = format!("layer {row}, {name}: {bits} bits");
@@ -134,7 +149,9 @@ fn draw(layers: &[Layer], traffic: Option<&[Vec<u64>]>) -> String {
         let even = own.iter().sum::<u64>() as f64 / own.len().max(1) as f64;
         for (expert, &tokens) in own.iter().enumerate() {
             let share = tokens as f64 / even.max(1.0);
-            let title = format!("layer {row}, expert {expert}: {tokens} tokens, {share:.2} of an even share");
+            let title = format!(
+                "layer {row}, expert {expert}: {tokens} tokens, {share:.2} of an even share"
+            );
             square(traffic_at + expert * cell, y, cell, &traffic_colour(share), &title);
         }
     }
@@ -159,7 +176,8 @@ mod tests {
 
     #[test]
     fn every_part_is_a_square() {
-        let layer = |experts: &[u32]| Layer { attention: Some(6), common: None, experts: experts.to_vec() };
+        let layer =
+            |experts: &[u32]| Layer { attention: Some(6), common: None, experts: experts.to_vec() };
         let layers = [layer(&[1, 2, 3, 4]), layer(&[2, 2, 8, 8])];
         let squares = |svg: &str| svg.matches("<title>").count();
         let legend = 8;

@@ -8,8 +8,8 @@ use std::sync::mpsc::{Receiver, Sender};
 use rustyline::config::{Behavior, Config};
 use rustyline::error::ReadlineError;
 use rustyline::{
-    Cmd, ConditionalEventHandler, DefaultEditor, Event, EventContext, EventHandler, KeyCode, KeyEvent, Modifiers,
-    Movement, RepeatCount,
+    Cmd, ConditionalEventHandler, DefaultEditor, Event, EventContext, EventHandler, KeyCode,
+    KeyEvent, Modifiers, Movement, RepeatCount,
 };
 
 use super::{Next, ends_open, in_block, unfenced};
@@ -21,10 +21,12 @@ pub fn read(prompt: &str, requests: &Receiver<()>, events: &Sender<Next>) -> any
     // Where answers go to a file, the editor writes to the terminal itself.
     let behavior = if io::stdout().is_terminal() { Behavior::Stdio } else { Behavior::PreferTerm };
     let mut editor = DefaultEditor::with_config(Config::builder().behavior(behavior).build())?;
-    let conditional = |handler: Box<dyn ConditionalEventHandler>| EventHandler::Conditional(handler);
+    let conditional =
+        |handler: Box<dyn ConditionalEventHandler>| EventHandler::Conditional(handler);
     let broken = Arc::new(AtomicBool::new(false));
     editor.bind_sequence(KeyEvent::ctrl('C'), conditional(Box::new(ClearOrLeave)));
-    for key in [KeyEvent(KeyCode::Enter, Modifiers::NONE), KeyEvent::ctrl('M'), KeyEvent::ctrl('J')] {
+    for key in [KeyEvent(KeyCode::Enter, Modifiers::NONE), KeyEvent::ctrl('M'), KeyEvent::ctrl('J')]
+    {
         editor.bind_sequence(key, conditional(Box::new(SendOrBreak { broken: broken.clone() })));
         let KeyEvent(code, modifiers) = key;
         editor.bind_sequence(KeyEvent(code, modifiers | Modifiers::ALT), Cmd::Newline);
@@ -37,7 +39,8 @@ pub fn read(prompt: &str, requests: &Receiver<()>, events: &Sender<Next>) -> any
             terminal::edited();
             break match line {
                 Ok(text) => {
-                    // The editor keeps lines for the up key only; a failure there matters to nobody.
+                    // The editor keeps lines for the up key only; a failure there matters to
+                    // nobody.
                     let _ = editor.add_history_entry(text.as_str());
                     let text = unfenced(&text);
                     // What was pasted keeps its backslashes.
@@ -66,7 +69,13 @@ pub fn read(prompt: &str, requests: &Receiver<()>, events: &Sender<Next>) -> any
 struct ClearOrLeave;
 
 impl ConditionalEventHandler for ClearOrLeave {
-    fn handle(&self, _: &Event, _: RepeatCount, _: bool, context: &EventContext<'_>) -> Option<Cmd> {
+    fn handle(
+        &self,
+        _: &Event,
+        _: RepeatCount,
+        _: bool,
+        context: &EventContext<'_>,
+    ) -> Option<Cmd> {
         let typed = !context.line().is_empty();
         Some(if typed { Cmd::Kill(Movement::WholeBuffer) } else { Cmd::Interrupt })
     }
@@ -79,7 +88,13 @@ struct SendOrBreak {
 }
 
 impl ConditionalEventHandler for SendOrBreak {
-    fn handle(&self, _: &Event, _: RepeatCount, _: bool, context: &EventContext<'_>) -> Option<Cmd> {
+    fn handle(
+        &self,
+        _: &Event,
+        _: RepeatCount,
+        _: bool,
+        context: &EventContext<'_>,
+    ) -> Option<Cmd> {
         let text = context.line();
         if in_block(text) {
             return Some(Cmd::Newline);

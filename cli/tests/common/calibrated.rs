@@ -46,7 +46,8 @@ impl Bake {
     }
 
     pub fn run(&self, output: &Path) -> CalibratedBake {
-        self.try_run(output, &AtomicBool::new(false), &mut |_| ()).unwrap_or_else(|error| panic!("{error}"))
+        self.try_run(output, &AtomicBool::new(false), &mut |_| ())
+            .unwrap_or_else(|error| panic!("{error}"))
     }
 
     pub fn try_run(
@@ -109,7 +110,8 @@ pub fn interrupted(bake: &Bake, output: &Path, round: usize, stage: Stage, at: u
 /// Compares the losses that a bake says with those of the runtime.
 pub fn same_verdict(input: &Path, output: &Path, baked: &CalibratedBake) {
     let model = Model::open(input).unwrap();
-    let sampler = Sampler::new(&text_sections(model.checkpoint(), model.spec().vocabulary).unwrap()).unwrap();
+    let sampler =
+        Sampler::new(&text_sections(model.checkpoint(), model.spec().vocabulary).unwrap()).unwrap();
     let engine = Engine::open(output, &Options::default()).unwrap();
     for ((name, path), said) in texts().iter().zip(&baked.allocated.held_out) {
         let held_out = sampler.sample(name, path, SAMPLING).unwrap().held_out;
@@ -121,14 +123,22 @@ pub fn same_verdict(input: &Path, output: &Path, baked: &CalibratedBake) {
             "{family}, {name}, {tokens} tokens: {:.6} nats a token in the graph, {found:.6} in the runtime",
             said.baked
         );
-        assert!((found - said.baked).abs() < most, "{family}, {name}: {found}, and {} said", said.baked);
+        assert!(
+            (found - said.baked).abs() < most,
+            "{family}, {name}: {found}, and {} said",
+            said.baked
+        );
     }
 }
 
 fn runtime_loss(engine: &Engine, text: &Domain) -> (f64, u64) {
     let (mut loss, mut tokens) = (0.0, 0);
     for window in &text.tokens {
-        let options = SessionOptions { context: window.len(), kv: KvPrecision::F32, ..SessionOptions::default() };
+        let options = SessionOptions {
+            context: window.len(),
+            kv: KvPrecision::F32,
+            ..SessionOptions::default()
+        };
         let mut session = engine.session(&options).unwrap();
         for pair in window.windows(2) {
             let logits = session.feed(&pair[..1]).unwrap();

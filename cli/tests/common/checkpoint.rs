@@ -1,4 +1,5 @@
-//! Copies of the fixtures that a test may break, and a tokenizer for them that has a token for every byte.
+//! Copies of the fixtures that a test may break, and a tokenizer for them that has a token for
+//! every byte.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -35,7 +36,8 @@ impl Checkpoint {
     /// Reads a fixture; nothing is in the folder yet.
     pub fn of(family: &str) -> Option<Self> {
         let source = fixtures()?.join(family);
-        let config = serde_json::from_slice(&fs::read(source.join("config.json")).unwrap()).unwrap();
+        let config =
+            serde_json::from_slice(&fs::read(source.join("config.json")).unwrap()).unwrap();
         let bytes = fs::read(source.join("model.safetensors")).unwrap();
         let tensors = SafeTensors::deserialize(&bytes).unwrap();
         let own = |(name, view): (String, TensorView<'_>)| Tensor {
@@ -48,7 +50,8 @@ impl Checkpoint {
         Some(Self { folder: tempfile::tempdir().unwrap(), config, tensors })
     }
 
-    /// A llama made from nothing, whose likeliest token is always a small letter: its answers have no end of their own.
+    /// A llama made from nothing, whose likeliest token is always a small letter: its answers have
+    /// no end of their own.
     pub fn made() -> Self {
         const HIDDEN: usize = 64;
         const INNER: usize = 128;
@@ -61,16 +64,27 @@ impl Checkpoint {
         });
         let mut state = 1u64;
         let mut random = |_| {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 40) as f32 / (1 << 24) as f32 - 0.5
         };
         let mut tensors = Vec::new();
         let mut add = |name: &str, shape: &[usize], floats: Vec<f32>| {
             let bytes = floats.iter().flat_map(|number| number.to_le_bytes()).collect();
-            tensors.push(Tensor { name: format!("{name}.weight"), dtype: Dtype::F32, shape: shape.to_vec(), bytes });
+            tensors.push(Tensor {
+                name: format!("{name}.weight"),
+                dtype: Dtype::F32,
+                shape: shape.to_vec(),
+                bytes,
+            });
         };
         let vocabulary = VOCABULARY as usize;
-        add("model.embed_tokens", &[vocabulary, HIDDEN], (0..vocabulary * HIDDEN).map(&mut random).collect());
+        add(
+            "model.embed_tokens",
+            &[vocabulary, HIDDEN],
+            (0..vocabulary * HIDDEN).map(&mut random).collect(),
+        );
         for layer in 0..LAYERS {
             for (name, rows, columns) in [
                 ("self_attn.q_proj", HIDDEN, HIDDEN),
@@ -108,7 +122,10 @@ impl Checkpoint {
     }
 
     pub fn tensor(&mut self, name: &str) -> &mut Tensor {
-        self.tensors.iter_mut().find(|tensor| tensor.name == name).unwrap_or_else(|| panic!("no {name}"))
+        self.tensors
+            .iter_mut()
+            .find(|tensor| tensor.name == name)
+            .unwrap_or_else(|| panic!("no {name}"))
     }
 
     /// Overwrites one float of a tensor.
@@ -153,7 +170,8 @@ impl Checkpoint {
     }
 }
 
-/// A small model that speaks, though it has nothing to say: the llama fixture with the byte-level tokenizer.
+/// A small model that speaks, though it has nothing to say: the llama fixture with the byte-level
+/// tokenizer.
 pub fn speaking_blob(folder: &Path) -> Option<PathBuf> {
     let checkpoint = Checkpoint::of("llama")?;
     checkpoint.save().save_tokenizer();
@@ -194,10 +212,12 @@ fn write(path: &Path, tensors: &[Tensor]) {
 }
 
 fn tokenizer() -> Value {
-    // GPT-2's `bytes_to_unicode`: printable bytes stand for themselves, the rest for letters from U+0100 on.
+    // GPT-2's `bytes_to_unicode`: printable bytes stand for themselves, the rest for letters from
+    // U+0100 on.
     let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     let mut beyond = (0x100..).filter_map(char::from_u32);
-    let letters = (0..=u8::MAX).map(|byte| if printable(&byte) { char::from(byte) } else { beyond.next().unwrap() });
+    let letters = (0..=u8::MAX)
+        .map(|byte| if printable(&byte) { char::from(byte) } else { beyond.next().unwrap() });
     let mut vocabulary: serde_json::Map<String, Value> =
         letters.zip(0..).map(|(letter, id): (char, u32)| (letter.to_string(), json!(id))).collect();
     let mut added = Vec::new();

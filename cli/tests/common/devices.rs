@@ -22,14 +22,18 @@ pub fn emulator(tensor_cores: bool) -> Option<Emulator> {
 /// A GPU, or nothing, loudly.
 #[cfg(feature = "cuda")]
 pub fn gpu() -> Option<hardtack_kernels_cuda::driver::Driver> {
-    let opened = hardtack_kernels_cuda::driver::Driver::open(0, Some(Path::new(env!("CARGO_TARGET_TMPDIR"))));
+    let opened = hardtack_kernels_cuda::driver::Driver::open(
+        0,
+        Some(Path::new(env!("CARGO_TARGET_TMPDIR"))),
+    );
     opened.map_err(|error| super::skipped(Path::new("a GPU"), &error.to_string())).ok()
 }
 
 /// The emulation, and a GPU, as the runtime takes them.
 #[cfg(feature = "cuda")]
 pub fn all_devices() -> Vec<std::sync::Arc<dyn Device>> {
-    let emulated = emulator(true).map(|device| std::sync::Arc::new(device) as std::sync::Arc<dyn Device>);
+    let emulated =
+        emulator(true).map(|device| std::sync::Arc::new(device) as std::sync::Arc<dyn Device>);
     let real = gpu().map(|device| std::sync::Arc::new(device) as std::sync::Arc<dyn Device>);
     emulated.into_iter().chain(real).collect()
 }

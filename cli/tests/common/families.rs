@@ -1,7 +1,7 @@
 //! One test for each family, so that one that fails does not hide the others.
 
-/// `each_family!(check_family);` becomes `#[test] fn llama() { check_family("llama") }` and so on, and a test that none is
-/// left out.
+/// `each_family!(check_family);` becomes `#[test] fn llama() { check_family("llama") }` and so on,
+/// and a test that none is left out.
 #[allow(unused_macros, reason = "two of the tests use it")]
 macro_rules! each_family {
     ($check:path) => {

@@ -36,8 +36,8 @@ pub fn crumb() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/crumb")
 }
 
-/// Says that something a test needs is absent, past the test runner, which keeps to itself what a passing test prints by
-/// macros.
+/// Says that something a test needs is absent, past the test runner, which keeps to itself what a
+/// passing test prints by macros.
 pub fn skipped(missing: &Path, consequence: &str) {
     let line = format!("SKIPPED: {} is not at hand: {consequence}\n", missing.display());
     let _ = std::io::stderr().write_all(line.as_bytes());
@@ -69,7 +69,8 @@ pub fn bake_at(input: &Path, output: &Path, encoding: Encoding) -> Baked {
         memory_max: None,
         stop: &stop,
     };
-    bake(input, output, &options, &mut |_| ()).unwrap_or_else(|error| panic!("{}: {error}", input.display()))
+    bake(input, output, &options, &mut |_| ())
+        .unwrap_or_else(|error| panic!("{}: {error}", input.display()))
 }
 
 /// Feeds tokens in pieces of these sizes, the last one repeated, and gives all logits.

@@ -16,7 +16,8 @@ pub struct Run {
 
 /// Runs a program to its end with this on its standard input.
 pub fn run(command: &mut Command, input: &[u8]) -> Run {
-    let (stdin, err) = (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
+    let (stdin, err) =
+        (tempfile::NamedTempFile::new().unwrap(), tempfile::NamedTempFile::new().unwrap());
     stdin.as_file().write_all(input).unwrap();
     command.stdin(stdin.reopen().unwrap()).stdout(Stdio::null()).stderr(err.reopen().unwrap());
     let program = fs::canonicalize(command.get_program()).unwrap();
@@ -24,8 +25,8 @@ pub fn run(command: &mut Command, input: &[u8]) -> Run {
     let process = format!("/proc/{}", child.id());
     let mut peak = 0;
     loop {
-        // Before it is the program, a child has its parent's high-water mark; then its own, which only grows, so that the
-        // last reading before its end is nearly the peak.
+        // Before it is the program, a child has its parent's high-water mark; then its own, which
+        // only grows, so that the last reading before its end is nearly the peak.
         if fs::read_link(format!("{process}/exe")).is_ok_and(|exe| exe == program) {
             peak = high_water_mark(&process).unwrap_or(peak);
         }

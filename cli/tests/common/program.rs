@@ -38,13 +38,18 @@ impl Outcome {
         self
     }
 
-    /// Holds the run to a refusal: one line on standard error that has all these words, and nothing besides.
+    /// Holds the run to a refusal: one line on standard error that has all these words, and nothing
+    /// besides.
     #[track_caller]
     pub fn refused(self, words: &[&str]) -> Self {
         assert_eq!(self.code, Some(FAILED), "{self:#?}");
         assert_eq!(self.out, "", "{self:#?}");
-        let line = self.err.strip_suffix('\n').unwrap_or_else(|| panic!("no whole line: {self:#?}"));
-        assert!(!line.contains(char::is_control) && line.starts_with("hardtack: "), "not one line: {self:#?}");
+        let line =
+            self.err.strip_suffix('\n').unwrap_or_else(|| panic!("no whole line: {self:#?}"));
+        assert!(
+            !line.contains(char::is_control) && line.starts_with("hardtack: "),
+            "not one line: {self:#?}"
+        );
         for word in words {
             assert!(line.contains(word), "no {word:?} in {line:?}");
             // A cause is not said twice.
@@ -56,9 +61,14 @@ impl Outcome {
     /// The number before this word on standard error, as often as it is there.
     pub fn numbers_before(&self, word: &str) -> Vec<u64> {
         let places = self.err.match_indices(word).map(|(at, _)| self.err[..at].trim_end());
-        let digits =
-            places.map(|before| &before[before.trim_end_matches(|letter: char| letter.is_ascii_digit()).len()..]);
-        digits.map(|digits| digits.parse().unwrap_or_else(|_| panic!("no number before {word:?}: {self:#?}"))).collect()
+        let digits = places.map(|before| {
+            &before[before.trim_end_matches(|letter: char| letter.is_ascii_digit()).len()..]
+        });
+        digits
+            .map(|digits| {
+                digits.parse().unwrap_or_else(|_| panic!("no number before {word:?}: {self:#?}"))
+            })
+            .collect()
     }
 }
 
@@ -83,7 +93,12 @@ pub fn run_with_input(arguments: &[Argument<'_>], input: &str) -> Outcome {
 pub fn run_in_shell(script: &str, arguments: &[Argument<'_>]) -> Outcome {
     let script = script.replace("hardtack", "\"$0\" \"$@\"");
     let mut command = Command::new("sh");
-    command.arg("-c").arg(script).arg(env!("CARGO_BIN_EXE_hardtack")).args(arguments).stdin(Stdio::null());
+    command
+        .arg("-c")
+        .arg(script)
+        .arg(env!("CARGO_BIN_EXE_hardtack"))
+        .args(arguments)
+        .stdin(Stdio::null());
     Outcome::of(command.output().expect("a shell"))
 }
 
@@ -91,7 +106,9 @@ pub fn run_in_shell(script: &str, arguments: &[Argument<'_>]) -> Outcome {
 pub fn run_with_bytes(arguments: &[Argument<'_>], input: &[u8]) -> Outcome {
     let file = tempfile::NamedTempFile::new().unwrap();
     fs::write(file.path(), input).unwrap();
-    Outcome::of(hardtack(arguments).stdin(file.reopen().unwrap()).output().expect("the program starts"))
+    Outcome::of(
+        hardtack(arguments).stdin(file.reopen().unwrap()).output().expect("the program starts"),
+    )
 }
 
 /// Ctrl-C.
@@ -124,7 +141,9 @@ pub fn wait(child: Child) -> Outcome {
 
 /// Names in a folder, sorted.
 pub fn names(folder: &Path) -> Vec<String> {
-    let entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap());
+    let entries = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let mut names: Vec<String> = entries.collect();
     names.sort();
     names
@@ -132,7 +151,8 @@ pub fn names(folder: &Path) -> Vec<String> {
 
 /// SmolLM2 135M Instruct as GGUF, or nothing, loudly, where it is not at hand.
 pub fn smollm2_checkpoint() -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/cache/smollm2-135m-instruct.gguf");
+    let path =
+        Path::new(env!("CARGO_MANIFEST_DIR")).join("../models/cache/smollm2-135m-instruct.gguf");
     if path.is_file() {
         return Some(path);
     }

@@ -1,4 +1,5 @@
-//! What a reference implementation says of a checkpoint: prompts, their logits, and the tokens that follow.
+//! What a reference implementation says of a checkpoint: prompts, their logits, and the tokens that
+//! follow.
 
 use std::path::Path;
 

@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 
 const ROWS: usize = 320;
 const HIDDEN: usize = 64;
-const MERGES: [&str; 9] = ["h e", "l l", "he ll", "hell o", "Ġ w", "o r", "Ġw or", "l d", "Ġwor ld"];
+const MERGES: [&str; 9] =
+    ["h e", "l l", "he ll", "hell o", "Ġ w", "o r", "Ġw or", "l d", "Ġwor ld"];
 /// ChatML.
 pub const TEMPLATE: &str = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}\
     {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
@@ -32,7 +33,8 @@ pub fn added(id: u64, content: &str, special: bool) -> Value {
 fn pieces() -> Vec<String> {
     let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     let mut beyond = (0x100..).filter_map(char::from_u32);
-    let letters = (0..=u8::MAX).map(|byte| if printable(&byte) { char::from(byte) } else { beyond.next().unwrap() });
+    let letters = (0..=u8::MAX)
+        .map(|byte| if printable(&byte) { char::from(byte) } else { beyond.next().unwrap() });
     let joined = ["he", "ll", "hell", "hello", "Ġw", "or", "Ġwor", "ld", "Ġworld"];
     letters.map(String::from).chain(joined.map(String::from)).collect()
 }
@@ -40,17 +42,24 @@ fn pieces() -> Vec<String> {
 impl Small {
     /// A model in order: ChatML with its markers at 266 and 267, and a head of its own.
     pub fn new() -> Self {
-        let vocabulary: Map<String, Value> =
-            pieces().into_iter().zip(0..).map(|(piece, id): (String, u32)| (piece, json!(id))).collect();
+        let vocabulary: Map<String, Value> = pieces()
+            .into_iter()
+            .zip(0..)
+            .map(|(piece, id): (String, u32)| (piece, json!(id)))
+            .collect();
         let marks = [(265, "<|endoftext|>"), (266, "<|im_start|>"), (267, "<|im_end|>")];
-        let byte_level =
-            json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
+        let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
         let tensor = |(place, (name, shape)): (usize, (&str, Vec<usize>))| {
             let count: usize = shape.iter().product();
             // Weights of about 0.1 that no two tensors share.
-            let value = |index: usize| ((index * 7919 + place * 104_729) % 1999) as f32 / 9995.0 - 0.1;
+            let value =
+                |index: usize| ((index * 7919 + place * 104_729) % 1999) as f32 / 9995.0 - 0.1;
             let norm = name.contains("norm");
-            (name.to_owned(), shape, (0..count).map(|index| if norm { 1.0 } else { value(index) }).collect())
+            (
+                name.to_owned(),
+                shape,
+                (0..count).map(|index| if norm { 1.0 } else { value(index) }).collect(),
+            )
         };
         let tensors = [
             ("model.embed_tokens.weight", vec![ROWS, HIDDEN]),
@@ -85,7 +94,12 @@ impl Small {
 
     /// A tensor's values.
     pub fn tensor(&mut self, name: &str) -> &mut Vec<f32> {
-        &mut self.tensors.iter_mut().find(|(own, ..)| own == name).unwrap_or_else(|| panic!("no {name}")).2
+        &mut self
+            .tensors
+            .iter_mut()
+            .find(|(own, ..)| own == name)
+            .unwrap_or_else(|| panic!("no {name}"))
+            .2
     }
 
     /// Writes a folder as Hugging Face has it.
@@ -93,11 +107,14 @@ impl Small {
         fs::create_dir_all(folder).unwrap();
         self.save_tokenizer(folder);
         fs::write(folder.join("config.json"), self.config.to_string()).unwrap();
-        let bytes: Vec<(&str, &Vec<usize>, Vec<u8>)> =
-            self.tensors.iter().map(|(name, shape, values)| (name.as_str(), shape, little_endian(values))).collect();
-        let views = bytes
+        let bytes: Vec<(&str, &Vec<usize>, Vec<u8>)> = self
+            .tensors
             .iter()
-            .map(|(name, shape, bytes)| (*name, TensorView::new(Dtype::F32, shape.to_vec(), bytes).unwrap()));
+            .map(|(name, shape, values)| (name.as_str(), shape, little_endian(values)))
+            .collect();
+        let views = bytes.iter().map(|(name, shape, bytes)| {
+            (*name, TensorView::new(Dtype::F32, shape.to_vec(), bytes).unwrap())
+        });
         safetensors::serialize_to_file(views, None, &folder.join("model.safetensors")).unwrap();
     }
 

@@ -1,4 +1,5 @@
-//! Small checkpoints made from nothing: a llama of random weights, and tokenizers of any size for it.
+//! Small checkpoints made from nothing: a llama of random weights, and tokenizers of any size for
+//! it.
 
 use std::fs;
 use std::path::Path;
@@ -42,8 +43,9 @@ pub fn write_network(folder: &Path, network: Network) {
     fs::write(folder.join("config.json"), config.to_string()).unwrap();
     let mut shapes = vec![("model.embed_tokens.weight".to_owned(), vec![vocabulary, hidden])];
     for layer in 0..layers {
-        let mut add =
-            |name: &str, shape: &[usize]| shapes.push((format!("model.layers.{layer}.{name}.weight"), shape.to_vec()));
+        let mut add = |name: &str, shape: &[usize]| {
+            shapes.push((format!("model.layers.{layer}.{name}.weight"), shape.to_vec()))
+        };
         add("input_layernorm", &[hidden]);
         add("self_attn.q_proj", &[hidden, hidden]);
         add("self_attn.k_proj", &[hidden / 2, hidden]);
@@ -56,34 +58,39 @@ pub fn write_network(folder: &Path, network: Network) {
     }
     shapes.push(("model.norm.weight".to_owned(), vec![hidden]));
     let mut state = 1u64;
-    let bytes: Vec<Vec<u8>> = shapes.iter().map(|(_, shape)| half_floats(shape.iter().product(), &mut state)).collect();
-    let views = shapes
-        .iter()
-        .zip(&bytes)
-        .map(|((name, shape), bytes)| (name.as_str(), TensorView::new(Dtype::F16, shape.clone(), bytes).unwrap()));
+    let bytes: Vec<Vec<u8>> =
+        shapes.iter().map(|(_, shape)| half_floats(shape.iter().product(), &mut state)).collect();
+    let views = shapes.iter().zip(&bytes).map(|((name, shape), bytes)| {
+        (name.as_str(), TensorView::new(Dtype::F16, shape.clone(), bytes).unwrap())
+    });
     safetensors::serialize_to_file(views, None, &folder.join("model.safetensors")).unwrap();
 }
 
 /// Half floats between a quarter and a half, of either sign.
 fn half_floats(count: usize, state: &mut u64) -> Vec<u8> {
     let number = |_| {
-        *state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        *state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let bits = (*state >> 40) as u16;
         (0x3400 | bits & 0x83ff).to_le_bytes()
     };
     (0..count).flat_map(number).collect()
 }
 
-/// Byte-level BPE of so many tokens: bytes, two control tokens, and merges of two letters, of three, and so on.
+/// Byte-level BPE of so many tokens: bytes, two control tokens, and merges of two letters, of
+/// three, and so on.
 pub fn byte_level(count: usize) -> Value {
     let letters = bytes_as_letters();
     let mut pieces: Vec<String> = letters.iter().map(char::to_string).collect();
     let mut merges: Vec<(String, String)> = Vec::new();
-    // A small letter and capitals behind it: no merge begins with a capital, so that there is but one way to every piece.
+    // A small letter and capitals behind it: no merge begins with a capital, so that there is but
+    // one way to every piece.
     let mut last: Vec<String> = ('a'..='z').map(String::from).collect();
     while pieces.len() + CONTROL.len() < count {
         let mut next = Vec::new();
-        for (left, right) in last.iter().flat_map(|left| ('A'..='Z').map(move |right| (left, right))) {
+        for (left, right) in
+            last.iter().flat_map(|left| ('A'..='Z').map(move |right| (left, right)))
+        {
             if pieces.len() + CONTROL.len() < count {
                 pieces.push(format!("{left}{right}"));
                 merges.push((left.clone(), right.to_string()));
@@ -95,7 +102,9 @@ pub fn byte_level(count: usize) -> Value {
     let mut vocabulary: Map<String, Value> =
         pieces.into_iter().zip(0..).map(|(piece, id): (String, u32)| (piece, json!(id))).collect();
     let added = added(vocabulary.len() as u32);
-    vocabulary.extend(added.iter().map(|own| (own["content"].as_str().unwrap().to_owned(), own["id"].clone())));
+    vocabulary.extend(
+        added.iter().map(|own| (own["content"].as_str().unwrap().to_owned(), own["id"].clone())),
+    );
     let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
     json!({ "version": "1.0", "truncation": null, "padding": null, "added_tokens": added, "normalizer": null,
         "pre_tokenizer": byte_level, "post_processor": null, "decoder": byte_level,
@@ -112,9 +121,12 @@ fn added(first: u32) -> Vec<Value> {
     CONTROL.into_iter().zip(first..).map(one).collect()
 }
 
-/// GPT-2's `bytes_to_unicode`: printable bytes stand for themselves, the rest for letters from U+0100 on.
+/// GPT-2's `bytes_to_unicode`: printable bytes stand for themselves, the rest for letters from
+/// U+0100 on.
 fn bytes_as_letters() -> Vec<char> {
     let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
     let mut beyond = (0x100..).filter_map(char::from_u32);
-    (0..=u8::MAX).map(|byte| if printable(&byte) { char::from(byte) } else { beyond.next().unwrap() }).collect()
+    (0..=u8::MAX)
+        .map(|byte| if printable(&byte) { char::from(byte) } else { beyond.next().unwrap() })
+        .collect()
 }

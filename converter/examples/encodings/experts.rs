@@ -63,7 +63,8 @@ fn matrix(key: Key, tensor: &Tensor) -> Result<Matrix, Failure> {
     Ok(Matrix { key, rows, columns, weights: tensor.flatten_all()?.to_vec1()? })
 }
 
-/// The model with what `kept` leaves of each matrix, written at `path`, and the squared error relative to the weights'.
+/// The model with what `kept` leaves of each matrix, written at `path`, and the squared error
+/// relative to the weights'.
 pub fn replaced(
     model: &Model,
     matrices: &[Matrix],
@@ -77,10 +78,16 @@ pub fn replaced(
         let square = |number: f32| f64::from(number).powi(2);
         error += own.weights.iter().zip(&kept).map(|(a, b)| square(a - b)).sum::<f64>();
         whole += own.weights.iter().map(|&weight| square(weight)).sum::<f64>();
-        let shape = Shape { encoding: Encoding::F32, stack: 1, rows: own.rows as u32, columns: own.columns as u32 };
+        let shape = Shape {
+            encoding: Encoding::F32,
+            stack: 1,
+            rows: own.rows as u32,
+            columns: own.columns as u32,
+        };
         store.put(own.key, shape, &encode_rows(Encoding::F32, &kept, own.columns)?)?;
     }
-    // The open file outlives its name where the system lets it; elsewhere the next one overwrites it.
+    // The open file outlives its name where the system lets it; elsewhere the next one overwrites
+    // it.
     let _ = std::fs::remove_file(path);
     Ok((model.with(Arc::new(store)), error / whole))
 }

@@ -32,7 +32,8 @@ impl Inputs {
     /// Runs the model over all windows.
     pub fn gather(model: &Model, domains: &[Domain]) -> Result<Self, Failure> {
         let (spec, dtype) = (model.spec(), DType::F32);
-        let windows: Vec<&[u32]> = domains.iter().flat_map(|own| own.tokens.iter().map(Vec::as_slice)).collect();
+        let windows: Vec<&[u32]> =
+            domains.iter().flat_map(|own| own.tokens.iter().map(Vec::as_slice)).collect();
         let longest = windows.iter().map(|window| window.len()).max().unwrap_or(0);
         let pass = Pass::new(spec, &model.frequencies()?, longest, dtype)?;
         let embedding = model.global(Role::Embedding, dtype)?;
@@ -45,39 +46,49 @@ impl Inputs {
         for (index, own) in spec.layers.iter().enumerate() {
             let layer = model.layer(index, dtype)?;
             for stream in &mut streams {
-                let attended = attention_block(own, &layer.attention_norm, &layer.attention, stream, &pass)?;
+                let attended =
+                    attention_block(own, &layer.attention_norm, &layer.attention, stream, &pass)?;
                 let middle = pass.join(stream, &attended)?;
                 let normed = rms_norm(&middle, &layer.feed_forward_norm, pass.epsilon)?;
                 if let (FeedForwardWeights::Experts(mixture), Some(experts)) =
                     (&layer.feed_forward, own.feed_forward.experts())
                 {
-                    let routes = route(experts, &mixture.gate, mixture.gate_bias.as_ref(), &normed)?;
+                    let routes =
+                        route(experts, &mixture.gate, mixture.gate_bias.as_ref(), &normed)?;
                     let shares = routes.weights.flatten_all()?.to_vec1::<f32>()?;
                     let by_expert = routes.by_expert(experts.count as usize);
-                    for (expert, (block, places)) in (0..).zip(mixture.experts.iter().zip(by_expert)) {
+                    for (expert, (block, places)) in
+                        (0..).zip(mixture.experts.iter().zip(by_expert))
+                    {
                         if places.is_empty() {
                             continue;
                         }
-                        let tokens: Vec<u32> = places.iter().map(|place| place / routes.chosen as u32).collect();
+                        let tokens: Vec<u32> =
+                            places.iter().map(|place| place / routes.chosen as u32).collect();
                         let x = normed.index_select(&Tensor::new(tokens, &Device::Cpu)?, 0)?;
                         let inner = block_inner(own.feed_forward.activation, block, &x)?;
                         let read = all.entry(SectionKey::expert(index as u32, expert)).or_default();
                         read.outer.extend(x.flatten_all()?.to_vec1::<f32>()?);
                         read.inner.extend(inner.flatten_all()?.to_vec1::<f32>()?);
-                        read.weights.extend(places.iter().map(|&place| shares[place as usize].powi(2)));
+                        read.weights
+                            .extend(places.iter().map(|&place| shares[place as usize].powi(2)));
                     }
                 }
-                let (output, _) = feed_forward_block(&own.feed_forward, &layer.feed_forward, &normed)?;
+                let (output, _) =
+                    feed_forward_block(&own.feed_forward, &layer.feed_forward, &normed)?;
                 *stream = pass.join(&middle, &output)?;
             }
         }
         Ok(Self(all))
     }
 
-    /// A matrix of an expert after rounding with feedback; plainly rounded where no token reached the expert.
+    /// A matrix of an expert after rounding with feedback; plainly rounded where no token reached
+    /// the expert.
     pub fn round(&self, scheme: &Scheme, matrix: &Matrix) -> Vec<f32> {
         let (section, role) = matrix.key;
-        let Some(read) = self.0.get(&section) else { return scheme.round(&matrix.weights, matrix.columns) };
+        let Some(read) = self.0.get(&section) else {
+            return scheme.round(&matrix.weights, matrix.columns);
+        };
         let mut inputs = if role == Role::Down { read.inner.clone() } else { read.outer.clone() };
         scheme.turn(&mut inputs, matrix.columns);
         let mut hessian = Hessian::new(matrix.columns);

@@ -1,8 +1,9 @@
-//! Loss against bytes of ways to keep matrices: all matrices of a model's experts rounded so, and how far its predictions move
-//! on text held out. Prints the tables of ENCODINGS.md.
+//! Loss against bytes of ways to keep matrices: all matrices of a model's experts rounded so, and
+//! how far its predictions move on text held out. Prints the tables of ENCODINGS.md.
 //!
-//! `RAYON_NUM_THREADS=1 encodings [--windows N] [--layers | --feedback] [MODEL [TEXT...]]`: processors share out the encodings, not the
-//! matrix products, whose threads would wait for each other.
+//! `RAYON_NUM_THREADS=1 encodings [--windows N] [--layers | --feedback] [MODEL [TEXT...]]`:
+//! processors share out the encodings, not the matrix products, whose threads would wait for each
+//! other.
 
 #[path = "../../tests/encodings_support/mod.rs"]
 mod encodings_support;
@@ -71,22 +72,28 @@ fn main() -> Result<(), Failure> {
         Ok(Verdict::new(bits(scheme, &matrices), error, &judge.judge(&changed, &mut |_| ())?))
     };
     println!("{} windows of {WINDOW} tokens, {} matrices\n", windows.len(), matrices.len());
-    println!("| | bits a weight | squared error | divergence, nats | perplexity ratio | divergence at equal bytes |");
+    println!(
+        "| | bits a weight | squared error | divergence, nats | perplexity ratio | divergence at equal bytes |"
+    );
     println!("|---|---|---|---|---|---|");
     let (shipped, others) = match arguments.rounding {
         Rounding::Plain => (schemes::shipped(), schemes::others()),
         Rounding::Feedback => schemes::fed_back(),
     };
-    let mut shipped = share_out(&shipped, &of, &|scheme, found| println!("{}", row(scheme, found, None)))?;
+    let mut shipped =
+        share_out(&shipped, &of, &|scheme, found| println!("{}", row(scheme, found, None)))?;
     shipped.sort_by(|a, b| a.bits.total_cmp(&b.bits));
-    let tell = |scheme: &Scheme, found: &Verdict| println!("{}", row(scheme, found, found.share_of(&shipped)));
+    let tell = |scheme: &Scheme, found: &Verdict| {
+        println!("{}", row(scheme, found, found.share_of(&shipped)))
+    };
     share_out(&others, &of, &tell)?;
     Ok(())
 }
 
 type Measure<'a> = dyn Fn(&Scheme, usize) -> Result<Verdict, Failure> + Sync + 'a;
 
-/// Measures all of them, as many at once as there are processors, and tells of each as soon as it is done.
+/// Measures all of them, as many at once as there are processors, and tells of each as soon as it
+/// is done.
 fn share_out(
     schemes: &[Scheme],
     of: &Measure<'_>,
@@ -105,7 +112,8 @@ fn share_out(
     };
     let work = &work;
     std::thread::scope(|scope| {
-        let threads: Vec<_> = (0..workers).map(|worker| scope.spawn(move || work(worker))).collect();
+        let threads: Vec<_> =
+            (0..workers).map(|worker| scope.spawn(move || work(worker))).collect();
         let mut all = Vec::new();
         for thread in threads {
             all.extend(thread.join().expect("a worker ends")?);
@@ -116,7 +124,8 @@ fn share_out(
 
 fn arguments() -> Result<Arguments, Failure> {
     let repository = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
-    let (mut scope, mut rounding, mut windows, mut paths) = (Scope::Experts, Rounding::Plain, 6, Vec::new());
+    let (mut scope, mut rounding, mut windows, mut paths) =
+        (Scope::Experts, Rounding::Plain, 6, Vec::new());
     let mut words = std::env::args().skip(1);
     while let Some(word) = words.next() {
         match word.as_str() {
@@ -152,7 +161,8 @@ fn texts(arguments: &Arguments, model: &Model) -> Result<(Vec<Domain>, Vec<Domai
 /// Bits a weight over all matrices.
 fn bits(scheme: &Scheme, matrices: &[Matrix]) -> f64 {
     let weights: usize = matrices.iter().map(|own| own.weights.len()).sum();
-    let of = |own: &Matrix| scheme.bits_per_weight(own.rows, own.columns) * own.weights.len() as f64;
+    let of =
+        |own: &Matrix| scheme.bits_per_weight(own.rows, own.columns) * own.weights.len() as f64;
     matrices.iter().map(of).sum::<f64>() / weights as f64
 }
 

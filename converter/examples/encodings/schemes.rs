@@ -10,15 +10,24 @@ pub fn shipped() -> Vec<Scheme> {
 /// All others, the more telling ones first.
 pub fn others() -> Vec<Scheme> {
     let beside: [fn(Scheme) -> Vec<Scheme>; 2] = [first_beside, then_beside];
-    beside.into_iter().flat_map(|beside| [4, 3, 2].map(Scheme::shipped).into_iter().flat_map(beside)).collect()
+    beside
+        .into_iter()
+        .flat_map(|beside| [4, 3, 2].map(Scheme::shipped).into_iter().flat_map(beside))
+        .collect()
 }
 
 /// Shipped forms and others for rounding with feedback: what came out ahead with plain rounding.
 pub fn fed_back() -> (Vec<Scheme>, Vec<Scheme>) {
     let ahead = |own: Scheme| {
-        [Scheme { codes: Codes::Fitted, offset: Offset::None, ..own }, Scheme { scales: Scales::Tile(6), ..own }]
+        [
+            Scheme { codes: Codes::Fitted, offset: Offset::None, ..own },
+            Scheme { scales: Scales::Tile(6), ..own },
+        ]
     };
-    ([1, 2, 3, 4].map(Scheme::shipped).to_vec(), [4, 3, 2].map(Scheme::shipped).into_iter().flat_map(ahead).collect())
+    (
+        [1, 2, 3, 4].map(Scheme::shipped).to_vec(),
+        [4, 3, 2].map(Scheme::shipped).into_iter().flat_map(ahead).collect(),
+    )
 }
 
 fn first_beside(own: Scheme) -> Vec<Scheme> {
@@ -46,7 +55,8 @@ fn then_beside(own: Scheme) -> Vec<Scheme> {
         Scheme { codes: Codes::Normal, ..own },
         Scheme { scales: Scales::Row(6), ..own },
         Scheme { scales: Scales::Tile(4), group: 32, ..own },
-        // As fine as half floats: what fitting the minimum once more, as codes of scales have it, is worth alone.
+        // As fine as half floats: what fitting the minimum once more, as codes of scales have it,
+        // is worth alone.
         Scheme { scales: Scales::Tile(16), ..own },
     ]
 }

@@ -1,4 +1,5 @@
-//! What a changed model loses on each window, and the figures of it with standard errors over windows.
+//! What a changed model loses on each window, and the figures of it with standard errors over
+//! windows.
 
 use hardtack_converter::calibrate::{Domain, Judged};
 
@@ -43,8 +44,9 @@ impl Verdict {
         bootstrap(self.losses.len(), |windows| mean(&self.losses, windows).exp())
     }
 
-    /// Its divergence as a share of the one that the shipped forms, fewest bits first, have at the same bytes: between two of
-    /// them the logarithm is taken to be linear in the bits. Nothing outside their range.
+    /// Its divergence as a share of the one that the shipped forms, fewest bits first, have at the
+    /// same bytes: between two of them the logarithm is taken to be linear in the bits. Nothing
+    /// outside their range.
     pub fn share_of(&self, shipped: &[Self]) -> Option<Figure> {
         let [below, above] = neighbours(shipped, self.bits)?;
         Some(bootstrap(self.divergences.len(), |windows| {
@@ -56,24 +58,31 @@ impl Verdict {
 }
 
 fn neighbours(shipped: &[Verdict], bits: f64) -> Option<[&Verdict; 2]> {
-    shipped.windows(2).map(|pair| [&pair[0], &pair[1]]).find(|[low, high]| (low.bits..=high.bits).contains(&bits))
+    shipped
+        .windows(2)
+        .map(|pair| [&pair[0], &pair[1]])
+        .find(|[low, high]| (low.bits..=high.bits).contains(&bits))
 }
 
 fn mean(numbers: &[f64], windows: &[usize]) -> f64 {
     windows.iter().map(|&window| numbers[window]).sum::<f64>() / windows.len() as f64
 }
 
-/// A figure of all windows, and its standard deviation over windows drawn again with replacement; the same draws every time.
+/// A figure of all windows, and its standard deviation over windows drawn again with replacement;
+/// the same draws every time.
 fn bootstrap(count: usize, figure: impl Fn(&[usize]) -> f64) -> Figure {
     let value = figure(&(0..count).collect::<Vec<_>>());
     let mut state = 1u64;
     let mut draw = || {
-        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        state =
+            state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         ((state >> 33) as usize) % count
     };
-    let drawn: Vec<f64> = (0..ROUNDS).map(|_| figure(&(0..count).map(|_| draw()).collect::<Vec<_>>())).collect();
+    let drawn: Vec<f64> =
+        (0..ROUNDS).map(|_| figure(&(0..count).map(|_| draw()).collect::<Vec<_>>())).collect();
     let center = drawn.iter().sum::<f64>() / ROUNDS as f64;
-    let variance = drawn.iter().map(|own| (own - center).powi(2)).sum::<f64>() / (ROUNDS - 1) as f64;
+    let variance =
+        drawn.iter().map(|own| (own - center).powi(2)).sum::<f64>() / (ROUNDS - 1) as f64;
     Figure { value, error: variance.sqrt() }
 }
 

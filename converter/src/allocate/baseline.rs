@@ -1,4 +1,5 @@
-//! Allocations that results are compared with: one precision everywhere, an average of two, and equal shares for the layers.
+//! Allocations that results are compared with: one precision everywhere, an average of two, and
+//! equal shares for the layers.
 
 use super::error::AllocateError;
 use super::problem::{Candidate, Group, check, totals};
@@ -48,12 +49,14 @@ pub fn uniform_within(items: &[Vec<Candidate>], budget: u64) -> Result<Baseline,
 
 /// Two precisions by layers, which average at most `average` bits, each layer counting the same.
 ///
-/// With `low <= average < high` the neighbouring bits that all items have, `floor(layers * (average - low) / (high - low))`
-/// layers get `high` and the others `low`. At 2.5 bits of {2, 3} that is half of the layers; it is what is done without any
-/// calibration. An average that all items have as bits is uniform.
+/// With `low <= average < high` the neighbouring bits that all items have, `floor(layers * (average
+/// - low) / (high - low))` layers get `high` and the others `low`. At 2.5 bits of {2, 3} that is
+/// half of the layers; it is what is done without any calibration. An average that all items have
+/// as bits is uniform.
 ///
 /// # Errors
-/// Items break their rules, there is not a layer for each, or the average is below or above the bits that all items have.
+/// Items break their rules, there is not a layer for each, or the average is below or above the
+/// bits that all items have.
 pub fn uniform_average(
     items: &[Vec<Candidate>],
     layers: &[u32],
@@ -65,7 +68,9 @@ pub fn uniform_average(
     let common = common_bits(items);
     let low = common.iter().rev().copied().find(|&bits| f64::from(bits) <= average);
     let high = common.iter().copied().find(|&bits| f64::from(bits) >= average);
-    let (Some(low), Some(high)) = (low, high) else { return Err(AllocateError::Average { average }) };
+    let (Some(low), Some(high)) = (low, high) else {
+        return Err(AllocateError::Average { average });
+    };
     let share = if low == high { 0.0 } else { (average - f64::from(low)) / f64::from(high - low) };
     let count = layers_of.len();
     // A share such as 0.3 of 10 layers must not become 2.999...
@@ -80,11 +85,12 @@ pub fn uniform_average(
     }))
 }
 
-/// Every layer gets the same share of the budget, which it divides among its items as well as can be. What a layer leaves of
-/// its share stays unused. `floors` may span one layer each.
+/// Every layer gets the same share of the budget, which it divides among its items as well as can
+/// be. What a layer leaves of its share stays unused. `floors` may span one layer each.
 ///
 /// # Errors
-/// Those of [`solve`]; a layer that does not fit its share makes the budget too small, and a group must lie in one layer.
+/// Those of [`solve`]; a layer that does not fit its share makes the budget too small, and a group
+/// must lie in one layer.
 pub fn per_layer(
     items: &[Vec<Candidate>],
     layers: &[u32],
@@ -93,7 +99,9 @@ pub fn per_layer(
 ) -> Result<Baseline, AllocateError> {
     check(items, floors)?;
     let layers_of = sorted_layers(items, layers)?;
-    if let Some(error) = (0..).zip(floors).find_map(|(index, group)| across_layers(index, group, layers)) {
+    if let Some(error) =
+        (0..).zip(floors).find_map(|(index, group)| across_layers(index, group, layers))
+    {
         return Err(error);
     }
     let share = budget / layers_of.len().max(1) as u64;
@@ -103,15 +111,20 @@ pub fn per_layer(
         let own: Vec<usize> = (0..items.len()).filter(|&item| layers[item] == layer).collect();
         let own_items: Vec<Vec<Candidate>> = own.iter().map(|&item| items[item].clone()).collect();
         let place = |item: &usize| own.binary_search(item).expect("a group lies in one layer");
-        let is_own = |group: &usize| floors[*group].items.first().is_none_or(|&item| layers[item] == layer);
+        let is_own =
+            |group: &usize| floors[*group].items.first().is_none_or(|&item| layers[item] == layer);
         let own_groups: Vec<usize> = (0..floors.len()).filter(is_own).collect();
         let own_floors = own_groups.iter().map(|&group| Group {
             items: floors[group].items.iter().map(place).collect(),
             floors: floors[group].floors.clone(),
         });
         match solve(&own_items, &own_floors.collect::<Vec<_>>(), share) {
-            Ok(solution) => own.iter().zip(solution.picks).for_each(|(&item, pick)| picks[item] = pick),
-            Err(AllocateError::Budget { smallest, .. }) => smallest_share = smallest.max(smallest_share),
+            Ok(solution) => {
+                own.iter().zip(solution.picks).for_each(|(&item, pick)| picks[item] = pick)
+            }
+            Err(AllocateError::Budget { smallest, .. }) => {
+                smallest_share = smallest.max(smallest_share)
+            }
             Err(error) => return Err(error.of_group(&own_groups)),
         }
     }
@@ -143,7 +156,8 @@ fn sorted_layers(items: &[Vec<Candidate>], layers: &[u32]) -> Result<Vec<u32>, A
 /// Bits that every item has, in growing order.
 fn common_bits(items: &[Vec<Candidate>]) -> Vec<u32> {
     let has = |own: &[Candidate], bits: u32| own.iter().any(|candidate| candidate.bits == bits);
-    let mut common: Vec<u32> = items.first().into_iter().flatten().map(|candidate| candidate.bits).collect();
+    let mut common: Vec<u32> =
+        items.first().into_iter().flatten().map(|candidate| candidate.bits).collect();
     common.retain(|&bits| items.iter().all(|own| has(own, bits)));
     common.sort_unstable();
     common.dedup();
@@ -153,7 +167,9 @@ fn common_bits(items: &[Vec<Candidate>]) -> Vec<u32> {
 /// The first candidate of each item with the bits that are asked for.
 fn baseline(items: &[Vec<Candidate>], bits: impl Fn(usize) -> u32) -> Baseline {
     let pick = |(item, own): (usize, &Vec<Candidate>)| {
-        own.iter().position(|candidate| candidate.bits == bits(item)).expect("bits that every item has")
+        own.iter()
+            .position(|candidate| candidate.bits == bits(item))
+            .expect("bits that every item has")
     };
     let picks: Vec<usize> = items.iter().enumerate().map(pick).collect();
     let (bytes, cost) = totals(items, &picks);

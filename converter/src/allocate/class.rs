@@ -1,4 +1,5 @@
-//! Classes: sets of points of which exactly one is taken, without the points that another one beats.
+//! Classes: sets of points of which exactly one is taken, without the points that another one
+//! beats.
 
 use super::problem::Candidate;
 
@@ -18,13 +19,20 @@ pub type Class = Vec<Point>;
 
 /// The candidates of one item that no other one beats; `origin` is the candidate's index.
 pub fn of_item(candidates: &[Candidate]) -> Class {
-    let points = (0..).zip(candidates).map(|(origin, own)| Point { bytes: own.bytes, cost: own.cost, origin });
+    let points = (0..).zip(candidates).map(|(origin, own)| Point {
+        bytes: own.bytes,
+        cost: own.cost,
+        origin,
+    });
     undominated(points.collect())
 }
 
-/// Sorts, and drops what costs no less than something that is no larger. Of equals, the first stays.
+/// Sorts, and drops what costs no less than something that is no larger. Of equals, the first
+/// stays.
 pub fn undominated(mut points: Vec<Point>) -> Class {
-    points.sort_by(|a, b| a.bytes.cmp(&b.bytes).then(a.cost.total_cmp(&b.cost)).then(a.origin.cmp(&b.origin)));
+    points.sort_by(|a, b| {
+        a.bytes.cmp(&b.bytes).then(a.cost.total_cmp(&b.cost)).then(a.origin.cmp(&b.origin))
+    });
     let mut least = f64::INFINITY;
     points.retain(|point| {
         let stays = point.cost < least;
@@ -34,10 +42,12 @@ pub fn undominated(mut points: Vec<Point>) -> Class {
     points
 }
 
-/// Indices of the points on the lower convex hull: from one to the next, the cost saved by a byte falls.
+/// Indices of the points on the lower convex hull: from one to the next, the cost saved by a byte
+/// falls.
 pub fn hull(class: &[Point]) -> Vec<usize> {
-    let saved =
-        |from: usize, to: usize| (class[from].cost - class[to].cost) / (class[to].bytes - class[from].bytes) as f64;
+    let saved = |from: usize, to: usize| {
+        (class[from].cost - class[to].cost) / (class[to].bytes - class[from].bytes) as f64
+    };
     let mut corners: Vec<usize> = Vec::new();
     for index in 0..class.len() {
         while let [.., before, last] = corners[..] {

@@ -1,8 +1,10 @@
-//! The knapsack with some floors enforced: a price is found first, and groups are settled only as far as it leaves doubt.
+//! The knapsack with some floors enforced: a price is found first, and groups are settled only as
+//! far as it leaves doubt.
 //!
-//! At any price for a byte, `sum of least (cost + price * bytes) - price * budget` is below every answer. An answer that lies
-//! `gap` above it has no group, and is beaten by no answer with a group, that is settled more than `gap` above that group's
-//! own least. So the groups are settled within an allowance; if the answer's gap turns out larger, that gap is the next allowance.
+//! At any price for a byte, `sum of least (cost + price * bytes) - price * budget` is below every
+//! answer. An answer that lies `gap` above it has no group, and is beaten by no answer with a
+//! group, that is settled more than `gap` above that group's own least. So the groups are settled
+//! within an allowance; if the answer's gap turns out larger, that gap is the next allowance.
 
 use super::class::Class;
 use super::floors::{Settled, Tracked};
@@ -53,17 +55,24 @@ impl<'a> Enforced<'a> {
         Self { groups, items, free, budget }
     }
 
-    /// Solves it; the budget must be large enough. `price` is where the search for the price begins.
+    /// Solves it; the budget must be large enough. `price` is where the search for the price
+    /// begins.
     pub fn solve(&self, price: f64) -> Answer {
         let (price, bound) = self.best_price(price);
-        let in_groups =
-            || self.groups.iter().flat_map(|(group, _)| group.items.iter().flat_map(|&item| &self.items[item]));
+        let in_groups = || {
+            self.groups
+                .iter()
+                .flat_map(|(group, _)| group.items.iter().flat_map(|&item| &self.items[item]))
+        };
         let largest = in_groups().map(|candidate| candidate.bytes).max().unwrap_or(0);
         let mut allowance = FIRST_ALLOWANCE * price * largest as f64;
         loop {
             let rounding = ROUNDING * (bound.abs() + price * self.budget.min(1 << 53) as f64);
-            let settled: Vec<Settled> =
-                self.groups.iter().map(|(_, tracked)| tracked.settle(price, allowance + rounding)).collect();
+            let settled: Vec<Settled> = self
+                .groups
+                .iter()
+                .map(|(_, tracked)| tracked.settle(price, allowance + rounding))
+                .collect();
             let (picks, is_best) = self.solve_settled(&settled);
             let complete = settled.iter().all(|settled| settled.complete);
             let gap = totals(self.items, &picks).1 - bound;
@@ -109,20 +118,29 @@ impl<'a> Enforced<'a> {
             (bytes, sum) = (bytes + least.bytes, sum + least.weight);
         }
         for (_, class) in &self.free {
-            let priced = class.iter().map(|point| (point.cost + price * point.bytes as f64, point.bytes));
-            let (weight, own) = priced.min_by(|a, b| a.0.total_cmp(&b.0)).expect("classes have points");
+            let priced =
+                class.iter().map(|point| (point.cost + price * point.bytes as f64, point.bytes));
+            let (weight, own) =
+                priced.min_by(|a, b| a.0.total_cmp(&b.0)).expect("classes have points");
             (bytes, sum) = (bytes + own, sum + weight);
         }
         (bytes, sum)
     }
 
     fn solve_settled(&self, settled: &[Settled]) -> (Vec<usize>, bool) {
-        let classes = settled.iter().map(|settled| &settled.class).chain(self.free.iter().map(|(_, class)| *class));
+        let classes = settled
+            .iter()
+            .map(|settled| &settled.class)
+            .chain(self.free.iter().map(|(_, class)| *class));
         let found = search(&classes.cloned().collect::<Vec<Class>>(), self.budget);
         let (in_groups, free) = found.points.split_at(settled.len());
         let mut picks = vec![0; self.items.len()];
         for (((group, _), settled), &point) in self.groups.iter().zip(settled).zip(in_groups) {
-            group.items.iter().zip(settled.picks(point)).for_each(|(&item, pick)| picks[item] = pick);
+            group
+                .items
+                .iter()
+                .zip(settled.picks(point))
+                .for_each(|(&item, pick)| picks[item] = pick);
         }
         for ((item, class), &point) in self.free.iter().zip(free) {
             picks[*item] = class[point].origin as usize;

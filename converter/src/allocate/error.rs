@@ -11,7 +11,9 @@ pub enum AllocateError {
         item: usize,
     },
     /// A cost is no number, infinite or negative.
-    #[error("item {item}, candidate {candidate}: expected a finite cost of 0 or more, found {cost}")]
+    #[error(
+        "item {item}, candidate {candidate}: expected a finite cost of 0 or more, found {cost}"
+    )]
     Cost {
         /// The item.
         item: usize,
@@ -31,7 +33,9 @@ pub enum AllocateError {
         most: f64,
     },
     /// A group or a list of layers speaks of an item that is not there, or of one twice.
-    #[error("group {group}: expected items below {items}, each in one group once, found item {item}")]
+    #[error(
+        "group {group}: expected items below {items}, each in one group once, found item {item}"
+    )]
     Item {
         /// The group or layer.
         group: usize,
@@ -47,7 +51,9 @@ pub enum AllocateError {
         group: usize,
     },
     /// The floors of a group ask to count more than can be kept track of.
-    #[error("group {group}: expected floors whose counts plus one multiply to at most {most}, found {found}")]
+    #[error(
+        "group {group}: expected floors whose counts plus one multiply to at most {most}, found {found}"
+    )]
     Floors {
         /// The group.
         group: usize,
@@ -91,11 +97,14 @@ pub enum AllocateError {
 }
 
 impl AllocateError {
-    /// The error of a part of the problem in the numbers of the whole: `groups` are the part's groups.
+    /// The error of a part of the problem in the numbers of the whole: `groups` are the part's
+    /// groups.
     pub(super) fn of_group(self, groups: &[usize]) -> Self {
         match self {
             Self::Unreachable { group } => Self::Unreachable { group: groups[group] },
-            Self::Floors { group, found, most } => Self::Floors { group: groups[group], found, most },
+            Self::Floors { group, found, most } => {
+                Self::Floors { group: groups[group], found, most }
+            }
             other => other,
         }
     }

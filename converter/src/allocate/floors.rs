@@ -1,8 +1,9 @@
-//! A group of items with floors as one class: the ways to settle the group that meet its floors and may be part of the answer.
+//! A group of items with floors as one class: the ways to settle the group that meet its floors and
+//! may be part of the answer.
 //!
-//! Item after item, states of (how far each floor is met, bytes, cost). At a price for a byte, the least that a state can still
-//! come to is known exactly, by the same recursion backwards; states that come to more than an allowance above the best are
-//! left out.
+//! Item after item, states of (how far each floor is met, bytes, cost). At a price for a byte, the
+//! least that a state can still come to is known exactly, by the same recursion backwards; states
+//! that come to more than an allowance above the best are left out.
 
 use super::class::{Class, Point, undominated};
 use super::error::AllocateError;
@@ -10,13 +11,14 @@ use super::problem::{Candidate, Group};
 
 /// Most combinations of met floors that are kept apart.
 const COMBINATIONS_MAX: usize = 4096;
-/// Most points of a group; beyond it they are thinned out, and the answer is no longer known to be exact.
+/// Most points of a group; beyond it they are thinned out, and the answer is no longer known to be
+/// exact.
 const POINTS_MAX: usize = 100_000;
 /// The state before the first item.
 const ROOT: u32 = u32::MAX;
 
-/// A group in the form that it is worked on. A combination of met floors is a number with one digit for each floor, each up to
-/// the floor's count; the last one meets all.
+/// A group in the form that it is worked on. A combination of met floors is a number with one digit
+/// for each floor, each up to the floor's count; the last one meets all.
 #[derive(Clone, Debug)]
 pub struct Tracked {
     combinations: usize,
@@ -51,21 +53,36 @@ impl Tracked {
     ///
     /// # Errors
     /// Its floors cannot be met, or cannot be kept track of.
-    pub fn new(index: usize, group: &Group, items: &[Vec<Candidate>]) -> Result<Self, AllocateError> {
+    pub fn new(
+        index: usize,
+        group: &Group,
+        items: &[Vec<Candidate>],
+    ) -> Result<Self, AllocateError> {
         let digits = group.floors.iter().map(|floor| floor.count.saturating_add(1));
         let combinations = digits.fold(1usize, usize::saturating_mul);
         if combinations > COMBINATIONS_MAX {
-            return Err(AllocateError::Floors { group: index, found: combinations, most: COMBINATIONS_MAX });
+            return Err(AllocateError::Floors {
+                group: index,
+                found: combinations,
+                most: COMBINATIONS_MAX,
+            });
         }
         let own = || group.items.iter().map(|&item| &items[item]);
         let mut kinds: Vec<u32> = own().flatten().map(|candidate| candidate.bits).collect();
         kinds.sort_unstable();
         kinds.dedup();
         let kind = |bits: u32| kinds.binary_search(&bits).expect("every width is listed");
-        let with_kind = |candidates: &Vec<Candidate>| candidates.iter().map(|one| (*one, kind(one.bits))).collect();
-        let after = |&bits: &u32| (0..combinations).map(|met| combination_after(group, met, bits)).collect();
-        let tracked =
-            Self { combinations, after: kinds.iter().map(after).collect(), items: own().map(with_kind).collect() };
+        let with_kind = |candidates: &Vec<Candidate>| {
+            candidates.iter().map(|one| (*one, kind(one.bits))).collect()
+        };
+        let after = |&bits: &u32| {
+            (0..combinations).map(|met| combination_after(group, met, bits)).collect()
+        };
+        let tracked = Self {
+            combinations,
+            after: kinds.iter().map(after).collect(),
+            items: own().map(with_kind).collect(),
+        };
         if tracked.least(|_| 0.0).weight.is_finite() {
             Ok(tracked)
         } else {
@@ -78,7 +95,8 @@ impl Tracked {
         self.least_from(weight)[0][0]
     }
 
-    /// The same from before each item on, by the combination met so far: `[items + 1][combinations]`.
+    /// The same from before each item on, by the combination met so far: `[items +
+    /// 1][combinations]`.
     fn least_from(&self, weight: impl Fn(&Candidate) -> f64) -> Vec<Vec<Least>> {
         let unmet = Least { weight: f64::INFINITY, bytes: 0 };
         let mut table = vec![vec![unmet; self.combinations]; self.items.len() + 1];
@@ -90,7 +108,10 @@ impl Tracked {
                     let rest = table[item + 1][self.after[*kind][met]];
                     let least = &mut table[item][met];
                     if own + rest.weight < least.weight {
-                        *least = Least { weight: own + rest.weight, bytes: candidate.bytes + rest.bytes };
+                        *least = Least {
+                            weight: own + rest.weight,
+                            bytes: candidate.bytes + rest.bytes,
+                        };
                     }
                 }
             }
@@ -98,8 +119,9 @@ impl Tracked {
         table
     }
 
-    /// Every way to settle the group whose cost plus `price` times bytes is at most `allowance` above the least, without those
-    /// that another one beats; and the smallest way, so that whatever budget works does.
+    /// Every way to settle the group whose cost plus `price` times bytes is at most `allowance`
+    /// above the least, without those that another one beats; and the smallest way, so that
+    /// whatever budget works does.
     pub fn settle(&self, price: f64, allowance: f64) -> Settled {
         let priced = |candidate: &Candidate| candidate.cost + price * candidate.bytes as f64;
         let least = self.least_from(priced);
@@ -113,7 +135,8 @@ impl Tracked {
                 for (pick, (candidate, kind)) in (0..).zip(candidates) {
                     let after = self.after[*kind][met];
                     for point in points {
-                        let (bytes, cost) = (point.bytes + candidate.bytes, point.cost + candidate.cost);
+                        let (bytes, cost) =
+                            (point.bytes + candidate.bytes, point.cost + candidate.cost);
                         if cost + price * bytes as f64 + least[after].weight <= most {
                             moved[after].push((Point { bytes, cost, origin: point.origin }, pick));
                         }
@@ -135,14 +158,20 @@ impl Tracked {
         let least = self.least_from(|candidate| candidate.bytes as f64);
         let (mut met, mut point) = (0, Point { bytes: 0, cost: 0.0, origin: ROOT });
         for (candidates, rest) in self.items.iter().zip(&least[1..]) {
-            let weight =
-                |(candidate, kind): &(Candidate, usize)| candidate.bytes as f64 + rest[self.after[*kind][met]].weight;
-            let best = (0..candidates.len()).min_by(|&a, &b| weight(&candidates[a]).total_cmp(&weight(&candidates[b])));
+            let weight = |(candidate, kind): &(Candidate, usize)| {
+                candidate.bytes as f64 + rest[self.after[*kind][met]].weight
+            };
+            let best = (0..candidates.len())
+                .min_by(|&a, &b| weight(&candidates[a]).total_cmp(&weight(&candidates[b])));
             let pick = best.expect("items have candidates");
             let (candidate, kind) = candidates[pick];
             picks.push((point.origin, pick as u32));
             let origin = picks.len() as u32 - 1;
-            point = Point { bytes: point.bytes + candidate.bytes, cost: point.cost + candidate.cost, origin };
+            point = Point {
+                bytes: point.bytes + candidate.bytes,
+                cost: point.cost + candidate.cost,
+                origin,
+            };
             met = self.after[kind][met];
         }
         point

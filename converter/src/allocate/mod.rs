@@ -1,4 +1,5 @@
-//! Which precision each matrix gets: one exact multiple-choice knapsack over the whole model, and what it is compared with.
+//! Which precision each matrix gets: one exact multiple-choice knapsack over the whole model, and
+//! what it is compared with.
 //!
 //! ```text
 //! minimize    sum_i cost[i, pick[i]]
@@ -6,9 +7,9 @@
 //!             in every group of items, at least `count` picks of `bits` or more   (floors)
 //! ```
 //!
-//! One item is whatever gets one precision: an expert, a layer's attention, the embeddings. Costs come from elsewhere and are
-//! taken to add up. [`solve`] proves its answer; [`uniform_within`], [`uniform_average`] and [`per_layer`] are what results
-//! are compared with.
+//! One item is whatever gets one precision: an expert, a layer's attention, the embeddings. Costs
+//! come from elsewhere and are taken to add up. [`solve`] proves its answer; [`uniform_within`],
+//! [`uniform_average`] and [`per_layer`] are what results are compared with.
 
 mod baseline;
 mod class;

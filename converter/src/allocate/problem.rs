@@ -2,7 +2,8 @@
 
 use super::error::AllocateError;
 
-/// Bytes of all items together: sums of them, and their differences, are exact as `i64` and as `f64`.
+/// Bytes of all items together: sums of them, and their differences, are exact as `i64` and as
+/// `f64`.
 const BYTES_MAX: u64 = 1 << 52;
 /// Costs of all items together: nothing worked out from them overflows.
 const COSTS_MAX: f64 = 1e280;
@@ -27,10 +28,11 @@ pub struct Floor {
     pub count: usize,
 }
 
-/// Items with floors of their own, such as the experts of one layer. An item may be in one group only.
+/// Items with floors of their own, such as the experts of one layer. An item may be in one group
+/// only.
 ///
-/// The floors that GEMQ gives each layer for the widths `b1 > b2 > ...`, "one expert at `b1` and one at `b2`", are here
-/// `[(b1, 1), (b2, 2)]`: more precise than asked for is allowed.
+/// The floors that GEMQ gives each layer for the widths `b1 > b2 > ...`, "one expert at `b1` and
+/// one at `b2`", are here `[(b1, 1), (b2, 2)]`: more precise than asked for is allowed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Group {
     /// The items, by their index.
@@ -51,11 +53,16 @@ pub(super) fn check(items: &[Vec<Candidate>], groups: &[Group]) -> Result<(), Al
                 return Err(AllocateError::Cost { item, candidate, cost });
             }
         }
-        bytes_sum = bytes_sum.saturating_add(candidates.iter().map(|own| own.bytes).max().unwrap_or(0));
+        bytes_sum =
+            bytes_sum.saturating_add(candidates.iter().map(|own| own.bytes).max().unwrap_or(0));
         cost_sum += candidates.iter().map(|own| own.cost).fold(0.0, f64::max);
     }
     if bytes_sum > BYTES_MAX {
-        return Err(AllocateError::Sum { what: "bytes", found: bytes_sum as f64, most: BYTES_MAX as f64 });
+        return Err(AllocateError::Sum {
+            what: "bytes",
+            found: bytes_sum as f64,
+            most: BYTES_MAX as f64,
+        });
     }
     if cost_sum > COSTS_MAX {
         return Err(AllocateError::Sum { what: "costs", found: cost_sum, most: COSTS_MAX });
@@ -81,7 +88,8 @@ pub(super) fn totals(items: &[Vec<Candidate>], picks: &[usize]) -> (u64, f64) {
 /// Whether the picks meet the floors of a group.
 pub(super) fn meets(group: &Group, items: &[Vec<Candidate>], picks: &[usize]) -> bool {
     group.floors.iter().all(|floor| {
-        let reached = group.items.iter().filter(|&&item| items[item][picks[item]].bits >= floor.bits);
+        let reached =
+            group.items.iter().filter(|&&item| items[item][picks[item]].bits >= floor.bits);
         reached.count() >= floor.count
     })
 }

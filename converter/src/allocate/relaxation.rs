@@ -1,8 +1,10 @@
-//! The relaxed knapsack: a price for a byte, a lower bound from it, and the greedy answer that is at most one step away.
+//! The relaxed knapsack: a price for a byte, a lower bound from it, and the greedy answer that is
+//! at most one step away.
 //!
-//! Each class is walked along its convex hull, steps with the largest saving a byte first. The step that does not fit sets the
-//! price; without it the relaxed optimum is reached, and `cost - price * unused bytes` is below every answer (Sinha and
-//! Zoltners, The multiple-choice knapsack problem, 1979).
+//! Each class is walked along its convex hull, steps with the largest saving a byte first. The step
+//! that does not fit sets the price; without it the relaxed optimum is reached, and `cost - price *
+//! unused bytes` is below every answer (Sinha and Zoltners, The multiple-choice knapsack problem,
+//! 1979).
 
 use super::class::{Class, hull};
 
@@ -25,9 +27,11 @@ struct Step {
     saved: f64,
 }
 
-/// Relaxes the choice of one point for each class within `budget` bytes, which the smallest points must fit.
+/// Relaxes the choice of one point for each class within `budget` bytes, which the smallest points
+/// must fit.
 pub fn relax(classes: &[Class], budget: u64) -> Relaxation {
-    let mut steps: Vec<Step> = classes.iter().enumerate().flat_map(|(class, points)| steps(class, points)).collect();
+    let mut steps: Vec<Step> =
+        classes.iter().enumerate().flat_map(|(class, points)| steps(class, points)).collect();
     // The sort is stable: steps of one class stay in their order.
     steps.sort_by(|a, b| b.saved.total_cmp(&a.saved));
     let mut greedy = vec![0; classes.len()];

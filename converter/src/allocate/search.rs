@@ -1,11 +1,12 @@
 //! The exact knapsack: dynamic programming over the few classes whose best points are in doubt.
 //!
-//! Start from the relaxed answer ("base"). A state is a set of departures from it, with its difference in bytes and in cost.
-//! Classes are taken up in the order of the price they ask for departing, the cheapest first; the classes that are not taken up
-//! stay at their base, which makes every state within the budget an answer. A state goes when another is no larger and no worse,
-//! or when even at the best exchange rate of the classes to come it cannot beat the best answer. The search ends when no
-//! state is left, usually after a few dozen classes (Pisinger, A minimal algorithm for the multiple-choice knapsack problem,
-//! 1995). Bytes are never rounded.
+//! Start from the relaxed answer ("base"). A state is a set of departures from it, with its
+//! difference in bytes and in cost. Classes are taken up in the order of the price they ask for
+//! departing, the cheapest first; the classes that are not taken up stay at their base, which makes
+//! every state within the budget an answer. A state goes when another is no larger and no worse, or
+//! when even at the best exchange rate of the classes to come it cannot beat the best answer. The
+//! search ends when no state is left, usually after a few dozen classes (Pisinger, A minimal
+//! algorithm for the multiple-choice knapsack problem, 1995). Bytes are never rounded.
 
 use super::class::Class;
 use super::relaxation::{Relaxation, relax};
@@ -49,40 +50,57 @@ struct Departure {
 /// What a class offers besides its base.
 struct Offer {
     class: usize,
-    /// Differences to the base: point, bytes, cost, and cost plus price times bytes, which is never negative.
+    /// Differences to the base: point, bytes, cost, and cost plus price times bytes, which is
+    /// never negative.
     others: Vec<(u32, i64, f64, f64)>,
     /// Asked for a byte more and for a byte less, beyond the price; infinite where there is none.
     more: f64,
     less: f64,
 }
 
-/// Finds the points of least cost within `budget` bytes; of equal costs, those of fewer bytes. The smallest points must fit.
+/// Finds the points of least cost within `budget` bytes; of equal costs, those of fewer bytes. The
+/// smallest points must fit.
 pub fn search(classes: &[Class], budget: u64) -> Found {
     let relaxation = relax(classes, budget);
     let Relaxation { base, price, greedy } = &relaxation;
-    let sum = |points: &[usize]| classes.iter().zip(points).map(|(class, &point)| class[point].bytes).sum::<u64>();
-    let cost_of = |points: &[usize]| classes.iter().zip(points).map(|(class, &point)| class[point].cost).sum::<f64>();
+    let sum = |points: &[usize]| {
+        classes.iter().zip(points).map(|(class, &point)| class[point].bytes).sum::<u64>()
+    };
+    let cost_of = |points: &[usize]| {
+        classes.iter().zip(points).map(|(class, &point)| class[point].cost).sum::<f64>()
+    };
     let base_cost = cost_of(base);
     if *price == 0.0 {
         return Found { points: base.clone(), price: 0.0, bound: base_cost, exact: true };
     }
     let offers = offers(classes, base, *price);
     // Only multiples of the common divisor can be used up.
-    let unit =
-        offers.iter().flat_map(|offer| &offer.others).fold(0, |unit, other| divisor(unit, other.1.unsigned_abs()));
+    let unit = offers
+        .iter()
+        .flat_map(|offer| &offer.others)
+        .fold(0, |unit, other| divisor(unit, other.1.unsigned_abs()));
     let unused = (budget - sum(base)) as i64;
     let unused = unused - unused % unit as i64;
     let delta = |points: &[usize]| {
         let pairs = classes.iter().zip(points.iter().zip(base));
         pairs.map(|(class, (&point, &base))| class[point].cost - class[base].cost).sum::<f64>()
     };
-    let largest = offers.iter().flat_map(|offer| &offer.others).map(|other| other.1.unsigned_abs()).max().unwrap_or(0);
+    let largest = offers
+        .iter()
+        .flat_map(|offer| &offer.others)
+        .map(|other| other.1.unsigned_abs())
+        .max()
+        .unwrap_or(0);
     let mut core = Core {
         price: *price,
         unused,
         unit: unit as i64,
         rounding: ROUNDING * price * largest as f64,
-        best: State { bytes: sum(greedy) as i64 - sum(base) as i64, cost: delta(greedy), departure: ROOT },
+        best: State {
+            bytes: sum(greedy) as i64 - sum(base) as i64,
+            cost: delta(greedy),
+            departure: ROOT,
+        },
         best_is_greedy: true,
         departures: Vec::new(),
         looked_at: 0,
@@ -102,7 +120,8 @@ pub fn search(classes: &[Class], budget: u64) -> Found {
 fn offers(classes: &[Class], base: &[usize], price: f64) -> Vec<Offer> {
     let mut offers: Vec<Offer> = Vec::new();
     for (class, (points, &own)) in classes.iter().zip(base).enumerate() {
-        let mut offer = Offer { class, others: Vec::new(), more: f64::INFINITY, less: f64::INFINITY };
+        let mut offer =
+            Offer { class, others: Vec::new(), more: f64::INFINITY, less: f64::INFINITY };
         for (index, point) in (0..).zip(points).filter(|(index, _)| *index as usize != own) {
             let bytes = point.bytes as i64 - points[own].bytes as i64;
             let cost = point.cost - points[own].cost;
@@ -116,7 +135,9 @@ fn offers(classes: &[Class], base: &[usize], price: f64) -> Vec<Offer> {
             offers.push(offer);
         }
     }
-    offers.sort_by(|a, b| a.more.min(a.less).total_cmp(&b.more.min(b.less)).then(a.more.total_cmp(&b.more)));
+    offers.sort_by(|a, b| {
+        a.more.min(a.less).total_cmp(&b.more.min(b.less)).then(a.more.total_cmp(&b.more))
+    });
     offers
 }
 
@@ -156,16 +177,20 @@ impl Core {
         let mut states = vec![root];
         let mut next: Vec<(State, u32)> = Vec::new();
         for (offer, &rates) in offers.iter().zip(&rates[1..]) {
-            // Departures that ask more than the best answer lies above the bound cannot be part of a better one.
+            // Departures that ask more than the best answer lies above the bound cannot be part of
+            // a better one.
             let gap = self.best.cost + self.price * self.unused as f64;
             if gap <= self.rounding {
                 return true;
             }
             let most_asked = gap + self.rounding;
             next.clear();
-            for &(point, bytes, cost, _) in offer.others.iter().filter(|other| other.3 <= most_asked) {
+            for &(point, bytes, cost, _) in
+                offer.others.iter().filter(|other| other.3 <= most_asked)
+            {
                 for state in &states {
-                    let moved = State { bytes: state.bytes + bytes, cost: state.cost + cost, ..*state };
+                    let moved =
+                        State { bytes: state.bytes + bytes, cost: state.cost + cost, ..*state };
                     self.try_answer(moved, offer.class as u32, point);
                     next.push((moved, point));
                 }
@@ -201,7 +226,8 @@ impl Core {
     fn is_open(&self, state: &State, (more, less): (f64, f64)) -> bool {
         let least_cost = |target: i64| {
             let bytes = (target - state.bytes) as f64;
-            let saved_by_byte = if bytes >= 0.0 { (self.price - more).max(0.0) } else { self.price + less };
+            let saved_by_byte =
+                if bytes >= 0.0 { (self.price - more).max(0.0) } else { self.price + less };
             state.cost - saved_by_byte * bytes
         };
         least_cost(self.unused) < self.best.cost

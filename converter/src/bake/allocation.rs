@@ -1,4 +1,5 @@
-//! From costs to encodings: every expert, attention, common block and the embeddings are items of one knapsack.
+//! From costs to encodings: every expert, attention, common block and the embeddings are items of
+//! one knapsack.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,7 +10,9 @@ use hardtack_models::{Recipe, TensorSource};
 
 use super::assignment::{Assignment, Part};
 use super::provenance::STARVED_TOKENS;
-use crate::allocate::{AllocateError, Candidate, Pattern, per_layer, solve, uniform_average, uniform_within};
+use crate::allocate::{
+    AllocateError, Candidate, Pattern, per_layer, solve, uniform_average, uniform_within,
+};
 use crate::calibrate::Tables;
 use crate::calibrate::tables::DomainTable;
 
@@ -62,8 +65,8 @@ pub struct Order<'a> {
     pub method: Method,
     /// Encoding of embeddings and head, where it is not left to the allocation.
     pub head: Option<Encoding>,
-    /// The encodings of the model that costs were taken on, if it was quantized already: no part gets more bits than it has,
-    /// and what it has costs nothing.
+    /// The encodings of the model that costs were taken on, if it was quantized already: no part
+    /// gets more bits than it has, and what it has costs nothing.
     pub ceiling: Option<&'a Assignment>,
     /// What costs are taken times, by group of parts, where that was measured.
     pub factors: Option<&'a Factors>,
@@ -85,12 +88,13 @@ pub struct Allocation {
 
 /// What everything but the experts gets where only the experts' bits are asked for.
 pub const REST: Encoding = Encoding::Q6;
-/// Least bits of what every token meets. The costs look at one part at a time; of these parts errors add up for every token.
+/// Least bits of what every token meets. The costs look at one part at a time; of these parts
+/// errors add up for every token.
 const ATTENTION_BITS_MIN: u32 = 3;
 const COMMON_BITS_MIN: u32 = 2;
 const EMBEDDING_BITS_MIN: u32 = 4;
-/// An expert that few tokens reached gets, besides its own costs, those of so many tokens of its layer's mean: costs that
-/// nobody measured are not zero.
+/// An expert that few tokens reached gets, besides its own costs, those of so many tokens of its
+/// layer's mean: costs that nobody measured are not zero.
 const PRIOR_TOKENS: f64 = 32.0;
 
 /// One part with what each option costs and takes.
@@ -102,8 +106,8 @@ struct Item {
 }
 
 impl Item {
-    /// Keeps what takes at most the bits of an encoding that the part has already, which costs nothing more. A part of floats
-    /// is no choice.
+    /// Keeps what takes at most the bits of an encoding that the part has already, which costs
+    /// nothing more. A part of floats is no choice.
     fn lower(&mut self, ceiling: Encoding) {
         let Some(bits) = ceiling.code_bits() else { return };
         let kept = self.candidates.iter().filter(|own| own.bits <= bits).count();
@@ -123,7 +127,11 @@ impl Item {
 ///
 /// # Errors
 /// The target is too small, or the tables' numbers break the rules of the knapsack.
-pub fn allocate(recipe: &Recipe, tables: &Tables, order: &Order<'_>) -> Result<Allocation, AllocateError> {
+pub fn allocate(
+    recipe: &Recipe,
+    tables: &Tables,
+    order: &Order<'_>,
+) -> Result<Allocation, AllocateError> {
     let &Order { target, method, head, ceiling, factors } = order;
     let mut parts = parts(recipe, tables);
     if let Some(ceiling) = ceiling {
@@ -134,7 +142,8 @@ pub fn allocate(recipe: &Recipe, tables: &Tables, order: &Order<'_>) -> Result<A
             item.candidates.iter_mut().for_each(|own| own.cost *= factor);
         }
     }
-    let (free, rest): (Vec<&Item>, Vec<&Item>) = parts.iter().partition(|item| is_free(item, order));
+    let (free, rest): (Vec<&Item>, Vec<&Item>) =
+        parts.iter().partition(|item| is_free(item, order));
     let mut picked = Picked::new(&recipe.spec);
     picked.rest(&rest, head);
     match target {
@@ -147,8 +156,14 @@ pub fn allocate(recipe: &Recipe, tables: &Tables, order: &Order<'_>) -> Result<A
     Ok(Allocation { assignment: picked.assignment, cost: picked.cost, bound: picked.bound })
 }
 
-/// What the tables say that each group of parts costs as it is assigned, in nats a token: those that an order leaves a choice.
-pub fn group_costs(recipe: &Recipe, tables: &Tables, order: &Order<'_>, assignment: &Assignment) -> Factors {
+/// What the tables say that each group of parts costs as it is assigned, in nats a token: those
+/// that an order leaves a choice.
+pub fn group_costs(
+    recipe: &Recipe,
+    tables: &Tables,
+    order: &Order<'_>,
+    assignment: &Assignment,
+) -> Factors {
     let mut costs = Factors::new();
     for item in parts(recipe, tables).iter().filter(|item| is_free(item, order)) {
         if let Some(candidate) = item.assigned(assignment) {
@@ -166,7 +181,9 @@ fn is_expert(item: &Item) -> bool {
 fn is_free(item: &Item, order: &Order<'_>) -> bool {
     match order.target {
         Target::ExpertBits(_) => is_expert(item),
-        Target::Bytes(_) => order.head.is_none() || !matches!(item.part, Part::Embedding | Part::Head),
+        Target::Bytes(_) => {
+            order.head.is_none() || !matches!(item.part, Part::Embedding | Part::Head)
+        }
     }
 }
 
@@ -176,20 +193,27 @@ pub fn assigned_bytes(recipe: &Recipe, assignment: &Assignment) -> u64 {
 }
 
 /// Bytes and weights of some parts, as they are assigned.
-pub fn part_bytes(recipe: &Recipe, assignment: &Assignment, is_own: fn(Part) -> bool) -> (u64, u64) {
+pub fn part_bytes(
+    recipe: &Recipe,
+    assignment: &Assignment,
+    is_own: fn(Part) -> bool,
+) -> (u64, u64) {
     let mut sums = (0, 0);
     let mut add = |section: SectionKey, tensors: &[TensorSource]| {
         for source in tensors.iter().filter(|source| !source.is_vector()) {
             if Part::of(section, source.role).is_some_and(is_own) {
                 sums.0 += bytes(source, assignment.of(section, source.role));
-                sums.1 += u64::from(source.stack) * u64::from(source.rows) * u64::from(source.columns);
+                sums.1 +=
+                    u64::from(source.stack) * u64::from(source.rows) * u64::from(source.columns);
             }
         }
     };
     add(SectionKey::only(SectionKind::Globals), &recipe.globals);
     for (index, layer) in (0..).zip(&recipe.layers) {
         add(SectionKey::layer(index), &layer.tensors);
-        (0..).zip(&layer.experts).for_each(|(expert, own)| add(SectionKey::expert(index, expert), own));
+        (0..)
+            .zip(&layer.experts)
+            .for_each(|(expert, own)| add(SectionKey::expert(index, expert), own));
     }
     sums
 }
@@ -209,7 +233,8 @@ impl<'a> Mix<'a> {
     fn new(tables: &'a Tables) -> Self {
         let texts = tables.domains.len() as f64;
         // Half of the sum of squares estimates the rise of the loss.
-        let shares = tables.header.domains.iter().map(|own| 0.5 / (own.tokens as f64 * texts)).collect();
+        let shares =
+            tables.header.domains.iter().map(|own| 0.5 / (own.tokens as f64 * texts)).collect();
         Self { tables, shares }
     }
 
@@ -224,16 +249,23 @@ impl<'a> Mix<'a> {
     /// Costs of every expert of a layer.
     fn experts(&self, layer: usize, count: usize) -> Vec<Vec<f64>> {
         let tokens = |expert: usize| -> u64 {
-            self.tables.domains.iter().map(|domain| domain.layers[layer].experts[expert].tokens).sum()
+            self.tables
+                .domains
+                .iter()
+                .map(|domain| domain.layers[layer].experts[expert].tokens)
+                .sum()
         };
-        let mut costs: Vec<Vec<f64>> =
-            (0..count).map(|expert| self.row(|domain| &domain.layers[layer].experts[expert].cost)).collect();
+        let mut costs: Vec<Vec<f64>> = (0..count)
+            .map(|expert| self.row(|domain| &domain.layers[layer].experts[expert].cost))
+            .collect();
         let all: u64 = (0..count).map(tokens).sum();
         let mut mean = vec![0.0; self.tables.header.options.len()];
         for own in &costs {
             mean.iter_mut().zip(own).for_each(|(mean, cost)| *mean += cost / all.max(1) as f64);
         }
-        for (_, own) in costs.iter_mut().enumerate().filter(|(expert, _)| tokens(*expert) < STARVED_TOKENS) {
+        for (_, own) in
+            costs.iter_mut().enumerate().filter(|(expert, _)| tokens(*expert) < STARVED_TOKENS)
+        {
             own.iter_mut().zip(&mean).for_each(|(cost, mean)| *cost += PRIOR_TOKENS * mean);
         }
         costs
@@ -242,12 +274,21 @@ impl<'a> Mix<'a> {
 
 /// Every item with its costs.
 fn parts(recipe: &Recipe, tables: &Tables) -> Vec<Item> {
-    let options: Vec<Encoding> =
-        tables.header.options.iter().map(|name| Encoding::from_name(name).expect("a table of encodings")).collect();
-    let item = |part: Part, costs: Vec<f64>, section: SectionKey, tensors: &[TensorSource], bits_min: u32| {
+    let options: Vec<Encoding> = tables
+        .header
+        .options
+        .iter()
+        .map(|name| Encoding::from_name(name).expect("a table of encodings"))
+        .collect();
+    let item = |part: Part,
+                costs: Vec<f64>,
+                section: SectionKey,
+                tensors: &[TensorSource],
+                bits_min: u32| {
         let own = |encoding: Encoding| -> u64 {
-            let matrices =
-                tensors.iter().filter(|source| Part::of(section, source.role) == Some(part) && !source.is_vector());
+            let matrices = tensors.iter().filter(|source| {
+                Part::of(section, source.role) == Some(part) && !source.is_vector()
+            });
             matrices.map(|source| bytes(source, encoding)).sum()
         };
         let (encodings, candidates) = options
@@ -275,7 +316,13 @@ fn parts(recipe: &Recipe, tables: &Tables) -> Vec<Item> {
     for (index, layer) in recipe.layers.iter().enumerate() {
         let section = SectionKey::layer(index as u32);
         let attention = mix.row(|domain| &domain.layers[index].attention);
-        items.push(item(Part::Attention(index), attention, section, &layer.tensors, ATTENTION_BITS_MIN));
+        items.push(item(
+            Part::Attention(index),
+            attention,
+            section,
+            &layer.tensors,
+            ATTENTION_BITS_MIN,
+        ));
         if tables.header.layers[index].has_common() {
             let common = mix.row(|domain| &domain.layers[index].common);
             items.push(item(Part::Common(index), common, section, &layer.tensors, COMMON_BITS_MIN));
@@ -333,11 +380,19 @@ fn unit(item: &Item) -> u64 {
 }
 
 /// Bits instead of bytes: what a code takes, without scales.
-fn experts_by_bits(experts: &[&Item], average: f64, method: Method, picked: &mut Picked) -> Result<(), AllocateError> {
+fn experts_by_bits(
+    experts: &[&Item],
+    average: f64,
+    method: Method,
+    picked: &mut Picked,
+) -> Result<(), AllocateError> {
     let layers: Vec<u32> = experts.iter().map(|item| layer_of(item)).collect();
     let in_bits = |item: &&Item| -> Vec<Candidate> {
         let unit = unit(item);
-        item.candidates.iter().map(|own| Candidate { bytes: u64::from(own.bits) * unit, ..*own }).collect()
+        item.candidates
+            .iter()
+            .map(|own| Candidate { bytes: u64::from(own.bits) * unit, ..*own })
+            .collect()
     };
     let items: Vec<Vec<Candidate>> = experts.iter().map(in_bits).collect();
     let units: u64 = experts.iter().map(|item| unit(item)).sum();
@@ -348,13 +403,22 @@ fn experts_by_bits(experts: &[&Item], average: f64, method: Method, picked: &mut
     Ok(())
 }
 
-/// All parts with a choice against each other, beside `fixed` bytes of others; with a method that is not global, the experts keep
-/// to the bytes that the global answer gives them together.
-fn by_bytes(free: &[&Item], fixed: u64, budget: u64, method: Method, picked: &mut Picked) -> Result<(), AllocateError> {
+/// All parts with a choice against each other, beside `fixed` bytes of others; with a method that
+/// is not global, the experts keep to the bytes that the global answer gives them together.
+fn by_bytes(
+    free: &[&Item],
+    fixed: u64,
+    budget: u64,
+    method: Method,
+    picked: &mut Picked,
+) -> Result<(), AllocateError> {
     let items: Vec<Vec<Candidate>> = free.iter().map(|item| item.candidates.clone()).collect();
-    let left = budget.checked_sub(fixed).ok_or(AllocateError::Budget { budget, smallest: fixed })?;
+    let left =
+        budget.checked_sub(fixed).ok_or(AllocateError::Budget { budget, smallest: fixed })?;
     let solution = solve(&items, &[], left).map_err(|error| match error {
-        AllocateError::Budget { smallest, .. } => AllocateError::Budget { budget, smallest: smallest + fixed },
+        AllocateError::Budget { smallest, .. } => {
+            AllocateError::Budget { budget, smallest: smallest + fixed }
+        }
         error => error,
     })?;
     picked.bound += solution.bound;
@@ -389,7 +453,9 @@ fn picks(
     let picks = match (method, average) {
         (Method::Global, _) => best.picks,
         (Method::PerLayer, _) => per_layer(items, layers, &[], budget)?.picks,
-        (Method::Uniform, Some(average)) => uniform_average(items, layers, average, Pattern::Spread)?.picks,
+        (Method::Uniform, Some(average)) => {
+            uniform_average(items, layers, average, Pattern::Spread)?.picks
+        }
         (Method::Uniform, None) => uniform_within(items, budget)?.picks,
     };
     Ok((picks, best.bound))

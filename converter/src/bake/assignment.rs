@@ -41,7 +41,8 @@ pub enum Part {
 }
 
 impl Part {
-    /// Whose matrix it is; nothing for gates. They stay floats: a token's whole way hangs on them, and they are small.
+    /// Whose matrix it is; nothing for gates. They stay floats: a token's whole way hangs on them,
+    /// and they are small.
     pub fn of(section: SectionKey, role: Role) -> Option<Self> {
         let layer = section.layer as usize;
         match (section.kind, role) {
@@ -54,7 +55,8 @@ impl Part {
         }
     }
 
-    /// The part that stands for all whose errors go the same way through the network: the first expert for those of its layer.
+    /// The part that stands for all whose errors go the same way through the network: the first
+    /// expert for those of its layer.
     #[must_use]
     pub fn group(self) -> Self {
         match self {
@@ -86,17 +88,23 @@ impl Part {
 }
 
 impl Assignment {
-    /// The same encoding for all matrices of the layers. Embeddings and head meet every token: they get 6 bits at least, if
-    /// nothing else is asked for.
+    /// The same encoding for all matrices of the layers. Embeddings and head meet every token: they
+    /// get 6 bits at least, if nothing else is asked for.
     pub fn uniform(spec: &ModelSpec, layers: Encoding, head: Option<Encoding>) -> Self {
         let least = match layers.code_bits() {
             Some(bits) if bits < 6 => Encoding::Q6,
             _ => layers,
         };
         let head = head.unwrap_or(least);
-        let layer =
-            |experts: usize| LayerAssignment { attention: layers, common: layers, experts: vec![layers; experts] };
-        let experts = spec.layers.iter().map(|layer| layer.feed_forward.experts().map_or(0, |own| own.count as usize));
+        let layer = |experts: usize| LayerAssignment {
+            attention: layers,
+            common: layers,
+            experts: vec![layers; experts],
+        };
+        let experts = spec
+            .layers
+            .iter()
+            .map(|layer| layer.feed_forward.experts().map_or(0, |own| own.count as usize));
         Self { embedding: head, head, layers: experts.map(layer).collect() }
     }
 
@@ -146,7 +154,9 @@ impl Assignment {
 
     /// The encoding of the layers' matrices, or that they have several.
     pub fn layers_name(&self) -> &'static str {
-        let parts = |layer: &LayerAssignment| [layer.attention, layer.common].into_iter().chain(layer.experts.clone());
+        let parts = |layer: &LayerAssignment| {
+            [layer.attention, layer.common].into_iter().chain(layer.experts.clone())
+        };
         let mut all = self.layers.iter().flat_map(parts);
         match all.next() {
             Some(first) if all.all(|own| own == first) => first.name(),
@@ -155,10 +165,15 @@ impl Assignment {
         }
     }
 
-    /// Mean bits of the routed experts' codes, each expert counting the same; nothing without experts of codes.
+    /// Mean bits of the routed experts' codes, each expert counting the same; nothing without
+    /// experts of codes.
     pub fn expert_bits(&self) -> Option<f64> {
-        let bits: Vec<u32> =
-            self.layers.iter().flat_map(|layer| &layer.experts).filter_map(|own| own.code_bits()).collect();
+        let bits: Vec<u32> = self
+            .layers
+            .iter()
+            .flat_map(|layer| &layer.experts)
+            .filter_map(|own| own.code_bits())
+            .collect();
         (!bits.is_empty()).then(|| f64::from(bits.iter().sum::<u32>()) / bits.len() as f64)
     }
 }

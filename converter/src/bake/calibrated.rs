@@ -1,6 +1,6 @@
-//! A bake whose bits are chosen by calibration: costs on the user's texts, one allocation over the whole model, quantization
-//! with error feedback, gates tuned to what came of it, and a verdict on text held out; in several rounds of ever smaller
-//! budgets, if asked for.
+//! A bake whose bits are chosen by calibration: costs on the user's texts, one allocation over the
+//! whole model, quantization with error feedback, gates tuned to what came of it, and a verdict on
+//! text held out; in several rounds of ever smaller budgets, if asked for.
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -20,8 +20,8 @@ use super::round::{Rounds, round_path};
 use super::target::About;
 use super::{Baked, Choices, Progress, kinds, kv, text_of, write};
 use crate::calibrate::{
-    Domain, Judge, Model, Sampler, Sampling, Settings, TuneSettings, check_texts, compress_bytes, default_options,
-    peak_bytes,
+    Domain, Judge, Model, Sampler, Sampling, Settings, TuneSettings, check_texts, compress_bytes,
+    default_options, peak_bytes,
 };
 use crate::source::Checkpoint;
 use crate::store::Store;
@@ -35,7 +35,8 @@ pub struct CalibrateOptions<'a> {
     pub target: Target,
     /// How it comes there.
     pub course: Course<'a>,
-    /// How experts share the bits: globally if nothing is said, and nothing can be said of a model without experts.
+    /// How experts share the bits: globally if nothing is said, and nothing can be said of a model
+    /// without experts.
     pub method: Option<Method>,
     /// Encoding of embeddings and head, where it is not left to the allocation.
     pub head: Option<Encoding>,
@@ -47,26 +48,30 @@ pub struct CalibrateOptions<'a> {
     pub tune: Option<TuneSettings>,
     /// Tokens of each text that the KV policy is made on; 0 for none.
     pub kv_tokens: usize,
-    /// Inputs of layers stay in memory up to this many bytes; beyond, they go to a temporary file beside the output.
+    /// Inputs of layers stay in memory up to this many bytes; beyond, they go to a temporary file
+    /// beside the output.
     pub boundary_bytes_max: u64,
-    /// Most bytes of memory that the bake may take: blocks' inputs go to a file and weights are read in smaller pieces where
-    /// that helps, and a bake that cannot keep to it is refused before it begins.
+    /// Most bytes of memory that the bake may take: blocks' inputs go to a file and weights are
+    /// read in smaller pieces where that helps, and a bake that cannot keep to it is refused
+    /// before it begins.
     pub memory_max: Option<u64>,
-    /// Set from elsewhere to stop. What was finished is kept beside the output, and the same bake goes on from there.
+    /// Set from elsewhere to stop. What was finished is kept beside the output, and the same bake
+    /// goes on from there.
     pub stop: &'a AtomicBool,
 }
 
 /// How a calibrated bake comes to its target.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Course<'a> {
-    /// At once, by the costs of the checkpoint. Then so many times at most the quantized model is measured, and the bits are
-    /// shared out again by what costs are found to be; the first time that does not help on text held out is the last.
+    /// At once, by the costs of the checkpoint. Then so many times at most the quantized model is
+    /// measured, and the bits are shared out again by what costs are found to be; the first time
+    /// that does not help on text held out is the last.
     Straight {
         /// How many times at most; 0 to leave the first allocation as it is.
         refinements: usize,
     },
-    /// By larger budgets that come before the target, from large to small: a round each, with costs of what the one before it
-    /// left.
+    /// By larger budgets that come before the target, from large to small: a round each, with costs
+    /// of what the one before it left.
     Rounds(&'a [Target]),
 }
 
@@ -125,8 +130,8 @@ pub struct CalibratedBake {
     pub allocated: Allocated,
     /// Bytes of its parts.
     pub parts: Vec<PartBytes>,
-    /// Experts whose costs cannot be trusted alone, for they met fewer than 64 tokens: layer, number, tokens. They were given
-    /// part of the mean cost of their layer's.
+    /// Experts whose costs cannot be trusted alone, for they met fewer than 64 tokens: layer,
+    /// number, tokens. They were given part of the mean cost of their layer's.
     pub starved: Vec<(usize, usize, u64)>,
     /// The same with the gates as they were, where they were tuned.
     pub untuned: Option<Vec<HeldOut>>,
@@ -145,9 +150,10 @@ pub struct PartBytes {
     pub bits: Option<f64>,
 }
 
-/// Bakes the checkpoint at `input` into a blob at `output`, which appears complete or not at all. Beside it stay the tables of
-/// costs (`.tables`, of later rounds `.2.tables` and so on): the first serve every other budget. What was quantized and tuned so
-/// far stands there too (`.codes`) until the blob is written.
+/// Bakes the checkpoint at `input` into a blob at `output`, which appears complete or not at all.
+/// Beside it stay the tables of costs (`.tables`, of later rounds `.2.tables` and so on): the first
+/// serve every other budget. What was quantized and tuned so far stands there too (`.codes`) until
+/// the blob is written.
 ///
 /// # Errors
 /// The checkpoint or a text cannot be used, the target is too small, the rounds do not go down to
@@ -183,7 +189,13 @@ pub fn bake_calibrated(
     let kv_room = if options.kv_tokens > 0 { kv::room(model.spec()) } else { 0 };
     let rounds = options.course.before().len() + 1;
     let unread = provenance::unread(&files)?;
-    let about = About { recipe: model.recipe(), text: &text, sources: &unread, calibration: &calibration, kv_room };
+    let about = About {
+        recipe: model.recipe(),
+        text: &text,
+        sources: &unread,
+        calibration: &calibration,
+        kv_room,
+    };
     check_early(&about, &fit, output, options)?;
 
     let total = unread.iter().map(|file| file.bytes).sum();
@@ -196,8 +208,16 @@ pub fn bake_calibrated(
         progress(at(1, Stage::Judge, own.done, own.total));
     })?;
 
-    let work =
-        Rounds { exact: &model, fit: &fit, judge: &judge, about: &about, settings: &settings, options, output, rounds };
+    let work = Rounds {
+        exact: &model,
+        fit: &fit,
+        judge: &judge,
+        about: &about,
+        settings: &settings,
+        options,
+        output,
+        rounds,
+    };
     let mut last = None;
     for (round, &target) in (1..).zip(options.course.before()) {
         last = Some(work.run(round, target, last, progress)?);
@@ -208,15 +228,30 @@ pub fn bake_calibrated(
     if options.kv_tokens > 0 {
         let final_model = model.with(last.store.clone());
         let mut on = |done, total| progress(at(rounds, Stage::Kv, done, total));
-        if let Some(kv) = kv::section(&final_model, &sampler, options.texts, options.kv_tokens, &settings, &mut on)? {
+        if let Some(kv) = kv::section(
+            &final_model,
+            &sampler,
+            options.texts,
+            options.kv_tokens,
+            &settings,
+            &mut on,
+        )? {
             last.allocated.kv = Some(kv.about);
             kv_policy = Some(kv.bytes);
         }
     }
     let draft = about.draft(&last.assignment, &last.allocated, kv_policy.as_deref())?;
-    write::write(checkpoint, &draft, Some(&last.store), &plan, output_file, options.stop, &mut |own: Progress<'_>| {
-        progress(at(rounds, Stage::Write, own.done_bytes, own.total_bytes));
-    })?;
+    write::write(
+        checkpoint,
+        &draft,
+        Some(&last.store),
+        &plan,
+        output_file,
+        options.stop,
+        &mut |own: Progress<'_>| {
+            progress(at(rounds, Stage::Write, own.done_bytes, own.total_bytes));
+        },
+    )?;
     for round in 1..=rounds {
         // The blob is written; a scratch file that stays behind only costs its bytes.
         let _ = std::fs::remove_file(round_path(output, round, "codes"));
@@ -232,9 +267,19 @@ pub fn bake_calibrated(
         plan,
         tensors: model.recipe().stored_tensors(),
         left_out: model.recipe().left_out(),
-        warnings: text.warnings.iter().cloned().chain(kinds::second_rounding(checkpoint, model.recipe())).collect(),
+        warnings: text
+            .warnings
+            .iter()
+            .cloned()
+            .chain(kinds::second_rounding(checkpoint, model.recipe()))
+            .collect(),
     };
-    let starved = last.tables.starved(STARVED_TOKENS).iter().map(|own| (own.layer, own.expert, own.tokens)).collect();
+    let starved = last
+        .tables
+        .starved(STARVED_TOKENS)
+        .iter()
+        .map(|own| (own.layer, own.expert, own.tokens))
+        .collect();
     let parts = parts(model.recipe(), &last.assignment, draft.layout.file_bytes());
     Ok(CalibratedBake {
         baked,
@@ -246,7 +291,8 @@ pub fn bake_calibrated(
     })
 }
 
-/// What it takes of memory, and how much of that may be blocks' inputs: as many as asked for, or what the limit leaves.
+/// What it takes of memory, and how much of that may be blocks' inputs: as many as asked for, or
+/// what the limit leaves.
 fn plan(
     checkpoint: &Checkpoint,
     recipe: &Recipe,
@@ -255,11 +301,13 @@ fn plan(
     let Sampling { window, tokens, held_out_tokens } = options.sampling;
     let tokens = options.texts.len() * tokens.max(held_out_tokens).max(options.kv_tokens);
     let bytes = |boundary_bytes_max| {
-        let statistics = peak_bytes(&recipe.spec, tokens, window, default_options().len(), boundary_bytes_max);
+        let statistics =
+            peak_bytes(&recipe.spec, tokens, window, default_options().len(), boundary_bytes_max);
         statistics.max(compress_bytes(&recipe.spec, tokens, window))
     };
-    let at =
-        |boundary_bytes_max, memory_max| BakePlan::new(checkpoint, recipe, Some(bytes(boundary_bytes_max)), memory_max);
+    let at = |boundary_bytes_max, memory_max| {
+        BakePlan::new(checkpoint, recipe, Some(bytes(boundary_bytes_max)), memory_max)
+    };
     let whole = at(options.boundary_bytes_max, None)?;
     let over = options.memory_max.map_or(0, |limit| whole.peak_bytes().saturating_sub(limit));
     let boundary_bytes_max = options.boundary_bytes_max.saturating_sub(over);
@@ -272,10 +320,13 @@ fn check(input: &Path, recipe: &Recipe, options: &CalibrateOptions<'_>) -> Resul
         (Target::ExpertBits(_), _) => Some(options.target.to_string()),
         (Target::Bytes(_), method) => method.map(|method| format!("allocation {}", method.name())),
     };
-    if let Some(asked) = asked.filter(|_| recipe.layers.iter().all(|layer| layer.experts.is_empty())) {
+    if let Some(asked) =
+        asked.filter(|_| recipe.layers.iter().all(|layer| layer.experts.is_empty()))
+    {
         return Err(BakeError::NoExperts { input: input.to_owned(), asked, family: recipe.family });
     }
-    let targets: Vec<Target> = options.course.before().iter().copied().chain([options.target]).collect();
+    let targets: Vec<Target> =
+        options.course.before().iter().copied().chain([options.target]).collect();
     for pair in targets.windows(2) {
         let falls = match (pair[0], pair[1]) {
             (Target::Bytes(before), Target::Bytes(next)) => next < before,
@@ -283,14 +334,17 @@ fn check(input: &Path, recipe: &Recipe, options: &CalibrateOptions<'_>) -> Resul
             _ => false,
         };
         if !falls {
-            return Err(BakeError::Rounds { before: pair[0].to_string(), found: pair[1].to_string() });
+            return Err(BakeError::Rounds {
+                before: pair[0].to_string(),
+                found: pair[1].to_string(),
+            });
         }
     }
     Ok(())
 }
 
-/// Refuses what a bake would otherwise come to after hours: texts that do not fit the model, files in
-/// the way, a target below the smallest blob.
+/// Refuses what a bake would otherwise come to after hours: texts that do not fit the model, files
+/// in the way, a target below the smallest blob.
 fn check_early(
     about: &About<'_>,
     fit: &[Domain],
@@ -299,7 +353,8 @@ fn check_early(
 ) -> Result<(), BakeError> {
     check_texts(&about.recipe.spec, fit, options.sampling.window)?;
     check_scratch(output, options.course)?;
-    let (target, method, head) = (options.target, options.method.unwrap_or(Method::Global), options.head);
+    let (target, method, head) =
+        (options.target, options.method.unwrap_or(Method::Global), options.head);
     let order = Order { target, method, head, ceiling: None, factors: None };
     let room = match options.course {
         Course::Straight { refinements: 0 } => 0,
@@ -312,7 +367,8 @@ fn check_early(
 /// Refuses what stands where a bake will keep its tables and codes.
 fn check_scratch(output: &Path, course: Course<'_>) -> Result<(), BakeError> {
     let rounds = 1..=course.before().len() + 1;
-    let of_rounds = rounds.flat_map(|round| ["tables", "codes"].map(|ending| round_path(output, round, ending)));
+    let of_rounds = rounds
+        .flat_map(|round| ["tables", "codes"].map(|ending| round_path(output, round, ending)));
     for path in of_rounds.chain(refine::scratch_paths(output, course)) {
         if path.is_dir() {
             return Err(BakeError::Write { path, source: std::io::ErrorKind::IsADirectory.into() });
@@ -355,6 +411,10 @@ fn parts(recipe: &Recipe, assignment: &Assignment, file_bytes: u64) -> Vec<PartB
             parts.push(PartBytes { name, bytes, bits: Some(8.0 * bytes as f64 / weights as f64) });
         }
     }
-    parts.push(PartBytes { name: "all else (tokenizer, gates, norms, index)", bytes: left, bits: None });
+    parts.push(PartBytes {
+        name: "all else (tokenizer, gates, norms, index)",
+        bytes: left,
+        bits: None,
+    });
     parts
 }

@@ -52,7 +52,10 @@ impl Claim {
                 Err(TryLockError::Error(source)) => return Err(failed(source)),
             }
             let own = format!("{TITLE}process {}, attempt {attempt}\n", std::process::id());
-            let written = file.set_len(0).and_then(|()| file.rewind()).and_then(|()| file.write_all(own.as_bytes()));
+            let written = file
+                .set_len(0)
+                .and_then(|()| file.rewind())
+                .and_then(|()| file.write_all(own.as_bytes()));
             written.map_err(failed)?;
             // Where a locked file cannot be read, it cannot be removed either.
             let is_gone = match fs::read(&path) {
@@ -63,7 +66,10 @@ impl Claim {
                 return Ok(Self { _file: file, path });
             }
         }
-        Err(BakeError::Claimed { path: output.to_owned(), holder: "one process after another".to_owned() })
+        Err(BakeError::Claimed {
+            path: output.to_owned(),
+            holder: "one process after another".to_owned(),
+        })
     }
 }
 
@@ -90,7 +96,8 @@ fn open(path: &Path) -> io::Result<Option<File>> {
                     // An empty one is of a process that was ended before it wrote a word. One that
                     // cannot be read is locked.
                     let read = (&mut file).take(BYTES_MAX).read_to_end(&mut text);
-                    let is_ours = read.is_err() || text.is_empty() || text.starts_with(TITLE.as_bytes());
+                    let is_ours =
+                        read.is_err() || text.is_empty() || text.starts_with(TITLE.as_bytes());
                     return Ok(is_ours.then_some(file));
                 }
             },
@@ -124,9 +131,16 @@ mod tests {
         let first = Claim::take(&output).unwrap();
         let said = Claim::take(&output).unwrap_err().to_string();
         assert!(said.contains(&format!("process {} is baking", std::process::id())), "{said}");
-        assert!(Claim::take(&folder.path().join("other.tack")).is_ok(), "another output is another bake's");
+        assert!(
+            Claim::take(&folder.path().join("other.tack")).is_ok(),
+            "another output is another bake's"
+        );
         drop(first);
-        assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 0, "nothing is left beside the output");
+        assert_eq!(
+            fs::read_dir(folder.path()).unwrap().count(),
+            0,
+            "nothing is left beside the output"
+        );
         drop(Claim::take(&output).unwrap());
     }
 

@@ -1,4 +1,5 @@
-//! The blob before its weights: every section with its bytes or its sources, and where it will stand.
+//! The blob before its weights: every section with its bytes or its sources, and where it will
+//! stand.
 
 use std::borrow::Cow;
 
@@ -59,7 +60,8 @@ impl<'a> Draft<'a> {
                     if bytes <= budget {
                         return Ok(draft);
                     }
-                    if smallest.as_ref().is_none_or(|smallest| bytes < smallest.layout.file_bytes()) {
+                    if smallest.as_ref().is_none_or(|smallest| bytes < smallest.layout.file_bytes())
+                    {
                         smallest = Some(draft);
                     }
                 }
@@ -82,13 +84,21 @@ impl<'a> Draft<'a> {
         kv_policy: Option<&'a [u8]>,
         assignment: Assignment,
     ) -> Result<Self, BakeError> {
-        let plain = |kind, bytes: &'a [u8]| (SectionKey::only(kind), Content::Bytes(Cow::Borrowed(bytes)));
+        let plain =
+            |kind, bytes: &'a [u8]| (SectionKey::only(kind), Content::Bytes(Cow::Borrowed(bytes)));
         let spec = Content::Bytes(Cow::Owned(recipe.spec.to_bytes()));
         let mut contents = vec![(SectionKey::only(SectionKind::Spec), spec)];
-        contents.extend(text.tokenizer.as_deref().map(|bytes| plain(SectionKind::Tokenizer, bytes)));
-        contents.extend(text.vocabulary.as_deref().map(|bytes| plain(SectionKind::Vocabulary, bytes)));
-        contents.extend(text.template.as_deref().map(|text| plain(SectionKind::Template, text.as_bytes())));
-        contents.push((SectionKey::only(SectionKind::Provenance), Content::About(about.to_bytes().len() as u64)));
+        contents
+            .extend(text.tokenizer.as_deref().map(|bytes| plain(SectionKind::Tokenizer, bytes)));
+        contents
+            .extend(text.vocabulary.as_deref().map(|bytes| plain(SectionKind::Vocabulary, bytes)));
+        contents.extend(
+            text.template.as_deref().map(|text| plain(SectionKind::Template, text.as_bytes())),
+        );
+        contents.push((
+            SectionKey::only(SectionKind::Provenance),
+            Content::About(about.to_bytes().len() as u64),
+        ));
         contents.extend(kv_policy.map(|bytes| plain(SectionKind::KvPolicy, bytes)));
 
         let tensors = |key, tensors: &'a [TensorSource]| (key, Content::Tensors(tensors));
@@ -101,7 +111,8 @@ impl<'a> Draft<'a> {
                 contents.push(tensors(SectionKey::expert(layer, expert), own));
             }
         }
-        let plans: Vec<SectionPlan> = contents.iter().map(|(key, content)| plan(*key, content, &assignment)).collect();
+        let plans: Vec<SectionPlan> =
+            contents.iter().map(|(key, content)| plan(*key, content, &assignment)).collect();
         Ok(Self { assignment, about, layout: Layout::new(&plans)?, contents })
     }
 }
@@ -112,7 +123,11 @@ fn plan(key: SectionKey, content: &Content<'_>, assignment: &Assignment) -> Sect
         Content::About(bytes) => SectionPlan::Plain { key, bytes: *bytes },
         Content::Tensors(sources) => {
             let tensors = sources.iter().map(|source| {
-                let encoding = if source.is_vector() { Encoding::Plain } else { assignment.of(key, source.role) };
+                let encoding = if source.is_vector() {
+                    Encoding::Plain
+                } else {
+                    assignment.of(key, source.role)
+                };
                 let &TensorSource { role, stack, rows, columns, .. } = source;
                 TensorPlan { role, encoding, stack, rows, columns }
             });

@@ -80,7 +80,9 @@ pub enum BakeError {
         smallest: u64,
     },
     /// No allocation fits the budget.
-    #[error("a budget of {budget} bytes is too small: the smallest blob of this model takes {smallest} bytes")]
+    #[error(
+        "a budget of {budget} bytes is too small: the smallest blob of this model takes {smallest} bytes"
+    )]
     Floor {
         /// The budget.
         budget: u64,
@@ -152,7 +154,9 @@ pub enum BakeError {
         of: &'static str,
     },
     /// The bake does not fit the memory it may use.
-    #[error("the bake needs {needed} bytes of memory ({parts}), but the limit is {limit}; {advice}")]
+    #[error(
+        "the bake needs {needed} bytes of memory ({parts}), but the limit is {limit}; {advice}"
+    )]
     Memory {
         /// Bytes of its largest stage, with the process.
         needed: u64,

@@ -10,14 +10,15 @@ use crate::source::{Checkpoint, SourceError};
 /// Bits of a weight in blocks and scales of MXFP4, as Hugging Face folders hold it.
 const MXFP4_BITS: f64 = 4.25;
 
-/// Refuses a checkpoint with tensors that cannot be read: their headers tell, long before their turn
-/// comes.
+/// Refuses a checkpoint with tensors that cannot be read: their headers tell, long before their
+/// turn comes.
 ///
 /// # Errors
 /// Some cannot, and all of their types are named.
 pub fn check(checkpoint: &Checkpoint, recipe: &Recipe) -> Result<(), SourceError> {
-    let wanted: BTreeMap<&str, bool> =
-        tensors(recipe).flat_map(|tensor| tensor.names().into_iter().map(|name| (name, tensor.is_bytes()))).collect();
+    let wanted: BTreeMap<&str, bool> = tensors(recipe)
+        .flat_map(|tensor| tensor.names().into_iter().map(|name| (name, tensor.is_bytes())))
+        .collect();
     checkpoint.check_kinds(wanted.into_iter())
 }
 
@@ -57,6 +58,9 @@ pub fn second_rounding(checkpoint: &Checkpoint, recipe: &Recipe) -> Option<Strin
 }
 
 fn tensors(recipe: &Recipe) -> impl Iterator<Item = &TensorSource> {
-    let layers = recipe.layers.iter().flat_map(|layer| layer.tensors.iter().chain(layer.experts.iter().flatten()));
+    let layers = recipe
+        .layers
+        .iter()
+        .flat_map(|layer| layer.tensors.iter().chain(layer.experts.iter().flatten()));
     recipe.globals.iter().chain(layers)
 }

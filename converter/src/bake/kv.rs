@@ -10,8 +10,9 @@ use super::target::rounded;
 use crate::calibrate::kv::{Learned, bytes_max, policy};
 use crate::calibrate::{CalibrateError, Model, Progress, Sampler, Sampling, Settings, kv_chunks};
 
-/// Windows that are tried, longest first: a chunk's cost is what later tokens lose, so they should be as long as time, the
-/// context and the texts allow (attention in the graph takes the square of it).
+/// Windows that are tried, longest first: a chunk's cost is what later tokens lose, so they should
+/// be as long as time, the context and the texts allow (attention in the graph takes the square of
+/// it).
 const WINDOWS: [usize; 3] = [1024, 512, 256];
 
 /// A section and what is said about it.
@@ -22,8 +23,8 @@ pub struct KvSection {
     pub about: KvAbout,
 }
 
-/// Makes the policy of a model on some texts, at most `tokens` of each; nothing where the texts or the model's context are
-/// too short.
+/// Makes the policy of a model on some texts, at most `tokens` of each; nothing where the texts or
+/// the model's context are too short.
 ///
 /// # Errors
 /// The model or a text is no use, or the settings' `stop` was set.
@@ -45,7 +46,8 @@ pub fn section(
             Err(CalibrateError::Text { .. }) => continue,
             samples => samples?,
         };
-        let (fit, held_out): (Vec<_>, Vec<_>) = samples.into_iter().map(|own| (own.fit, own.held_out)).unzip();
+        let (fit, held_out): (Vec<_>, Vec<_>) =
+            samples.into_iter().map(|own| (own.fit, own.held_out)).unzip();
         let settings = Settings { domain_tokens_min: window, options: Vec::new(), ..*settings };
         let mut before = 0;
         let mut chunks = |texts, last: bool| {
@@ -58,7 +60,9 @@ pub fn section(
             chunks
         };
         let (fit, held_out) = (chunks(&fit, false)?, chunks(&held_out, true)?);
-        let Some((policy, learned)) = policy(model.spec(), &fit, &held_out) else { return Ok(None) };
+        let Some((policy, learned)) = policy(model.spec(), &fit, &held_out) else {
+            return Ok(None);
+        };
         let about = KvAbout {
             window,
             tokens,

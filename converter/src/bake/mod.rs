@@ -1,4 +1,5 @@
-//! A checkpoint into a blob: what stands where is decided first, then tensor after tensor is read, encoded and written.
+//! A checkpoint into a blob: what stands where is decided first, then tensor after tensor is read,
+//! encoded and written.
 
 #[cfg(feature = "calibrate")]
 mod allocation;
@@ -36,7 +37,9 @@ use crate::source::Checkpoint;
 pub use allocation::{Allocation, Factors, Method, Order, Target, allocate};
 pub use assignment::{Assignment, LayerAssignment, Part};
 #[cfg(feature = "calibrate")]
-pub use calibrated::{CalibrateOptions, CalibratedBake, Course, PartBytes, Stage, Step, bake_calibrated};
+pub use calibrated::{
+    CalibrateOptions, CalibratedBake, Course, PartBytes, Stage, Step, bake_calibrated,
+};
 use draft::Draft;
 pub use error::BakeError;
 use partial_file::PartialFile;
@@ -46,7 +49,9 @@ pub use plan::BakePlan;
 pub use precision::Precision;
 pub use prepare::{BrokenChat, Choices, Review, TextSource, text_sections};
 pub(crate) use prepare::{recipe_of, text_of};
-pub use provenance::{Allocated, CalibrationText, EarlierRound, Factor, GateBond, HeldOut, KvAbout, STARVED_TOKENS};
+pub use provenance::{
+    Allocated, CalibrationText, EarlierRound, Factor, GateBond, HeldOut, KvAbout, STARVED_TOKENS,
+};
 #[cfg(feature = "calibrate")]
 pub use refine::Refined;
 
@@ -59,10 +64,11 @@ pub struct BakeOptions<'a> {
     pub precision: Precision,
     /// Encoding of embeddings and head, where it is not left to `precision`.
     pub head: Option<hardtack_format::Encoding>,
-    /// The texts that the choices above were calibrated on; none if none was read. The blob names them for good.
+    /// The texts that the choices above were calibrated on; none if none was read. The blob names
+    /// them for good.
     pub calibration: &'a [CalibrationText],
-    /// Most bytes of memory that it may take: weights are read in smaller pieces and by fewer threads where that helps,
-    /// and a bake that cannot keep to it is refused before it begins.
+    /// Most bytes of memory that it may take: weights are read in smaller pieces and by fewer
+    /// threads where that helps, and a bake that cannot keep to it is refused before it begins.
     pub memory_max: Option<u64>,
     /// Set from elsewhere to stop: nothing is left behind then.
     pub stop: &'a AtomicBool,
@@ -103,7 +109,8 @@ pub struct Progress<'a> {
 /// Bakes the checkpoint at `input` into a blob at `output`, which appears complete or not at all.
 ///
 /// # Errors
-/// The checkpoint cannot be read or understood, the blob cannot be written, or the budget is too small.
+/// The checkpoint cannot be read or understood, the blob cannot be written, or the budget is too
+/// small.
 pub fn bake(
     input: &Path,
     output: &Path,
@@ -136,6 +143,11 @@ pub fn bake(
         plan,
         tensors: recipe.stored_tensors(),
         left_out: recipe.left_out(),
-        warnings: text.warnings.iter().cloned().chain(kinds::second_rounding(&checkpoint, &recipe)).collect(),
+        warnings: text
+            .warnings
+            .iter()
+            .cloned()
+            .chain(kinds::second_rounding(&checkpoint, &recipe))
+            .collect(),
     })
 }

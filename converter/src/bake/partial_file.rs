@@ -1,8 +1,10 @@
-//! A file that appears complete or not at all: written under a temporary name beside its own, synced, then renamed.
+//! A file that appears complete or not at all: written under a temporary name beside its own,
+//! synced, then renamed.
 //!
-//! The temporary name has a random part, is made anew and never through a link. Whoever writes holds a lock on the file,
-//! which the system lets go when the process ends, however it ends: a partial file whose lock is free belongs to nobody,
-//! and the next bake to the same output removes it.
+//! The temporary name has a random part, is made anew and never through a link. Whoever writes
+//! holds a lock on the file, which the system lets go when the process ends, however it ends: a
+//! partial file whose lock is free belongs to nobody, and the next bake to the same output removes
+//! it.
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -17,7 +19,8 @@ use super::error::BakeError;
 /// Random letters of a temporary name.
 const RANDOM_LETTERS: usize = 12;
 const EXTENSION: &str = "partial";
-/// Another bake may take a file for a dead one between its making and its locking: so often another is made.
+/// Another bake may take a file for a dead one between its making and its locking: so often another
+/// is made.
 const ATTEMPTS_MAX: usize = 8;
 
 /// A file under a temporary name, which is removed unless it is finished.
@@ -35,11 +38,13 @@ impl PartialFile {
     pub fn create(output: &Path) -> Result<Self, BakeError> {
         refuse_occupied(output)?;
         remove_dead(output);
-        let file = temporary(output).map_err(|source| BakeError::Write { path: output.to_owned(), source })?;
+        let file = temporary(output)
+            .map_err(|source| BakeError::Write { path: output.to_owned(), source })?;
         Ok(Self { file, output: output.to_owned(), at: 0, hasher: blake3::Hasher::new() })
     }
 
-    /// Refuses a file of so many bytes where there is no room for it, or where the process may not write one so long.
+    /// Refuses a file of so many bytes where there is no room for it, or where the process may not
+    /// write one so long.
     pub fn expect_room(&self, bytes: u64) -> Result<(), BakeError> {
         let (room, of) = room(self.file.as_file());
         if bytes <= room {
@@ -65,7 +70,10 @@ impl PartialFile {
 
     /// Padding before a section is a hole of the file, which reads as zeros.
     pub fn start_section(&mut self, offset: u64) -> Result<(), BakeError> {
-        self.file.as_file_mut().seek(SeekFrom::Start(offset)).map_err(|error| self.failed(error))?;
+        self.file
+            .as_file_mut()
+            .seek(SeekFrom::Start(offset))
+            .map_err(|error| self.failed(error))?;
         self.at = offset;
         self.hasher = blake3::Hasher::new();
         Ok(())
@@ -85,13 +93,15 @@ impl PartialFile {
         Ok(())
     }
 
-    /// Writes the header and the index last, makes sure that all of it is on the disk, and gives the file its name.
+    /// Writes the header and the index last, makes sure that all of it is on the disk, and gives
+    /// the file its name.
     pub fn finish(mut self, head: &[u8]) -> Result<(), BakeError> {
         self.start_section(0)?;
         self.put(head)?;
-        persist(self.file, &self.output).map_err(|source| BakeError::Write { path: self.output.clone(), source })?;
-        // The new name itself is only safe once the folder is on the disk. Where folders cannot be synced, it is the
-        // system's business.
+        persist(self.file, &self.output)
+            .map_err(|source| BakeError::Write { path: self.output.clone(), source })?;
+        // The new name itself is only safe once the folder is on the disk. Where folders cannot be
+        // synced, it is the system's business.
         if let Ok(folder) = File::open(folder_of(&self.output)) {
             let _ = folder.sync_all();
         }
@@ -113,8 +123,8 @@ pub fn beside(path: &Path, extension: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Puts bytes where a file of our own may stand: written under a temporary name, synced, then renamed. The temporary name can
-/// be guessed, so whatever is there is removed and never followed.
+/// Puts bytes where a file of our own may stand: written under a temporary name, synced, then
+/// renamed. The temporary name can be guessed, so whatever is there is removed and never followed.
 #[cfg(feature = "calibrate")]
 pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = temporary(path)?;
@@ -122,7 +132,8 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     persist(file, path)
 }
 
-/// A new and locked file beside `output`, under its name with a random part. It is removed when it is dropped.
+/// A new and locked file beside `output`, under its name with a random part. It is removed when it
+/// is dropped.
 fn temporary(output: &Path) -> io::Result<NamedTempFile> {
     let mut prefix = output.file_name().unwrap_or_default().to_owned();
     prefix.push(".");
@@ -150,7 +161,8 @@ fn persist(file: NamedTempFile, output: &Path) -> io::Result<()> {
     file.persist(output).map(drop).map_err(|error| error.error)
 }
 
-/// Removes the temporary files of bakes to this output that are no more. What cannot be looked at or removed stays.
+/// Removes the temporary files of bakes to this output that are no more. What cannot be looked at
+/// or removed stays.
 fn remove_dead(output: &Path) {
     let Some(name) = output.file_name() else { return };
     let Ok(entries) = fs::read_dir(folder_of(output)) else { return };
@@ -166,11 +178,13 @@ fn remove_dead(output: &Path) {
     }
 }
 
-/// `output.RANDOM.partial`, or that of a file beside the output, such as `output.tables.RANDOM.partial`.
+/// `output.RANDOM.partial`, or that of a file beside the output, such as
+/// `output.tables.RANDOM.partial`.
 fn is_temporary(name: &OsStr, output: &OsStr) -> bool {
     let (name, output) = (name.to_string_lossy(), output.to_string_lossy());
     let rest = name.strip_prefix(&*output).and_then(|rest| rest.strip_prefix('.'));
-    let rest = rest.and_then(|rest| rest.strip_suffix(EXTENSION)).and_then(|rest| rest.strip_suffix('.'));
+    let rest =
+        rest.and_then(|rest| rest.strip_suffix(EXTENSION)).and_then(|rest| rest.strip_suffix('.'));
     let Some(random) = rest.and_then(|rest| rest.rsplit('.').next()) else { return false };
     random.len() == RANDOM_LETTERS && random.bytes().all(|letter| letter.is_ascii_alphanumeric())
 }
@@ -178,9 +192,15 @@ fn is_temporary(name: &OsStr, output: &OsStr) -> bool {
 /// Bytes that a file may have, by the room of its file system and by what the process may write.
 #[cfg(unix)]
 fn room(file: &File) -> (u64, &'static str) {
-    let disk = rustix::fs::fstatvfs(file).map_or(u64::MAX, |of| of.f_bavail.saturating_mul(of.f_frsize));
-    let limit = rustix::process::getrlimit(rustix::process::Resource::Fsize).current.unwrap_or(u64::MAX);
-    if limit < disk { (limit, "the process may write no longer file") } else { (disk, "the file system has no more") }
+    let disk =
+        rustix::fs::fstatvfs(file).map_or(u64::MAX, |of| of.f_bavail.saturating_mul(of.f_frsize));
+    let limit =
+        rustix::process::getrlimit(rustix::process::Resource::Fsize).current.unwrap_or(u64::MAX);
+    if limit < disk {
+        (limit, "the process may write no longer file")
+    } else {
+        (disk, "the file system has no more")
+    }
 }
 
 #[cfg(not(unix))]
@@ -188,7 +208,8 @@ fn room(_: &File) -> (u64, &'static str) {
     (u64::MAX, "")
 }
 
-/// Only a blob may be replaced by a blob: neither a folder or a device, nor the checkpoint or any other file.
+/// Only a blob may be replaced by a blob: neither a folder or a device, nor the checkpoint or any
+/// other file.
 fn refuse_occupied(output: &Path) -> Result<(), BakeError> {
     let occupied = |found| Err(BakeError::Occupied { path: output.to_owned(), found });
     let Ok(metadata) = fs::metadata(output) else { return Ok(()) };
@@ -208,8 +229,10 @@ mod tests {
     use super::*;
 
     fn names(folder: &Path) -> Vec<String> {
-        let mut names: Vec<_> =
-            fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        let mut names: Vec<_> = fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
         names.sort();
         names
     }
@@ -221,10 +244,19 @@ mod tests {
         let alive = PartialFile::create(&output).unwrap();
         let write = |name: &str| fs::write(folder.path().join(name), "x").unwrap();
         let dead = ["m.tack.abcdefghij12.partial", "m.tack.tables.ABCDEFGHIJ12.partial"];
-        let others = ["m.tack.partial", "m.tack.download.partial", "other.tack.abcdefghij12.partial", "m.tack.codes"];
+        let others = [
+            "m.tack.partial",
+            "m.tack.download.partial",
+            "other.tack.abcdefghij12.partial",
+            "m.tack.codes",
+        ];
         dead.iter().chain(&others).for_each(|name| write(name));
         #[cfg(unix)]
-        std::os::unix::fs::symlink("m.tack.codes", folder.path().join("m.tack.abcdefghij34.partial")).unwrap();
+        std::os::unix::fs::symlink(
+            "m.tack.codes",
+            folder.path().join("m.tack.abcdefghij34.partial"),
+        )
+        .unwrap();
 
         let second = PartialFile::create(&output).unwrap();
         let found = names(folder.path());

@@ -1,9 +1,10 @@
-//! The most memory that a bake takes, known before it begins from lengths of files and shapes of tensors, and how large
-//! the pieces are that weights are read in.
+//! The most memory that a bake takes, known before it begins from lengths of files and shapes of
+//! tensors, and how large the pieces are that weights are read in.
 //!
-//! A bake holds one thing after another: the checkpoint's headers all the time, then its tokenizer while the blob's text
-//! is made and tried, then one piece of a tensor as floats and as codes. So its peak is the largest of these stages, and
-//! the last one can be made small at the price of more and smaller pieces.
+//! A bake holds one thing after another: the checkpoint's headers all the time, then its tokenizer
+//! while the blob's text is made and tried, then one piece of a tensor as floats and as codes. So
+//! its peak is the largest of these stages, and the last one can be made small at the price of more
+//! and smaller pieces.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -19,10 +20,11 @@ use crate::source::{Checkpoint, Form};
 const PROCESS_BYTES: u64 = 16 << 20;
 /// A thread's stack as far as it is used, and the allocator's room for it.
 const THREAD_BYTES: u64 = 256 << 10;
-/// Bytes in memory for each byte of a checkpoint's headers: names and shapes as they are found, looked up and planned.
+/// Bytes in memory for each byte of a checkpoint's headers: names and shapes as they are found,
+/// looked up and planned.
 const HEADER_FACTOR: u64 = 8;
-/// Bytes that making and trying a tokenizer takes at its peak for each byte of a GGUF file's header, most of which is the
-/// tokenizer: measured in `cli/tests/bake_memory.rs`.
+/// Bytes that making and trying a tokenizer takes at its peak for each byte of a GGUF file's
+/// header, most of which is the tokenizer: measured in `cli/tests/bake_memory.rs`.
 const GGUF_TEXT_FACTOR: u64 = 18;
 /// The same for each byte of a `tokenizer.json` and of the configurations beside it.
 const JSON_TEXT_FACTOR: u64 = 32;
@@ -107,7 +109,9 @@ impl BakePlan {
             plan.pieces = own;
             plan.weights_bytes = 2 * text + weights_bytes(recipe, own);
             match memory_max {
-                Some(limit) if plan.peak_bytes() > limit && plan.is_led_by_weights() => pieces = own.smaller(),
+                Some(limit) if plan.peak_bytes() > limit && plan.is_led_by_weights() => {
+                    pieces = own.smaller()
+                }
                 _ => break,
             }
         }
@@ -126,7 +130,10 @@ impl BakePlan {
     /// The stages that come one after another, each without what is there all the time.
     pub fn stages(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let calibration = self.calibration_bytes.map(|bytes| ("calibration", bytes));
-        [("tokenizer", self.text_bytes)].into_iter().chain(calibration).chain([("weights", self.weights_bytes)])
+        [("tokenizer", self.text_bytes)]
+            .into_iter()
+            .chain(calibration)
+            .chain([("weights", self.weights_bytes)])
     }
 
     /// Whether smaller pieces make the peak smaller.
@@ -138,7 +145,9 @@ impl BakePlan {
         let needed = self.peak_bytes();
         let advice = match self.calibration_bytes {
             Some(bytes) if bytes >= self.text_bytes.max(self.weights_bytes) => {
-                format!("a limit of {needed} bytes would do, and so might fewer calibration tokens or shorter windows")
+                format!(
+                    "a limit of {needed} bytes would do, and so might fewer calibration tokens or shorter windows"
+                )
             }
             _ => format!("a limit of {needed} bytes would do"),
         };
@@ -149,7 +158,11 @@ impl BakePlan {
 /// The stages in bytes.
 impl fmt::Display for BakePlan {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(to, "process {}, headers {}, and one after another ", self.process_bytes, self.header_bytes)?;
+        write!(
+            to,
+            "process {}, headers {}, and one after another ",
+            self.process_bytes, self.header_bytes
+        )?;
         for (index, (name, bytes)) in self.stages().enumerate() {
             write!(to, "{}{name} {bytes}", if index > 0 { ", " } else { "" })?;
         }
@@ -174,8 +187,13 @@ fn text_length(checkpoint: &Checkpoint) -> u64 {
     match checkpoint.form() {
         Form::Gguf(_) => header_lengths(checkpoint),
         Form::HuggingFace { folder, .. } => {
-            let length = |name: &str| std::fs::metadata(Path::new(folder).join(name)).map_or(0, |file| file.len());
-            ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"].into_iter().map(length).sum()
+            let length = |name: &str| {
+                std::fs::metadata(Path::new(folder).join(name)).map_or(0, |file| file.len())
+            };
+            ["tokenizer.json", "tokenizer_config.json", "chat_template.jinja"]
+                .into_iter()
+                .map(length)
+                .sum()
         }
     }
 }
@@ -183,7 +201,8 @@ fn text_length(checkpoint: &Checkpoint) -> u64 {
 /// Bytes of the largest piece of any tensor.
 fn weights_bytes(recipe: &Recipe, pieces: Pieces) -> u64 {
     let layers = recipe.layers.iter();
-    let sources = layers.flat_map(|layer| layer.tensors.iter().chain(layer.experts.iter().flatten()));
+    let sources =
+        layers.flat_map(|layer| layer.tensors.iter().chain(layer.experts.iter().flatten()));
     let piece = |source: &TensorSource| {
         let (columns, rows) = (source.columns as usize, source.rows as usize);
         let count = pieces.rows(columns).min(rows);

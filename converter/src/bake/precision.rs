@@ -12,5 +12,12 @@ pub enum Precision {
 }
 
 /// The encodings a budget chooses from, most precise first.
-pub const CANDIDATES: [Encoding; 7] =
-    [Encoding::Bf16, Encoding::Q8, Encoding::Q6, Encoding::Q5, Encoding::Q4, Encoding::Q3, Encoding::Q2];
+pub const CANDIDATES: [Encoding; 7] = [
+    Encoding::Bf16,
+    Encoding::Q8,
+    Encoding::Q6,
+    Encoding::Q5,
+    Encoding::Q4,
+    Encoding::Q3,
+    Encoding::Q2,
+];

@@ -99,8 +99,8 @@ fn are_same(
 ) -> Result<bool, Box<LoadError<crate::source::SourceError>>> {
     let rows = embedding.rows as usize;
     for first in (0..rows).step_by(ROWS_AT_ONCE) {
-        let [own, other] =
-            [head, embedding].map(|tensor| tensor.load_rows(checkpoint, first, ROWS_AT_ONCE).map_err(Box::new));
+        let [own, other] = [head, embedding]
+            .map(|tensor| tensor.load_rows(checkpoint, first, ROWS_AT_ONCE).map_err(Box::new));
         if own? != other? {
             return Ok(false);
         }
@@ -111,7 +111,8 @@ fn are_same(
 /// The text of a blob with so many tokens, as the choices have it and the reviewer has seen it.
 ///
 /// # Errors
-/// The tokenizer cannot be read or is not one that the runtime has, or a conversation would be broken.
+/// The tokenizer cannot be read or is not one that the runtime has, or a conversation would be
+/// broken.
 pub(crate) fn text_of(
     checkpoint: &Checkpoint,
     recipe: &Recipe,
@@ -143,7 +144,11 @@ pub fn text_sections(checkpoint: &Checkpoint, vocabulary: u32) -> Result<TextSec
     text_from(checkpoint, vocabulary, TextSource::Checkpoint)
 }
 
-fn text_from(checkpoint: &Checkpoint, vocabulary: u32, source: TextSource<'_>) -> Result<TextSections, BakeError> {
+fn text_from(
+    checkpoint: &Checkpoint,
+    vocabulary: u32,
+    source: TextSource<'_>,
+) -> Result<TextSections, BakeError> {
     match (source, checkpoint.form()) {
         (TextSource::None, _) => Ok(TextSections::default()),
         (TextSource::Elsewhere(path), form) => elsewhere(path, form, vocabulary),

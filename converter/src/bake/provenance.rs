@@ -1,5 +1,5 @@
-//! What a blob says about its own making: sources and calibration texts with their hashes, settings, version. No time, so
-//! that the same bake gives the same bytes.
+//! What a blob says about its own making: sources and calibration texts with their hashes,
+//! settings, version. No time, so that the same bake gives the same bytes.
 
 use std::fs::File;
 use std::io::Read;
@@ -24,7 +24,8 @@ pub struct SourceFile {
     pub blake3: String,
 }
 
-/// A text that a bake's choices were calibrated on. A text with this hash is never one to judge the blob by.
+/// A text that a bake's choices were calibrated on. A text with this hash is never one to judge the
+/// blob by.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CalibrationText {
     /// What the text stands for, such as `code` or `wikipedia-en`.
@@ -37,7 +38,8 @@ pub struct CalibrationText {
     pub blake3: String,
 }
 
-/// What binds the gate of a layer to its experts: `hardtack_format::gate_bonds` in hexadecimal digits.
+/// What binds the gate of a layer to its experts: `hardtack_format::gate_bonds` in hexadecimal
+/// digits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GateBond {
     /// The layer.
@@ -61,7 +63,8 @@ pub struct Provenance {
     gate_bonds: Vec<GateBond>,
 }
 
-/// An expert that met fewer calibration tokens has costs that mean little: it borrows from its layer, and is named.
+/// An expert that met fewer calibration tokens has costs that mean little: it borrows from its
+/// layer, and is named.
 pub const STARVED_TOKENS: u64 = 64;
 
 /// How encodings were chosen by calibration, and what came of it.
@@ -81,14 +84,16 @@ pub struct Allocated {
     pub tokens: Vec<u64>,
     /// Calibration tokens that each expert of each layer met.
     pub expert_tokens: Vec<Vec<u64>>,
-    /// `tuned`, or `as they were` before the round: tuning is kept only where it helps on text held out.
+    /// `tuned`, or `as they were` before the round: tuning is kept only where it helps on text
+    /// held out.
     pub gates: String,
     /// Text held out of each calibration text, before and after.
     pub held_out: Vec<HeldOut>,
     /// The rounds before this one: each one's costs were taken on what the one before it left.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub rounds: Vec<EarlierRound>,
-    /// What the costs were taken times, where the quantized model was measured: `cost` and `bound` are such costs then.
+    /// What the costs were taken times, where the quantized model was measured: `cost` and `bound`
+    /// are such costs then.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub factors: Vec<Factor>,
     /// How the KV policy was made, if there is one.
@@ -179,7 +184,9 @@ pub fn files(checkpoint: &Checkpoint) -> Vec<PathBuf> {
 /// The same files before they are read: the length of what a blob says about them is known then.
 pub fn unread(paths: &[PathBuf]) -> Result<Vec<SourceFile>, BakeError> {
     let unread = |path: &PathBuf| {
-        let length = std::fs::metadata(path).map_err(|source| BakeError::Read { path: path.clone(), source })?.len();
+        let length = std::fs::metadata(path)
+            .map_err(|source| BakeError::Read { path: path.clone(), source })?
+            .len();
         Ok(SourceFile {
             name: name(path),
             bytes: length,
@@ -216,7 +223,11 @@ pub fn hash_files(
             total += count as u64;
             read(total);
         }
-        sources.push(SourceFile { name: name(path), bytes, blake3: hasher.finalize().to_hex().to_string() });
+        sources.push(SourceFile {
+            name: name(path),
+            bytes,
+            blake3: hasher.finalize().to_hex().to_string(),
+        });
     }
     Ok(sources)
 }
@@ -250,7 +261,8 @@ impl Provenance {
 
     /// Binds gates to their experts. The section's length stays what it was.
     pub fn bind(&mut self, bonds: Vec<(u32, [u8; 32])>) {
-        self.gate_bonds = bonds.into_iter().map(|(layer, hash)| GateBond::new(layer, hash)).collect();
+        self.gate_bonds =
+            bonds.into_iter().map(|(layer, hash)| GateBond::new(layer, hash)).collect();
     }
 
     /// The section's bytes.

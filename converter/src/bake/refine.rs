@@ -1,8 +1,9 @@
-//! Costs corrected by measurement. An estimated cost is of second order and looks at one block alone; on its way through the
-//! layers behind it an error makes more of itself: other experts are chosen, and it meets the errors of all the others. The
-//! first layers have the longest way. So the quantized model is measured with one group of parts after another as the
-//! checkpoint has them. What the divergence loses by that, beside what the costs say, is what the group's costs are taken times
-//! when the bits are shared out again.
+//! Costs corrected by measurement. An estimated cost is of second order and looks at one block
+//! alone; on its way through the layers behind it an error makes more of itself: other experts are
+//! chosen, and it meets the errors of all the others. The first layers have the longest way. So the
+//! quantized model is measured with one group of parts after another as the checkpoint has them.
+//! What the divergence loses by that, beside what the costs say, is what the group's costs are
+//! taken times when the bits are shared out again.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -22,7 +23,8 @@ use crate::store::{Key, Store};
 
 /// Tokens of each text that a measurement takes, spread evenly over what was fitted on.
 const TOKENS: usize = 4096;
-/// Share of the whole divergence below which a group's own is not trusted: it is drawn to the factor of all of them together.
+/// Share of the whole divergence below which a group's own is not trusted: it is drawn to the
+/// factor of all of them together.
 const PRIOR: f64 = 0.01;
 
 /// What one refinement came to, as the mean divergence on the texts held out.
@@ -46,8 +48,8 @@ impl Refined {
 struct Measured {
     /// The codes it was measured of.
     codes: String,
-    /// With one group after another as the checkpoint has it, in the order in which the network meets them; the last is of all
-    /// that is quantized.
+    /// With one group after another as the checkpoint has it, in the order in which the network
+    /// meets them; the last is of all that is quantized.
     divergences: Vec<f64>,
 }
 
@@ -81,20 +83,29 @@ fn measured_path(output: &Path, pass: usize) -> PathBuf {
 }
 
 impl Rounds<'_> {
-    /// Measures, shares the bits out again and quantizes again, until it no longer helps on text held out.
-    pub fn refine(&self, bits: &Bits<'_>, coded: &mut Coded, step: &mut Show<'_>) -> Result<Vec<Refined>, BakeError> {
+    /// Measures, shares the bits out again and quantizes again, until it no longer helps on text
+    /// held out.
+    pub fn refine(
+        &self,
+        bits: &Bits<'_>,
+        coded: &mut Coded,
+        step: &mut Show<'_>,
+    ) -> Result<Vec<Refined>, BakeError> {
         let Course::Straight { refinements } = self.options.course else { return Ok(Vec::new()) };
         let mut refined = Vec::new();
         for pass in 1..=refinements {
             let costs = group_costs(self.about.recipe, bits.tables, &bits.order, &coded.assignment);
-            let measured = self.measure(bits, coded, &costs, &measured_path(self.output, pass), step)?;
+            let measured =
+                self.measure(bits, coded, &costs, &measured_path(self.output, pass), step)?;
             let found = factors(&costs, &measured);
             let order = Order { factors: Some(&found), ..bits.order };
-            let (assignment, allocated) = self.about.within_target(bits.tables, &order, bits.walked)?;
+            let (assignment, allocated) =
+                self.about.within_target(bits.tables, &order, bits.walked)?;
             if assignment == coded.assignment {
                 break;
             }
-            let next = self.quantize(bits, assignment, allocated, &codes_path(self.output, pass), step)?;
+            let next =
+                self.quantize(bits, assignment, allocated, &codes_path(self.output, pass), step)?;
             let divergence = |coded: &Coded| mean(&coded.allocated.held_out, |own| own.divergence);
             let own = Refined { before: divergence(coded), after: divergence(&next) };
             refined.push(own);
@@ -116,7 +127,8 @@ impl Rounds<'_> {
     ) -> Result<Measured, BakeError> {
         let codes = blake3::Hash::from_bytes(coded.store.fingerprint()).to_hex().to_string();
         let groups = in_order(costs);
-        let known = Measured::read(path).filter(|own| own.codes == codes && own.divergences.len() <= groups.len() + 1);
+        let known = Measured::read(path)
+            .filter(|own| own.codes == codes && own.divergences.len() <= groups.len() + 1);
         let mut measured = known.unwrap_or(Measured { codes, divergences: Vec::new() });
         if measured.divergences.len() > groups.len() {
             return Ok(measured);
@@ -124,7 +136,8 @@ impl Rounds<'_> {
 
         let layers = self.about.recipe.layers.len();
         let depths = groups.iter().map(|group| group.depth(layers)).chain([layers]);
-        // A group changes nothing before its own layer, so it goes on from there with the stream of the quantized model.
+        // A group changes nothing before its own layer, so it goes on from there with the stream of
+        // the quantized model.
         let total = 2 * layers + depths.clone().map(|depth| layers - depth).sum::<usize>();
         let some = spread(self.fit);
         let windows = some.iter().map(|domain| domain.tokens.len()).sum::<usize>() as u64;
@@ -140,8 +153,13 @@ impl Rounds<'_> {
             done += depth - behind;
             behind = depth;
             if number >= measured.divergences.len() {
-                let kept = groups.get(number).map_or_else(BTreeSet::new, |&group| keys(&coded.store, group));
-                let judged = judge.judge_from(stream.clone(), &quantized.keeping(kept), &mut |own| show(done, own))?;
+                let kept = groups
+                    .get(number)
+                    .map_or_else(BTreeSet::new, |&group| keys(&coded.store, group));
+                let judged =
+                    judge.judge_from(stream.clone(), &quantized.keeping(kept), &mut |own| {
+                        show(done, own)
+                    })?;
                 let sum: f64 = judged.iter().map(|own| own.divergence).sum();
                 measured.divergences.push(rounded(sum / judged.len() as f64));
                 measured.write(path)?;
@@ -170,20 +188,26 @@ fn in_order(costs: &Factors) -> Vec<Part> {
 
 /// Everything of a group that a store has.
 fn keys(store: &Arc<Store>, group: Part) -> BTreeSet<Key> {
-    store.keys().filter(|&(section, role)| Part::of(section, role).map(Part::group) == Some(group)).collect()
+    store
+        .keys()
+        .filter(|&(section, role)| Part::of(section, role).map(Part::group) == Some(group))
+        .collect()
 }
 
 /// Measured by estimated cost of each group.
 fn factors(costs: &Factors, measured: &Measured) -> Factors {
     let Some((whole, without)) = measured.divergences.split_last() else { return Factors::new() };
     let groups = in_order(costs).into_iter().zip(without);
-    let saved: Factors = groups.map(|(group, without)| (group, (whole - without).max(0.0))).collect();
+    let saved: Factors =
+        groups.map(|(group, without)| (group, (whole - without).max(0.0))).collect();
     let (estimated, found): (f64, f64) = (costs.values().sum(), saved.values().sum());
     let prior = PRIOR * whole;
     if estimated <= 0.0 || found <= 0.0 || prior <= 0.0 {
         return Factors::new();
     }
-    let factor = |(group, saved)| (group, rounded((saved + prior) / (costs[&group] + prior * estimated / found)));
+    let factor = |(group, saved)| {
+        (group, rounded((saved + prior) / (costs[&group] + prior * estimated / found)))
+    };
     saved.into_iter().map(factor).collect()
 }
 
@@ -208,8 +232,12 @@ mod tests {
         let own = found(&[0.1, 0.1, 0.1], 1.0, &[0.9, 0.7, 0.8]);
         // All groups together: 0.6 for 0.3.
         let expected = [0.11 / 0.105, 0.31 / 0.105, 0.21 / 0.105];
-        assert!(own.iter().zip(expected).all(|(own, expected)| (own - expected).abs() < 1e-6), "{own:?}");
-        // Costs that are right but for one scale keep their order, and where nothing was lost, they are as they were.
+        assert!(
+            own.iter().zip(expected).all(|(own, expected)| (own - expected).abs() < 1e-6),
+            "{own:?}"
+        );
+        // Costs that are right but for one scale keep their order, and where nothing was lost, they
+        // are as they were.
         let own = found(&[0.1, 0.2, 0.4], 2.0, &[1.8, 1.6, 1.2]);
         assert!(own.iter().all(|own| (own - 2.0).abs() < 1e-6), "{own:?}");
     }
@@ -226,15 +254,33 @@ mod tests {
 
     #[test]
     fn what_was_measured_goes_to_its_own_group() {
-        let parts =
-            [Part::Embedding, Part::Head, Part::Attention(0), Part::Attention(1), Part::Common(0), Part::Common(1)];
+        let parts = [
+            Part::Embedding,
+            Part::Head,
+            Part::Attention(0),
+            Part::Attention(1),
+            Part::Common(0),
+            Part::Common(1),
+        ];
         let costs: Factors = parts.into_iter().map(|part| (part, 0.1)).collect();
-        let order =
-            [Part::Embedding, Part::Attention(0), Part::Common(0), Part::Attention(1), Part::Common(1), Part::Head];
+        let order = [
+            Part::Embedding,
+            Part::Attention(0),
+            Part::Common(0),
+            Part::Attention(1),
+            Part::Common(1),
+            Part::Head,
+        ];
         assert_eq!(in_order(&costs), order);
         let found = factors(&costs, &measured(1.0, &[0.95, 0.9, 0.8, 0.7, 0.6, 0.5]));
-        let by_factor = found.into_iter().map(|(part, factor)| ((factor * 1e6) as u64, part)).collect::<BTreeSet<_>>();
-        assert!(by_factor.into_iter().map(|(_, part)| part).eq(order), "the less is left, the more it costs");
+        let by_factor = found
+            .into_iter()
+            .map(|(part, factor)| ((factor * 1e6) as u64, part))
+            .collect::<BTreeSet<_>>();
+        assert!(
+            by_factor.into_iter().map(|(_, part)| part).eq(order),
+            "the less is left, the more it costs"
+        );
     }
 
     #[test]

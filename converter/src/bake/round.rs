@@ -1,8 +1,9 @@
-//! One round of a calibrated bake: costs on the model that the round before left, an allocation that takes no bits back, the
-//! checkpoint's own weights quantized to it, and gates tuned from where the round before left them.
+//! One round of a calibrated bake: costs on the model that the round before left, an allocation
+//! that takes no bits back, the checkpoint's own weights quantized to it, and gates tuned from
+//! where the round before left them.
 //!
-//! Every long step leaves a file beside the output, by which an interrupted bake goes on: tables of costs, and a store of codes
-//! and gates.
+//! Every long step leaves a file beside the output, by which an interrupted bake goes on: tables of
+//! costs, and a store of codes and gates.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -19,8 +20,8 @@ use super::provenance::{Allocated, EarlierRound, HeldOut};
 use super::refine::Refined;
 use super::target::{About, rounded};
 use crate::calibrate::{
-    CalibrateError, Domain, Gate, Judge, Judged, Model, Sampling, Settings, Tables, TuneSettings, calibrate_once,
-    compress, tune_gates,
+    CalibrateError, Domain, Gate, Judge, Judged, Model, Sampling, Settings, Tables, TuneSettings,
+    calibrate_once, compress, tune_gates,
 };
 use crate::quantize::encode_rows;
 use crate::store::{Shape, Store};
@@ -78,7 +79,11 @@ pub type Show<'a> = dyn FnMut(Stage, u64, u64) + 'a;
 
 /// The file of a round beside the output; the first round's is the only one of most bakes.
 pub fn round_path(output: &Path, round: usize, extension: &str) -> PathBuf {
-    if round == 1 { beside(output, extension) } else { beside(output, &format!("{round}.{extension}")) }
+    if round == 1 {
+        beside(output, extension)
+    } else {
+        beside(output, &format!("{round}.{extension}"))
+    }
 }
 
 impl Rounds<'_> {
@@ -90,7 +95,8 @@ impl Rounds<'_> {
         before: Option<Round>,
         progress: &mut dyn FnMut(Step),
     ) -> Result<Round, BakeError> {
-        let mut step = |stage, done, total| progress(Step { round, rounds: self.rounds, stage, done, total });
+        let mut step =
+            |stage, done, total| progress(Step { round, rounds: self.rounds, stage, done, total });
         let (start, ceiling, walked) = match before {
             None => (self.exact.clone(), None, Vec::new()),
             Some(Round { store, assignment, allocated, .. }) => {
@@ -98,10 +104,14 @@ impl Rounds<'_> {
             }
         };
         let tables_path = round_path(self.output, round, "tables");
-        let settings =
-            Settings { options: self.settings.options.clone(), output: Some(&tables_path), ..*self.settings };
-        let tables =
-            calibrate_once(&start, self.fit, &settings, &mut |own| step(Stage::Calibrate, own.done, own.total))?;
+        let settings = Settings {
+            options: self.settings.options.clone(),
+            output: Some(&tables_path),
+            ..*self.settings
+        };
+        let tables = calibrate_once(&start, self.fit, &settings, &mut |own| {
+            step(Stage::Calibrate, own.done, own.total)
+        })?;
         let (method, head) = (self.options.method.unwrap_or(Method::Global), self.options.head);
         let order = Order { target, method, head, ceiling: ceiling.as_ref(), factors: None };
         let (assignment, allocated) = self.about.within_target(&tables, &order, &walked)?;
@@ -129,18 +139,26 @@ impl Rounds<'_> {
         codes_path: &Path,
         step: &mut Show<'_>,
     ) -> Result<Coded, BakeError> {
-        let mut store = Store::open(codes_path, fingerprint(bits.tables, &assignment, self.options))?;
+        let mut store =
+            Store::open(codes_path, fingerprint(bits.tables, &assignment, self.options))?;
         let from = self.exact.with_gates(bits.gates.to_vec());
-        compress(&from, self.fit, &assignment, &mut store, self.options.stop, &mut |done, total| {
-            step(Stage::Quantize, done, total);
-        })?;
+        compress(
+            &from,
+            self.fit,
+            &assignment,
+            &mut store,
+            self.options.stop,
+            &mut |done, total| {
+                step(Stage::Quantize, done, total);
+            },
+        )?;
         let store = Arc::new(store);
         allocated.held_out = verdict(self.judge, &bits.model(self.exact, &store), step)?;
         Ok(Coded { assignment, allocated, store })
     }
 
-    /// Tunes the gates of what a round quantized, and keeps them if on text held out the loss falls and the predictions move no
-    /// further from the checkpoint's.
+    /// Tunes the gates of what a round quantized, and keeps them if on text held out the loss falls
+    /// and the predictions move no further from the checkpoint's.
     fn tune(
         &self,
         own: &mut Round,
@@ -150,9 +168,10 @@ impl Rounds<'_> {
     ) -> Result<(), BakeError> {
         if !has_gates(&own.store, gates) {
             let quantized = self.exact.with(own.store.clone()).with_gates(gates.to_vec());
-            let found = tune_gates(&quantized, self.fit, tune, self.settings, &mut |done, total, _| {
-                step(Stage::Tune, done, total);
-            })?;
+            let found =
+                tune_gates(&quantized, self.fit, tune, self.settings, &mut |done, total, _| {
+                    step(Stage::Tune, done, total);
+                })?;
             drop(quantized);
             put_gates(&mut own.store, &found)?;
         }
@@ -168,8 +187,13 @@ impl Rounds<'_> {
 }
 
 /// What codes and gates in a scratch file depend on.
-fn fingerprint(tables: &Tables, assignment: &Assignment, options: &CalibrateOptions<'_>) -> [u8; 32] {
-    let header = serde_json::to_vec(&tables.header).expect("plain strings and numbers always serialize");
+fn fingerprint(
+    tables: &Tables,
+    assignment: &Assignment,
+    options: &CalibrateOptions<'_>,
+) -> [u8; 32] {
+    let header =
+        serde_json::to_vec(&tables.header).expect("plain strings and numbers always serialize");
     let mut hasher = blake3::Hasher::new();
     hasher.update(&(header.len() as u64).to_le_bytes());
     hasher.update(&header);
@@ -191,7 +215,11 @@ fn fingerprint(tables: &Tables, assignment: &Assignment, options: &CalibrateOpti
 }
 
 /// How a changed model does on the texts that were held out.
-fn verdict(judge: &Judge<'_>, changed: &Model, step: &mut Show<'_>) -> Result<Vec<HeldOut>, BakeError> {
+fn verdict(
+    judge: &Judge<'_>,
+    changed: &Model,
+    step: &mut Show<'_>,
+) -> Result<Vec<HeldOut>, BakeError> {
     let judged = judge.judge(changed, &mut |own| step(Stage::Judge, own.done, own.total))?;
     let held_out = |own: Judged| HeldOut {
         domain: own.domain,
@@ -203,8 +231,8 @@ fn verdict(judge: &Judge<'_>, changed: &Model, step: &mut Show<'_>) -> Result<Ve
     Ok(judged.into_iter().map(held_out).collect())
 }
 
-/// Whether the loss falls and the predictions move no further from the checkpoint's: gates can fit the texts' domains and be
-/// further away on all others.
+/// Whether the loss falls and the predictions move no further from the checkpoint's: gates can fit
+/// the texts' domains and be further away on all others.
 fn helps(before: &[HeldOut], after: &[HeldOut]) -> bool {
     let [loss, divergence]: [fn(&HeldOut) -> f64; 2] = [|own| own.baked, |own| own.divergence];
     mean(after, loss) < mean(before, loss) && mean(after, divergence) <= mean(before, divergence)
@@ -218,7 +246,9 @@ pub fn mean(held_out: &[HeldOut], what: impl Fn(&HeldOut) -> f64) -> f64 {
 /// Whether a store has a gate for every layer that has one.
 fn has_gates(store: &Store, gates: &[Option<Gate>]) -> bool {
     let mixtures = (0..).zip(gates).filter(|(_, gate)| gate.is_some());
-    mixtures.map(|(layer, _)| store.shape((SectionKey::layer(layer), Role::Gate))).all(|shape| shape.is_some())
+    mixtures
+        .map(|(layer, _)| store.shape((SectionKey::layer(layer), Role::Gate)))
+        .all(|shape| shape.is_some())
 }
 
 /// Puts the gates of all layers into a store that nothing else holds.
@@ -229,13 +259,21 @@ fn put_gates(store: &mut Arc<Store>, gates: &[Option<Gate>]) -> Result<(), BakeE
         let section = SectionKey::layer(layer);
         // The bias first: a gate that is there is whole.
         if let Some(bias) = bias {
-            let shape = Shape { encoding: Encoding::Plain, stack: 1, rows: 1, columns: bias.elem_count() as u32 };
-            let bytes: Vec<u8> = values(bias)?.iter().flat_map(|value| value.to_le_bytes()).collect();
+            let shape = Shape {
+                encoding: Encoding::Plain,
+                stack: 1,
+                rows: 1,
+                columns: bias.elem_count() as u32,
+            };
+            let bytes: Vec<u8> =
+                values(bias)?.iter().flat_map(|value| value.to_le_bytes()).collect();
             store.put((section, Role::GateBias), shape, &bytes)?;
         }
         let (rows, columns) = weights.dims2().map_err(CalibrateError::from)?;
-        let shape = Shape { encoding: Encoding::F32, stack: 1, rows: rows as u32, columns: columns as u32 };
-        let bytes = encode_rows(Encoding::F32, &values(weights)?, columns).map_err(CalibrateError::from)?;
+        let shape =
+            Shape { encoding: Encoding::F32, stack: 1, rows: rows as u32, columns: columns as u32 };
+        let bytes =
+            encode_rows(Encoding::F32, &values(weights)?, columns).map_err(CalibrateError::from)?;
         store.put((section, Role::Gate), shape, &bytes)?;
     }
     Ok(store.sync()?)
@@ -253,8 +291,13 @@ mod tests {
     #[test]
     fn gates_help_where_neither_loss_nor_divergence_rises() {
         let texts = |[first, second]: [(f64, f64); 2]| {
-            let text =
-                |(baked, divergence)| HeldOut { domain: String::new(), tokens: 1, exact: 2.0, baked, divergence };
+            let text = |(baked, divergence)| HeldOut {
+                domain: String::new(),
+                tokens: 1,
+                exact: 2.0,
+                baked,
+                divergence,
+            };
             [text(first), text(second)]
         };
         let before = texts([(3.0, 0.02), (4.0, 0.03)]);

@@ -1,4 +1,5 @@
-//! The allocation whose blob keeps to a target: bytes of the whole file are known exactly before a weight is read.
+//! The allocation whose blob keeps to a target: bytes of the whole file are known exactly before a
+//! weight is read.
 
 use hardtack_format::Encoding;
 use hardtack_models::Recipe;
@@ -12,7 +13,8 @@ use crate::allocate::AllocateError;
 use crate::calibrate::{Domain, Tables, default_options};
 use crate::vocabulary::TextSections;
 
-/// Bytes that a blob's account of its own making may grow by once the verdict is known, for all texts and for each.
+/// Bytes that a blob's account of its own making may grow by once the verdict is known, for all
+/// texts and for each.
 const ABOUT_BYTES: u64 = 256;
 
 /// Bytes that two figures of an allocation take at most.
@@ -39,7 +41,13 @@ impl About<'_> {
         allocated: &Allocated,
         kv_policy: Option<&'d [u8]>,
     ) -> Result<Draft<'d>, BakeError> {
-        let own = Provenance::new(self.recipe, assignment, self.sources, self.calibration, Some(allocated));
+        let own = Provenance::new(
+            self.recipe,
+            assignment,
+            self.sources,
+            self.calibration,
+            Some(allocated),
+        );
         Draft::with(self.recipe, self.text, own, kv_policy, assignment.clone())
     }
 
@@ -49,14 +57,20 @@ impl About<'_> {
         Ok(self.draft(assignment, allocated, None)?.layout.file_bytes() + room)
     }
 
-    /// Refuses a target that no allocation keeps to, before anything is measured: sizes do not depend on
-    /// costs. `room` is what the account of the blob's making may still grow by.
+    /// Refuses a target that no allocation keeps to, before anything is measured: sizes do not
+    /// depend on costs. `room` is what the account of the blob's making may still grow by.
     ///
     /// # Errors
     /// The target is too small.
-    pub fn check_target(&self, fit: &[Domain], order: &Order<'_>, room: u64) -> Result<(), BakeError> {
+    pub fn check_target(
+        &self,
+        fit: &[Domain],
+        order: &Order<'_>,
+        room: u64,
+    ) -> Result<(), BakeError> {
         if let Target::ExpertBits(bits) = order.target {
-            let least = default_options().iter().filter_map(|option| option.code_bits()).min().unwrap_or(1);
+            let least =
+                default_options().iter().filter_map(|option| option.code_bits()).min().unwrap_or(1);
             let is_enough = bits >= f64::from(least);
             return if is_enough { Ok(()) } else { Err(BakeError::ExpertBits { bits, least }) };
         }
@@ -98,7 +112,9 @@ impl About<'_> {
         // Everything that has no choice: header and index, tokenizer, vectors, gates, padding.
         let uniform = Assignment::uniform(&self.recipe.spec, Encoding::Q4, order.head);
         let blank = describe(&Allocation { assignment: uniform.clone(), cost: 0.0, bound: 0.0 });
-        let fixed = self.file_bytes(&uniform, &blank)?.saturating_sub(assigned_bytes(self.recipe, &uniform));
+        let fixed = self
+            .file_bytes(&uniform, &blank)?
+            .saturating_sub(assigned_bytes(self.recipe, &uniform));
         let mut left = budget.saturating_sub(fixed);
         loop {
             let own = match allocation(Target::Bytes(left)) {
@@ -123,7 +139,12 @@ impl About<'_> {
     }
 }
 
-fn describe(allocation: &Allocation, tables: &Tables, order: &Order<'_>, rounds: &[EarlierRound]) -> Allocated {
+fn describe(
+    allocation: &Allocation,
+    tables: &Tables,
+    order: &Order<'_>,
+    rounds: &[EarlierRound],
+) -> Allocated {
     let tokens_of = |layer: usize, expert: usize| {
         tables.domains.iter().map(|domain| domain.layers[layer].experts[expert].tokens).sum()
     };
@@ -137,17 +158,22 @@ fn describe(allocation: &Allocation, tables: &Tables, order: &Order<'_>, rounds:
         bound: rounded(allocation.bound),
         tokens: tables.header.domains.iter().map(|own| own.tokens).collect(),
         expert_tokens: layers
-            .map(|(layer, own)| (0..own.experts as usize).map(|expert| tokens_of(layer, expert)).collect())
+            .map(|(layer, own)| {
+                (0..own.experts as usize).map(|expert| tokens_of(layer, expert)).collect()
+            })
             .collect(),
         gates: "as they were".to_owned(),
         held_out: Vec::new(),
         rounds: rounds.to_vec(),
-        factors: factors.map(|(part, &factor)| Factor { parts: part.group_name(), factor }).collect(),
+        factors: factors
+            .map(|(part, &factor)| Factor { parts: part.group_name(), factor })
+            .collect(),
         kv: None,
     }
 }
 
-/// Figures that a blob says about itself, short enough to come back to the bit from any reader of JSON.
+/// Figures that a blob says about itself, short enough to come back to the bit from any reader of
+/// JSON.
 pub fn rounded(figure: f64) -> f64 {
     (figure * 1e9).round() / 1e9
 }

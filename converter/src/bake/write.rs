@@ -15,7 +15,8 @@ use crate::quantize::{PanelError, encode_rows};
 use crate::source::Checkpoint;
 use crate::store::{Key, Shape, Store};
 
-/// Writes the blob that the draft describes. What the store has is taken from there, all else is read and rounded.
+/// Writes the blob that the draft describes. What the store has is taken from there, all else is
+/// read and rounded.
 pub fn write(
     checkpoint: &Checkpoint,
     draft: &Draft<'_>,
@@ -42,9 +43,15 @@ pub fn write(
                 for (source, (_, tensor)) in sources.iter().zip(draft.layout.tensors(record)) {
                     file.pad_to(tensor.offset)?;
                     let mut written = |done_bytes| {
-                        progress(Progress { done_bytes, total_bytes: draft.layout.file_bytes(), part: &part });
+                        progress(Progress {
+                            done_bytes,
+                            total_bytes: draft.layout.file_bytes(),
+                            part: &part,
+                        });
                     };
-                    match store.filter(|store| store.shape((*key, source.role)) == Some(shape(&tensor))) {
+                    match store
+                        .filter(|store| store.shape((*key, source.role)) == Some(shape(&tensor)))
+                    {
                         Some(store) => {
                             copy(store, (*key, source.role), &mut file, stop)?;
                             written(file.at());
@@ -60,10 +67,16 @@ pub fn write(
     // Gates are bound to experts once both have their hashes.
     if let Some(index) = about {
         let mut about = draft.about.clone();
-        about.bind(gate_bonds(draft.contents.iter().map(|(key, _)| *key).zip(hashes.iter().copied())));
+        about.bind(gate_bonds(
+            draft.contents.iter().map(|(key, _)| *key).zip(hashes.iter().copied()),
+        ));
         file.start_section(records[index].offset)?;
         file.put(&about.to_bytes())?;
-        assert_eq!(file.at(), records[index].offset + records[index].bytes, "provenance as laid out");
+        assert_eq!(
+            file.at(),
+            records[index].offset + records[index].bytes,
+            "provenance as laid out"
+        );
         hashes[index] = file.section_hash();
     }
     file.finish(&draft.layout.head(&hashes))
@@ -75,7 +88,12 @@ fn shape(tensor: &TensorRef) -> Shape {
 }
 
 /// A tensor that is encoded already.
-fn copy(store: &Store, key: Key, file: &mut PartialFile, stop: &AtomicBool) -> Result<(), BakeError> {
+fn copy(
+    store: &Store,
+    key: Key,
+    file: &mut PartialFile,
+    stop: &AtomicBool,
+) -> Result<(), BakeError> {
     if stop.load(Ordering::Relaxed) {
         return Err(BakeError::Interrupted);
     }
@@ -116,14 +134,17 @@ impl Work<'_> {
                 let count = part_rows.min(rows - first);
                 let values = self.load(source, matrix * rows + first, count)?;
                 if tensor.encoding == Encoding::Plain {
-                    let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+                    let bytes: Vec<u8> =
+                        values.iter().flat_map(|value| value.to_le_bytes()).collect();
                     file.put(&bytes)?;
                 } else {
-                    let encoded = self.encode(tensor.encoding, &values, columns).map_err(|mut error| {
-                        error.row += matrix * rows + first;
-                        let (input, tensor) = (self.checkpoint.path().to_owned(), source.names().join(", "));
-                        BakeError::Weights { input, tensor, source: error }
-                    })?;
+                    let encoded =
+                        self.encode(tensor.encoding, &values, columns).map_err(|mut error| {
+                            error.row += matrix * rows + first;
+                            let (input, tensor) =
+                                (self.checkpoint.path().to_owned(), source.names().join(", "));
+                            BakeError::Weights { input, tensor, source: error }
+                        })?;
                     file.put(&encoded)?;
                 }
                 written(file.at());
@@ -132,15 +153,28 @@ impl Work<'_> {
         Ok(())
     }
 
-    fn load(&self, source: &TensorSource, first: usize, count: usize) -> Result<Vec<f32>, BakeError> {
+    fn load(
+        &self,
+        source: &TensorSource,
+        first: usize,
+        count: usize,
+    ) -> Result<Vec<f32>, BakeError> {
         source.load_rows(self.checkpoint, first, count).map_err(|source| match source {
             // The reader names file and tensor itself.
             LoadError::Read { error, .. } => BakeError::Source(error),
-            source => BakeError::Load { input: self.checkpoint.path().to_owned(), source: Box::new(source) },
+            source => BakeError::Load {
+                input: self.checkpoint.path().to_owned(),
+                source: Box::new(source),
+            },
         })
     }
 
-    fn encode(&self, encoding: Encoding, values: &[f32], columns: usize) -> Result<Vec<u8>, PanelError> {
+    fn encode(
+        &self,
+        encoding: Encoding,
+        values: &[f32],
+        columns: usize,
+    ) -> Result<Vec<u8>, PanelError> {
         match &self.pool {
             Some(pool) => pool.install(|| encode_rows(encoding, values, columns)),
             None => encode_rows(encoding, values, columns),

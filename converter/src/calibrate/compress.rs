@@ -1,8 +1,10 @@
-//! A checkpoint into codes, layer after layer: every layer's matrices are quantized on what the layers before it, already
-//! quantized, hand them, so that an error that is made early is known later (GPTQ, arXiv 2210.17323, section 3.3).
+//! A checkpoint into codes, layer after layer: every layer's matrices are quantized on what the
+//! layers before it, already quantized, hand them, so that an error that is made early is known
+//! later (GPTQ, arXiv 2210.17323, section 3.3).
 //!
-//! Inside a layer the same holds: the output projection sees what quantized queries, keys and values attend to, the
-//! feed-forward block what quantized attention leaves, a down projection what its quantized gate and up projections make.
+//! Inside a layer the same holds: the output projection sees what quantized queries, keys and
+//! values attend to, the feed-forward block what quantized attention leaves, a down projection what
+//! its quantized gate and up projections make.
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -13,8 +15,9 @@ use hardtack_format::{Encoding, Role, SectionKey, SectionKind};
 
 use super::error::CalibrateError;
 use super::graph::{
-    AttentionWeights, BlockWeights, ExpertsWeights, FeedForwardWeights, GroupedWeights, LatentWeights, LayerWeights,
-    Pass, attended, attention_block, block_inner, feed_forward_block, rms_norm, route,
+    AttentionWeights, BlockWeights, ExpertsWeights, FeedForwardWeights, GroupedWeights,
+    LatentWeights, LayerWeights, Pass, attended, attention_block, block_inner, feed_forward_block,
+    rms_norm, route,
 };
 use super::model::Model;
 use super::statistics::embed;
@@ -30,11 +33,13 @@ const PRIOR_TOKENS: usize = 512;
 const ELEMENTS_AT_ONCE: usize = 1 << 20;
 const DTYPE: DType = DType::F32;
 
-/// Quantizes every matrix to its encoding into the store. What the store has already is taken as it is, whole layers at
-/// a time. `progress` is told how many of how many parts (attention, common block, each expert) are done.
+/// Quantizes every matrix to its encoding into the store. What the store has already is taken as it
+/// is, whole layers at a time. `progress` is told how many of how many parts (attention, common
+/// block, each expert) are done.
 ///
 /// # Errors
-/// The checkpoint, a text or the store is no use, a weight does not fit its encoding, or `stop` was set.
+/// The checkpoint, a text or the store is no use, a weight does not fit its encoding, or `stop` was
+/// set.
 pub fn compress(
     model: &Model,
     domains: &[Domain],
@@ -47,10 +52,13 @@ pub fn compress(
     let windows = windows(domains, spec, 2)?;
     let longest = windows.iter().map(|window| window.tokens.len()).max().unwrap_or(0);
     let pass = Pass::new(spec, &model.frequencies()?, longest, DTYPE)?;
-    let experts = |layer: &hardtack_format::spec::LayerSpec| layer.feed_forward.experts().map_or(0, |own| own.count);
+    let experts = |layer: &hardtack_format::spec::LayerSpec| {
+        layer.feed_forward.experts().map_or(0, |own| own.count)
+    };
     let total = spec.layers.iter().map(|layer| 2 + u64::from(experts(layer))).sum();
     let hidden = spec.hidden as usize;
-    let mut work = Work { model, assignment, store, stop, windows, pass, hidden, done: 0, total, progress };
+    let mut work =
+        Work { model, assignment, store, stop, windows, pass, hidden, done: 0, total, progress };
     work.globals()?;
     let embedding = (SectionKey::only(SectionKind::Globals), Role::Embedding);
     let row = |token| Ok(work.store.rows(embedding, token as usize, 1)?);
@@ -77,7 +85,12 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
-    fn layer(&mut self, index: usize, exact: LayerWeights, stream: &mut [f32]) -> Result<(), CalibrateError> {
+    fn layer(
+        &mut self,
+        index: usize,
+        exact: LayerWeights,
+        stream: &mut [f32],
+    ) -> Result<(), CalibrateError> {
         let spec = self.model.spec().layers[index];
         let section = SectionKey::layer(index as u32);
         let LayerWeights { attention_norm, attention, feed_forward_norm, feed_forward } = exact;
@@ -85,7 +98,9 @@ impl Work<'_> {
             AttentionWeights::Grouped(weights) => {
                 AttentionWeights::Grouped(self.grouped(index, weights, &attention_norm, stream)?)
             }
-            AttentionWeights::Latent(weights) => AttentionWeights::Latent(self.latent(section, weights)?),
+            AttentionWeights::Latent(weights) => {
+                AttentionWeights::Latent(self.latent(section, weights)?)
+            }
         };
         self.step();
         // From here on the stream is the one between the layer's halves.
@@ -95,7 +110,12 @@ impl Work<'_> {
             let rows = Rows::new(stream, self.hidden).window(window)?;
             let output = attention_block(&spec, &attention_norm, &attention, &rows, &self.pass)?;
             let middle = self.pass.join(&rows, &output)?;
-            put(&mut normed, self.hidden, window, &rms_norm(&middle, &feed_forward_norm, self.pass.epsilon)?)?;
+            put(
+                &mut normed,
+                self.hidden,
+                window,
+                &rms_norm(&middle, &feed_forward_norm, self.pass.epsilon)?,
+            )?;
             put(stream, self.hidden, window, &middle)?;
         }
         let activation = spec.feed_forward.activation;
@@ -105,14 +125,17 @@ impl Work<'_> {
             }
             FeedForwardWeights::Experts(mixture) => {
                 let experts = spec.feed_forward.experts().expect("loaded for the same spec");
-                FeedForwardWeights::Experts(self.mixture(section, activation, experts, mixture, &normed)?)
+                FeedForwardWeights::Experts(
+                    self.mixture(section, activation, experts, mixture, &normed)?,
+                )
             }
         };
         for window in &self.windows {
             self.check_stop()?;
             let rows = Rows::new(&normed, self.hidden).window(window)?;
             let (output, _) = feed_forward_block(&spec.feed_forward, &feed_forward, &rows)?;
-            let joined = self.pass.join(&Rows::new(stream, self.hidden).window(window)?, &output)?;
+            let joined =
+                self.pass.join(&Rows::new(stream, self.hidden).window(window)?, &output)?;
             put(stream, self.hidden, window, &joined)?;
         }
         Ok(())
@@ -128,25 +151,30 @@ impl Work<'_> {
         let section = SectionKey::layer(index as u32);
         let spec = self.model.spec().layers[index].attention;
         let GroupedWeights { query, key, value, output, .. } = &mut weights;
-        let all = [(Role::Query, query), (Role::Key, key), (Role::Value, value), (Role::Output, output)];
+        let all =
+            [(Role::Query, query), (Role::Key, key), (Role::Value, value), (Role::Output, output)];
         if self.take_stored(section, all)? {
             return Ok(weights);
         }
         let mut inputs = Hessian::new(self.hidden);
         for window in &self.windows {
-            let normed = rms_norm(&Rows::new(stream, self.hidden).window(window)?, gain, self.pass.epsilon)?;
+            let normed =
+                rms_norm(&Rows::new(stream, self.hidden).window(window)?, gain, self.pass.epsilon)?;
             inputs.add(&floats(&normed)?, None)?;
         }
         let feedback = Feedback::new(&inputs, None, DAMPING)?;
-        for (role, matrix) in
-            [(Role::Query, &mut weights.query), (Role::Key, &mut weights.key), (Role::Value, &mut weights.value)]
-        {
+        for (role, matrix) in [
+            (Role::Query, &mut weights.query),
+            (Role::Key, &mut weights.key),
+            (Role::Value, &mut weights.value),
+        ] {
             *matrix = self.matrix((section, role), matrix, &feedback)?;
         }
         let mut outputs = Hessian::new(weights.output.dim(1)?);
         for window in &self.windows {
             self.check_stop()?;
-            let normed = rms_norm(&Rows::new(stream, self.hidden).window(window)?, gain, self.pass.epsilon)?;
+            let normed =
+                rms_norm(&Rows::new(stream, self.hidden).window(window)?, gain, self.pass.epsilon)?;
             outputs.add(&floats(&attended(&spec, &weights, &normed, &self.pass)?)?, None)?;
         }
         let feedback = Feedback::new(&outputs, None, DAMPING)?;
@@ -154,9 +182,13 @@ impl Work<'_> {
         Ok(weights)
     }
 
-    /// Latent attention has matrices between its latents and inside its heads, whose inputs nobody records: they are rounded
-    /// without feedback.
-    fn latent(&mut self, section: SectionKey, mut weights: LatentWeights) -> Result<LatentWeights, CalibrateError> {
+    /// Latent attention has matrices between its latents and inside its heads, whose inputs nobody
+    /// records: they are rounded without feedback.
+    fn latent(
+        &mut self,
+        section: SectionKey,
+        mut weights: LatentWeights,
+    ) -> Result<LatentWeights, CalibrateError> {
         let mut matrices = vec![
             (Role::Query, &mut weights.query),
             (Role::KeyValueDown, &mut weights.key_value_down),
@@ -196,19 +228,27 @@ impl Work<'_> {
         normed: &[f32],
     ) -> Result<ExpertsWeights, CalibrateError> {
         match mixture.shared.take() {
-            Some(shared) => mixture.shared = Some(self.common(section, activation, shared, normed)?),
+            Some(shared) => {
+                mixture.shared = Some(self.common(section, activation, shared, normed)?)
+            }
             None => self.step(),
         }
         let rows = Rows::new(normed, self.hidden);
         let all: Vec<usize> = (0..normed.len() / self.hidden).collect();
-        let routes = route(spec, &mixture.gate, mixture.gate_bias.as_ref(), &rows.span(0, all.len())?)?;
+        let routes =
+            route(spec, &mixture.gate, mixture.gate_bias.as_ref(), &rows.span(0, all.len())?)?;
         let shares = floats(&routes.weights)?;
         let layer = Met { rows, tokens: &all, weights: None };
         let experts = std::mem::take(&mut mixture.experts);
-        for (expert, (block, places)) in (0..).zip(experts.into_iter().zip(routes.by_expert(spec.count as usize))) {
-            let tokens: Vec<usize> = places.iter().map(|&place| place as usize / routes.chosen).collect();
-            // An error of the expert's output counts by the square of the weight that the token gives it.
-            let weights: Vec<f32> = places.iter().map(|&place| shares[place as usize].powi(2)).collect();
+        for (expert, (block, places)) in
+            (0..).zip(experts.into_iter().zip(routes.by_expert(spec.count as usize)))
+        {
+            let tokens: Vec<usize> =
+                places.iter().map(|&place| place as usize / routes.chosen).collect();
+            // An error of the expert's output counts by the square of the weight that the token
+            // gives it.
+            let weights: Vec<f32> =
+                places.iter().map(|&place| shares[place as usize].powi(2)).collect();
             let met = Met { rows, tokens: &tokens, weights: Some(&weights) };
             let section = SectionKey::expert(section.layer, expert);
             mixture.experts.push(self.block(section, activation, block, &met, Some(&layer))?);
@@ -217,8 +257,8 @@ impl Work<'_> {
         Ok(mixture)
     }
 
-    /// Gate and up projections first, then the down projection on what they make of their inputs. An expert that few tokens
-    /// reached borrows from some of its layer's.
+    /// Gate and up projections first, then the down projection on what they make of their inputs.
+    /// An expert that few tokens reached borrows from some of its layer's.
     fn block(
         &mut self,
         section: SectionKey,
@@ -241,15 +281,16 @@ impl Work<'_> {
         Ok(block)
     }
 
-    /// Takes all of these from the store if it has all of them: a bake that goes on need not gather their inputs again.
+    /// Takes all of these from the store if it has all of them: a bake that goes on need not gather
+    /// their inputs again.
     fn take_stored<const N: usize>(
         &self,
         section: SectionKey,
         matrices: [(Role, &mut Tensor); N],
     ) -> Result<bool, CalibrateError> {
-        let stored = matrices
-            .iter()
-            .all(|(role, matrix)| self.store.shape((section, *role)) == Some(self.shape((section, *role), matrix)));
+        let stored = matrices.iter().all(|(role, matrix)| {
+            self.store.shape((section, *role)) == Some(self.shape((section, *role), matrix))
+        });
         if stored {
             for (role, matrix) in matrices {
                 *matrix = self.read((section, role), matrix)?;
@@ -258,8 +299,14 @@ impl Work<'_> {
         Ok(stored)
     }
 
-    /// A matrix, or a stack of them, as the numbers that its codes stand for. The codes go to the store.
-    fn matrix(&mut self, key: Key, exact: &Tensor, feedback: &Feedback) -> Result<Tensor, CalibrateError> {
+    /// A matrix, or a stack of them, as the numbers that its codes stand for. The codes go to the
+    /// store.
+    fn matrix(
+        &mut self,
+        key: Key,
+        exact: &Tensor,
+        feedback: &Feedback,
+    ) -> Result<Tensor, CalibrateError> {
         let shape = self.shape(key, exact);
         if self.store.shape(key) != Some(shape) {
             let (rows, columns) = (shape.rows as usize, shape.columns as usize);
@@ -309,7 +356,8 @@ impl Work<'_> {
                     return Err(CalibrateError::Interrupted);
                 }
                 let values = model.global_rows(source.role, first, step.min(rows - first))?;
-                encode_rows(encoding, &values, columns).map_err(|error| CalibrateError::from(error).of(key))
+                encode_rows(encoding, &values, columns)
+                    .map_err(|error| CalibrateError::from(error).of(key))
             });
             self.store.put_parts(key, shape, parts)?;
         }

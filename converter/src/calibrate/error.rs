@@ -139,7 +139,10 @@ impl From<BakeError> for CalibrateError {
             BakeError::Read { path, source } => Self::Read { path, source },
             BakeError::Family { input, source } => Self::Family { input, source },
             BakeError::Load { input, source } => Self::Load { input, source },
-            other => Self::Settings { expected: "sources that can be read".to_owned(), found: other.to_string() },
+            other => Self::Settings {
+                expected: "sources that can be read".to_owned(),
+                found: other.to_string(),
+            },
         }
     }
 }

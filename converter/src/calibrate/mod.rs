@@ -1,5 +1,5 @@
-//! What a network's weights are worth on given text: a differentiable forward pass, and from it the tables that bits are
-//! allocated by.
+//! What a network's weights are worth on given text: a differentiable forward pass, and from it the
+//! tables that bits are allocated by.
 
 mod adam;
 mod compress;
@@ -17,9 +17,9 @@ pub use error::CalibrateError;
 pub use model::{Gate, Model};
 pub use sample::{Sample, Sampler, Sampling};
 pub use statistics::{
-    Accumulate, Consumer, GateGradient, Judge, Judged, NoConsumer, Phase, Place, Progress, Settings, Stream, Tile,
-    TuneSettings, block_costs, calibrate, calibrate_once, compress_bytes, default_options, gate_gradients, kv_chunks,
-    peak_bytes, squared_change, state_path, tune_gates,
+    Accumulate, Consumer, GateGradient, Judge, Judged, NoConsumer, Phase, Place, Progress,
+    Settings, Stream, Tile, TuneSettings, block_costs, calibrate, calibrate_once, compress_bytes,
+    default_options, gate_gradients, kv_chunks, peak_bytes, squared_change, state_path, tune_gates,
 };
 pub use tables::Tables;
 pub use text::Domain;

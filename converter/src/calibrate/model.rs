@@ -1,4 +1,5 @@
-//! A checkpoint as the graph wants it: one layer's tensors at a time, rows of embeddings and head on demand.
+//! A checkpoint as the graph wants it: one layer's tensors at a time, rows of embeddings and head
+//! on demand.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -12,7 +13,8 @@ use hardtack_models::{LayerRecipe, LoadError, Recipe, TensorSource, Unused};
 
 use super::error::CalibrateError;
 use super::graph::{
-    AttentionWeights, BlockWeights, ExpertsWeights, FeedForwardWeights, GroupedWeights, LatentWeights, LayerWeights,
+    AttentionWeights, BlockWeights, ExpertsWeights, FeedForwardWeights, GroupedWeights,
+    LatentWeights, LayerWeights,
 };
 use crate::bake::{provenance, recipe_of};
 use crate::source::Checkpoint;
@@ -63,13 +65,15 @@ impl Model {
         })
     }
 
-    /// The same model with the tensors that a store has in the place of the checkpoint's: quantized, or tuned.
+    /// The same model with the tensors that a store has in the place of the checkpoint's:
+    /// quantized, or tuned.
     #[must_use]
     pub fn with(&self, store: Arc<Store>) -> Self {
         Self { replaced: Some(store), ..self.clone() }
     }
 
-    /// The same model with the checkpoint's own tensors under some keys, whatever a store has for them.
+    /// The same model with the checkpoint's own tensors under some keys, whatever a store has for
+    /// them.
     #[must_use]
     pub fn keeping(&self, keys: BTreeSet<Key>) -> Self {
         Self { kept: Arc::new(keys), ..self.clone() }
@@ -119,8 +123,8 @@ impl Model {
         (0..self.spec().layers.len()).map(|index| self.gate(index, DType::F32)).collect()
     }
 
-    /// BLAKE3, in hexadecimal digits, of the hashes of all files of the checkpoint's weights and configuration, and of what
-    /// stands in for some of them.
+    /// BLAKE3, in hexadecimal digits, of the hashes of all files of the checkpoint's weights and
+    /// configuration, and of what stands in for some of them.
     ///
     /// # Errors
     /// A file cannot be read, or `stop` was set.
@@ -162,7 +166,13 @@ impl Model {
             FeedForwardKind::Dense { .. } => FeedForwardWeights::Dense(section.block()?),
             FeedForwardKind::Experts(mixture) => {
                 let expert = |(expert, tensors): (u32, &Vec<TensorSource>)| {
-                    Section { model: self, key: SectionKey::expert(index as u32, expert), tensors, dtype }.block()
+                    Section {
+                        model: self,
+                        key: SectionKey::expert(index as u32, expert),
+                        tensors,
+                        dtype,
+                    }
+                    .block()
                 };
                 let gate = self.gate(index, dtype)?.expect("the recipe has a gate for a mixture");
                 FeedForwardWeights::Experts(ExpertsWeights {
@@ -182,8 +192,8 @@ impl Model {
         })
     }
 
-    /// A tensor outside the layers, whole: a vector, or a matrix `[rows, columns]`. The head is the embedding where a
-    /// checkpoint has none of its own.
+    /// A tensor outside the layers, whole: a vector, or a matrix `[rows, columns]`. The head is the
+    /// embedding where a checkpoint has none of its own.
     ///
     /// # Errors
     /// It cannot be read.
@@ -202,13 +212,24 @@ impl Model {
         }
     }
 
-    /// Rows `first..first + count` of embeddings or head, fewer at the end: `[rows, hidden]`, row-major.
+    /// Rows `first..first + count` of embeddings or head, fewer at the end: `[rows, hidden]`,
+    /// row-major.
     ///
     /// # Errors
     /// They cannot be read.
-    pub fn global_rows(&self, role: Role, first: usize, count: usize) -> Result<Vec<f32>, CalibrateError> {
+    pub fn global_rows(
+        &self,
+        role: Role,
+        first: usize,
+        count: usize,
+    ) -> Result<Vec<f32>, CalibrateError> {
         let role = self.global_role(role);
-        let source = self.recipe.globals.iter().find(|source| source.role == role).expect("recipes have both");
+        let source = self
+            .recipe
+            .globals
+            .iter()
+            .find(|source| source.role == role)
+            .expect("recipes have both");
         self.read(SectionKey::only(SectionKind::Globals), source, first, count)
     }
 
@@ -222,7 +243,12 @@ impl Model {
     }
 
     fn globals(&self, dtype: DType) -> Section<'_> {
-        Section { model: self, key: SectionKey::only(SectionKind::Globals), tensors: &self.recipe.globals, dtype }
+        Section {
+            model: self,
+            key: SectionKey::only(SectionKind::Globals),
+            tensors: &self.recipe.globals,
+            dtype,
+        }
     }
 
     /// Rows of a tensor, from the store if that has it.
@@ -242,7 +268,10 @@ impl Model {
         source.load_rows(self.checkpoint.as_ref(), first, count).map_err(|error| match error {
             // The reader names file and tensor itself.
             LoadError::Read { error, .. } => CalibrateError::Source(error),
-            error => CalibrateError::Load { input: self.checkpoint.path().to_owned(), source: Box::new(error) },
+            error => CalibrateError::Load {
+                input: self.checkpoint.path().to_owned(),
+                source: Box::new(error),
+            },
         })
     }
 }
@@ -257,13 +286,18 @@ struct Section<'a> {
 
 impl Section<'_> {
     fn find(&self, role: Role) -> Result<Option<Tensor>, CalibrateError> {
-        let Some(source) = self.tensors.iter().find(|source| source.role == role) else { return Ok(None) };
-        let [stack, rows, columns] = [source.stack, source.rows, source.columns].map(|count| count as usize);
+        let Some(source) = self.tensors.iter().find(|source| source.role == role) else {
+            return Ok(None);
+        };
+        let [stack, rows, columns] =
+            [source.stack, source.rows, source.columns].map(|count| count as usize);
         let values = self.model.read(self.key, source, 0, stack * rows)?;
         let tensor = match (source.is_vector(), role) {
             (true, _) => Tensor::from_vec(values, columns, &Device::Cpu),
             // Matrices a head, even where there is one head.
-            (_, Role::KeyUp | Role::ValueUp) => Tensor::from_vec(values, (stack, rows, columns), &Device::Cpu),
+            (_, Role::KeyUp | Role::ValueUp) => {
+                Tensor::from_vec(values, (stack, rows, columns), &Device::Cpu)
+            }
             _ => Tensor::from_vec(values, (stack * rows, columns), &Device::Cpu),
         };
         Ok(Some(tensor?.to_dtype(self.dtype)?))

@@ -1,7 +1,7 @@
 //! A text file as calibration windows: some to fit on, some from its end held out to judge by.
 //!
-//! Windows are spread evenly over the file, which is read in pieces and never as a whole. The last fifth of the file is held
-//! out, so that neighbouring sentences do not stand on both sides.
+//! Windows are spread evenly over the file, which is read in pieces and never as a whole. The last
+//! fifth of the file is held out, so that neighbouring sentences do not stand on both sides.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -39,7 +39,8 @@ pub struct Sample {
 
 /// Share of a file, from its end, that is held out.
 const HELD_OUT_SHARE: f64 = 0.2;
-/// Bytes that are read for one token of a window that stands alone: text has about 4, and what is too much is cut off.
+/// Bytes that are read for one token of a window that stands alone: text has about 4, and what is
+/// too much is cut off.
 const TOKEN_BYTES: u64 = 8;
 
 /// Cuts texts into the tokens of a checkpoint.
@@ -65,7 +66,8 @@ impl Sampler {
         let mut tokenizer = load(json).map_err(|error| unusable(error.to_string()))?;
         tokenizer.with_padding(None);
         tokenizer.with_truncation(None).map_err(|error| unusable(error.to_string()))?;
-        let table = Vocabulary::read(table.as_slice()).map_err(|error| unusable(error.to_string()))?;
+        let table =
+            Vocabulary::read(table.as_slice()).map_err(|error| unusable(error.to_string()))?;
         read_plain_text(&mut tokenizer, &table).map_err(|error| unusable(error.to_string()))?;
         let rules = table.rules();
         Ok(Self { tokenizer, begin: rules.begin.filter(|_| rules.add_begin) })
@@ -75,7 +77,12 @@ impl Sampler {
     ///
     /// # Errors
     /// It cannot be read, is no text, or is too short.
-    pub fn sample(&self, name: &str, path: &Path, sampling: Sampling) -> Result<Sample, CalibrateError> {
+    pub fn sample(
+        &self,
+        name: &str,
+        path: &Path,
+        sampling: Sampling,
+    ) -> Result<Sample, CalibrateError> {
         let failed = |source| CalibrateError::Read { path: path.to_owned(), source };
         let mut file = File::open(path).map_err(failed)?;
         let mut hasher = blake3::Hasher::new();
@@ -91,7 +98,8 @@ impl Sampler {
         let border = (bytes as f64 * (1.0 - HELD_OUT_SHARE)) as u64;
         let mut windows = |from, to, tokens: usize, what| -> Result<Domain, CalibrateError> {
             let count = tokens / sampling.window;
-            let tokens = self.windows(&mut file, [from, to], sampling.window, count).map_err(failed)?;
+            let tokens =
+                self.windows(&mut file, [from, to], sampling.window, count).map_err(failed)?;
             if count > 0 && tokens.is_empty() {
                 return Err(CalibrateError::Text {
                     domain: name.to_owned(),
@@ -102,7 +110,8 @@ impl Sampler {
             Ok(Domain { name: name.to_owned(), hash: hash.clone(), tokens })
         };
         let fit = windows(0, border, sampling.tokens, "in its first four fifths, to fit on")?;
-        let held_out = windows(border, bytes, sampling.held_out_tokens, "in its last fifth, to judge by")?;
+        let held_out =
+            windows(border, bytes, sampling.held_out_tokens, "in its last fifth, to judge by")?;
         Ok(Sample { text, fit, held_out })
     }
 
@@ -155,7 +164,9 @@ fn read_text(file: &mut File, at: u64, bytes: u64) -> std::io::Result<String> {
         }
         Err(error) => {
             let byte = at + (first + error.valid_up_to()) as u64;
-            Err(std::io::Error::other(format!("expected UTF-8 text, found another byte at offset {byte}")))
+            Err(std::io::Error::other(format!(
+                "expected UTF-8 text, found another byte at offset {byte}"
+            )))
         }
     }
 }

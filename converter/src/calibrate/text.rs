@@ -5,7 +5,8 @@ use hardtack_format::spec::ModelSpec;
 use super::error::CalibrateError;
 use super::tables::DomainHeader;
 
-/// One text. Every window is a sequence of its own: its first token stands at position 0 and sees nothing before it.
+/// One text. Every window is a sequence of its own: its first token stands at position 0 and sees
+/// nothing before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Domain {
     /// Its name.
@@ -52,8 +53,11 @@ impl Domain {
     }
 
     fn check(&self, spec: &ModelSpec, tokens_min: usize) -> Result<(), CalibrateError> {
-        let wrong =
-            |expected: String, found: String| CalibrateError::Text { domain: self.name.clone(), expected, found };
+        let wrong = |expected: String, found: String| CalibrateError::Text {
+            domain: self.name.clone(),
+            expected,
+            found,
+        };
         let count = self.token_count();
         if count < tokens_min {
             return Err(wrong(format!("at least {tokens_min} tokens"), format!("{count}")));
@@ -64,7 +68,10 @@ impl Domain {
                 return Err(wrong(expected, format!("one of {}", window.len())));
             }
             if let Some(token) = window.iter().find(|token| **token >= spec.vocabulary) {
-                return Err(wrong(format!("tokens below {}", spec.vocabulary), format!("token {token}")));
+                return Err(wrong(
+                    format!("tokens below {}", spec.vocabulary),
+                    format!("token {token}"),
+                ));
             }
         }
         Ok(())
@@ -74,8 +81,13 @@ impl Domain {
 /// Refuses texts that cannot be calibrated on.
 ///
 /// # Errors
-/// There is none, one is too short or of the same name as another, or its windows do not fit the model.
-pub fn check(spec: &ModelSpec, domains: &[Domain], tokens_min: usize) -> Result<(), CalibrateError> {
+/// There is none, one is too short or of the same name as another, or its windows do not fit the
+/// model.
+pub fn check(
+    spec: &ModelSpec,
+    domains: &[Domain],
+    tokens_min: usize,
+) -> Result<(), CalibrateError> {
     windows(domains, spec, tokens_min).map(|_| ())
 }
 
@@ -86,7 +98,10 @@ pub fn windows<'a>(
     tokens_min: usize,
 ) -> Result<Vec<Window<'a>>, CalibrateError> {
     if domains.is_empty() {
-        return Err(CalibrateError::Settings { expected: "at least one text".to_owned(), found: "none".to_owned() });
+        return Err(CalibrateError::Settings {
+            expected: "at least one text".to_owned(),
+            found: "none".to_owned(),
+        });
     }
     let mut windows = Vec::new();
     let mut first = 0;
@@ -94,7 +109,10 @@ pub fn windows<'a>(
         own.check(spec, tokens_min.max(2))?;
         if domains[..domain].iter().any(|other| other.name == own.name) {
             let found = format!("{} twice", own.name);
-            return Err(CalibrateError::Settings { expected: "texts of different names".to_owned(), found });
+            return Err(CalibrateError::Settings {
+                expected: "texts of different names".to_owned(),
+                found,
+            });
         }
         for tokens in &own.tokens {
             windows.push(Window { domain, first, tokens });

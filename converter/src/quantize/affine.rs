@@ -1,8 +1,10 @@
-//! Uniform codes for a group of weights: `weight = scale * code + minimum`, the range found by search.
+//! Uniform codes for a group of weights: `weight = scale * code + minimum`, the range found by
+//! search.
 //!
-//! Rounding to nearest over the full range wastes codes on outliers: at 2 bits it has twice the squared error of the best
-//! range on normal weights. So the range is shrunk in steps; for each, the codes are taken and the scale and the minimum are
-//! fitted to them by least squares; the codes with the least squared error stay.
+//! Rounding to nearest over the full range wastes codes on outliers: at 2 bits it has twice the
+//! squared error of the best range on normal weights. So the range is shrunk in steps; for each,
+//! the codes are taken and the scale and the minimum are fitted to them by least squares; the codes
+//! with the least squared error stay.
 
 use half::f16;
 use hardtack_format::encoding::GROUP_COLUMNS;
@@ -29,17 +31,23 @@ const fn shares(bits: u32) -> &'static [f32] {
     }
 }
 
-/// Quantizes a group of at most 64 finite weights. The scale or the minimum is infinite where half floats cannot hold it.
+/// Quantizes a group of at most 64 finite weights. The scale or the minimum is infinite where half
+/// floats cannot hold it.
 pub fn quantize(weights: &[f32], bits: u32) -> Group {
     search(weights, &[1.0; GROUP_COLUMNS], bits)
 }
 
-/// The same where errors of some weights count more than those of others: an importance for each weight, 0 or more.
+/// The same where errors of some weights count more than those of others: an importance for each
+/// weight, 0 or more.
 pub fn search(weights: &[f32], importance: &[f32], bits: u32) -> Group {
-    assert!((1..=GROUP_COLUMNS).contains(&weights.len()) && importance.len() >= weights.len(), "one group");
-    let (low, high) = weights
-        .iter()
-        .fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &weight| (low.min(weight), high.max(weight)));
+    assert!(
+        (1..=GROUP_COLUMNS).contains(&weights.len()) && importance.len() >= weights.len(),
+        "one group"
+    );
+    let (low, high) =
+        weights.iter().fold((f32::INFINITY, f32::NEG_INFINITY), |(low, high), &weight| {
+            (low.min(weight), high.max(weight))
+        });
     let levels = ((1u32 << bits) - 1) as f32;
     let (middle, range) = (0.5 * low + 0.5 * high, high - low);
     let mut best: Option<(f32, Group)> = None;
@@ -49,7 +57,8 @@ pub fn search(weights: &[f32], importance: &[f32], bits: u32) -> Group {
         let (scale, minimum) = fit(weights, importance, &first.codes).unwrap_or((scale, minimum));
         for group in [first, round(weights, scale, minimum, bits)] {
             let error = squared_error(weights, importance, &group);
-            // The first candidate stays where no error is a number (weights that half floats cannot hold).
+            // The first candidate stays where no error is a number (weights that half floats cannot
+            // hold).
             if best.as_ref().is_none_or(|(least, _)| error < *least) {
                 best = Some((error, group));
             }
@@ -71,7 +80,12 @@ impl Levels {
     /// The levels of codes with so many bits.
     pub fn new(scale: f16, minimum: f16, bits: u32) -> Self {
         let inverse = if scale == f16::ZERO { 0.0 } else { scale.to_f32().recip() };
-        Self { scale: scale.to_f32(), inverse, minimum: minimum.to_f32(), highest: ((1u32 << bits) - 1) as f32 }
+        Self {
+            scale: scale.to_f32(),
+            inverse,
+            minimum: minimum.to_f32(),
+            highest: ((1u32 << bits) - 1) as f32,
+        }
     }
 
     /// The code whose level is nearest.
@@ -97,9 +111,11 @@ fn round(weights: &[f32], scale: f32, minimum: f32, bits: u32) -> Group {
     Group { codes, scale, minimum }
 }
 
-/// The scale and the minimum with the least squared error for these codes; nothing where all codes are equal.
+/// The scale and the minimum with the least squared error for these codes; nothing where all codes
+/// are equal.
 fn fit(weights: &[f32], importance: &[f32], codes: &[u8]) -> Option<(f32, f32)> {
-    let (mut count, mut sum_code, mut sum_square, mut sum_weight, mut sum_product) = (0.0f32, 0.0, 0.0, 0.0, 0.0);
+    let (mut count, mut sum_code, mut sum_square, mut sum_weight, mut sum_product) =
+        (0.0f32, 0.0, 0.0, 0.0, 0.0);
     for ((&weight, &share), &code) in weights.iter().zip(importance).zip(codes) {
         let code = f32::from(code);
         count += share;
@@ -133,7 +149,9 @@ mod tests {
     fn normal(count: usize) -> Vec<f32> {
         let mut state = 7u64;
         let mut uniform = || {
-            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
             (state >> 40) as f32 / (1u64 << 24) as f32
         };
         (0..count).map(|_| (0..12).map(|_| uniform()).sum::<f32>() - 6.0).collect()
@@ -141,14 +159,18 @@ mod tests {
 
     fn relative_error(bits: u32) -> f32 {
         let weights = normal(64 * 400);
-        let error: f32 = weights.chunks(64).map(|group| squared_error(group, &[1.0; 64], &quantize(group, bits))).sum();
+        let error: f32 = weights
+            .chunks(64)
+            .map(|group| squared_error(group, &[1.0; 64], &quantize(group, bits)))
+            .sum();
         error / weights.iter().map(|weight| weight * weight).sum::<f32>()
     }
 
     #[test]
     fn the_search_beats_the_full_range() {
-        // Relative squared errors simulated for groups of 128 normal weights: 0.249, 0.046, 0.010 for the full range; 0.114, 0.033, 0.009 for the
-        // best range with a free zero point. Groups of 64 must do at least as well.
+        // Relative squared errors simulated for groups of 128 normal weights: 0.249, 0.046, 0.010
+        // for the full range; 0.114, 0.033, 0.009 for the best range with a free zero point. Groups
+        // of 64 must do at least as well.
         for (bits, most) in [(2, 0.114), (3, 0.033), (4, 0.009)] {
             assert!(relative_error(bits) < most, "{bits} bits: {}", relative_error(bits));
         }

@@ -1,4 +1,5 @@
-//! The Cholesky factor of a symmetric matrix, block by block so that nearly all work is matrix products.
+//! The Cholesky factor of a symmetric matrix, block by block so that nearly all work is matrix
+//! products.
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{Array2, ArrayView2, ArrayViewMut2};
@@ -13,7 +14,8 @@ const BLOCK: usize = 128;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotPositiveDefinite;
 
-/// Replaces the lower half of `matrix` `[side, side]` by the lower `L` with `L LT = matrix`; the upper half is not looked at.
+/// Replaces the lower half of `matrix` `[side, side]` by the lower `L` with `L LT = matrix`; the
+/// upper half is not looked at.
 pub fn factorize(matrix: &mut [f64], side: usize) -> Result<(), NotPositiveDefinite> {
     assert_eq!(matrix.len(), side * side, "a square matrix");
     for first in (0..side).step_by(BLOCK) {
@@ -88,17 +90,22 @@ mod tests {
     fn the_factor_multiplies_to_the_matrix() {
         // Entries r^|i-j| have a known factor's size: positive definite for |r| < 1.
         for side in [1, 5, 128, 129, 300] {
-            let entry = |i: usize, j: usize| 0.9f64.powi(i.abs_diff(j) as i32) + f64::from(u8::from(i == j));
-            let mut matrix: Vec<f64> = (0..side * side).map(|at| entry(at / side, at % side)).collect();
+            let entry = |i: usize, j: usize| {
+                0.9f64.powi(i.abs_diff(j) as i32) + f64::from(u8::from(i == j))
+            };
+            let mut matrix: Vec<f64> =
+                (0..side * side).map(|at| entry(at / side, at % side)).collect();
             factorize(&mut matrix, side).unwrap();
             for i in 0..side {
                 for j in 0..=i {
-                    let product: f64 = (0..=j).map(|k| matrix[i * side + k] * matrix[j * side + k]).sum();
+                    let product: f64 =
+                        (0..=j).map(|k| matrix[i * side + k] * matrix[j * side + k]).sum();
                     assert!((product - entry(i, j)).abs() < 1e-12, "{side}: {i}, {j}");
                 }
             }
             // Minus the identity anywhere is refused.
-            let mut broken: Vec<f64> = (0..side * side).map(|at| entry(at / side, at % side)).collect();
+            let mut broken: Vec<f64> =
+                (0..side * side).map(|at| entry(at / side, at % side)).collect();
             broken[side * side - 1] = -1.0;
             assert_eq!(factorize(&mut broken, side), Err(NotPositiveDefinite));
         }

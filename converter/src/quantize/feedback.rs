@@ -1,14 +1,16 @@
 //! How the rounding error of one column is made good by the columns after it.
 //!
-//! With `H = R RT`, `R` upper triangular, the squared output error of the weights' errors `e` is `|e R|^2`, and column `j` adds
+//! With `H = R RT`, `R` upper triangular, the squared output error of the weights' errors `e` is
+//! `|e R|^2`, and column `j` adds
 //!
 //! ```text
 //! R[j,j]^2 * (e[j] + sum over i < j of e[i] * carry[i,j])^2      carry[i,j] = R[i,j] / R[j,j]
 //! ```
 //!
-//! So the best code for column `j` after those before it is the nearest to `w[j] + sum of e[i] * carry[i,j]`. This is the
-//! update of GPTQ (Frantar and others, arXiv 2210.17323), which writes it with the Cholesky factor of the inverse, `U = R^-1`;
-//! it needs no inverse (Chen and others, The geometry of LLM quantization, arXiv 2507.18553).
+//! So the best code for column `j` after those before it is the nearest to `w[j] + sum of e[i] *
+//! carry[i,j]`. This is the update of GPTQ (Frantar and others, arXiv 2210.17323), which writes it
+//! with the Cholesky factor of the inverse, `U = R^-1`; it needs no inverse (Chen and others, The
+//! geometry of LLM quantization, arXiv 2507.18553).
 
 use rayon::prelude::*;
 
@@ -20,7 +22,8 @@ pub const DAMPING: f64 = 0.01;
 /// Factors by which the damping is raised where it is too low.
 const RAISED: [f64; 3] = [1.0, 10.0, 100.0];
 
-/// What quantization with feedback needs to know about the inputs: made once, used for every matrix that has these inputs.
+/// What quantization with feedback needs to know about the inputs: made once, used for every matrix
+/// that has these inputs.
 ///
 /// Takes `4 * columns^2` bytes, while it is made three times that.
 #[derive(Clone, Debug)]
@@ -35,9 +38,10 @@ pub struct Feedback {
 }
 
 impl Feedback {
-    /// Prepares feedback. An expert that too few tokens reached ([`Hessian::is_starved`]) borrows from its layer, if that is
-    /// given. Where even a hundredfold damping does not make the Hessian positive definite, and where no token was seen, the
-    /// result stands for rounding without feedback. Columns that no token used are rounded plainly: their weights are kept.
+    /// Prepares feedback. An expert that too few tokens reached ([`Hessian::is_starved`]) borrows
+    /// from its layer, if that is given. Where even a hundredfold damping does not make the Hessian
+    /// positive definite, and where no token was seen, the result stands for rounding without
+    /// feedback. Columns that no token used are rounded plainly: their weights are kept.
     ///
     /// # Errors
     /// The Hessian has an entry that is no number.
@@ -97,12 +101,14 @@ impl Feedback {
         self.columns
     }
 
-    /// The share of the mean diagonal that was added to the diagonal; nothing for rounding without feedback.
+    /// The share of the mean diagonal that was added to the diagonal; nothing for rounding without
+    /// feedback.
     pub const fn damping(&self) -> Option<f64> {
         self.damping
     }
 
-    /// How errors of earlier columns (rows) move the targets of later ones; nothing without feedback.
+    /// How errors of earlier columns (rows) move the targets of later ones; nothing without
+    /// feedback.
     pub(super) fn carry(&self) -> Option<&[f32]> {
         self.damping.map(|_| self.carry.as_slice())
     }

@@ -1,8 +1,9 @@
 //! Codes of one matrix, each column's rounding error fed back into the columns after it (GPTQ).
 //!
-//! Left-looking: before a group of 64 columns, one matrix product carries the errors of all columns before it over. The scale
-//! and the minimum of each row's group are searched on the weights as they would be if this group needed no codes, in the half
-//! floats that will be stored; then column after column is rounded. Rows do not meet, so results do not depend on threads.
+//! Left-looking: before a group of 64 columns, one matrix product carries the errors of all columns
+//! before it over. The scale and the minimum of each row's group are searched on the weights as
+//! they would be if this group needed no codes, in the half floats that will be stored; then column
+//! after column is rounded. Rows do not meet, so results do not depend on threads.
 
 use half::f16;
 use hardtack_format::Encoding;
@@ -24,7 +25,9 @@ const ROWS: usize = 64;
 #[non_exhaustive]
 pub enum GptqError {
     /// A weight is no number or beyond half floats.
-    #[error("weight of row {row}, column {column}: expected a finite number up to 65504, found {found}")]
+    #[error(
+        "weight of row {row}, column {column}: expected a finite number up to 65504, found {found}"
+    )]
     Weight {
         /// The row.
         row: usize,
@@ -34,7 +37,9 @@ pub enum GptqError {
         found: f32,
     },
     /// The fed-back weights of a group are beyond half floats.
-    #[error("row {row}, columns from {column}: the weights with errors fed back need a scale beyond half floats")]
+    #[error(
+        "row {row}, columns from {column}: the weights with errors fed back need a scale beyond half floats"
+    )]
     Range {
         /// The row.
         row: usize,
@@ -58,23 +63,32 @@ pub struct Quantized {
 /// A weight is not finite or too large for half floats, or becomes so with the errors fed back.
 pub fn quantize(weights: &[f32], bits: u32, feedback: &Feedback) -> Result<Quantized, GptqError> {
     let columns = feedback.columns();
-    assert!((1..=8).contains(&bits) && weights.len().is_multiple_of(columns), "codes of whole rows");
+    assert!(
+        (1..=8).contains(&bits) && weights.len().is_multiple_of(columns),
+        "codes of whole rows"
+    );
     let most = f16::MAX.to_f32();
     if let Some(at) = weights.iter().position(|weight| weight.is_nan() || weight.abs() > most) {
-        return Err(GptqError::Weight { row: at / columns, column: at % columns, found: weights[at] });
+        return Err(GptqError::Weight {
+            row: at / columns,
+            column: at % columns,
+            found: weights[at],
+        });
     }
     let row_groups = columns.div_ceil(GROUP_COLUMNS);
     let empty = Group { codes: [0; GROUP_COLUMNS], scale: f16::ZERO, minimum: f16::ZERO };
     let mut groups = vec![empty; weights.len() / columns * row_groups];
-    groups.par_chunks_mut(ROWS * row_groups).zip(weights.par_chunks(ROWS * columns)).for_each(|(groups, weights)| {
-        match feedback.carry() {
+    groups.par_chunks_mut(ROWS * row_groups).zip(weights.par_chunks(ROWS * columns)).for_each(
+        |(groups, weights)| match feedback.carry() {
             Some(carry) => quantize_rows(weights, bits, carry, feedback.importance(), groups),
             None => quantize_plainly(weights, bits, columns, groups),
-        }
-    });
+        },
+    );
     let is_finite = |group: &Group| group.scale.is_finite() && group.minimum.is_finite();
     match groups.iter().position(|group| !is_finite(group)) {
-        Some(at) => Err(GptqError::Range { row: at / row_groups, column: at % row_groups * GROUP_COLUMNS }),
+        Some(at) => {
+            Err(GptqError::Range { row: at / row_groups, column: at % row_groups * GROUP_COLUMNS })
+        }
         None => Ok(Quantized { bits, columns, groups }),
     }
 }
@@ -86,7 +100,13 @@ fn quantize_plainly(weights: &[f32], bits: u32, columns: usize, groups: &mut [Gr
     }
 }
 
-fn quantize_rows(weights: &[f32], bits: u32, carry: &[f32], importance: &[f32], groups: &mut [Group]) {
+fn quantize_rows(
+    weights: &[f32],
+    bits: u32,
+    carry: &[f32],
+    importance: &[f32],
+    groups: &mut [Group],
+) {
     let columns = importance.len();
     let (rows, row_groups) = (weights.len() / columns, columns.div_ceil(GROUP_COLUMNS));
     let carry = ArrayView2::from_shape((columns, columns), carry).expect("a square");
@@ -95,7 +115,8 @@ fn quantize_rows(weights: &[f32], bits: u32, carry: &[f32], importance: &[f32], 
         let (first, last) = (index * GROUP_COLUMNS, columns.min((index + 1) * GROUP_COLUMNS));
         // [rows, columns of the group]: what the errors so far move the targets by.
         let mut carried = Array2::<f32>::zeros((rows, last - first));
-        let (done, ahead) = (part(errors.view(), 0..rows, 0..first), part(carry, 0..first, first..last));
+        let (done, ahead) =
+            (part(errors.view(), 0..rows, 0..first), part(carry, 0..first, first..last));
         general_mat_mul(1.0, &done, &ahead, 0.0, &mut carried);
         let own = part(carry, first..last, first..last);
         for (row, carried) in carried.rows().into_iter().enumerate() {
@@ -105,7 +126,8 @@ fn quantize_rows(weights: &[f32], bits: u32, carry: &[f32], importance: &[f32], 
             let found = affine::search(&expected[..weights.len()], &importance[first..last], bits);
             let errors = errors.as_slice_mut().expect("rows are contiguous");
             let errors = &mut errors[row * columns + first..row * columns + last];
-            groups[row * row_groups + index] = round_in_turn(weights, carried, &own, &found, bits, errors);
+            groups[row * row_groups + index] =
+                round_in_turn(weights, carried, &own, &found, bits, errors);
         }
     }
 }
@@ -123,7 +145,8 @@ fn unrounded(weights: &[f32], carried: &[f32], own: &ArrayView2<'_, f32>) -> [f3
     expected
 }
 
-/// Rounds the columns of a group one after another with a given scale and minimum; leaves their errors in `errors`.
+/// Rounds the columns of a group one after another with a given scale and minimum; leaves their
+/// errors in `errors`.
 fn round_in_turn(
     weights: &[f32],
     carried: &[f32],
@@ -160,7 +183,8 @@ impl Quantized {
         self.bits
     }
 
-    /// The weights `[rows, columns]` that the codes stand for: the ones that a blob with them decodes to, bit for bit.
+    /// The weights `[rows, columns]` that the codes stand for: the ones that a blob with them
+    /// decodes to, bit for bit.
     pub fn weights(&self) -> Vec<f32> {
         let row_groups = self.columns.div_ceil(GROUP_COLUMNS);
         let of_row = |groups: &[Group]| -> Vec<f32> {

@@ -1,4 +1,5 @@
-//! What the inputs of a matrix look like together: the sum of `x xT` over the tokens, the Hessian of its squared output error.
+//! What the inputs of a matrix look like together: the sum of `x xT` over the tokens, the Hessian
+//! of its squared output error.
 
 use ndarray::linalg::general_mat_mul;
 use ndarray::{ArrayView2, ArrayViewMut2};
@@ -20,7 +21,9 @@ const PRIOR_TOKENS: f32 = 32.0;
 #[non_exhaustive]
 pub enum HessianError {
     /// An activation is no number or infinite.
-    #[error("activation of token {token}, column {column}: expected a finite number, found {found}")]
+    #[error(
+        "activation of token {token}, column {column}: expected a finite number, found {found}"
+    )]
     Activation {
         /// The token, counted from the first of the batch.
         token: usize,
@@ -49,10 +52,11 @@ pub enum HessianError {
     },
 }
 
-/// `H = sum of weight * x xT` over tokens, `[columns, columns]`, symmetric; only its lower half is kept.
+/// `H = sum of weight * x xT` over tokens, `[columns, columns]`, symmetric; only its lower half is
+/// kept.
 ///
-/// Takes about `2 * columns^2` bytes. Sums are of single precision: their rounding is a thousand times below the damping that
-/// they meet.
+/// Takes about `2 * columns^2` bytes. Sums are of single precision: their rounding is a thousand
+/// times below the damping that they meet.
 #[derive(Clone, Debug)]
 pub struct Hessian {
     columns: usize,
@@ -65,7 +69,9 @@ impl Hessian {
     /// Nothing seen yet.
     pub fn new(columns: usize) -> Self {
         assert!(columns > 0, "a matrix has columns");
-        let band = |first: usize| vec![0.0; (columns.min(first + BAND) - first) * columns.min(first + BAND)];
+        let band = |first: usize| {
+            vec![0.0; (columns.min(first + BAND) - first) * columns.min(first + BAND)]
+        };
         Self { columns, tokens: 0, bands: (0..columns).step_by(BAND).map(band).collect() }
     }
 
@@ -79,17 +85,22 @@ impl Hessian {
         self.tokens
     }
 
-    /// Whether too few tokens were seen to trust them alone: fewer than 64, or than an eighth of the columns.
+    /// Whether too few tokens were seen to trust them alone: fewer than 64, or than an eighth of
+    /// the columns.
     pub fn is_starved(&self) -> bool {
         self.tokens < TOKENS_MIN.max(self.columns as u64 / COLUMNS_BY_TOKEN)
     }
 
-    /// Adds activations `[tokens, columns]`, each token weighted with its own weight if there are any (squared gradients,
-    /// shares of the gate). Batches of hundreds of tokens are fastest.
+    /// Adds activations `[tokens, columns]`, each token weighted with its own weight if there are
+    /// any (squared gradients, shares of the gate). Batches of hundreds of tokens are fastest.
     ///
     /// # Errors
     /// An activation or a weight is not finite, or a weight is negative; nothing is added then.
-    pub fn add(&mut self, activations: &[f32], weights: Option<&[f32]>) -> Result<(), HessianError> {
+    pub fn add(
+        &mut self,
+        activations: &[f32],
+        weights: Option<&[f32]>,
+    ) -> Result<(), HessianError> {
         assert!(activations.len().is_multiple_of(self.columns), "whole tokens");
         let tokens = activations.len() / self.columns;
         assert!(weights.is_none_or(|weights| weights.len() == tokens), "a weight for each token");
@@ -101,7 +112,9 @@ impl Hessian {
             self.accumulate(activations);
             return Ok(());
         };
-        if let Some(token) = weights.iter().position(|weight| !(weight.is_finite() && *weight >= 0.0)) {
+        if let Some(token) =
+            weights.iter().position(|weight| !(weight.is_finite() && *weight >= 0.0))
+        {
             return Err(HessianError::TokenWeight { token, found: weights[token] });
         }
         let mut weighted = activations.to_vec();
@@ -114,7 +127,8 @@ impl Hessian {
 
     fn accumulate(&mut self, activations: &[f32]) {
         let tokens = activations.len() / self.columns;
-        let all = ArrayView2::from_shape((tokens, self.columns), activations).expect("whole tokens");
+        let all =
+            ArrayView2::from_shape((tokens, self.columns), activations).expect("whole tokens");
         self.bands.par_iter_mut().enumerate().for_each(|(index, band)| {
             let (first, last) = (index * BAND, self.columns.min((index + 1) * BAND));
             let mut sums = ArrayViewMut2::from_shape((last - first, last), band).expect("one band");
@@ -157,7 +171,8 @@ impl Hessian {
 
     /// Mean of the diagonal.
     pub fn mean_diagonal(&self) -> f64 {
-        (0..self.columns).map(|column| f64::from(self.at(column, column))).sum::<f64>() / self.columns as f64
+        (0..self.columns).map(|column| f64::from(self.at(column, column))).sum::<f64>()
+            / self.columns as f64
     }
 
     /// Finds sums that are no numbers.
@@ -168,20 +183,26 @@ impl Hessian {
         for (index, band) in self.bands.iter().enumerate() {
             let last = self.columns.min((index + 1) * BAND);
             if let Some(at) = band.iter().position(|sum| !sum.is_finite()) {
-                return Err(HessianError::Entry { row: index * BAND + at / last, column: at % last, found: band[at] });
+                return Err(HessianError::Entry {
+                    row: index * BAND + at / last,
+                    column: at % last,
+                    found: band[at],
+                });
             }
         }
         Ok(())
     }
 
-    /// Squared error of the outputs that a difference `[rows, columns]` of weights makes: the trace of `D H DT`.
+    /// Squared error of the outputs that a difference `[rows, columns]` of weights makes: the trace
+    /// of `D H DT`.
     pub fn error(&self, difference: &[f32]) -> f64 {
         assert!(difference.len().is_multiple_of(self.columns), "whole rows");
         let of_row = |row: &[f32]| -> f64 {
             let mut sum = 0.0;
             for i in 0..self.columns {
                 let below: f64 = (0..i).map(|j| f64::from(self.at(i, j)) * f64::from(row[j])).sum();
-                sum += f64::from(row[i]) * (2.0 * below + f64::from(self.at(i, i)) * f64::from(row[i]));
+                sum += f64::from(row[i])
+                    * (2.0 * below + f64::from(self.at(i, i)) * f64::from(row[i]));
             }
             sum
         };

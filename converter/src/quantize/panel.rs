@@ -26,18 +26,22 @@ pub struct PanelError {
 ///
 /// # Errors
 /// A row has weights that the encoding cannot hold.
-pub fn encode_rows(encoding: Encoding, rows: &[f32], columns: usize) -> Result<Vec<u8>, PanelError> {
+pub fn encode_rows(
+    encoding: Encoding,
+    rows: &[f32],
+    columns: usize,
+) -> Result<Vec<u8>, PanelError> {
     assert!(columns > 0 && rows.len().is_multiple_of(columns), "whole rows");
     check_range(encoding, rows, columns)?;
     let panel_bytes = encoding.panel_bytes(columns as u32) as usize;
     let panels = (rows.len() / columns).div_ceil(PANEL_ROWS);
     let mut bytes = vec![0; panels * panel_bytes];
-    bytes.par_chunks_exact_mut(panel_bytes).zip(rows.par_chunks(PANEL_ROWS * columns)).for_each(|(panel, rows)| {
-        match encoding.code_bits() {
+    bytes.par_chunks_exact_mut(panel_bytes).zip(rows.par_chunks(PANEL_ROWS * columns)).for_each(
+        |(panel, rows)| match encoding.code_bits() {
             Some(bits) => encode_codes(encoding, bits, rows, columns, panel),
             None => pack_floats(encoding, rows, columns, panel),
-        }
-    });
+        },
+    );
     Ok(bytes)
 }
 
@@ -54,7 +58,9 @@ pub(super) fn pack_groups(encoding: Encoding, groups: &[Group], columns: usize) 
     let panel_bytes = encoding.panel_bytes(columns as u32) as usize;
     let panels = (groups.len() / row_groups).div_ceil(PANEL_ROWS);
     let mut bytes = vec![0; panels * panel_bytes];
-    for (panel, groups) in bytes.chunks_exact_mut(panel_bytes).zip(groups.chunks(PANEL_ROWS * row_groups)) {
+    for (panel, groups) in
+        bytes.chunks_exact_mut(panel_bytes).zip(groups.chunks(PANEL_ROWS * row_groups))
+    {
         pack_panel(encoding, groups, columns, panel);
     }
     bytes
@@ -73,13 +79,19 @@ fn pack_panel(encoding: Encoding, groups: &[Group], columns: usize, panel: &mut 
 }
 
 /// Codes and half floats reach as far as half floats do; numbers that are none fit nowhere.
-pub(super) fn check_range(encoding: Encoding, rows: &[f32], columns: usize) -> Result<(), PanelError> {
+pub(super) fn check_range(
+    encoding: Encoding,
+    rows: &[f32],
+    columns: usize,
+) -> Result<(), PanelError> {
     let largest_allowed = match encoding {
         Encoding::F32 | Encoding::Bf16 | Encoding::Plain => f32::MAX,
         _ => f16::MAX.to_f32(),
     };
     for (row, weights) in rows.chunks_exact(columns).enumerate() {
-        if let Some(&found) = weights.iter().find(|weight| weight.is_nan() || weight.abs() > largest_allowed) {
+        if let Some(&found) =
+            weights.iter().find(|weight| weight.is_nan() || weight.abs() > largest_allowed)
+        {
             return Err(PanelError { row, found, largest_allowed, encoding: encoding.name() });
         }
     }

@@ -1,4 +1,5 @@
-//! Weights as an encoding keeps them: what the blob's reader would give back, without the packing between.
+//! Weights as an encoding keeps them: what the blob's reader would give back, without the packing
+//! between.
 
 use half::{bf16, f16};
 use hardtack_format::Encoding;
@@ -25,8 +26,12 @@ pub fn round_trip(encoding: Encoding, rows: &mut [f32], columns: usize) -> Resul
                 }
             });
         }),
-        (Encoding::F16, _) => rows.iter_mut().for_each(|weight| *weight = f16::from_f32(*weight).to_f32()),
-        (Encoding::Bf16, _) => rows.iter_mut().for_each(|weight| *weight = bf16::from_f32(*weight).to_f32()),
+        (Encoding::F16, _) => {
+            rows.iter_mut().for_each(|weight| *weight = f16::from_f32(*weight).to_f32())
+        }
+        (Encoding::Bf16, _) => {
+            rows.iter_mut().for_each(|weight| *weight = bf16::from_f32(*weight).to_f32())
+        }
         _ => {}
     }
     Ok(())
@@ -43,12 +48,14 @@ mod tests {
     #[test]
     fn it_gives_what_the_blob_gives() {
         let (rows, columns) = (19, 150);
-        let weights: Vec<f32> = (0..rows * columns).map(|index| ((index * 37 % 101) as f32 - 50.0) / 64.0).collect();
+        let weights: Vec<f32> =
+            (0..rows * columns).map(|index| ((index * 37 % 101) as f32 - 50.0) / 64.0).collect();
         for encoding in Encoding::MATRICES {
             let mut found = weights.clone();
             round_trip(encoding, &mut found, columns).expect("fits");
             let bytes = encode_rows(encoding, &weights, columns).expect("fits");
-            let panels: Vec<&[u8]> = bytes.chunks_exact(encoding.panel_bytes(columns as u32) as usize).collect();
+            let panels: Vec<&[u8]> =
+                bytes.chunks_exact(encoding.panel_bytes(columns as u32) as usize).collect();
             for (row, found) in found.chunks_exact(columns).enumerate() {
                 let mut expected = vec![0.0; columns];
                 unpack_row(encoding, panels[row / PANEL_ROWS], row % PANEL_ROWS, &mut expected);

@@ -12,7 +12,8 @@ use super::recognize;
 use super::unreadable::Unreadable;
 use super::{ElementKind, GgufMetadata, SourceError, TensorInfo, gguf, hugging_face};
 
-/// Stored bytes are read in pieces of about this size, so that only the numbers asked for take memory.
+/// Stored bytes are read in pieces of about this size, so that only the numbers asked for take
+/// memory.
 const PIECE_BYTES: u64 = 1 << 20;
 
 /// What surrounds the weights.
@@ -49,11 +50,12 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// Opens a Hugging Face folder (config.json with model.safetensors, or with model.safetensors.index.json and its
-    /// shards) or a GGUF file; of a split model, any part.
+    /// Opens a Hugging Face folder (config.json with model.safetensors, or with
+    /// model.safetensors.index.json and its shards) or a GGUF file; of a split model, any part.
     ///
     /// # Errors
-    /// Where the path is no model, or a header breaks its format; the weights themselves are not looked at.
+    /// Where the path is no model, or a header breaks its format; the weights themselves are not
+    /// looked at.
     pub fn open(path: &Path) -> Result<Self, SourceError> {
         let (form, sources, mut tensors, quantized, idle) = if path.is_dir() {
             let folder = hugging_face::open(path)?;
@@ -71,9 +73,21 @@ impl Checkpoint {
         };
         let quantized = quantized.into_iter().map(|weight| (weight.name.clone(), weight)).collect();
         let files = sources.iter().map(|source| source.path.clone()).collect();
-        let places = tensors.iter().enumerate().map(|(i, tensor)| (tensor.name.clone(), i)).collect();
+        let places =
+            tensors.iter().enumerate().map(|(i, tensor)| (tensor.name.clone(), i)).collect();
         let label = one_line(&path.display().to_string());
-        Ok(Self { form, path: path.to_owned(), label, files, sources, tensors, places, scales, quantized, idle })
+        Ok(Self {
+            form,
+            path: path.to_owned(),
+            label,
+            files,
+            sources,
+            tensors,
+            places,
+            scales,
+            quantized,
+            idle,
+        })
     }
 
     /// The folder or the file.
@@ -86,10 +100,15 @@ impl Checkpoint {
         &self.form
     }
 
-    /// The names of all tensors: those that are stored as they are, in the order of their bytes, then the weights that
-    /// are put together from several (see [`shape`](Self::shape)). Biases of zeros that quantizers add are left out.
+    /// The names of all tensors: those that are stored as they are, in the order of their bytes,
+    /// then the weights that are put together from several (see [`shape`](Self::shape)). Biases of
+    /// zeros that quantizers add are left out.
     pub fn names(&self) -> impl Iterator<Item = &str> {
-        let stored = self.tensors.iter().map(|tensor| tensor.name.as_str()).filter(|name| !self.idle.contains(*name));
+        let stored = self
+            .tensors
+            .iter()
+            .map(|tensor| tensor.name.as_str())
+            .filter(|name| !self.idle.contains(*name));
         stored.chain(self.quantized.keys().map(String::as_str))
     }
 
@@ -99,7 +118,8 @@ impl Checkpoint {
         stored.or_else(|| self.quantized.get(name).map(|weight| weight.shape.as_slice()))
     }
 
-    /// What a weight is quantized as, and how many bits its codes have; `None` for tensors that are stored as they are.
+    /// What a weight is quantized as, and how many bits its codes have; `None` for tensors that are
+    /// stored as they are.
     pub fn quantized_as(&self, name: &str) -> Option<(&str, f64)> {
         self.quantized.get(name).map(|weight| (weight.label.as_str(), weight.code_bits()))
     }
@@ -120,7 +140,10 @@ impl Checkpoint {
     ///
     /// # Errors
     /// There is no such tensor, or it cannot be read so.
-    pub fn check_kinds<'a>(&self, wanted: impl Iterator<Item = (&'a str, bool)>) -> Result<(), SourceError> {
+    pub fn check_kinds<'a>(
+        &self,
+        wanted: impl Iterator<Item = (&'a str, bool)>,
+    ) -> Result<(), SourceError> {
         const ADVICE: &str = "bake from the weights before they were quantized so";
         let (mut unreadable, mut count) = (Unreadable::default(), 0);
         for (name, as_bytes) in wanted {
@@ -129,7 +152,8 @@ impl Checkpoint {
                 continue;
             }
             let tensor = self.known(name)?;
-            let is_readable = if as_bytes { is_bytes(tensor.kind) } else { self.decoder(tensor).is_some() };
+            let is_readable =
+                if as_bytes { is_bytes(tensor.kind) } else { self.decoder(tensor).is_some() };
             if !is_readable {
                 unreadable.add(tensor.kind.name(), name);
             }
@@ -149,13 +173,18 @@ impl Checkpoint {
         self.read_rows(name, 0, rows)
     }
 
-    /// Rows `first..first + count` of a tensor seen as a matrix [product of the leading dimensions, last dimension];
-    /// only the bytes of these rows are read.
+    /// Rows `first..first + count` of a tensor seen as a matrix [product of the leading dimensions,
+    /// last dimension]; only the bytes of these rows are read.
     ///
     /// # Errors
-    /// Where there is no such tensor or row, the kind is not one of numbers we know, a number is not finite, or the
-    /// file cannot be read.
-    pub fn read_rows(&self, name: &str, first: usize, count: usize) -> Result<Vec<f32>, SourceError> {
+    /// Where there is no such tensor or row, the kind is not one of numbers we know, a number is
+    /// not finite, or the file cannot be read.
+    pub fn read_rows(
+        &self,
+        name: &str,
+        first: usize,
+        count: usize,
+    ) -> Result<Vec<f32>, SourceError> {
         if let Some(weight) = self.quantized.get(name) {
             return self.read_quantized(weight, first, count);
         }
@@ -188,7 +217,8 @@ impl Checkpoint {
         let mut numbers = vec![0.0; count * tensor.columns()];
         let block_bytes = tensor.kind.block_bytes();
         let piece_blocks = PIECE_BYTES as usize / block_bytes;
-        let mut piece = vec![0; (piece_blocks * block_bytes).min(self.range(tensor, first, count).1)];
+        let mut piece =
+            vec![0; (piece_blocks * block_bytes).min(self.range(tensor, first, count).1)];
         let mut offset = self.range(tensor, first, count).0;
         for target in numbers.chunks_mut(piece_blocks * tensor.kind.block_length()) {
             let stored = &mut piece[..target.len() / tensor.kind.block_length() * block_bytes];
@@ -207,11 +237,18 @@ impl Checkpoint {
         self.read_byte_rows(name, 0, self.known(name)?.rows())
     }
 
-    /// Rows `first..first + count` of a tensor of bytes, seen as a matrix as in [`read_rows`](Self::read_rows).
+    /// Rows `first..first + count` of a tensor of bytes, seen as a matrix as in
+    /// [`read_rows`](Self::read_rows).
     ///
     /// # Errors
-    /// Where there is no such tensor or row, its elements are not bytes, or the file cannot be read.
-    pub fn read_byte_rows(&self, name: &str, first: usize, count: usize) -> Result<Vec<u8>, SourceError> {
+    /// Where there is no such tensor or row, its elements are not bytes, or the file cannot be
+    /// read.
+    pub fn read_byte_rows(
+        &self,
+        name: &str,
+        first: usize,
+        count: usize,
+    ) -> Result<Vec<u8>, SourceError> {
         let tensor = self.known(name)?;
         self.check_rows(tensor, tensor.rows(), first, count)?;
         if !is_bytes(tensor.kind) {
@@ -223,7 +260,12 @@ impl Checkpoint {
         Ok(bytes)
     }
 
-    fn read_quantized(&self, weight: &Quantized, first: usize, count: usize) -> Result<Vec<f32>, SourceError> {
+    fn read_quantized(
+        &self,
+        weight: &Quantized,
+        first: usize,
+        count: usize,
+    ) -> Result<Vec<f32>, SourceError> {
         self.check_rows(&weight.codes, weight.rows(), first, count)?;
         let numbers = weight.read_rows(&self.sources, first, count)?;
         self.check_finite(&weight.codes, first * weight.columns(), &numbers)?;
@@ -231,21 +273,31 @@ impl Checkpoint {
     }
 
     fn known(&self, name: &str) -> Result<&TensorInfo, SourceError> {
-        self.tensor(name).ok_or_else(|| SourceError::UnknownTensor { file: self.label.clone(), tensor: one_line(name) })
+        self.tensor(name).ok_or_else(|| SourceError::UnknownTensor {
+            file: self.label.clone(),
+            tensor: one_line(name),
+        })
     }
 
-    /// What turns a tensor's bytes into numbers, if anything does. Integers are numbers in GGUF files;
-    /// in a folder they are the codes of a quantization and mean nothing by themselves.
+    /// What turns a tensor's bytes into numbers, if anything does. Integers are numbers in GGUF
+    /// files; in a folder they are the codes of a quantization and mean nothing by themselves.
     fn decoder(&self, tensor: &TensorInfo) -> Option<Decoder> {
         match (&self.form, tensor.kind) {
-            (Form::HuggingFace { .. }, ElementKind::I8 | ElementKind::I16 | ElementKind::I32 | ElementKind::I64) => {
-                None
-            }
+            (
+                Form::HuggingFace { .. },
+                ElementKind::I8 | ElementKind::I16 | ElementKind::I32 | ElementKind::I64,
+            ) => None,
             (_, kind) => dequantize::decoder(kind),
         }
     }
 
-    fn check_rows(&self, tensor: &TensorInfo, rows: usize, first: usize, count: usize) -> Result<(), SourceError> {
+    fn check_rows(
+        &self,
+        tensor: &TensorInfo,
+        rows: usize,
+        first: usize,
+        count: usize,
+    ) -> Result<(), SourceError> {
         if first.checked_add(count).is_some_and(|end| end <= rows) {
             return Ok(());
         }
@@ -259,12 +311,22 @@ impl Checkpoint {
         (tensor.offset + first as u64 * row_bytes, (count as u64 * row_bytes) as usize)
     }
 
-    fn read_stored(&self, tensor: &TensorInfo, offset: u64, target: &mut [u8]) -> Result<(), SourceError> {
+    fn read_stored(
+        &self,
+        tensor: &TensorInfo,
+        offset: u64,
+        target: &mut [u8],
+    ) -> Result<(), SourceError> {
         let what = format!("tensor {}", tensor.name);
         self.sources[tensor.file].read_at(offset, target, &what)
     }
 
-    fn check_finite(&self, tensor: &TensorInfo, first: usize, numbers: &[f32]) -> Result<(), SourceError> {
+    fn check_finite(
+        &self,
+        tensor: &TensorInfo,
+        first: usize,
+        numbers: &[f32],
+    ) -> Result<(), SourceError> {
         let Some(place) = numbers.iter().position(|number| !number.is_finite()) else {
             return Ok(());
         };

@@ -1,10 +1,12 @@
-//! The kinds of element a checkpoint may hold: their names, and how many bytes hold how many elements.
+//! The kinds of element a checkpoint may hold: their names, and how many bytes hold how many
+//! elements.
 
 use std::fmt;
 
 use safetensors::Dtype;
 
-/// How the elements of a tensor are stored. Not every kind can be read; every kind has a known size.
+/// How the elements of a tensor are stored. Not every kind can be read; every kind has a known
+/// size.
 #[allow(missing_docs, reason = "the variants are the names of the formats")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ElementKind {
@@ -82,7 +84,8 @@ impl ElementKind {
 
     /// Whether numbers are rounded to codes: weights of this kind were wider once.
     pub fn is_quantized(self) -> bool {
-        self.block_length() > 1 || matches!(self, Self::F8E5M2 | Self::F8E4M3 | Self::F8E5M2Fnuz | Self::F8E4M3Fnuz)
+        self.block_length() > 1
+            || matches!(self, Self::F8E5M2 | Self::F8E4M3 | Self::F8E5M2Fnuz | Self::F8E4M3Fnuz)
     }
 
     /// Name, elements in a block, bytes in a block. Blocks are written as the sum of their parts.

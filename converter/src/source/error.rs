@@ -1,4 +1,5 @@
-//! What can be wrong with a checkpoint; every message is one line that names the file and the place in it.
+//! What can be wrong with a checkpoint; every message is one line that names the file and the place
+//! in it.
 
 use std::io;
 
@@ -136,7 +137,9 @@ pub enum SourceError {
         hint: &'static str,
     },
     /// Tensors have element types that this reader does not know.
-    #[error("{file}: {found} of {tensors} tensors are of types that cannot be read: {types}; {advice}")]
+    #[error(
+        "{file}: {found} of {tensors} tensors are of types that cannot be read: {types}; {advice}"
+    )]
     UnreadableTypes {
         /// The file, or the checkpoint.
         file: String,
@@ -193,7 +196,9 @@ pub enum SourceError {
         whole: String,
     },
     /// A weight is NaN or infinite.
-    #[error("{file}: tensor {tensor}: element {index} of row {row}: expected a finite number, found {value}")]
+    #[error(
+        "{file}: tensor {tensor}: element {index} of row {row}: expected a finite number, found {value}"
+    )]
     NotFinite {
         /// The file.
         file: String,
@@ -254,7 +259,8 @@ pub fn optional<T>(value: Result<T, SourceError>) -> Result<Option<T>, SourceErr
 /// A hostile name may not fill the screen either.
 const LINE_CHARACTERS_MAX: usize = 2000;
 
-/// Escapes control characters: a name from a hostile file may not break our line or colour a terminal.
+/// Escapes control characters: a name from a hostile file may not break our line or colour a
+/// terminal.
 pub(super) fn one_line(text: &str) -> String {
     let mut line = String::new();
     for (place, character) in text.chars().enumerate() {

@@ -102,7 +102,8 @@ fn read_some_at(file: &File, offset: u64, target: &mut [u8]) -> io::Result<usize
     std::os::unix::fs::FileExt::read_at(file, target, offset)
 }
 
-/// `seek_read` moves the cursor, but takes its position from the argument, so that threads do not disturb each other.
+/// `seek_read` moves the cursor, but takes its position from the argument, so that threads do not
+/// disturb each other.
 #[cfg(windows)]
 fn read_some_at(file: &File, offset: u64, target: &mut [u8]) -> io::Result<usize> {
     std::os::windows::fs::FileExt::seek_read(file, target, offset)

@@ -1,4 +1,5 @@
-//! A Hugging Face folder: config.json, and either model.safetensors or an index that names its shards.
+//! A Hugging Face folder: config.json, and either model.safetensors or an index that names its
+//! shards.
 
 use std::collections::{BTreeMap, HashSet};
 use std::io;
@@ -33,15 +34,17 @@ pub(super) struct Folder {
 
 pub(super) fn open(folder: &Path) -> Result<Folder, SourceError> {
     let not_a_model = |found: &str, has_config| {
-        recognize::folder_without_checkpoint(folder, has_config).unwrap_or_else(|| SourceError::NotAModel {
-            file: one_line(&folder.display().to_string()),
-            expected: "config.json and model.safetensors (or its index)".into(),
-            found: found.to_owned(),
+        recognize::folder_without_checkpoint(folder, has_config).unwrap_or_else(|| {
+            SourceError::NotAModel {
+                file: one_line(&folder.display().to_string()),
+                expected: "config.json and model.safetensors (or its index)".into(),
+                found: found.to_owned(),
+            }
         })
     };
     recognize::check_small_files(folder)?;
-    let config_file =
-        open_if_present(&folder.join("config.json"))?.ok_or_else(|| not_a_model("no config.json", false))?;
+    let config_file = open_if_present(&folder.join("config.json"))?
+        .ok_or_else(|| not_a_model("no config.json", false))?;
     let mut config = parse_json(&config_file, CONFIG_BYTES_MAX)?;
     let mut sources = vec![config_file];
 
@@ -52,14 +55,22 @@ pub(super) fn open(folder: &Path) -> Result<Folder, SourceError> {
         tensors
     } else {
         let index_file = open_if_present(&folder.join("model.safetensors.index.json"))?
-            .ok_or_else(|| not_a_model("no model.safetensors and no model.safetensors.index.json", true))?;
+            .ok_or_else(|| {
+                not_a_model("no model.safetensors and no model.safetensors.index.json", true)
+            })?;
         let index: Index = parse_json(&index_file, JSON_BYTES_MAX)?;
         let index_label = index_file.label.clone();
         sources.push(index_file);
         open_shards(folder, &index, &index_label, &mut sources)?
     };
     let found = quantized::put_together(folder, &mut config, tensors, &mut sources)?;
-    Ok(Folder { config, sources, tensors: found.plain, quantized: found.quantized, idle: found.idle })
+    Ok(Folder {
+        config,
+        sources,
+        tensors: found.plain,
+        quantized: found.quantized,
+        idle: found.idle,
+    })
 }
 
 /// The tensors of a file of weights.
@@ -114,7 +125,8 @@ fn open_shards(
     Ok(tensors)
 }
 
-/// Refuses an index of which some shards are absent, before any is read: all of them are named at once.
+/// Refuses an index of which some shards are absent, before any is read: all of them are named at
+/// once.
 fn check_all_there<'a>(
     folder: &Path,
     shards: impl Iterator<Item = &'a str>,
@@ -142,7 +154,8 @@ fn over_limit(file: &str, what: &str, found: usize, limit: usize) -> Result<(), 
     })
 }
 
-/// A shard lies in the folder itself: an index from the network may not make us read files elsewhere.
+/// A shard lies in the folder itself: an index from the network may not make us read files
+/// elsewhere.
 fn check_plain_name(index_label: &str, shard: &str) -> Result<(), SourceError> {
     let mut components = Path::new(shard).components();
     let first = components.next();
@@ -167,8 +180,13 @@ pub(super) fn open_if_present(path: &Path) -> Result<Option<SourceFile>, SourceE
     }
 }
 
-pub(super) fn parse_json<T: DeserializeOwned>(source: &SourceFile, bytes_max: u64) -> Result<T, SourceError> {
+pub(super) fn parse_json<T: DeserializeOwned>(
+    source: &SourceFile,
+    bytes_max: u64,
+) -> Result<T, SourceError> {
     let bytes = source.read_all(bytes_max)?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| SourceError::Json { file: source.label.clone(), detail: one_line(&error.to_string()) })
+    serde_json::from_slice(&bytes).map_err(|error| SourceError::Json {
+        file: source.label.clone(),
+        detail: one_line(&error.to_string()),
+    })
 }

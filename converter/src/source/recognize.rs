@@ -33,16 +33,26 @@ pub(super) fn check_gguf(source: &SourceFile) -> Result<(), SourceError> {
     // The reader of GGUF knows what came before it.
     let is_other = |kind: &FileKind| !matches!(kind, FileKind::Gguf | FileKind::OldGgml);
     let Some(kind) = kind(source)?.filter(is_other) else { return Ok(()) };
-    let parent = source.path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let parent = source
+        .path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let folder = one_line(&parent.display().to_string());
     let advice = match kind {
-        FileKind::Blob => format!("it is baked already; run it: hardtack run {} -p \"Hello\"", source.label),
+        FileKind::Blob => {
+            format!("it is baked already; run it: hardtack run {} -p \"Hello\"", source.label)
+        }
         FileKind::Safetensors | FileKind::Json => {
-            format!("give the folder that has it beside config.json and tokenizer.json: hardtack bake {folder} -o ...")
+            format!(
+                "give the folder that has it beside config.json and tokenizer.json: hardtack bake {folder} -o ..."
+            )
         }
         FileKind::OllamaManifest => ollama(source)?,
         FileKind::Modelfile => "bake the GGUF file that its FROM line names".to_owned(),
-        FileKind::Zip | FileKind::Archive(_) => "unpack it, and bake the folder or the GGUF file in it".to_owned(),
+        FileKind::Zip | FileKind::Archive(_) => {
+            "unpack it, and bake the folder or the GGUF file in it".to_owned()
+        }
         kind => advice(kind).to_owned(),
     };
     Err(recognized(&source.label, kind, advice))
@@ -68,14 +78,22 @@ pub(super) fn check_small_files(folder: &Path) -> Result<(), SourceError> {
         }
         // A template without a character is one that says nothing, and is told so where it is read.
         let kind = kind(&SourceFile::open(&path)?)?;
-        let may_be_empty = kind == Some(FileKind::Empty) && !name.ends_with(".json") && !name.ends_with(".safetensors");
-        failed
-            .extend(kind.filter(|kind| kind.is_failed_download() && !may_be_empty).map(|kind| (name.to_owned(), kind)));
+        let may_be_empty = kind == Some(FileKind::Empty)
+            && !name.ends_with(".json")
+            && !name.ends_with(".safetensors");
+        failed.extend(
+            kind.filter(|kind| kind.is_failed_download() && !may_be_empty)
+                .map(|kind| (name.to_owned(), kind)),
+        );
     }
     let Some((first, kind)) = failed.first().cloned() else { return Ok(()) };
     let file = one_line(&folder.join(&first).display().to_string());
-    let others: Vec<&str> =
-        failed.iter().skip(1).filter(|(_, other)| *other == kind).map(|(name, _)| name.as_str()).collect();
+    let others: Vec<&str> = failed
+        .iter()
+        .skip(1)
+        .filter(|(_, other)| *other == kind)
+        .map(|(name, _)| name.as_str())
+        .collect();
     let advice = match others.as_slice() {
         [] => advice(kind).to_owned(),
         others => format!("{} (the same holds for {})", advice(kind), others.join(", ")),
@@ -86,7 +104,9 @@ pub(super) fn check_small_files(folder: &Path) -> Result<(), SourceError> {
 /// What to do with a file that came in place of another, or cannot be read.
 fn advice(kind: FileKind) -> &'static str {
     match kind {
-        FileKind::LfsPointer => "fetch the file itself: git lfs install, then git lfs pull in its folder",
+        FileKind::LfsPointer => {
+            "fetch the file itself: git lfs install, then git lfs pull in its folder"
+        }
         FileKind::WebPage | FileKind::ServerRefusal => {
             "look at what it says (a licence to accept, a login, a wrong address), and download the file again"
         }
@@ -96,7 +116,9 @@ fn advice(kind: FileKind) -> &'static str {
              call save_pretrained(FOLDER, safe_serialization=True)"
         }
         FileKind::SavedSession => "a session goes on with hardtack chat --session",
-        FileKind::BakeScratch => "it belongs to a bake that was interrupted; run the same hardtack bake again",
+        FileKind::BakeScratch => {
+            "it belongs to a bake that was interrupted; run the same hardtack bake again"
+        }
         FileKind::Gguf => "give its path, not the folder's",
         _ => "bake a folder with config.json and safetensors files, or a GGUF file",
     }
@@ -105,10 +127,12 @@ fn advice(kind: FileKind) -> &'static str {
 /// The file that an ollama manifest names as the model.
 fn ollama(source: &SourceFile) -> Result<String, SourceError> {
     const MANIFEST_BYTES_MAX: u64 = 1 << 20;
-    let manifest: Value = serde_json::from_slice(&source.read_all(MANIFEST_BYTES_MAX)?).unwrap_or_default();
+    let manifest: Value =
+        serde_json::from_slice(&source.read_all(MANIFEST_BYTES_MAX)?).unwrap_or_default();
     let layers = manifest.get("layers").and_then(Value::as_array);
-    let is_model =
-        |layer: &&Value| layer.get("mediaType").and_then(Value::as_str) == Some("application/vnd.ollama.image.model");
+    let is_model = |layer: &&Value| {
+        layer.get("mediaType").and_then(Value::as_str) == Some("application/vnd.ollama.image.model")
+    };
     let digest = layers.and_then(|layers| layers.iter().find(is_model)?.get("digest")?.as_str());
     Ok(match digest {
         Some(digest) => {
@@ -123,14 +147,17 @@ fn ollama(source: &SourceFile) -> Result<String, SourceError> {
 /// it.
 pub(super) fn folder_without_checkpoint(folder: &Path, has_config: bool) -> Option<SourceError> {
     let entries = fs::read_dir(folder).ok()?.flatten();
-    let mut names: Vec<String> = entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+    let mut names: Vec<String> =
+        entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
     names.sort();
     let has = |name: &str| names.iter().any(|own| own == name);
     let with = |ending: &str| -> Vec<&str> {
         names.iter().filter(|name| name.ends_with(ending)).map(String::as_str).collect()
     };
     let label = one_line(&folder.display().to_string());
-    let is = |found: String, advice: String| Some(SourceError::Recognized { file: label.clone(), found, advice });
+    let is = |found: String, advice: String| {
+        Some(SourceError::Recognized { file: label.clone(), found, advice })
+    };
 
     if has("adapter_config.json") {
         let base = base_of_adapter(folder).map_or(String::new(), |base| format!(" for {base}"));
@@ -140,7 +167,8 @@ pub(super) fn folder_without_checkpoint(folder: &Path, has_config: bool) -> Opti
     }
     if has("snapshots") && has("refs") {
         let inner = fs::read_dir(folder.join("snapshots")).ok()?.flatten().next();
-        let inner = inner.map_or("...".into(), |inner| inner.file_name().to_string_lossy().into_owned());
+        let inner =
+            inner.map_or("...".into(), |inner| inner.file_name().to_string_lossy().into_owned());
         return is(
             "a cache folder of the hub".into(),
             format!("give the snapshot in it: {label}/snapshots/{}", one_line(&inner)),
@@ -148,16 +176,24 @@ pub(super) fn folder_without_checkpoint(folder: &Path, has_config: bool) -> Opti
     }
     let gguf = with(".gguf");
     if !gguf.is_empty() {
-        let found = if gguf.len() == 1 { "a folder with a GGUF file" } else { "a folder of GGUF files" };
+        let found =
+            if gguf.len() == 1 { "a folder with a GGUF file" } else { "a folder of GGUF files" };
         return is(
             found.into(),
-            format!("give the file itself: hardtack bake {label}/{} -o ... ({})", one_line(gguf[0]), list(&gguf)),
+            format!(
+                "give the file itself: hardtack bake {label}/{} -o ... ({})",
+                one_line(gguf[0]),
+                list(&gguf)
+            ),
         );
     }
     let shards = with(".safetensors");
     if has_config && !shards.is_empty() {
         let advice = "fetch model.safetensors.index.json too, or name the one file of weights model.safetensors";
-        return is(format!("a folder whose safetensors files ({}) have no index", list(&shards)), advice.into());
+        return is(
+            format!("a folder whose safetensors files ({}) have no index", list(&shards)),
+            advice.into(),
+        );
     }
     if has("model_index.json") {
         return is("a pipeline of diffusers".into(), "only language models are baked".into());
@@ -183,15 +219,20 @@ pub(super) fn folder_without_checkpoint(folder: &Path, has_config: bool) -> Opti
         if !own.is_empty() {
             let advice = match ending {
                 ".tack" => {
-                    format!("it is baked already; run it: hardtack run {label}/{} -p \"Hello\"", one_line(own[0]))
+                    format!(
+                        "it is baked already; run it: hardtack run {label}/{} -p \"Hello\"",
+                        one_line(own[0])
+                    )
                 }
                 _ => advice(FileKind::Onnx).to_owned(),
             };
             return is(what.into(), advice);
         }
     }
-    let unfinished: Vec<&str> =
-        [".incomplete", ".part", ".aria2", ".crdownload"].iter().flat_map(|ending| with(ending)).collect();
+    let unfinished: Vec<&str> = [".incomplete", ".part", ".aria2", ".crdownload"]
+        .iter()
+        .flat_map(|ending| with(ending))
+        .collect();
     if !unfinished.is_empty() {
         let found = format!("a folder whose download did not finish ({})", list(&unfinished));
         return is(found, "fetch what is missing".into());
@@ -201,7 +242,10 @@ pub(super) fn folder_without_checkpoint(folder: &Path, has_config: bool) -> Opti
 
 fn base_of_adapter(folder: &Path) -> Option<String> {
     const CONFIG_BYTES_MAX: u64 = 1 << 20;
-    let bytes = SourceFile::open(&folder.join("adapter_config.json")).ok()?.read_all(CONFIG_BYTES_MAX).ok()?;
+    let bytes = SourceFile::open(&folder.join("adapter_config.json"))
+        .ok()?
+        .read_all(CONFIG_BYTES_MAX)
+        .ok()?;
     let config: Value = serde_json::from_slice(&bytes).ok()?;
     Some(one_line(config.get("base_model_name_or_path")?.as_str()?))
 }

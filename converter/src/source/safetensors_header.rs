@@ -1,4 +1,5 @@
-//! The header of a safetensors file: a length, then JSON that gives each tensor a kind, a shape and a byte range.
+//! The header of a safetensors file: a length, then JSON that gives each tensor a kind, a shape and
+//! a byte range.
 
 use std::collections::HashSet;
 use std::fmt;
@@ -18,10 +19,15 @@ pub(super) const TENSOR_COUNT_MAX: usize = 1 << 20;
 pub(super) const NAME_BYTES_MAX: usize = 1024;
 const DIMENSIONS_MAX: usize = 8;
 
-/// Parses the beginning of a safetensors file of `file_bytes` bytes; `bytes` must reach to the end of the header.
+/// Parses the beginning of a safetensors file of `file_bytes` bytes; `bytes` must reach to the end
+/// of the header.
 ///
-/// Tensors come in the order of their bytes, which follow each other without gaps to the end of the file.
-pub fn parse_safetensors_header(bytes: &[u8], file_bytes: u64) -> Result<Vec<TensorInfo>, SourceError> {
+/// Tensors come in the order of their bytes, which follow each other without gaps to the end of the
+/// file.
+pub fn parse_safetensors_header(
+    bytes: &[u8],
+    file_bytes: u64,
+) -> Result<Vec<TensorInfo>, SourceError> {
     parse("safetensors", bytes, file_bytes)
 }
 
@@ -37,7 +43,8 @@ pub(super) fn read(source: &SourceFile) -> Result<Vec<TensorInfo>, SourceError> 
     parse(&source.label, &bytes, source.bytes)
 }
 
-/// Checks a header length against the limit and the file, before anything of that size is allocated.
+/// Checks a header length against the limit and the file, before anything of that size is
+/// allocated.
 fn header_end(file: &str, header_bytes: u64, file_bytes: u64) -> Result<u64, SourceError> {
     if header_bytes > HEADER_BYTES_MAX {
         return Err(SourceError::Unexpected {
@@ -62,8 +69,10 @@ fn parse(file: &str, bytes: &[u8], file_bytes: u64) -> Result<Vec<TensorInfo>, S
     };
     let end = header_end(file, u64::from_le_bytes(*length), available)?;
     let json = &bytes[LENGTH_BYTES as usize..end as usize];
-    let Header(mut entries) = serde_json::from_slice(json)
-        .map_err(|error| SourceError::Json { file: file.to_owned(), detail: one_line(&error.to_string()) })?;
+    let Header(mut entries) = serde_json::from_slice(json).map_err(|error| SourceError::Json {
+        file: file.to_owned(),
+        detail: one_line(&error.to_string()),
+    })?;
     entries.sort_by_key(|(_, entry)| entry.data_offsets);
 
     let mut tensors = Vec::with_capacity(entries.len());
@@ -85,7 +94,8 @@ fn parse(file: &str, bytes: &[u8], file_bytes: u64) -> Result<Vec<TensorInfo>, S
     Ok(tensors)
 }
 
-/// Checks one tensor: its bytes begin where the last tensor ended, are as many as the shape needs, and are in the file.
+/// Checks one tensor: its bytes begin where the last tensor ended, are as many as the shape needs,
+/// and are in the file.
 fn lay_out(
     file: &str,
     name: String,
@@ -108,8 +118,8 @@ fn lay_out(
         let found = entry.shape.len().to_string();
         return Err(wrong("dimensions", format!("at most {DIMENSIONS_MAX}"), found));
     }
-    let bytes =
-        storage_bytes(&entry.shape, kind).map_err(|expected| wrong("shape", expected, format!("{:?}", entry.shape)))?;
+    let bytes = storage_bytes(&entry.shape, kind)
+        .map_err(|expected| wrong("shape", expected, format!("{:?}", entry.shape)))?;
     let (start, end) = (entry.data_offsets.0 as u64, entry.data_offsets.1 as u64);
     if start != expected_start {
         let expected = format!("data to begin at {expected_start}");
@@ -131,8 +141,9 @@ fn ends(file: &str, what: String, expected: u64, found: u64) -> SourceError {
     SourceError::Ends { file: file.to_owned(), what, expected, found }
 }
 
-/// The JSON object of the header. Not the crate's own `Metadata`: that one cannot say which tensor is wrong, takes the
-/// last of two tensors of one name, and `read_metadata` wants the whole file in memory.
+/// The JSON object of the header. Not the crate's own `Metadata`: that one cannot say which tensor
+/// is wrong, takes the last of two tensors of one name, and `read_metadata` wants the whole file in
+/// memory.
 struct Header(Vec<(String, Entry)>);
 
 impl<'de> Deserialize<'de> for Header {
@@ -164,8 +175,9 @@ impl<'de> Visitor<'de> for HeaderVisitor {
             if entries.len() == TENSOR_COUNT_MAX {
                 return Err(A::Error::custom(format!("more than {TENSOR_COUNT_MAX} tensors")));
             }
-            let entry =
-                map.next_value::<Entry>().map_err(|error| A::Error::custom(format!("tensor {name}: {error}")))?;
+            let entry = map
+                .next_value::<Entry>()
+                .map_err(|error| A::Error::custom(format!("tensor {name}: {error}")))?;
             if !names.insert(name.clone()) {
                 return Err(A::Error::custom(format!("tensor {name} appears twice")));
             }

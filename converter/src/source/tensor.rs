@@ -25,7 +25,8 @@ impl TensorInfo {
         self.shape.last().copied().unwrap_or(1)
     }
 
-    /// The product of all dimensions but the last; 1 for a vector. `storage_bytes` has checked that it fits.
+    /// The product of all dimensions but the last; 1 for a vector. `storage_bytes` has checked that
+    /// it fits.
     pub fn rows(&self) -> usize {
         let leading = self.shape.len().saturating_sub(1);
         self.shape[..leading].iter().product()
@@ -45,9 +46,12 @@ impl TensorInfo {
 /// Bytes that a tensor of this shape takes, or what is wrong with the shape.
 pub(super) fn storage_bytes(shape: &[usize], kind: ElementKind) -> Result<u64, String> {
     let too_large = || "a number of elements that fits in memory".to_owned();
-    let elements =
-        shape.iter().try_fold(1usize, |product, &dimension| product.checked_mul(dimension)).ok_or_else(too_large)?;
-    // Without elements the product says nothing of the other dimensions, and no weight tensor is empty.
+    let elements = shape
+        .iter()
+        .try_fold(1usize, |product, &dimension| product.checked_mul(dimension))
+        .ok_or_else(too_large)?;
+    // Without elements the product says nothing of the other dimensions, and no weight tensor is
+    // empty.
     if elements == 0 {
         return Err("dimensions of at least 1".to_owned());
     }

@@ -21,11 +21,19 @@ struct Tensors {
 
 impl Unreadable {
     pub fn add(&mut self, kind: impl Into<String>, tensor: &str) {
-        self.types.entry(kind.into()).or_insert_with(|| Tensors { count: 0, first: tensor.to_owned() }).count += 1;
+        self.types
+            .entry(kind.into())
+            .or_insert_with(|| Tensors { count: 0, first: tensor.to_owned() })
+            .count += 1;
     }
 
     /// The error, if there are any among the `tensors` of a checkpoint; `advice` says what to do.
-    pub fn refuse(&self, file: &str, tensors: usize, advice: &'static str) -> Result<(), SourceError> {
+    pub fn refuse(
+        &self,
+        file: &str,
+        tensors: usize,
+        advice: &'static str,
+    ) -> Result<(), SourceError> {
         if self.types.is_empty() {
             return Ok(());
         }
@@ -33,7 +41,9 @@ impl Unreadable {
             .types
             .iter()
             .take(SHOWN)
-            .map(|(kind, Tensors { count, first })| format!("{kind} (tensors: {count}, the first {first})"))
+            .map(|(kind, Tensors { count, first })| {
+                format!("{kind} (tensors: {count}, the first {first})")
+            })
             .collect();
         if self.types.len() > SHOWN {
             types.push(format!("{} more", self.types.len() - SHOWN));

@@ -1,4 +1,5 @@
-//! Tensors that were encoded ahead of the blob, in a scratch file: quantized matrices and tuned gates, one record each.
+//! Tensors that were encoded ahead of the blob, in a scratch file: quantized matrices and tuned
+//! gates, one record each.
 //!
 //! A bake that was stopped goes on with what the file holds: every record carries a hash of its
 //! head and its bytes, and whatever is cut off or damaged after the last good one is dropped. The
@@ -68,7 +69,8 @@ struct Disk {
 }
 
 impl Store {
-    /// Refuses a path where something else stands, which [`open`](Self::open) would refuse after hours.
+    /// Refuses a path where something else stands, which [`open`](Self::open) would refuse after
+    /// hours.
     ///
     /// # Errors
     /// There is another file, or it cannot be read.
@@ -82,7 +84,9 @@ impl Store {
             Err(error) => return Err(failed(error)),
         }
         let mut found = Vec::new();
-        File::open(path).and_then(|file| file.take(HEAD_BYTES as u64).read_to_end(&mut found)).map_err(failed)?;
+        File::open(path)
+            .and_then(|file| file.take(HEAD_BYTES as u64).read_to_end(&mut found))
+            .map_err(failed)?;
         if found.is_empty() || record::is_scratch(&found) { Ok(()) } else { Err(occupied()) }
     }
 
@@ -96,7 +100,9 @@ impl Store {
         let file = open(path)?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(StoreError::Busy { path: path.to_owned() }),
+            Err(TryLockError::WouldBlock) => {
+                return Err(StoreError::Busy { path: path.to_owned() });
+            }
             // Some file systems have no locks. The hashes still find what another process does
             // there.
             Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {}
@@ -104,7 +110,8 @@ impl Store {
         }
         let length = file.metadata().map_err(failed)?.len();
         let disk = Mutex::new(Disk { file, block: None });
-        let mut store = Self { disk, path: path.to_owned(), fingerprint, end: 0, tensors: BTreeMap::new() };
+        let mut store =
+            Self { disk, path: path.to_owned(), fingerprint, end: 0, tensors: BTreeMap::new() };
         let mut head = [0; HEAD_BYTES];
         let known = head.len().min(length as usize);
         store.read_at(0, &mut head[..known])?;
@@ -238,7 +245,12 @@ impl Store {
         if shape.encoding == Encoding::Plain {
             let mut bytes = vec![0; count * columns * 4];
             self.read_inside(tensor, first * columns * 4, &mut bytes)?;
-            return Ok(bytes.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect());
+            return Ok(bytes
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|value| f32::from_le_bytes(*value))
+                .collect());
         }
         let panel_bytes = shape.encoding.panel_bytes(shape.columns) as usize;
         let mut panel = vec![0; panel_bytes];
@@ -257,7 +269,12 @@ impl Store {
 
     /// Reads bytes of a tensor from `start` on, by way of whole blocks that are held to their
     /// hashes.
-    fn read_inside(&self, tensor: &Tensor, start: usize, bytes: &mut [u8]) -> Result<(), StoreError> {
+    fn read_inside(
+        &self,
+        tensor: &Tensor,
+        start: usize,
+        bytes: &mut [u8],
+    ) -> Result<(), StoreError> {
         let length = tensor.shape.bytes().expect("checked when it was put") as usize;
         let disk = &mut *self.disk();
         let mut done = 0;
@@ -332,7 +349,9 @@ fn open(path: &Path) -> Result<File, StoreError> {
     match fs::symlink_metadata(path) {
         Ok(about) if about.is_file() => options.open(path).map_err(failed),
         Ok(_) => Err(StoreError::Occupied { path: path.to_owned() }),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => options.create_new(true).open(path).map_err(failed),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            options.create_new(true).open(path).map_err(failed)
+        }
         Err(error) => Err(failed(error)),
     }
 }

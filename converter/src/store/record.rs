@@ -78,10 +78,20 @@ impl Head {
     /// A record that a tensor can follow; nothing if it says what cannot be.
     pub fn from_bytes(bytes: &[u8; RECORD_BYTES]) -> Option<Self> {
         let short = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
-        let word = |at: usize| u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]]);
-        let key = SectionKey { kind: SectionKind::from_number(short(0))?, layer: word(8), expert: word(12) };
-        let shape =
-            Shape { encoding: Encoding::from_number(short(4))?, stack: word(16), rows: word(20), columns: word(24) };
+        let word = |at: usize| {
+            u32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+        };
+        let key = SectionKey {
+            kind: SectionKind::from_number(short(0))?,
+            layer: word(8),
+            expert: word(12),
+        };
+        let shape = Shape {
+            encoding: Encoding::from_number(short(4))?,
+            stack: word(16),
+            rows: word(20),
+            columns: word(24),
+        };
         let is_within = key.layer < LAYERS_MAX
             && key.expert < EXPERTS_MAX
             && (1..=STACK_MAX).contains(&shape.stack)

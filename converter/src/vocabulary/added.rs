@@ -19,9 +19,11 @@ pub(super) struct Beside {
 }
 
 /// Settings that name one token each, in the order in which `transformers` adds them.
-const NAMED: [&str; 7] = ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
+const NAMED: [&str; 7] =
+    ["bos_token", "eos_token", "unk_token", "sep_token", "pad_token", "cls_token", "mask_token"];
 /// Settings that name several.
-const LISTED: [&str; 3] = ["additional_special_tokens", "extra_special_tokens", "model_specific_special_tokens"];
+const LISTED: [&str; 3] =
+    ["additional_special_tokens", "extra_special_tokens", "model_specific_special_tokens"];
 const FLAGS: [&str; 5] = ["single_word", "lstrip", "rstrip", "normalized", "special"];
 /// Names that a message lists before it says how many more there are.
 const SHOWN: usize = 4;
@@ -92,8 +94,10 @@ pub(super) fn merge(
             }
         }
     } else if let Some(added) = beside.added.as_object() {
-        let mut numbered: Vec<(u64, &str)> =
-            added.iter().filter_map(|(content, id)| Some((id.as_u64()?, content.as_str()))).collect();
+        let mut numbered: Vec<(u64, &str)> = added
+            .iter()
+            .filter_map(|(content, id)| Some((id.as_u64()?, content.as_str())))
+            .collect();
         numbered.sort_unstable();
         for (id, content) in numbered {
             list.place(content, Some(id), special.contains(&content), findings);
@@ -104,7 +108,10 @@ pub(super) fn merge(
     }
     let AddedList { tokens, new, changed, special, .. } = list;
     if !new.is_empty() {
-        findings.warnings.push(format!("{} not in tokenizer.json, taken from the files beside it", listed(&new)));
+        findings.warnings.push(format!(
+            "{} not in tokenizer.json, taken from the files beside it",
+            listed(&new)
+        ));
     }
     let new: HashSet<String> = new.into_iter().collect();
     if changed {
@@ -114,8 +121,15 @@ pub(super) fn merge(
 }
 
 /// Takes out the added tokens that the embedding has no row for. A `required` one would be missed.
-pub(super) fn trim(tokenizer: &mut Value, rows: u32, required: impl Fn(&str) -> bool, findings: &mut Findings) -> bool {
-    let Some(tokens) = tokenizer.get_mut("added_tokens").and_then(Value::as_array_mut) else { return false };
+pub(super) fn trim(
+    tokenizer: &mut Value,
+    rows: u32,
+    required: impl Fn(&str) -> bool,
+    findings: &mut Findings,
+) -> bool {
+    let Some(tokens) = tokenizer.get_mut("added_tokens").and_then(Value::as_array_mut) else {
+        return false;
+    };
     let mut beyond = Vec::new();
     tokens.retain(|token| {
         let fits = token["id"].as_u64().is_none_or(|id| id < u64::from(rows));
@@ -139,7 +153,8 @@ pub(super) fn trim(tokenizer: &mut Value, rows: u32, required: impl Fn(&str) -> 
 
 /// A few names and how many more.
 fn listed(names: &[String]) -> String {
-    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{}`", name.escape_debug())).collect();
+    let shown: Vec<String> =
+        names.iter().take(SHOWN).map(|name| format!("`{}`", name.escape_debug())).collect();
     let more = names.len().saturating_sub(SHOWN);
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     let count = if names.len() == 1 { "token" } else { "tokens" };
@@ -164,9 +179,15 @@ impl<'a> AddedList<'a> {
     fn read(tokenizer: &'a Value) -> Self {
         let model = &tokenizer["model"]["vocab"];
         let entries = tokenizer["added_tokens"].as_array().into_iter().flatten();
-        let tokens: Vec<Map<String, Value>> = entries.filter_map(|token| token.as_object().cloned()).collect();
-        let content = |token: &Map<String, Value>| token.get("content")?.as_str().map(str::to_owned);
-        let places = tokens.iter().enumerate().filter_map(|(place, token)| Some((content(token)?, place))).collect();
+        let tokens: Vec<Map<String, Value>> =
+            entries.filter_map(|token| token.as_object().cloned()).collect();
+        let content =
+            |token: &Map<String, Value>| token.get("content")?.as_str().map(str::to_owned);
+        let places = tokens
+            .iter()
+            .enumerate()
+            .filter_map(|(place, token)| Some((content(token)?, place)))
+            .collect();
         let mut taken: HashSet<u64> = match model {
             Value::Object(ids) => ids.values().filter_map(Value::as_u64).collect(),
             Value::Array(pieces) => (0..pieces.len() as u64).collect(),
@@ -174,14 +195,25 @@ impl<'a> AddedList<'a> {
         };
         let pieces = taken.len() as u64;
         taken.extend(tokens.iter().filter_map(|token| token.get("id")?.as_u64()));
-        Self { tokens, places, model, taken, pieces, new: Vec::new(), special: Vec::new(), changed: false }
+        Self {
+            tokens,
+            places,
+            model,
+            taken,
+            pieces,
+            new: Vec::new(),
+            special: Vec::new(),
+            changed: false,
+        }
     }
 
     /// The id of a piece of the model.
     fn model_id(&self, content: &str) -> Option<u64> {
         match self.model {
             Value::Object(ids) => ids.get(content)?.as_u64(),
-            Value::Array(pieces) => pieces.iter().position(|piece| piece[0] == content).map(|id| id as u64),
+            Value::Array(pieces) => {
+                pieces.iter().position(|piece| piece[0] == content).map(|id| id as u64)
+            }
             _ => None,
         }
     }
@@ -224,9 +256,9 @@ impl<'a> AddedList<'a> {
         let id = of_model.or(id).unwrap_or(next);
         if of_model.is_none() && self.taken.contains(&id) {
             let name = content.escape_debug();
-            findings
-                .warnings
-                .push(format!("token `{name}` left out: its id {id} is another token's in tokenizer.json"));
+            findings.warnings.push(format!(
+                "token `{name}` left out: its id {id} is another token's in tokenizer.json"
+            ));
             return;
         }
         let special = described["special"].as_bool().unwrap_or(false);
@@ -269,16 +301,22 @@ fn write(
                 moved |= new.contains(&content) && id(token) != Some(next);
                 next += 1;
             }
-            for (content, id) in tokens.iter().filter(|_| moved).filter_map(|token| Some((content(token)?, id(token)?)))
+            for (content, id) in tokens
+                .iter()
+                .filter(|_| moved)
+                .filter_map(|token| Some((content(token)?, id(token)?)))
             {
                 pieces.entry(content).or_insert_with(|| id.into());
             }
         }
         Value::Array(pieces) => {
-            let known: HashSet<&str> = pieces.iter().filter_map(|piece| piece[0].as_str()).collect();
+            let known: HashSet<&str> =
+                pieces.iter().filter_map(|piece| piece[0].as_str()).collect();
             let mut next = pieces.len() as u64;
             for token in &tokens {
-                let Some(content) = content(token).filter(|content| !known.contains(content.as_str())) else {
+                let Some(content) =
+                    content(token).filter(|content| !known.contains(content.as_str()))
+                else {
                     continue;
                 };
                 if new.contains(&content) && id(token) != Some(next) {

@@ -47,7 +47,8 @@ pub enum VocabularyError {
          --tokenizer FOLDER takes another tokenizer.json, --no-text makes a blob that speaks token ids only"
     )]
     Model(String),
-    /// A pre-tokenizer that this converter does not know; guessing one would give wrong tokens without a sign.
+    /// A pre-tokenizer that this converter does not know; guessing one would give wrong tokens
+    /// without a sign.
     #[error(
         "tokenizer.ggml.pre `{0}` is not supported: --tokenizer FOLDER takes the tokenizer.json of the same model, --no-text \
          makes a blob that speaks token ids only; known are {known}",

@@ -21,7 +21,11 @@ const CONFIG_BYTES_MAX: u64 = 32 << 20;
 ///
 /// # Errors
 /// A file cannot be read, is no JSON, or is no tokenizer that the runtime has.
-pub fn from_folder(folder: &Path, config: &Value, vocabulary_size: u32) -> Result<TextSections, VocabularyError> {
+pub fn from_folder(
+    folder: &Path,
+    config: &Value,
+    vocabulary_size: u32,
+) -> Result<TextSections, VocabularyError> {
     from_files(folder, &folder.join("tokenizer.json"), config, vocabulary_size)
 }
 
@@ -36,14 +40,18 @@ pub fn from_files(
     vocabulary_size: u32,
 ) -> Result<TextSections, VocabularyError> {
     let mut sections = TextSections::default();
-    let json =
-        |name: &str| Ok::<_, VocabularyError>(read_json(&folder.join(name), CONFIG_BYTES_MAX)?.unwrap_or(Value::Null));
+    let json = |name: &str| {
+        Ok::<_, VocabularyError>(
+            read_json(&folder.join(name), CONFIG_BYTES_MAX)?.unwrap_or(Value::Null),
+        )
+    };
     let settings = json("tokenizer_config.json")?;
     let template = template(folder, &settings, &mut sections.warnings)?;
     sections.set_template(template);
 
     let Some(bytes) = read(tokenizer, TOKENIZER_BYTES_MAX)? else {
-        let others = ["tokenizer.model", "vocab.json", "vocab.txt", "tiktoken.model", "tekken.json"];
+        let others =
+            ["tokenizer.model", "vocab.json", "vocab.txt", "tiktoken.model", "tekken.json"];
         let beside = others.into_iter().find(|name| folder.join(name).exists());
         sections.warnings.push(match beside {
             Some(name) => format!(
@@ -56,13 +64,23 @@ pub fn from_files(
         });
         return Ok(sections);
     };
-    let mut json_value: Value =
-        serde_json::from_slice(&bytes).map_err(|source| VocabularyError::Json { path: tokenizer.into(), source })?;
-    let beside = Beside { settings, special: json("special_tokens_map.json")?, added: json("added_tokens.json")? };
+    let mut json_value: Value = serde_json::from_slice(&bytes)
+        .map_err(|source| VocabularyError::Json { path: tokenizer.into(), source })?;
+    let beside = Beside {
+        settings,
+        special: json("special_tokens_map.json")?,
+        added: json("added_tokens.json")?,
+    };
     let configs = Configs { beside, generation: json("generation_config.json")?, config };
     let mut findings = Findings::default();
     let merged = added::merge(&mut json_value, &configs.beside, &mut findings)?;
-    let trimmed = trim(&mut json_value, &configs, sections.template.as_deref(), vocabulary_size, &mut findings);
+    let trimmed = trim(
+        &mut json_value,
+        &configs,
+        sections.template.as_deref(),
+        vocabulary_size,
+        &mut findings,
+    );
     let bytes = if merged.changed || trimmed { json_value.to_string().into_bytes() } else { bytes };
 
     let mut list = folder_json::tokens(&json_value, vocabulary_size)?;
@@ -70,9 +88,11 @@ pub fn from_files(
     let ids: Vec<u32> = named.iter().filter_map(|end| end.id).collect();
     list.make_control(&merged.special);
     list.mark(&Evidence { template: sections.template.as_deref(), named: &ids });
-    let rules = rules(&json_value, &list, &configs, &named, sections.template.is_some(), &mut findings);
+    let rules =
+        rules(&json_value, &list, &configs, &named, sections.template.is_some(), &mut findings);
     sections.vocabulary = Some(vocabulary::write(&rules, &list.tokens)?);
-    // Tried when the tree of its values and the lists made of it are gone: either takes a multiple of the file.
+    // Tried when the tree of its values and the lists made of it are gone: either takes a multiple
+    // of the file.
     drop((json_value, list));
     library::check_loads(&bytes)?;
     sections.tokenizer = Some(bytes);
@@ -95,7 +115,9 @@ fn trim(
     findings: &mut Findings,
 ) -> bool {
     let ends = configs.beside.named("eos_token");
-    let required = |name: &str| ends.contains(&name) || template.is_some_and(|template| template.contains(name));
+    let required = |name: &str| {
+        ends.contains(&name) || template.is_some_and(|template| template.contains(name))
+    };
     added::trim(tokenizer, rows, required, findings)
 }
 
@@ -115,7 +137,12 @@ fn named_ends(list: &TokenList, configs: &Configs<'_>) -> Vec<NamedEnd> {
     ends.extend(generation.into_iter().map(|id| NamedEnd::by_id(place, id)));
     for source in [configs.config, &configs.config["text_config"]] {
         let named = ids(&source["eos_token_id"]).into_iter();
-        ends.extend(named.map(|id| NamedEnd { outranked, ..NamedEnd::by_id("config.json eos_token_id", id) }));
+        ends.extend(
+            named.map(|id| NamedEnd {
+                outranked,
+                ..NamedEnd::by_id("config.json eos_token_id", id)
+            }),
+        );
     }
     ends
 }
@@ -156,7 +183,11 @@ fn ids(value: &Value) -> Vec<u32> {
 
 /// `chat_template.jinja` has precedence over the configuration, as in `transformers`; a processor's
 /// file comes last.
-fn template(folder: &Path, settings: &Value, warnings: &mut Vec<String>) -> Result<Option<String>, VocabularyError> {
+fn template(
+    folder: &Path,
+    settings: &Value,
+    warnings: &mut Vec<String>,
+) -> Result<Option<String>, VocabularyError> {
     if let Some(bytes) = read(&folder.join("chat_template.jinja"), CONFIG_BYTES_MAX)? {
         if let Ok(text) = String::from_utf8(bytes) {
             return Ok(Some(text));
@@ -171,9 +202,15 @@ fn template(folder: &Path, settings: &Value, warnings: &mut Vec<String>) -> Resu
     let Some(list) = template.as_array() else {
         return Ok(template.as_str().map(String::from));
     };
-    let default = list.iter().find(|entry| entry["name"] == "default").and_then(|entry| entry["template"].as_str());
+    let default = list
+        .iter()
+        .find(|entry| entry["name"] == "default")
+        .and_then(|entry| entry["template"].as_str());
     if default.is_none() {
-        warnings.push("tokenizer_config.json has chat templates but none named `default`: none was taken".into());
+        warnings.push(
+            "tokenizer_config.json has chat templates but none named `default`: none was taken"
+                .into(),
+        );
     }
     Ok(default.map(String::from))
 }

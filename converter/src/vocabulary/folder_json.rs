@@ -55,16 +55,23 @@ pub(super) struct Wrapping {
 }
 
 /// All tokens: those of the model, then the added ones, which may rename them.
-pub(super) fn tokens(tokenizer: &Value, vocabulary_size: u32) -> Result<TokenList, VocabularyError> {
+pub(super) fn tokens(
+    tokenizer: &Value,
+    vocabulary_size: u32,
+) -> Result<TokenList, VocabularyError> {
     let alphabet = alphabet(tokenizer)?;
-    let mut list =
-        TokenList { tokens: vec![(TokenKind::Unused, Vec::new()); vocabulary_size as usize], ids: HashMap::new() };
+    let mut list = TokenList {
+        tokens: vec![(TokenKind::Unused, Vec::new()); vocabulary_size as usize],
+        ids: HashMap::new(),
+    };
     let unknown = unknown_piece(&tokenizer["model"]);
     let mut count = 0;
     for (piece, id) in model_pieces(&tokenizer["model"])? {
         let kind = match piece {
             _ if Some(piece) == unknown => TokenKind::Unknown,
-            _ if alphabet == Alphabet::SentencePiece && byte_of_piece(piece).is_some() => TokenKind::Byte,
+            _ if alphabet == Alphabet::SentencePiece && byte_of_piece(piece).is_some() => {
+                TokenKind::Byte
+            }
             _ => TokenKind::Normal,
         };
         count = count.max(list.put(id, piece, kind, alphabet));
@@ -101,7 +108,9 @@ impl TokenList {
 fn model_pieces(model: &Value) -> Result<Vec<(&str, u64)>, VocabularyError> {
     match (model["type"].as_str(), &model["vocab"]) {
         (Some("BPE") | None, Value::Object(vocabulary)) => {
-            let id = |id: &Value| id.as_u64().ok_or_else(|| field("model.vocab", "an id is not a number"));
+            let id = |id: &Value| {
+                id.as_u64().ok_or_else(|| field("model.vocab", "an id is not a number"))
+            };
             vocabulary.iter().map(|(piece, value)| Ok((piece.as_str(), id(value)?))).collect()
         }
         (Some("Unigram"), Value::Array(pieces)) => {
@@ -111,7 +120,9 @@ fn model_pieces(model: &Value) -> Result<Vec<(&str, u64)>, VocabularyError> {
             }
             Ok((0..).zip(pieces).filter_map(|(id, entry)| Some((entry[0].as_str()?, id))).collect())
         }
-        (Some("BPE" | "Unigram") | None, _) => Err(field("model.vocab", "is absent or has the wrong form")),
+        (Some("BPE" | "Unigram") | None, _) => {
+            Err(field("model.vocab", "is absent or has the wrong form"))
+        }
         (Some(other), _) => Err(VocabularyError::Model(other.into())),
     }
 }
@@ -128,13 +139,17 @@ fn alphabet(tokenizer: &Value) -> Result<Alphabet, VocabularyError> {
     if decoders.iter().any(|step| is(step, "ByteLevel")) {
         return Ok(Alphabet::ByteLevel);
     }
-    let space =
-        |step: &&Value| is(step, "Metaspace") || (is(step, "Replace") && step["pattern"]["String"] == SPACE_SIGN);
+    let space = |step: &&Value| {
+        is(step, "Metaspace") || (is(step, "Replace") && step["pattern"]["String"] == SPACE_SIGN)
+    };
     if decoders.iter().any(space) {
         return Ok(Alphabet::SentencePiece);
     }
     let found: Vec<_> = decoders.iter().filter_map(|step| step["type"].as_str()).collect();
-    Err(field("decoder", &format!("`{}` is not supported: ByteLevel and SentencePiece are", found.join(", "))))
+    Err(field(
+        "decoder",
+        &format!("`{}` is not supported: ByteLevel and SentencePiece are", found.join(", ")),
+    ))
 }
 
 /// SentencePiece puts a space before a text; its decoder takes it away.

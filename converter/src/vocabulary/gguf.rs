@@ -61,11 +61,16 @@ pub(super) enum Family {
 ///
 /// # Errors
 /// The tokenizer is of a kind that the runtime does not have, or parts of it are missing.
-pub fn from_gguf(meta: &GgufVocabulary, vocabulary_size: u32) -> Result<TextSections, VocabularyError> {
+pub fn from_gguf(
+    meta: &GgufVocabulary,
+    vocabulary_size: u32,
+) -> Result<TextSections, VocabularyError> {
     let mut sections = TextSections::default();
     sections.set_template(meta.template.clone());
     if meta.tokens.is_empty() {
-        sections.warnings.push("the GGUF file has no tokenizer: the blob will speak token ids only".into());
+        sections
+            .warnings
+            .push("the GGUF file has no tokenizer: the blob will speak token ids only".into());
         return Ok(sections);
     }
     let family = family(meta, &mut sections.warnings)?;
@@ -74,7 +79,8 @@ pub fn from_gguf(meta: &GgufVocabulary, vocabulary_size: u32) -> Result<TextSect
     let mut findings = Findings::default();
     let mut kinds: Vec<TokenKind> = (0..meta.tokens.len()).map(|index| kind(meta, index)).collect();
     mark(meta, &family, &mut kinds, sections.template.as_deref(), &mut findings);
-    let table = table(meta, &family, &kinds, vocabulary_size, sections.template.is_some(), &mut findings)?;
+    let table =
+        table(meta, &family, &kinds, vocabulary_size, sections.template.is_some(), &mut findings)?;
     sections.vocabulary = Some(table);
     sections.tokenizer = Some(gguf_json::write(meta, &family, &kinds, &mut findings.warnings)?);
     sections.report(findings);
@@ -83,7 +89,9 @@ pub fn from_gguf(meta: &GgufVocabulary, vocabulary_size: u32) -> Result<TextSect
 
 fn family(meta: &GgufVocabulary, warnings: &mut Vec<String>) -> Result<Family, VocabularyError> {
     match meta.model.as_str() {
-        "llama" => Ok(Family::SentencePiece { space_prefix: meta.add_space_prefix.unwrap_or(true) }),
+        "llama" => {
+            Ok(Family::SentencePiece { space_prefix: meta.add_space_prefix.unwrap_or(true) })
+        }
         "gpt2" => {
             let name = meta.pre.as_deref().unwrap_or_else(|| {
                 warnings
@@ -97,10 +105,17 @@ fn family(meta: &GgufVocabulary, warnings: &mut Vec<String>) -> Result<Family, V
     }
 }
 
-fn check_columns(meta: &GgufVocabulary, family: &Family, vocabulary_size: u32) -> Result<(), VocabularyError> {
+fn check_columns(
+    meta: &GgufVocabulary,
+    family: &Family,
+    vocabulary_size: u32,
+) -> Result<(), VocabularyError> {
     let tokens = meta.tokens.len();
     if tokens as u64 > u64::from(vocabulary_size) {
-        return Err(VocabularyError::TooManyTokens { tokenizer: tokens as u64, model: vocabulary_size });
+        return Err(VocabularyError::TooManyTokens {
+            tokenizer: tokens as u64,
+            model: vocabulary_size,
+        });
     }
     let scores_needed = matches!(family, Family::SentencePiece { .. });
     for (column, found, may_be_empty) in
@@ -113,8 +128,9 @@ fn check_columns(meta: &GgufVocabulary, family: &Family, vocabulary_size: u32) -
     if let Family::ByteLevel(_) = family
         && meta.merges.as_ref().is_none_or(Vec::is_empty)
     {
-        let is_long =
-            |index: &usize| kind(meta, *index) == TokenKind::Normal && meta.tokens[*index].chars().nth(1).is_some();
+        let is_long = |index: &usize| {
+            kind(meta, *index) == TokenKind::Normal && meta.tokens[*index].chars().nth(1).is_some()
+        };
         let long = (0..tokens).filter(is_long).count();
         if meta.merges.is_none() || long > 0 {
             return Err(VocabularyError::NoMerges { long });
@@ -175,7 +191,8 @@ impl<'a> Reachable<'a> {
     fn contains(&self, name: &str) -> bool {
         let splits = || name.char_indices().skip(1).map(|(at, _)| name.split_at(at));
         let is_piece = |piece| self.pieces.contains(piece);
-        self.joined.contains(name) || splits().any(|(left, right)| is_piece(left) && is_piece(right))
+        self.joined.contains(name)
+            || splits().any(|(left, right)| is_piece(left) && is_piece(right))
     }
 }
 
@@ -208,10 +225,16 @@ fn table(
         Family::ByteLevel(pre) => (Alphabet::ByteLevel, pre.add_begin, false),
         Family::SentencePiece { space_prefix } => (Alphabet::SentencePiece, true, *space_prefix),
     };
-    let tokens = meta.tokens.iter().zip(kinds).map(|(piece, &kind)| (kind, token_bytes(piece, kind, alphabet)));
+    let tokens = meta
+        .tokens
+        .iter()
+        .zip(kinds)
+        .map(|(piece, &kind)| (kind, token_bytes(piece, kind, alphabet)));
     let mut tokens: Vec<_> = tokens.collect();
-    let named = [("tokenizer.ggml.eos_token_id", meta.eos), ("tokenizer.ggml.eot_token_id", meta.eot)];
-    let named: Vec<NamedEnd> = named.into_iter().filter_map(|(place, id)| Some(NamedEnd::by_id(place, id?))).collect();
+    let named =
+        [("tokenizer.ggml.eos_token_id", meta.eos), ("tokenizer.ggml.eot_token_id", meta.eot)];
+    let named: Vec<NamedEnd> =
+        named.into_iter().filter_map(|(place, id)| Some(NamedEnd::by_id(place, id?))).collect();
     let count = tokens.len() as u64;
     let in_table = |id: &u32| u64::from(*id) < count;
     let begin = meta.bos.filter(in_table);

@@ -1,4 +1,5 @@
-//! Writes GGUF's tokenizer metadata as the `tokenizer.json` that Hugging Face would have for the same model.
+//! Writes GGUF's tokenizer metadata as the `tokenizer.json` that Hugging Face would have for the
+//! same model.
 
 use std::collections::HashMap;
 
@@ -32,7 +33,8 @@ pub(super) fn write(
         Family::SentencePiece { space_prefix } => {
             let merges = merges_of_scores(meta, kinds, &ids);
             let unknown = unknown_piece(meta, kinds);
-            let settings = json!({ "unk_token": unknown, "byte_fallback": true, "ignore_merges": false });
+            let settings =
+                json!({ "unk_token": unknown, "byte_fallback": true, "ignore_merges": false });
             (sentence_piece_frame(*space_prefix), settings, merges)
         }
     };
@@ -55,7 +57,8 @@ pub(super) fn write(
     Ok(bytes)
 }
 
-/// The file, written as it stands: as a tree of values the lists of a large vocabulary would take tens of megabytes.
+/// The file, written as it stands: as a tree of values the lists of a large vocabulary would take
+/// tens of megabytes.
 #[derive(Serialize)]
 struct File<'a> {
     version: &'static str,
@@ -108,17 +111,23 @@ fn ids_by_piece<'a>(
         }
     }
     if doubles > 0 {
-        warnings.push(format!("{doubles} tokens have the same text as an earlier one and will never be written"));
+        warnings.push(format!(
+            "{doubles} tokens have the same text as an earlier one and will never be written"
+        ));
     }
     ids
 }
 
 fn warn_about_missing_bytes(ids: &HashMap<&str, u32>, warnings: &mut Vec<String>) {
     let is_token = |character: &char| ids.contains_key(character.encode_utf8(&mut [0; 4]) as &str);
-    let bytes = (0..0x144).filter_map(char::from_u32).filter(|character| byte_of_char(*character).is_some());
+    let bytes = (0..0x144)
+        .filter_map(char::from_u32)
+        .filter(|character| byte_of_char(*character).is_some());
     let missing = bytes.filter(|character| !is_token(character)).count();
     if missing > 0 {
-        warnings.push(format!("{missing} of 256 bytes have no token: text with them cannot be encoded in full"));
+        warnings.push(format!(
+            "{missing} of 256 bytes have no token: text with them cannot be encoded in full"
+        ));
     }
 }
 
@@ -158,7 +167,8 @@ fn merges_of_scores<'a>(
 ) -> Vec<(&'a str, &'a str)> {
     let text = |kind: &TokenKind| matches!(kind, TokenKind::Normal | TokenKind::UserDefined);
     let scored = meta.tokens.iter().zip(&meta.scores).zip(kinds).filter(|(_, kind)| text(kind));
-    let pieces: Vec<(&str, f32)> = scored.map(|((piece, &score), _)| (piece.as_str(), score)).collect();
+    let pieces: Vec<(&str, f32)> =
+        scored.map(|((piece, &score), _)| (piece.as_str(), score)).collect();
     merges::from_scores(&pieces, ids)
 }
 
@@ -168,7 +178,11 @@ fn unknown_piece<'a>(meta: &'a GgufVocabulary, kinds: &[TokenKind]) -> Option<&'
     meta.tokens.get(index).map(String::as_str).filter(|piece| !piece.is_empty())
 }
 
-fn bpe<'a>(ids: &HashMap<&'a str, u32>, merges: Vec<(&'a str, &'a str)>, settings: &'a Value) -> Bpe<'a> {
+fn bpe<'a>(
+    ids: &HashMap<&'a str, u32>,
+    merges: Vec<(&'a str, &'a str)>,
+    settings: &'a Value,
+) -> Bpe<'a> {
     let mut vocab: Vec<(&str, u32)> = ids.iter().map(|(piece, id)| (*piece, *id)).collect();
     vocab.sort_unstable_by_key(|(_, id)| *id);
     Bpe {
@@ -185,7 +199,8 @@ fn bpe<'a>(ids: &HashMap<&'a str, u32>, merges: Vec<(&'a str, &'a str)>, setting
     }
 }
 
-/// Normalizer and decoder of `LlamaConverter` in `transformers/convert_slow_tokenizer.py`, in its `legacy` form.
+/// Normalizer and decoder of `LlamaConverter` in `transformers/convert_slow_tokenizer.py`, in its
+/// `legacy` form.
 fn sentence_piece_frame(space_prefix: bool) -> Value {
     let mut normalizers = Vec::new();
     let mut decoders = vec![
@@ -197,7 +212,8 @@ fn sentence_piece_frame(space_prefix: bool) -> Value {
         normalizers.push(json!({ "type": "Prepend", "prepend": SPACE_SIGN }));
         decoders.push(json!({ "type": "Strip", "content": " ", "start": 1, "stop": 0 }));
     }
-    normalizers.push(json!({ "type": "Replace", "pattern": { "String": " " }, "content": SPACE_SIGN }));
+    normalizers
+        .push(json!({ "type": "Replace", "pattern": { "String": " " }, "content": SPACE_SIGN }));
     json!({
         "normalizer": { "type": "Sequence", "normalizers": normalizers },
         "pre_tokenizer": null,

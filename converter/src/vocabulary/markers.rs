@@ -65,13 +65,20 @@ pub(super) struct Evidence<'a> {
 impl Evidence<'_> {
     /// The kind that a blob gives a token which its file calls `declared`. `reachable`: plain text
     /// can come to it by merging, so that it is a word however it looks.
-    pub fn kind(&self, id: u32, name: &str, declared: TokenKind, reachable: impl FnOnce() -> bool) -> TokenKind {
+    pub fn kind(
+        &self,
+        id: u32,
+        name: &str,
+        declared: TokenKind,
+        reachable: impl FnOnce() -> bool,
+    ) -> TokenKind {
         let added = declared == TokenKind::UserDefined;
         if !(added || declared == TokenKind::Normal) || !looks_like_a_mark(name) {
             return declared;
         }
         // Where it is added as text and no end by name, `</s>` is HTML (Gemma).
-        let ends = self.named.contains(&id) || (END_NAMES.contains(&name) && !(added && name == "</s>"));
+        let ends =
+            self.named.contains(&id) || (END_NAMES.contains(&name) && !(added && name == "</s>"));
         let written = || self.template.is_some_and(|template| template.contains(name));
         let marks = ends || FORMAT_NAMES.contains(&name) || written();
         if !marks || (!added && reachable()) {
@@ -100,12 +107,21 @@ mod tests {
 
     #[test]
     fn marks_have_signs_on_both_sides() {
-        for mark in
-            ["<think>", "</s>", "<|im_end|>", "<｜User｜>", "[INST]", "]~b]", "<｜tool▁calls▁begin｜>", "_<EOT>"]
-        {
+        for mark in [
+            "<think>",
+            "</s>",
+            "<|im_end|>",
+            "<｜User｜>",
+            "[INST]",
+            "]~b]",
+            "<｜tool▁calls▁begin｜>",
+            "_<EOT>",
+        ] {
             assert!(looks_like_a_mark(mark), "{mark}");
         }
-        for text in ["", "<", "...", "\n\n", "▁▁", "assistant", " <b>", "<b >", "'s", "你好", "a>", "don't"] {
+        for text in
+            ["", "<", "...", "\n\n", "▁▁", "assistant", " <b>", "<b >", "'s", "你好", "a>", "don't"]
+        {
             assert!(!looks_like_a_mark(text), "{text:?}");
         }
     }
@@ -117,8 +133,8 @@ mod tests {
         let kind = |id, name, declared| evidence.kind(id, name, declared, || name == "(s)");
         use TokenKind::*;
         let right = [
-            // An added token that the template writes is shown; a word is not, if it was meant as a
-            // mark.
+            // An added token that the template writes is shown; a word is not, if it was meant as
+            // a mark.
             ((1, "<turn>", UserDefined), Marker),
             ((1, "<turn>", Normal), Marker),
             ((1, "<|turn|>", Normal), Normal),

@@ -1,11 +1,16 @@
-//! SentencePiece BPE has scores where Hugging Face's BPE has a list of merges: this makes the list from the scores.
+//! SentencePiece BPE has scores where Hugging Face's BPE has a list of merges: this makes the list
+//! from the scores.
 
 use std::collections::HashMap;
 
-/// Every way to make a piece from two others, best score first; among equal scores in the order of the pieces, and for one
-/// piece in the order of its parts. The published `tokenizer.json` of Mistral has exactly this order (a later version of
-/// `transformers/convert_slow_tokenizer.py` also sorts equal scores by length).
-pub fn from_scores<'a>(pieces: &[(&'a str, f32)], ids: &HashMap<&str, u32>) -> Vec<(&'a str, &'a str)> {
+/// Every way to make a piece from two others, best score first; among equal scores in the order of
+/// the pieces, and for one piece in the order of its parts. The published `tokenizer.json` of
+/// Mistral has exactly this order (a later version of `transformers/convert_slow_tokenizer.py` also
+/// sorts equal scores by length).
+pub fn from_scores<'a>(
+    pieces: &[(&'a str, f32)],
+    ids: &HashMap<&str, u32>,
+) -> Vec<(&'a str, &'a str)> {
     let mut merges = Vec::new();
     for &(piece, score) in pieces {
         let mut splits: Vec<_> = piece

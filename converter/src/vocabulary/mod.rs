@@ -53,11 +53,15 @@ impl TextSections {
     fn set_template(&mut self, template: Option<String>) {
         match template {
             Some(text) if text.trim().is_empty() => {
-                self.warnings.push("the chat template is empty, which is none: this model has no form of chat".into());
+                self.warnings.push(
+                    "the chat template is empty, which is none: this model has no form of chat"
+                        .into(),
+                );
             }
-            Some(text) if text.len() > TEMPLATE_BYTES_MAX => self
-                .warnings
-                .push(format!("chat template left out: {} bytes, the limit is {TEMPLATE_BYTES_MAX}", text.len())),
+            Some(text) if text.len() > TEMPLATE_BYTES_MAX => self.warnings.push(format!(
+                "chat template left out: {} bytes, the limit is {TEMPLATE_BYTES_MAX}",
+                text.len()
+            )),
             template => self.template = template,
         }
     }

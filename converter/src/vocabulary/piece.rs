@@ -18,8 +18,11 @@ pub const SPACE_SIGN: &str = "\u{2581}";
 pub fn token_bytes(piece: &str, kind: TokenKind, alphabet: Alphabet) -> Vec<u8> {
     match (alphabet, kind) {
         (_, TokenKind::Unused) => Vec::new(),
-        (_, TokenKind::Control | TokenKind::Marker | TokenKind::Unknown) => piece.as_bytes().to_vec(),
-        // An added token is written as it is, also where its characters have a place in the alphabet.
+        (_, TokenKind::Control | TokenKind::Marker | TokenKind::Unknown) => {
+            piece.as_bytes().to_vec()
+        }
+        // An added token is written as it is, also where its characters have a place in the
+        // alphabet.
         (Alphabet::ByteLevel, TokenKind::UserDefined) => piece.as_bytes().to_vec(),
         (Alphabet::ByteLevel, _) => {
             let mapped: Option<Vec<u8>> = piece.chars().map(byte_of_char).collect();

@@ -96,18 +96,19 @@ pub struct PreTokenizer {
 /// `tokenizer.json` has a normalizer, it is here too: llama.cpp has none.
 pub fn by_name(name: &str) -> Option<PreTokenizer> {
     Some(match name {
-        "gpt-2" | "phi-2" | "gigachat" | "a.x-4.0" | "mellum" | "mpt" | "jais" | "trillion" | "granite-docling"
-        | "exaone4" => plain(vec![byte_level(GPT2)]),
+        "gpt-2" | "phi-2" | "gigachat" | "a.x-4.0" | "mellum" | "mpt" | "jais" | "trillion"
+        | "granite-docling" | "exaone4" => plain(vec![byte_level(GPT2)]),
         "olmo" => plain(vec![byte_level(GPT2)]).composed(),
         "smollm" | "refact" | "starcoder" | "codeshell" | "exaone" | "minerva-7b" | "mellum2" => {
             plain(vec![single_digits(), byte_level(GPT2)])
         }
         "command-r" => plain(vec![single_digits(), byte_level(GPT2)]).composed(),
-        "llama-bpe" | "llama3" | "llama-v3" | "falcon3" | "falcon-h1" | "pixtral" | "midm-2.0" | "lfm2" => {
-            splits(&[CL100K]).whole_words().with_begin()
-        }
+        "llama-bpe" | "llama3" | "llama-v3" | "falcon3" | "falcon-h1" | "pixtral" | "midm-2.0"
+        | "lfm2" => splits(&[CL100K]).whole_words().with_begin(),
         "dbrx" | "smaug-bpe" | "glm4" | "chatglm-bpe" => splits(&[CL100K]),
-        "qwen2" | "deepseek-r1-qwen" | "kormo" | "f2llmv2" | "megrez" => splits(&[QWEN2]).composed(),
+        "qwen2" | "deepseek-r1-qwen" | "kormo" | "f2llmv2" | "megrez" => {
+            splits(&[QWEN2]).composed()
+        }
         "stablelm2" | "hunyuan" | "solar-open" | "grok-2" => splits(&[QWEN2]),
         "qwen35" => splits(&[QWEN35]).composed(),
         "gpt-4o" | "llama4" | "kanana2" | "talkie" => splits(&[O200K]).whole_words(),
@@ -115,13 +116,17 @@ pub fn by_name(name: &str) -> Option<PreTokenizer> {
         "tiny_aya" | "cohere2moe" => splits(&[r"\d{1,3}(?=(?:\d{3})*\b)", O200K]),
         "tekken" => splits(&[TEKKEN]).whole_words().with_begin(),
         "kimi-k2" => splits(&[KIMI_K2]),
-        "deepseek-v3" | "hunyuan-dense" | "joyai-llm" => {
-            splits(&[r"\p{N}{1,3}", r"[\x{4E00}-\x{9FA5}\x{3040}-\x{309F}\x{30A0}-\x{30FF}]+", DEEPSEEK_V3])
-        }
+        "deepseek-v3" | "hunyuan-dense" | "joyai-llm" => splits(&[
+            r"\p{N}{1,3}",
+            r"[\x{4E00}-\x{9FA5}\x{3040}-\x{309F}\x{30A0}-\x{30FF}]+",
+            DEEPSEEK_V3,
+        ]),
         "deepseek-llm" => plain(vec![
             split("[\r\n]"),
             split(&format!(r"\s?[{CASED_LETTERS}]+")),
-            split(r"\s?[!-/:-~\x{FF01}-\x{FF0F}\x{FF1A}-\x{FF5E}\x{2018}-\x{201F}\x{3000}-\x{3002}]+"),
+            split(
+                r"\s?[!-/:-~\x{FF01}-\x{FF0F}\x{FF1A}-\x{FF5E}\x{2018}-\x{201F}\x{3000}-\x{3002}]+",
+            ),
             split(r"\s+$"),
             split(EAST_ASIAN),
             single_digits(),

@@ -55,27 +55,37 @@ pub(super) fn end_ids(
     has_template: bool,
     findings: &mut Findings,
 ) -> Vec<u32> {
-    let kind = |id: u32| tokens.get(id as usize).map(|(kind, _)| *kind).filter(|kind| *kind != TokenKind::Unused);
+    let kind = |id: u32| {
+        tokens.get(id as usize).map(|(kind, _)| *kind).filter(|kind| *kind != TokenKind::Unused)
+    };
     let mut ends: Vec<u32> = Vec::new();
     let mut absent = Vec::new();
     for end in named {
         let place = end.place;
         match (end.id, end.id.and_then(kind)) {
             (Some(id), Some(TokenKind::Normal | TokenKind::Byte | TokenKind::UserDefined)) => {
-                let text = String::from_utf8_lossy(&tokens[id as usize].1).escape_debug().to_string();
-                let what = format!("{place} names token {id} as an end, which is the text `{text}`");
+                let text =
+                    String::from_utf8_lossy(&tokens[id as usize].1).escape_debug().to_string();
+                let what =
+                    format!("{place} names token {id} as an end, which is the text `{text}`");
                 if end.outranked {
-                    findings.warnings.push(format!("{what}: left out, another file names the ends"));
+                    findings
+                        .warnings
+                        .push(format!("{what}: left out, another file names the ends"));
                 } else {
                     findings.warnings.push(format!("{what}: answers will stop there"));
                     ends.push(id);
                 }
             }
             (Some(id), Some(_)) => ends.push(id),
-            (Some(id), None) => absent.push(format!("{place} names end token {id}, which is not in the vocabulary")),
+            (Some(id), None) => {
+                absent.push(format!("{place} names end token {id}, which is not in the vocabulary"))
+            }
             (None, _) => {
                 let name = end.name.as_deref().unwrap_or_default().escape_debug();
-                findings.problems.push(format!("{place} names the end token `{name}`, which is not in the vocabulary"));
+                findings.problems.push(format!(
+                    "{place} names the end token `{name}`, which is not in the vocabulary"
+                ));
             }
         }
     }
@@ -98,11 +108,18 @@ pub(super) fn end_ids(
 
 fn add_well_known(ends: &mut Vec<u32>, tokens: &[(TokenKind, Vec<u8>)]) {
     // In gpt-oss `<|end|>` closes one message of several, and `<|return|>` the turn.
-    let has_return = tokens.iter().any(|(kind, bytes)| *kind == TokenKind::Control && bytes == b"<|return|>");
-    let well_known =
-        |bytes: &[u8]| END_NAMES.iter().any(|name| name.as_bytes() == bytes) && !(has_return && bytes == b"<|end|>");
+    let has_return =
+        tokens.iter().any(|(kind, bytes)| *kind == TokenKind::Control && bytes == b"<|return|>");
+    let well_known = |bytes: &[u8]| {
+        END_NAMES.iter().any(|name| name.as_bytes() == bytes)
+            && !(has_return && bytes == b"<|end|>")
+    };
     for (id, (kind, bytes)) in (0..).zip(tokens) {
-        if *kind == TokenKind::Control && well_known(bytes) && !ends.contains(&id) && ends.len() < ENDS_MAX as usize {
+        if *kind == TokenKind::Control
+            && well_known(bytes)
+            && !ends.contains(&id)
+            && ends.len() < ENDS_MAX as usize
+        {
             ends.push(id);
         }
     }

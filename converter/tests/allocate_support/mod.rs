@@ -12,7 +12,8 @@ impl Numbers {
     }
 
     pub fn below(&mut self, limit: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % limit.max(1)
     }
 
@@ -33,7 +34,12 @@ pub enum Shape {
 }
 
 /// Items with candidates of 1, 2, 3, ... bits, not in order of bytes for every item.
-pub fn instance(numbers: &mut Numbers, items: usize, candidates: usize, shape: Shape) -> Vec<Vec<Candidate>> {
+pub fn instance(
+    numbers: &mut Numbers,
+    items: usize,
+    candidates: usize,
+    shape: Shape,
+) -> Vec<Vec<Candidate>> {
     (0..items)
         .map(|_| {
             let size = if shape == Shape::Equal { 3_145_728 } else { 1 + numbers.below(5_000_000) };
@@ -42,8 +48,11 @@ pub fn instance(numbers: &mut Numbers, items: usize, candidates: usize, shape: S
                 let noise = 0.2 + numbers.unit();
                 let cost = damage * noise / f64::from(1u32 << (2 * bits));
                 let cost = if shape == Shape::Whole { numbers.below(6) as f64 } else { cost };
-                let bytes =
-                    if shape == Shape::Whole { 1 + numbers.below(9) } else { size * u64::from(bits) / 8 + size / 16 };
+                let bytes = if shape == Shape::Whole {
+                    1 + numbers.below(9)
+                } else {
+                    size * u64::from(bits) / 8 + size / 16
+                };
                 Candidate { bits, bytes, cost }
             };
             (1..=candidates as u32).map(candidate).collect()
@@ -62,5 +71,8 @@ pub fn random_groups(numbers: &mut Numbers, items: usize) -> Vec<Group> {
         vec![floor(numbers), floor(numbers)]
     };
     let (low, high) = (floors(numbers, middle), floors(numbers, items - middle));
-    vec![Group { items: (0..middle).collect(), floors: low }, Group { items: (middle..items).collect(), floors: high }]
+    vec![
+        Group { items: (0..middle).collect(), floors: low },
+        Group { items: (middle..items).collect(), floors: high },
+    ]
 }

@@ -1,4 +1,5 @@
-//! What the tests of calibration share: the fixtures with their reference logits, and numbers from a fixed sequence.
+//! What the tests of calibration share: the fixtures with their reference logits, and numbers from
+//! a fixed sequence.
 #![allow(dead_code, reason = "every test uses a part")]
 
 use std::io::Write;
@@ -27,7 +28,8 @@ pub fn fixture(family: &str) -> Option<PathBuf> {
         return Some(folder);
     }
     // Past the test runner, which keeps to itself what a passing test prints by macros.
-    let line = format!("SKIPPED: {} is not at hand: nothing is compared with it\n", folder.display());
+    let line =
+        format!("SKIPPED: {} is not at hand: nothing is compared with it\n", folder.display());
     let _ = std::io::stderr().write_all(line.as_bytes());
     None
 }
@@ -61,7 +63,8 @@ pub struct Numbers(pub u64);
 impl Numbers {
     /// In `-1.0..1.0`.
     pub fn next(&mut self) -> f64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 11) as f64 / (1u64 << 52) as f64 - 1.0
     }
 

@@ -1,5 +1,6 @@
-//! One group of weights on the levels `scale * entry + minimum` of a book of entries, the range found by search: the converter's
-//! own quantizer, made to work for any entries and with or without a minimum.
+//! One group of weights on the levels `scale * entry + minimum` of a book of entries, the range
+//! found by search: the converter's own quantizer, made to work for any entries and with or without
+//! a minimum.
 
 use half::f16;
 
@@ -139,7 +140,8 @@ pub fn search(weights: &[f32], book: &Book, offset: Offset) -> Range {
 }
 
 fn starts(weights: &[f32], book: &Book, offset: Offset) -> Vec<Range> {
-    let (low, high) = weights.iter().fold((f32::MAX, f32::MIN), |(low, high), &w| (low.min(w), high.max(w)));
+    let (low, high) =
+        weights.iter().fold((f32::MAX, f32::MIN), |(low, high), &w| (low.min(w), high.max(w)));
     let (first, last) = (book.entries[0], book.entries[book.entries.len() - 1]);
     let shares = shares(book.entries.len()).iter();
     match offset {
@@ -155,21 +157,26 @@ fn starts(weights: &[f32], book: &Book, offset: Offset) -> Vec<Range> {
             let scale = low.abs().max(high.abs()) / first.abs().max(last.abs());
             // Of a book that is not symmetric either end may meet the larger weights.
             let ways: &[f32] = if first == -last { &[1.0] } else { &[1.0, -1.0] };
-            let of = |(share, way): (&f32, &f32)| Range { scale: way * share * scale, minimum: 0.0 };
+            let of =
+                |(share, way): (&f32, &f32)| Range { scale: way * share * scale, minimum: 0.0 };
             shares.flat_map(|share| ways.iter().map(move |way| (share, way))).map(of).collect()
         }
     }
 }
 
-/// The range with the least squared error for the codes that were summed up; nothing where all codes are equal.
+/// The range with the least squared error for the codes that were summed up; nothing where all
+/// codes are equal.
 fn fit(sums: &Sums, count: usize, offset: Offset) -> Option<Range> {
     let (count, square) = (count as f32, sums.squares);
     match offset {
-        Offset::None => (square > 0.0).then(|| Range { scale: sums.products / square, minimum: 0.0 }),
+        Offset::None => {
+            (square > 0.0).then(|| Range { scale: sums.products / square, minimum: 0.0 })
+        }
         Offset::Minimum => {
             let determinant = count * square - sums.entries * sums.entries;
             let scale = (count * sums.products - sums.entries * sums.weights) / determinant;
-            (determinant > 0.0).then(|| Range { scale, minimum: (sums.weights - scale * sums.entries) / count })
+            (determinant > 0.0)
+                .then(|| Range { scale, minimum: (sums.weights - scale * sums.entries) / count })
         }
     }
 }

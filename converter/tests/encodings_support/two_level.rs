@@ -4,13 +4,17 @@ use half::f16;
 
 use super::group::{Book, Range};
 
-/// Replaces the ranges of groups that stand under one scale and one minimum by those that codes of `bits` can say. Of the codes
-/// on either side of what a group would have, those with the least squared error of the group's weights stay.
+/// Replaces the ranges of groups that stand under one scale and one minimum by those that codes of
+/// `bits` can say. Of the codes on either side of what a group would have, those with the least
+/// squared error of the group's weights stay.
 pub fn share_ranges(groups: &[&[f32]], book: &Book, bits: u32, ranges: &mut [Range]) {
     assert_eq!(groups.len(), ranges.len(), "a range for each group");
     let most = ((1u32 << bits) - 1) as f32;
     let largest = |numbers: &mut dyn Iterator<Item = f32>| {
-        numbers.fold(0.0f32, |largest, number| if number.abs() > largest.abs() { number } else { largest })
+        numbers.fold(
+            0.0f32,
+            |largest, number| if number.abs() > largest.abs() { number } else { largest },
+        )
     };
     let scale = largest(&mut ranges.iter().map(|range| range.scale.abs()));
     let minimum = largest(&mut ranges.iter().map(|range| range.minimum));

@@ -1,5 +1,5 @@
-//! GGUF files in the making, for the tests that need some: keys, tensors with their bytes, and where
-//! each lies.
+//! GGUF files in the making, for the tests that need some: keys, tensors with their bytes, and
+//! where each lies.
 
 #![allow(dead_code, reason = "each test uses its part")]
 
@@ -61,8 +61,8 @@ impl File {
         self.tensors.iter().map(|tensor| tensor.name.as_str())
     }
 
-    /// The file in `count` parts, as `llama-gguf-split` cuts them: all keys in the first, tensors in
-    /// their order.
+    /// The file in `count` parts, as `llama-gguf-split` cuts them: all keys in the first, tensors
+    /// in their order.
     pub fn split(&self, count: usize) -> Vec<Self> {
         let share = self.tensors.len().div_ceil(count);
         (0..count)
@@ -70,11 +70,10 @@ impl File {
                 let keys = if part == 0 { self.keys.clone() } else { Vec::new() };
                 let tensors = self.tensors.iter().skip(part * share).take(share).cloned().collect();
                 let split = |value: usize| (value as u16).to_le_bytes();
-                Self { keys, tensors }.key("split.no", U16, &split(part)).key("split.count", U16, &split(count)).key(
-                    "split.tensors.count",
-                    I32,
-                    &(self.tensors.len() as i32).to_le_bytes(),
-                )
+                Self { keys, tensors }
+                    .key("split.no", U16, &split(part))
+                    .key("split.count", U16, &split(count))
+                    .key("split.tensors.count", I32, &(self.tensors.len() as i32).to_le_bytes())
             })
             .collect()
     }
@@ -88,7 +87,9 @@ impl File {
         for tensor in &self.tensors {
             bytes.extend(text(&tensor.name));
             bytes.extend((tensor.shape.len() as u32).to_le_bytes());
-            bytes.extend(tensor.shape.iter().rev().flat_map(|&dimension| (dimension as u64).to_le_bytes()));
+            bytes.extend(
+                tensor.shape.iter().rev().flat_map(|&dimension| (dimension as u64).to_le_bytes()),
+            );
             bytes.extend(tensor.kind.to_le_bytes());
             bytes.extend(offset.to_le_bytes());
             offset += tensor.bytes.len().next_multiple_of(ALIGNMENT) as u64;

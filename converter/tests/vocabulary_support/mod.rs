@@ -1,5 +1,5 @@
-//! What the vocabulary tests share: a reader of GGUF metadata that trusts its file, texts that are hard to tokenize,
-//! and text back from ids through the byte table.
+//! What the vocabulary tests share: a reader of GGUF metadata that trusts its file, texts that are
+//! hard to tokenize, and text back from ids through the byte table.
 
 // Each test program uses its own part of this.
 #![allow(dead_code)]
@@ -45,8 +45,10 @@ pub fn shared(path: &str) -> Option<PathBuf> {
         return Some(path);
     }
     // Past the test runner, which keeps to itself what a passing test prints by macros.
-    let _ =
-        std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("SKIPPED: {} is not here\n", path.display()));
+    let _ = std::io::Write::write_fmt(
+        &mut std::io::stderr(),
+        format_args!("SKIPPED: {} is not here\n", path.display()),
+    );
     None
 }
 
@@ -83,7 +85,8 @@ pub fn read_gguf(bytes: &[u8]) -> GgufVocabulary {
     reader.u32();
     reader.u64();
     let count = reader.u64();
-    let mut entries: HashMap<String, Entry> = (0..count).map(|_| (reader.text(), reader.entry())).collect();
+    let mut entries: HashMap<String, Entry> =
+        (0..count).map(|_| (reader.text(), reader.entry())).collect();
     let mut take = |key: &str| entries.remove(&format!("tokenizer.{key}")).unwrap_or(Entry::Other);
     let text = |entry| if let Entry::Text(text) = entry { Some(text) } else { None };
     let texts = |entry| if let Entry::Texts(texts) = entry { texts } else { Vec::new() };
@@ -93,7 +96,11 @@ pub fn read_gguf(bytes: &[u8]) -> GgufVocabulary {
         model: text(take("ggml.model")).unwrap_or_default(),
         pre: text(take("ggml.pre")),
         tokens: texts(take("ggml.tokens")),
-        kinds: if let Entry::Integers(kinds) = take("ggml.token_type") { kinds } else { Vec::new() },
+        kinds: if let Entry::Integers(kinds) = take("ggml.token_type") {
+            kinds
+        } else {
+            Vec::new()
+        },
         scores: if let Entry::Floats(scores) = take("ggml.scores") { scores } else { Vec::new() },
         merges: if let Entry::Texts(merges) = take("ggml.merges") { Some(merges) } else { None },
         bos: id(take("ggml.bos_token_id")),
@@ -144,7 +151,9 @@ impl<'a> Reader<'a> {
             }
             kind => {
                 let number = self.take(width(kind));
-                Entry::Number(number.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)))
+                Entry::Number(
+                    number.iter().rev().fold(0, |number, &byte| number << 8 | u64::from(byte)),
+                )
             }
         }
     }

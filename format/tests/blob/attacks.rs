@@ -1,7 +1,8 @@
 //! The kept attack files: each is refused with exactly the error that names what is wrong.
 //!
-//! A file in `tests/attacks` is the beginning of a hostile blob; the rest of it is the rest of `build::sample`. After a
-//! change of the format or of the sample, make them anew and read what changed in `git diff`:
+//! A file in `tests/attacks` is the beginning of a hostile blob; the rest of it is the rest of
+//! `build::sample`. After a change of the format or of the sample, make them anew and read what
+//! changed in `git diff`:
 //!
 //! ```text
 //! cargo test -p hardtack-format --test blob -- --ignored make_the_attack_files
@@ -100,7 +101,8 @@ impl Victim {
 fn every_attack_is_refused_by_name() {
     let valid = sample();
     for attack in &ATTACKS {
-        let head = std::fs::read(path(attack.name)).expect("the attack file; see the head of attacks.rs");
+        let head =
+            std::fs::read(path(attack.name)).expect("the attack file; see the head of attacks.rs");
         assert!(head.len() < 64 << 10, "{}: {} bytes", attack.name, head.len());
         let mut file = valid.clone();
         file[..head.len()].copy_from_slice(&head);
@@ -112,18 +114,25 @@ fn every_attack_is_refused_by_name() {
 
 #[test]
 fn the_kept_files_are_the_ones_listed_and_current() {
-    let listed: BTreeSet<String> = ATTACKS.iter().map(|attack| format!("{}.head", attack.name)).collect();
+    let listed: BTreeSet<String> =
+        ATTACKS.iter().map(|attack| format!("{}.head", attack.name)).collect();
     assert_eq!(listed.len(), ATTACKS.len(), "two attacks have one name");
     let entries = std::fs::read_dir(path("").parent().expect("a folder")).expect("tests/attacks");
-    let kept: BTreeSet<String> =
-        entries.map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned()).collect();
+    let kept: BTreeSet<String> = entries
+        .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
+        .collect();
     assert_eq!(kept, listed);
     for attack in &ATTACKS {
-        assert!(std::fs::read(path(attack.name)).expect("the file") == make(attack), "{} is stale", attack.name);
+        assert!(
+            std::fs::read(path(attack.name)).expect("the file") == make(attack),
+            "{} is stale",
+            attack.name
+        );
     }
 }
 
-/// Writes `tests/attacks`. Not part of a usual run: the files are kept so that they stay what they were.
+/// Writes `tests/attacks`. Not part of a usual run: the files are kept so that they stay what they
+/// were.
 #[test]
 #[ignore = "makes the kept files anew"]
 fn make_the_attack_files() {

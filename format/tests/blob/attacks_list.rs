@@ -386,7 +386,9 @@ pub const ATTACKS: [Attack; 62] = [
     },
     Attack {
         name: "missing_tensor",
-        change: |v| v.put_u16(v.tensor(SectionKey::layer(1), Role::Output) + 4, Role::QueryBias as u16),
+        change: |v| {
+            v.put_u16(v.tensor(SectionKey::layer(1), Role::Output) + 4, Role::QueryBias as u16)
+        },
         seal: Seal::Root,
         variant: "MissingTensor",
         message: "section layer 1: tensor output is missing",

@@ -1,11 +1,16 @@
-//! Whole blobs for tests: a small mixture of experts, and any list of sections written through `Layout`.
+//! Whole blobs for tests: a small mixture of experts, and any list of sections written through
+//! `Layout`.
 //!
-//! The fuzz targets share this file and `seal.rs`, so it uses nothing but `hardtack_format` and `blake3`.
+//! The fuzz targets share this file and `seal.rs`, so it uses nothing but `hardtack_format` and
+//! `blake3`.
 
 use hardtack_format::spec::*;
-use hardtack_format::{Encoding, Layout, ModelSpec, Role, SectionKey, SectionKind, SectionPlan, TensorPlan};
+use hardtack_format::{
+    Encoding, Layout, ModelSpec, Role, SectionKey, SectionKind, SectionPlan, TensorPlan,
+};
 
-/// The blob that the attack files change: 2 layers x 3 experts, one layer of each kind of attention.
+/// The blob that the attack files change: 2 layers x 3 experts, one layer of each kind of
+/// attention.
 pub fn sample() -> Vec<u8> {
     let spec = sample_spec().to_bytes();
     let content = |key: SectionKey| match key.kind {
@@ -48,7 +53,8 @@ pub fn sample_spec() -> ModelSpec {
         gate: GateKind::SoftmaxChosen,
         routed_scale: 1.0,
     };
-    let shared = ExpertsSpec { shared_inner: 16, gate: GateKind::SoftmaxAll, routed_scale: 2.5, ..experts };
+    let shared =
+        ExpertsSpec { shared_inner: 16, gate: GateKind::SoftmaxAll, routed_scale: 2.5, ..experts };
     let clamped = Activation::ClampedSwiglu { alpha: 1.702, limit: 7.0 };
     ModelSpec {
         vocabulary: 40,
@@ -61,11 +67,17 @@ pub fn sample_spec() -> ModelSpec {
         layers: vec![
             LayerSpec {
                 attention: grouped,
-                feed_forward: FeedForwardSpec { activation: Activation::Silu, kind: FeedForwardKind::Experts(experts) },
+                feed_forward: FeedForwardSpec {
+                    activation: Activation::Silu,
+                    kind: FeedForwardKind::Experts(experts),
+                },
             },
             LayerSpec {
                 attention: latent,
-                feed_forward: FeedForwardSpec { activation: clamped, kind: FeedForwardKind::Experts(shared) },
+                feed_forward: FeedForwardSpec {
+                    activation: clamped,
+                    kind: FeedForwardKind::Experts(shared),
+                },
             },
         ],
     }
@@ -124,7 +136,10 @@ pub fn weights(spec: &ModelSpec, optional: Optional) -> Vec<SectionPlan> {
     for (index, layer) in spec.layers.iter().enumerate() {
         for expert in 0..layer.feed_forward.experts().map_or(0, |experts| experts.count) {
             let mut section = Section::new(SectionKey::expert(index as u32, expert), optional);
-            section.block(layer.feed_forward.experts().map_or(0, |experts| experts.inner), spec.hidden);
+            section.block(
+                layer.feed_forward.experts().map_or(0, |experts| experts.inner),
+                spec.hidden,
+            );
             plans.push(section.finish());
         }
     }
@@ -203,9 +218,17 @@ impl Section {
                     self.matrix(Role::QueryDown, Encoding::Q4, [1, query_rank, hidden]);
                     self.vector(Role::QueryDownNorm, query_rank);
                 }
-                self.matrix(Role::Query, Encoding::Q4, [1, heads * (nope_dim + attention.rope_dim), query_columns]);
+                self.matrix(
+                    Role::Query,
+                    Encoding::Q4,
+                    [1, heads * (nope_dim + attention.rope_dim), query_columns],
+                );
                 self.matrix(Role::Output, Encoding::Q4, [1, hidden, heads * value_dim]);
-                self.matrix(Role::KeyValueDown, Encoding::Q4, [1, kv_rank + attention.rope_dim, hidden]);
+                self.matrix(
+                    Role::KeyValueDown,
+                    Encoding::Q4,
+                    [1, kv_rank + attention.rope_dim, hidden],
+                );
                 self.vector(Role::KeyValueNorm, kv_rank);
                 self.matrix(Role::KeyUp, Encoding::Q8, [heads, kv_rank, nope_dim]);
                 self.matrix(Role::ValueUp, Encoding::Q8, [heads, value_dim, kv_rank]);

@@ -22,7 +22,9 @@ fn every_truncation_is_refused_by_open() {
         let error = Blob::open(&file[..length]).expect_err("truncated");
         let place_is_right = match error {
             FormatError::Truncated { .. } => length < HEADER_BYTES,
-            FormatError::Mismatch { field, found, .. } => field == "file_bytes" && found == length as u64,
+            FormatError::Mismatch { field, found, .. } => {
+                field == "file_bytes" && found == length as u64
+            }
             _ => false,
         };
         assert!(place_is_right, "{length}: {error}");
@@ -37,7 +39,12 @@ fn trailing_bytes_are_refused_even_when_declared() {
     assert!(matches!(Blob::open(&file), Err(FormatError::Mismatch { field: "file_bytes", .. })));
     file[16..24].copy_from_slice(&longer.to_le_bytes());
     seal_root(&mut file);
-    let expected = FormatError::Mismatch { field: "file_bytes", offset: 16, expected: longer - 1, found: longer };
+    let expected = FormatError::Mismatch {
+        field: "file_bytes",
+        offset: 16,
+        expected: longer - 1,
+        found: longer,
+    };
     assert_eq!(Blob::open(&file).map(|_| ()), Err(expected));
 }
 
@@ -45,11 +52,17 @@ fn trailing_bytes_are_refused_even_when_declared() {
 fn every_flipped_byte_of_head_and_spec_is_noticed() {
     let mut file = sample();
     let head = index_end(&file).expect("a whole index");
-    let spec = Blob::open(&file).expect("open").section(SectionKey::only(SectionKind::Spec)).expect("a spec");
+    let spec = Blob::open(&file)
+        .expect("open")
+        .section(SectionKey::only(SectionKind::Spec))
+        .expect("a spec");
     for at in (0..head).chain(spec.offset as usize..(spec.offset + spec.bytes) as usize) {
         for flip in [0xff, 1] {
             file[at] ^= flip;
-            assert!(Blob::open(&file).and_then(|blob| Network::bind(&blob)).is_err(), "byte {at} ^ {flip}");
+            assert!(
+                Blob::open(&file).and_then(|blob| Network::bind(&blob)).is_err(),
+                "byte {at} ^ {flip}"
+            );
             file[at] ^= flip;
         }
     }
@@ -64,7 +77,10 @@ fn flipped_weights_and_padding_are_found_by_verify() {
         file[at] ^= 1;
         let found = Blob::open(&file).expect("open does not read weights").verify();
         assert!(
-            matches!(found, Err(FormatError::Hash { .. } | FormatError::Mismatch { field: "padding", .. })),
+            matches!(
+                found,
+                Err(FormatError::Hash { .. } | FormatError::Mismatch { field: "padding", .. })
+            ),
             "{at}"
         );
         file[at] ^= 1;
@@ -78,7 +94,10 @@ fn padding_between_tensors_is_zero_even_under_a_right_hash() {
     let blob = Blob::open(&file).expect("open");
     let layer = blob.section(SectionKey::layer(0)).expect("layer 0");
     let tensors: Vec<_> = blob.tensors(&layer).map(|(_, tensor)| tensor).collect();
-    let gap = tensors.windows(2).find(|pair| pair[0].offset + pair[0].bytes < pair[1].offset).expect("a gap");
+    let gap = tensors
+        .windows(2)
+        .find(|pair| pair[0].offset + pair[0].bytes < pair[1].offset)
+        .expect("a gap");
     let at = gap[1].offset - 1;
     file[at as usize] = 7;
     seal_all(&mut file);
@@ -92,12 +111,20 @@ fn every_field_of_a_sealed_spec_may_hold_anything() {
     let offset = u64_at(&file, HEADER_BYTES + 24) as usize;
     let bytes = u64_at(&file, HEADER_BYTES + 32) as usize;
     for field in (0..bytes).step_by(4) {
-        for value in [0, 1, 2, 3, 0x7fff_ffff, 0x8000_0000, 0x7fc0_0000, 0xff80_0000, 0xbf80_0000, u32::MAX] {
+        for value in
+            [0, 1, 2, 3, 0x7fff_ffff, 0x8000_0000, 0x7fc0_0000, 0xff80_0000, 0xbf80_0000, u32::MAX]
+        {
             let mut changed = file.clone();
             changed[offset + field..offset + field + 4].copy_from_slice(&value.to_le_bytes());
             // The section alone: hashing the whole file for each would make this test slow.
-            let Ok(spec) = ModelSpec::from_bytes(&changed[offset..offset + bytes], 0) else { continue };
-            assert_eq!(spec.to_bytes(), &changed[offset..offset + bytes], "field {field} = {value}: not canonical");
+            let Ok(spec) = ModelSpec::from_bytes(&changed[offset..offset + bytes], 0) else {
+                continue;
+            };
+            assert_eq!(
+                spec.to_bytes(),
+                &changed[offset..offset + bytes],
+                "field {field} = {value}: not canonical"
+            );
             seal_all(&mut changed);
             let _ = read(&changed);
         }

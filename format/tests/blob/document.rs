@@ -18,7 +18,9 @@ fn table(header: &str) -> Vec<Vec<&'static str>> {
 fn tables(header: &str) -> Vec<Vec<Vec<&'static str>>> {
     let line = format!("\n{header}\n");
     let after = SPEC.split(line.as_str()).skip(1);
-    let rows = |text: &'static str| text.lines().skip(1).take_while(|line| line.starts_with('|')).map(cells).collect();
+    let rows = |text: &'static str| {
+        text.lines().skip(1).take_while(|line| line.starts_with('|')).map(cells).collect()
+    };
     after.map(rows).collect()
 }
 
@@ -63,12 +65,16 @@ fn limits_are_the_constants() {
         KV_PRICES_MAX,
         KV_ROUTER_WIDTH_MAX
     );
-    let written: Vec<_> = table("| name | value | of |").iter().map(|row| (row[0], number(row[1]))).collect();
+    let written: Vec<_> =
+        table("| name | value | of |").iter().map(|row| (row[0], number(row[1]))).collect();
     assert_eq!(written, constants);
 
     // And none stands in the source that the page and the list above do not have.
     let source = include_str!("../../src/limits.rs");
-    let declared = source.lines().filter(|line| line.starts_with("pub const ") && !line.contains("MAGIC")).count();
+    let declared = source
+        .lines()
+        .filter(|line| line.starts_with("pub const ") && !line.contains("MAGIC"))
+        .count();
     assert_eq!(declared, constants.len());
     for name in SPEC.split('`').filter(|word| word.ends_with("_MAX")) {
         assert!(constants.iter().any(|constant| constant.0 == name), "{name} has no value");
@@ -77,34 +83,47 @@ fn limits_are_the_constants() {
 
 #[test]
 fn numbers_are_the_enumerations() {
-    let roles: Vec<_> = (0..=u16::MAX).filter_map(Role::from_number).map(|role| (role as u64, role.name())).collect();
-    let written: Vec<_> =
-        table("| role | name | section | shape |").iter().map(|row| (number(row[0]), row[1])).collect();
+    let roles: Vec<_> = (0..=u16::MAX)
+        .filter_map(Role::from_number)
+        .map(|role| (role as u64, role.name()))
+        .collect();
+    let written: Vec<_> = table("| role | name | section | shape |")
+        .iter()
+        .map(|row| (number(row[0]), row[1]))
+        .collect();
     assert_eq!(written, roles);
 
     let kinds: Vec<_> = (0..=u16::MAX)
         .filter_map(SectionKind::from_number)
         .map(|kind| (kind as u64, kind.name(), if kind.has_tensors() { "yes" } else { "no" }))
         .collect();
-    let written: Vec<_> =
-        table("| kind | name | tensors | content |").iter().map(|row| (number(row[0]), row[1], row[2])).collect();
+    let written: Vec<_> = table("| kind | name | tensors | content |")
+        .iter()
+        .map(|row| (number(row[0]), row[1], row[2]))
+        .collect();
     assert_eq!(written, kinds);
 }
 
 #[test]
 fn encodings_are_the_enumeration() {
-    let rows = table("| number | name | tile bytes | planes (bits at offset) | bytes of a tensor |");
+    let rows =
+        table("| number | name | tile bytes | planes (bits at offset) | bytes of a tensor |");
     let numbers: Vec<_> = rows.iter().map(|row| number(row[0])).collect();
-    let known: Vec<_> = (0..=u16::MAX).filter_map(Encoding::from_number).map(|known| known as u64).collect();
+    let known: Vec<_> =
+        (0..=u16::MAX).filter_map(Encoding::from_number).map(|known| known as u64).collect();
     assert_eq!(numbers, known);
     for row in &rows {
         let encoding = Encoding::from_number(number(row[0]) as u16).expect("compared above");
         assert_eq!(row[1], encoding.name());
         assert_eq!(number(row[2]), encoding.tile_bytes() as u64);
-        let planes: Vec<_> = encoding.planes().iter().map(|(bits, offset)| format!("{bits} at {offset}")).collect();
+        let planes: Vec<_> =
+            encoding.planes().iter().map(|(bits, offset)| format!("{bits} at {offset}")).collect();
         assert_eq!(row[3], planes.join(", "));
         for (stack, rows, columns) in [(1, 1, 1), (3, 17, 65), (2, 16, 64), (1, 576, 1536)] {
-            assert_eq!(Some(formula(row[4], stack, rows, columns)), encoding.tensor_bytes(stack, rows, columns));
+            assert_eq!(
+                Some(formula(row[4], stack, rows, columns)),
+                encoding.tensor_bytes(stack, rows, columns)
+            );
         }
     }
 }
@@ -117,13 +136,14 @@ fn formula(text: &str, stack: u32, rows: u32, columns: u32) -> u64 {
         "columns" => columns.into(),
         word => number(word),
     };
-    let factor = |word: &str| match word.strip_prefix("ceil(").and_then(|inner| inner.strip_suffix(')')) {
-        Some(quotient) => {
-            let (above, below) = quotient.split_once(" / ").expect("a quotient");
-            name(above).div_ceil(number(below))
-        }
-        None => name(word),
-    };
+    let factor =
+        |word: &str| match word.strip_prefix("ceil(").and_then(|inner| inner.strip_suffix(')')) {
+            Some(quotient) => {
+                let (above, below) = quotient.split_once(" / ").expect("a quotient");
+                name(above).div_ceil(number(below))
+            }
+            None => name(word),
+        };
     text.trim_matches('`').split(" * ").map(factor).product()
 }
 
@@ -173,15 +193,20 @@ fn fields_stand_where_the_page_says() {
     let first_tensor = HEADER_BYTES + blob.sections().len() * SECTION_RECORD_BYTES;
     let mut seen = BTreeSet::new();
     for (index, record) in blob.sections().enumerate() {
-        let section = |name| field(&file, HEADER_BYTES + index * SECTION_RECORD_BYTES, &tables[1], name);
+        let section =
+            |name| field(&file, HEADER_BYTES + index * SECTION_RECORD_BYTES, &tables[1], name);
         assert_eq!(section("kind"), record.key.kind as u64);
-        assert_eq!((section("layer"), section("expert")), (record.key.layer.into(), record.key.expert.into()));
+        assert_eq!(
+            (section("layer"), section("expert")),
+            (record.key.layer.into(), record.key.expert.into())
+        );
         assert_eq!(section("first_tensor"), record.first_tensor.into());
         assert_eq!(section("tensor_count"), record.tensor_count.into());
         assert_eq!((section("offset"), section("bytes")), (record.offset, record.bytes));
         for (at, (role, tensor)) in blob.tensors(&record).enumerate() {
             let number = record.first_tensor as usize + at;
-            let own = |name| field(&file, first_tensor + number * TENSOR_RECORD_BYTES, &tables[2], name);
+            let own =
+                |name| field(&file, first_tensor + number * TENSOR_RECORD_BYTES, &tables[2], name);
             assert_eq!((own("section"), own("role")), (index as u64, role as u64));
             assert_eq!(own("encoding"), tensor.encoding as u64);
             assert_eq!(own("stack"), tensor.stack.into());
@@ -203,8 +228,28 @@ fn spec_fields_stand_where_the_page_says() {
     let whole = [40, 32, 512, 2, float(1e-6), one, one, one];
     let grouped = [2, float(0.25), 8, 8, one, 1, 1, 16, 1, 0, 1, 0, 0, 2, 24, 3, 2, 0, 2, one];
     let clamp = [2, float(1.702), float(7.0)];
-    let latent =
-        [2, float(0.25), 0, 8, one, 2, 8, 16, 8, 12, clamp[0], clamp[1], clamp[2], 2, 24, 3, 2, 16, 1, float(2.5)];
+    let latent = [
+        2,
+        float(0.25),
+        0,
+        8,
+        one,
+        2,
+        8,
+        16,
+        8,
+        12,
+        clamp[0],
+        clamp[1],
+        clamp[2],
+        2,
+        24,
+        3,
+        2,
+        16,
+        1,
+        float(2.5),
+    ];
     for (record, rows, expected) in
         [(0, &tables[3], &whole[..]), (32, &tables[4], &grouped), (112, &tables[4], &latent)]
     {

@@ -1,4 +1,5 @@
-//! A blob from outside: what is written is read, what is damaged is noticed, what is hostile is refused by name.
+//! A blob from outside: what is written is read, what is damaged is noticed, what is hostile is
+//! refused by name.
 
 mod attacks;
 mod build;

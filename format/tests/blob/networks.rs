@@ -1,7 +1,9 @@
 //! Random small networks and random lists of sections.
 
 use hardtack_format::spec::*;
-use hardtack_format::{Encoding, ModelSpec, Role, SectionKey, SectionKind, SectionPlan, TensorPlan};
+use hardtack_format::{
+    Encoding, ModelSpec, Role, SectionKey, SectionKind, SectionPlan, TensorPlan,
+};
 use proptest::collection::{btree_map, btree_set, vec};
 use proptest::option;
 use proptest::prelude::*;
@@ -25,16 +27,20 @@ pub fn spec() -> impl Strategy<Value = ModelSpec> {
 }
 
 fn layer() -> impl Strategy<Value = LayerSpec> {
-    (attention(), feed_forward()).prop_map(|(attention, feed_forward)| LayerSpec { attention, feed_forward })
+    (attention(), feed_forward())
+        .prop_map(|(attention, feed_forward)| LayerSpec { attention, feed_forward })
 }
 
 fn attention() -> impl Strategy<Value = AttentionSpec> {
     let norm = select(vec![HeadNorm::None, HeadNorm::PerHead, HeadNorm::Whole]);
-    let grouped = (1..4_u32, 1..4_u32, 0..9_u32, 0..9_u32, norm).prop_map(|(kv_heads, share, half, more, norm)| {
-        // `heads` is a multiple of `kv_heads`, and RoPE turns an even part of a head.
-        let kind = AttentionKind::Grouped { kv_heads, head_dim: (2 * half + more).max(1), norm };
-        (kv_heads * share, 2 * half, kind)
-    });
+    let grouped = (1..4_u32, 1..4_u32, 0..9_u32, 0..9_u32, norm).prop_map(
+        |(kv_heads, share, half, more, norm)| {
+            // `heads` is a multiple of `kv_heads`, and RoPE turns an even part of a head.
+            let kind =
+                AttentionKind::Grouped { kv_heads, head_dim: (2 * half + more).max(1), norm };
+            (kv_heads * share, 2 * half, kind)
+        },
+    );
     let latent = (1..5_u32, 1..9_u32, 0..20_u32, 1..20_u32, 1..20_u32, 1..20_u32).prop_map(
         |(heads, half, query_rank, kv_rank, nope_dim, value_dim)| {
             (heads, 2 * half, AttentionKind::Latent { query_rank, kv_rank, nope_dim, value_dim })
@@ -55,14 +61,22 @@ fn attention() -> impl Strategy<Value = AttentionSpec> {
 fn feed_forward() -> impl Strategy<Value = FeedForwardSpec> {
     let activation = prop_oneof![
         Just(Activation::Silu),
-        (number(), 0.0..100.0_f32).prop_map(|(alpha, limit)| Activation::ClampedSwiglu { alpha, limit }),
+        (number(), 0.0..100.0_f32)
+            .prop_map(|(alpha, limit)| Activation::ClampedSwiglu { alpha, limit }),
     ];
     let gate = select(vec![GateKind::SoftmaxAll, GateKind::SoftmaxChosen]);
     let shared_inner = prop_oneof![Just(0_u32), 1..40_u32];
     let experts = (1..6_u32, 1..6_u32, 1..80_u32, shared_inner, gate, number()).prop_map(
         |(count, chosen, inner, shared_inner, gate, routed_scale)| {
             let chosen = chosen.min(count);
-            FeedForwardKind::Experts(ExpertsSpec { count, chosen, inner, shared_inner, gate, routed_scale })
+            FeedForwardKind::Experts(ExpertsSpec {
+                count,
+                chosen,
+                inner,
+                shared_inner,
+                gate,
+                routed_scale,
+            })
         },
     );
     let kind = prop_oneof![(1..80_u32).prop_map(|inner| FeedForwardKind::Dense { inner }), experts];
@@ -85,9 +99,8 @@ pub fn sections() -> impl Strategy<Value = Vec<SectionPlan>> {
             key: SectionKey { kind, layer, expert },
             bytes,
         });
-        let weights = weights.into_iter().map(|((kind, layer, expert), tensors)| SectionPlan::Tensors {
-            key: SectionKey { kind, layer, expert },
-            tensors,
+        let weights = weights.into_iter().map(|((kind, layer, expert), tensors)| {
+            SectionPlan::Tensors { key: SectionKey { kind, layer, expert }, tensors }
         });
         plain.chain(weights).collect()
     })
@@ -97,7 +110,10 @@ fn tensors() -> impl Strategy<Value = Vec<TensorPlan>> {
     let roles: Vec<Role> = (0..=u16::MAX).filter_map(Role::from_number).collect();
     let shape = (option::of(select(Encoding::MATRICES.to_vec())), 1..4_u32, 1..40_u32, 1..150_u32);
     (btree_set(select(roles), 1..6), vec(shape, 6)).prop_map(|(roles, shapes)| {
-        let plan = |(role, (encoding, stack, rows, columns)): (Role, (Option<Encoding>, u32, u32, u32))| TensorPlan {
+        let plan = |(role, (encoding, stack, rows, columns)): (
+            Role,
+            (Option<Encoding>, u32, u32, u32),
+        )| TensorPlan {
             role,
             encoding: encoding.unwrap_or(Encoding::Plain),
             stack,

@@ -40,7 +40,11 @@ fn change() -> impl Strategy<Value = (Index, usize, u64)> {
 }
 
 /// Writes to a place in `range`, on a boundary of its own width, so that it hits whole fields.
-fn apply(file: &mut [u8], range: core::ops::Range<usize>, (place, width, value): (Index, usize, u64)) {
+fn apply(
+    file: &mut [u8],
+    range: core::ops::Range<usize>,
+    (place, width, value): (Index, usize, u64),
+) {
     let at = range.start + place.index(range.len() / width) * width;
     file[at..at + width].copy_from_slice(&value.to_le_bytes()[..width]);
 }

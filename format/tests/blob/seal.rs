@@ -5,7 +5,8 @@ use hardtack_format::limits::*;
 /// Where the root hash stands.
 const ROOT_AT: usize = HEADER_HASHED_BYTES;
 
-/// Makes the root hash fit the header and as many index bytes as the header asks for, if the file has them.
+/// Makes the root hash fit the header and as many index bytes as the header asks for, if the file
+/// has them.
 pub fn seal_root(file: &mut [u8]) {
     let Some(index_end) = index_end(file) else { return };
     let mut hasher = blake3::Hasher::new();
@@ -37,7 +38,9 @@ pub fn index_end(file: &[u8]) -> Option<usize> {
         return None;
     }
     let (sections, tensors) = (u64::from(u32_at(file, 24)), u64::from(u32_at(file, 28)));
-    let end = HEADER_BYTES as u64 + sections * SECTION_RECORD_BYTES as u64 + tensors * TENSOR_RECORD_BYTES as u64;
+    let end = HEADER_BYTES as u64
+        + sections * SECTION_RECORD_BYTES as u64
+        + tensors * TENSOR_RECORD_BYTES as u64;
     (end <= file.len() as u64).then_some(end as usize)
 }
 

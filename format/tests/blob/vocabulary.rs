@@ -1,4 +1,5 @@
-//! The vocabulary section from outside: random tables come back, and no changed table is read in two ways or panics.
+//! The vocabulary section from outside: random tables come back, and no changed table is read in
+//! two ways or panics.
 
 use hardtack_format::vocabulary::{TOKEN_BYTES_MAX, TextRules, TokenKind, Vocabulary, write};
 use proptest::collection::{btree_set, vec};

@@ -1,7 +1,9 @@
 //! What is written is read.
 
 use hardtack_format::network::{AttentionTensors, FeedForwardTensors};
-use hardtack_format::{Blob, Encoding, FormatError, Layout, Network, Role, SectionKey, SectionKind, SectionPlan};
+use hardtack_format::{
+    Blob, Encoding, FormatError, Layout, Network, Role, SectionKey, SectionKind, SectionPlan,
+};
 use hardtack_format::{TensorPlan, limits::*};
 
 use crate::build::{Optional, sample, sample_spec, weights, write};
@@ -19,14 +21,26 @@ fn the_sample_is_read_back() {
     assert_eq!(blob.plain(SectionKind::Vocabulary), None);
 
     assert_ne!(network.head, network.embedding);
-    assert_eq!((network.embedding.encoding, network.embedding.rows, network.embedding.columns), (Encoding::Q8, 40, 32));
+    assert_eq!(
+        (network.embedding.encoding, network.embedding.rows, network.embedding.columns),
+        (Encoding::Q8, 40, 32)
+    );
     assert_eq!(network.rope_frequencies.map(|tensor| tensor.columns), Some(4));
-    let AttentionTensors::Grouped(grouped) = network.layers[0].attention else { panic!("layer 0 is grouped") };
+    let AttentionTensors::Grouped(grouped) = network.layers[0].attention else {
+        panic!("layer 0 is grouped")
+    };
     assert_eq!((grouped.key.rows, grouped.query_norm.map(|norm| norm.columns)), (16, Some(16)));
-    let AttentionTensors::Latent(latent) = network.layers[1].attention else { panic!("layer 1 is latent") };
+    let AttentionTensors::Latent(latent) = network.layers[1].attention else {
+        panic!("layer 1 is latent")
+    };
     assert_eq!((latent.key_up.stack, latent.key_up.rows, latent.key_up.columns), (2, 16, 8));
-    let FeedForwardTensors::Experts(experts) = &network.layers[1].feed_forward else { panic!("layer 1 has experts") };
-    assert_eq!((experts.experts.len(), experts.shared.is_some(), experts.shared_gate.is_some()), (3, true, true));
+    let FeedForwardTensors::Experts(experts) = &network.layers[1].feed_forward else {
+        panic!("layer 1 has experts")
+    };
+    assert_eq!(
+        (experts.experts.len(), experts.shared.is_some(), experts.shared_gate.is_some()),
+        (3, true, true)
+    );
 }
 
 #[test]
@@ -37,7 +51,9 @@ fn each_expert_is_one_section_of_its_own_tensors() {
         let record = blob.section(SectionKey::expert(layer, expert)).expect("the section");
         assert!(record.offset.is_multiple_of(TENSOR_ALIGNMENT));
         for (_, tensor) in blob.tensors(&record) {
-            assert!(tensor.offset.is_multiple_of(TENSOR_ALIGNMENT) && tensor.offset >= record.offset);
+            assert!(
+                tensor.offset.is_multiple_of(TENSOR_ALIGNMENT) && tensor.offset >= record.offset
+            );
             assert!(tensor.offset + tensor.bytes <= record.offset + record.bytes);
             assert_eq!(blob.tensor_bytes(&tensor).len() as u64, tensor.bytes);
         }
@@ -47,15 +63,27 @@ fn each_expert_is_one_section_of_its_own_tensors() {
 
 #[test]
 fn large_sections_start_on_pages_and_small_ones_are_not_padded() {
-    let matrix = |rows| TensorPlan { role: Role::Down, encoding: Encoding::Bf16, stack: 1, rows, columns: 64 };
+    let matrix = |rows| TensorPlan {
+        role: Role::Down,
+        encoding: Encoding::Bf16,
+        stack: 1,
+        rows,
+        columns: 64,
+    };
     let rows_large = (LARGE_SECTION_BYTES / 128) as u32;
     let plans: Vec<SectionPlan> = (0..)
         .zip([16, rows_large - 16, rows_large, 16, rows_large + 16])
-        .map(|(expert, rows)| SectionPlan::Tensors { key: SectionKey::expert(0, expert), tensors: vec![matrix(rows)] })
+        .map(|(expert, rows)| SectionPlan::Tensors {
+            key: SectionKey::expert(0, expert),
+            tensors: vec![matrix(rows)],
+        })
         .collect();
     let layout = Layout::new(&plans).expect("a layout");
-    let mut end = (HEADER_BYTES + plans.len() * (SECTION_RECORD_BYTES + TENSOR_RECORD_BYTES)) as u64;
-    for (record, alignment) in layout.sections().iter().zip([64, 64, SECTION_ALIGNMENT, 64, SECTION_ALIGNMENT]) {
+    let mut end =
+        (HEADER_BYTES + plans.len() * (SECTION_RECORD_BYTES + TENSOR_RECORD_BYTES)) as u64;
+    for (record, alignment) in
+        layout.sections().iter().zip([64, 64, SECTION_ALIGNMENT, 64, SECTION_ALIGNMENT])
+    {
         assert_eq!(record.offset, end.next_multiple_of(alignment), "{}", record.key);
         assert_eq!(record.bytes >= LARGE_SECTION_BYTES, alignment == SECTION_ALIGNMENT);
         end = record.offset + record.bytes;
@@ -67,7 +95,10 @@ fn large_sections_start_on_pages_and_small_ones_are_not_padded() {
 fn a_network_without_optional_tensors_binds() {
     let spec = sample_spec();
     let bytes = spec.to_bytes();
-    let mut plans = vec![SectionPlan::Plain { key: SectionKey::only(SectionKind::Spec), bytes: bytes.len() as u64 }];
+    let mut plans = vec![SectionPlan::Plain {
+        key: SectionKey::only(SectionKind::Spec),
+        bytes: bytes.len() as u64,
+    }];
     plans.extend(weights(&spec, Optional::Absent));
     let file = write(&plans, |_| bytes.clone());
     let network = Network::bind(&Blob::open(&file).expect("open")).expect("bind");
@@ -77,8 +108,15 @@ fn a_network_without_optional_tensors_binds() {
 #[test]
 fn the_layout_refuses_what_the_reader_would() {
     let globals = SectionKey::only(SectionKind::Globals);
-    let tensor = TensorPlan { role: Role::Embedding, encoding: Encoding::F32, stack: 1, rows: 1, columns: 1 };
-    let section = |key, tensors: &[TensorPlan]| SectionPlan::Tensors { key, tensors: tensors.to_vec() };
+    let tensor = TensorPlan {
+        role: Role::Embedding,
+        encoding: Encoding::F32,
+        stack: 1,
+        rows: 1,
+        columns: 1,
+    };
+    let section =
+        |key, tensors: &[TensorPlan]| SectionPlan::Tensors { key, tensors: tensors.to_vec() };
     let plain = |kind, bytes| SectionPlan::Plain { key: SectionKey::only(kind), bytes };
     let refused = |plans: &[SectionPlan]| Layout::new(plans).map(|_| ()).expect_err("refused");
 
@@ -99,7 +137,10 @@ fn the_layout_refuses_what_the_reader_would() {
         &[section(SectionKey::layer(LAYERS_MAX), &[tensor])],
         &[section(SectionKey::expert(0, EXPERTS_MAX), &[tensor])],
         &[section(globals, &[TensorPlan { columns: DIMENSION_MAX + 1, ..tensor }])],
-        &[section(globals, &[TensorPlan { rows: DIMENSION_MAX, columns: DIMENSION_MAX, ..tensor }])],
+        &[section(
+            globals,
+            &[TensorPlan { rows: DIMENSION_MAX, columns: DIMENSION_MAX, ..tensor }],
+        )],
         &[plain(SectionKind::Spec, PLAIN_SECTION_BYTES_MAX + 1), section(globals, &[tensor])],
     ];
     for plans in over_limit {

@@ -30,10 +30,17 @@ fn blobs(folder: &Path) -> Result<()> {
     let valid = build::sample();
     let spec_end = (seal::u64_at(&valid, 128 + 24) + seal::u64_at(&valid, 128 + 32)) as usize;
     write(folder, "blob", "sample", &valid)?;
-    write(folder, "blob_sealed", "sample", &valid[..seal::index_end(&valid).expect("a whole index")])?;
+    write(
+        folder,
+        "blob_sealed",
+        "sample",
+        &valid[..seal::index_end(&valid).expect("a whole index")],
+    )?;
     write(folder, "blob_sealed", "sample_with_spec", &valid[..spec_end])?;
     write(folder, "blob_session", "sample_with_spec", &valid[..spec_end])?;
-    for entry in fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../format/tests/attacks"))? {
+    for entry in
+        fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("../../format/tests/attacks"))?
+    {
         let path = entry?.path();
         let name = path.file_stem().expect("a file").to_string_lossy().into_owned();
         let head = fs::read(&path)?;
@@ -68,7 +75,13 @@ fn vocabulary_table() -> Vec<u8> {
         (TokenKind::Unused, b""),
         (TokenKind::Marker, b"<think>"),
     ];
-    let rules = TextRules { begin: Some(0), end: Some(1), add_begin: true, ends: vec![1, 2], ..TextRules::default() };
+    let rules = TextRules {
+        begin: Some(0),
+        end: Some(1),
+        add_begin: true,
+        ends: vec![1, 2],
+        ..TextRules::default()
+    };
     vocabulary::write(&rules, &tokens).expect("a valid table")
 }
 

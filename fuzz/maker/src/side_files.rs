@@ -33,7 +33,8 @@ fn sessions(folder: &Path) -> Result<()> {
     let ring = KvPrecision::Ring(RingOptions { bytes: 0, bits: RingBits::Auto });
     for (kind, kv) in (0u8..).zip([KvPrecision::F16, KvPrecision::F32, ring]) {
         for count in [0, 3, 70] {
-            let mut session = engine.session(&SessionOptions { context: 200, batch: 8, kv }).expect("a session");
+            let mut session =
+                engine.session(&SessionOptions { context: 200, batch: 8, kv }).expect("a session");
             let tokens: Vec<u32> = (0..count).map(|at| at % 40).collect();
             if !tokens.is_empty() {
                 session.feed(&tokens).expect("they fit");
@@ -67,9 +68,13 @@ fn codes() -> Vec<u8> {
 fn tables() -> Vec<u8> {
     let about = r#"{"source":"00","options":["q4"],"seed":0,"domains":[{"name":"a","source":"00","tokens_hash":"00","windows":1,"tokens":4}],"layers":[{"experts":0,"shared":false}]}"#;
     let mut tensors = String::new();
-    for (index, name) in ["loss", "embedding", "head", "layer.0.attention", "layer.0.common"].iter().enumerate() {
+    for (index, name) in
+        ["loss", "embedding", "head", "layer.0.attention", "layer.0.common"].iter().enumerate()
+    {
         let (from, to) = (index * 8, index * 8 + 8);
-        tensors += &format!(r#","domain.0.{name}":{{"dtype":"F64","shape":[1],"data_offsets":[{from},{to}]}}"#);
+        tensors += &format!(
+            r#","domain.0.{name}":{{"dtype":"F64","shape":[1],"data_offsets":[{from},{to}]}}"#
+        );
     }
     let about = about.replace('"', "\\\"");
     let header = format!(r#"{{"__metadata__":{{"hardtack_calibration":"{about}"}}{tensors}}}"#);
@@ -92,8 +97,9 @@ fn policy(width: Option<u32>) -> KvPolicy {
         LayerPolicy { costs: [[4.0, 3.0, 2.0, 1.0, 0.0]; 2], router }
     };
     let spec = build::sample_spec();
-    let latent =
-        |attention: &hardtack_format::spec::AttentionSpec| matches!(attention.kind, AttentionKind::Latent { .. });
+    let latent = |attention: &hardtack_format::spec::AttentionSpec| {
+        matches!(attention.kind, AttentionKind::Latent { .. })
+    };
     assert!(spec.layers.iter().any(|layer| latent(&layer.attention)));
     let prices = vec![Price { bits: 4.0, byte: 1.0 }, Price { bits: 2.0, byte: 2.0 }];
     KvPolicy { prices, layers: spec.layers.iter().map(|own| layer(&own.attention)).collect() }

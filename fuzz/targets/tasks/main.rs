@@ -43,7 +43,8 @@ fuzz_target!(|bytes: &[u8]| {
     };
     file.write(bytes);
     // MMLU is a folder of tables.
-    let path = if task == Task::Mmlu { file.path().parent().expect("a folder") } else { file.path() };
+    let path =
+        if task == Task::Mmlu { file.path().parent().expect("a folder") } else { file.path() };
     let items = read(&TaskFile { task, path: path.to_owned() });
     let Ok((items, sources)) = items else { return };
     assert!(items.count() > 0 && !sources.is_empty());

@@ -1,22 +1,27 @@
-//! Panels whose codes are looked up in place of being multiplied (T-MAC, arXiv 2407.00088): four bits of a row, one for each of four
-//! columns, name one of 16 sums of these columns' inputs. Tables are made once a token, for all rows; each bit of the codes
-//! is a plane with as many lookups. Sums are exact: a table's entries have two bytes, and so two shuffles.
+//! Panels whose codes are looked up in place of being multiplied (T-MAC, arXiv 2407.00088): four
+//! bits of a row, one for each of four columns, name one of 16 sums of these columns' inputs.
+//! Tables are made once a token, for all rows; each bit of the codes is a plane with as many
+//! lookups. Sums are exact: a table's entries have two bytes, and so two shuffles.
 
 use core::arch::x86_64::{
-    __m256i, _mm_add_epi16, _mm256_add_epi16, _mm256_and_si256, _mm256_castsi256_si128, _mm256_cvtepi16_epi32,
-    _mm256_extracti128_si256, _mm256_set1_epi8, _mm256_setzero_si256, _mm256_shuffle_epi8, _mm256_slli_epi16,
-    _mm256_srli_epi16, _mm256_unpackhi_epi8, _mm256_unpacklo_epi8,
+    __m256i, _mm_add_epi16, _mm256_add_epi16, _mm256_and_si256, _mm256_castsi256_si128,
+    _mm256_cvtepi16_epi32, _mm256_extracti128_si256, _mm256_set1_epi8, _mm256_setzero_si256,
+    _mm256_shuffle_epi8, _mm256_slli_epi16, _mm256_srli_epi16, _mm256_unpackhi_epi8,
+    _mm256_unpacklo_epi8,
 };
 use std::cell::Cell;
 
-use hardtack_format::encoding::{GROUP_COLUMNS, GROUP_QUADS, PANEL_ROWS, TILE_BIT_BYTES, TILE_HEAD_BYTES};
+use hardtack_format::encoding::{
+    GROUP_COLUMNS, GROUP_QUADS, PANEL_ROWS, TILE_BIT_BYTES, TILE_HEAD_BYTES,
+};
 use hardtack_kernels::{Activations, PanelRows};
 
 use crate::codes::{Inputs, RowSums, no_sums, panel_sums};
 use crate::memory::{load_32_bytes, load_tile};
 
 const VECTOR: usize = 32;
-/// Quads whose fields are in one vector: two in its lanes' low halves of bytes, two in the high ones.
+/// Quads whose fields are in one vector: two in its lanes' low halves of bytes, two in the high
+/// ones.
 const QUADS: usize = 4;
 
 /// A group's tables, two quads to a vector: low bytes of the sums, and high bytes.
@@ -40,8 +45,8 @@ pub fn tables(activations: &Activations<'_>) -> Vec<Tables> {
     codes.as_chunks().0.iter().map(of_group).collect()
 }
 
-/// Multiplies a panel with one token. A tile has a plane for each bit, the lowest first, of four vectors: bytes are rows, and
-/// halves of bytes and lanes quads.
+/// Multiplies a panel with one token. A tile has a plane for each bit, the lowest first, of four
+/// vectors: bytes are rows, and halves of bytes and lanes quads.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub fn panel<const TILE_BYTES: usize>(
     panel: &[u8],
@@ -55,7 +60,15 @@ pub fn panel<const TILE_BYTES: usize>(
         group.set(group.get() + 1);
         sums(tile, tables)
     };
-    panel_sums(panel, activations, 0, core::slice::from_mut(out), |_, _| no_sums(), |_, _| no_sums(), one);
+    panel_sums(
+        panel,
+        activations,
+        0,
+        core::slice::from_mut(out),
+        |_, _| no_sums(),
+        |_, _| no_sums(),
+        one,
+    );
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -69,10 +82,13 @@ fn sums<const TILE_BYTES: usize>(tile: &[u8; TILE_BYTES], tables: &Tables) -> Ro
         for vector in 0..GROUP_QUADS / QUADS {
             let bytes = load_tile(tile, TILE_HEAD_BYTES + bit * TILE_BIT_BYTES + vector * VECTOR);
             let low = _mm256_set1_epi8(0x0f);
-            let choices = [_mm256_and_si256(bytes, low), _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), low)];
+            let choices = [
+                _mm256_and_si256(bytes, low),
+                _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), low),
+            ];
             for (half, choices) in choices.into_iter().enumerate() {
-                let [low, high] =
-                    tables[vector * 2 + half].map(|table| _mm256_shuffle_epi8(load_32_bytes(&table), choices));
+                let [low, high] = tables[vector * 2 + half]
+                    .map(|table| _mm256_shuffle_epi8(load_32_bytes(&table), choices));
                 plane[0] = _mm256_add_epi16(plane[0], _mm256_unpacklo_epi8(low, high));
                 plane[1] = _mm256_add_epi16(plane[1], _mm256_unpackhi_epi8(low, high));
             }
@@ -86,13 +102,18 @@ fn sums<const TILE_BYTES: usize>(tile: &[u8; TILE_BYTES], tables: &Tables) -> Ro
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn widen(sums: __m256i) -> __m256i {
-    _mm256_cvtepi16_epi32(_mm_add_epi16(_mm256_castsi256_si128(sums), _mm256_extracti128_si256::<1>(sums)))
+    _mm256_cvtepi16_epi32(_mm_add_epi16(
+        _mm256_castsi256_si128(sums),
+        _mm256_extracti128_si256::<1>(sums),
+    ))
 }
 
 /// One code of a tile, taken apart bit by bit.
 pub fn code(tile: &[u8], bits: usize, row: usize, column: usize) -> i32 {
     let (quad, bit_of_quad) = (column / 4, column % 4);
     let (vector, half, lane) = (quad / QUADS, quad % QUADS / 2, quad % 2);
-    let at = |bit: usize| TILE_HEAD_BYTES + bit * TILE_BIT_BYTES + vector * VECTOR + lane * PANEL_ROWS + row;
+    let at = |bit: usize| {
+        TILE_HEAD_BYTES + bit * TILE_BIT_BYTES + vector * VECTOR + lane * PANEL_ROWS + row
+    };
     (0..bits).map(|bit| i32::from(tile[at(bit)] >> (half * 4 + bit_of_quad) & 1) << bit).sum()
 }

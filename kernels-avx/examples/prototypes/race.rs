@@ -3,15 +3,20 @@
 use std::hint::black_box;
 use std::time::Instant;
 
-use hardtack_format::encoding::{Encoding, GROUP_COLUMNS, PANEL_ROWS, TILE_BIT_BYTES, TILE_HEAD_BYTES};
-use hardtack_kernels::{Activations, ActivationsMut, KernelTable, PanelRows, hadamard::hadamard, scalar};
+use hardtack_format::encoding::{
+    Encoding, GROUP_COLUMNS, PANEL_ROWS, TILE_BIT_BYTES, TILE_HEAD_BYTES,
+};
+use hardtack_kernels::{
+    Activations, ActivationsMut, KernelTable, PanelRows, hadamard::hadamard, scalar,
+};
 
 use crate::{codebook, lookup, panel_q4, rotation, two_level};
 
 /// Columns of the panels.
 const COLUMNS: usize = 2048;
 const GROUPS: usize = COLUMNS / GROUP_COLUMNS;
-/// Weights that caches do not hold, and those of one timing; in between the others take their turns.
+/// Weights that caches do not hold, and those of one timing; in between the others take their
+/// turns.
 const MEMORY_BYTES: usize = 320 << 20;
 const TURN_BYTES: usize = 2 << 20;
 /// Weights that the second cache holds.
@@ -52,7 +57,9 @@ pub fn all() {
         let far = race(&runners, &memory, TURN_BYTES);
         for ((runner, cache), far) in runners.iter().zip(cache).zip(far) {
             let bits = (runner.panel_bytes * 8) as f64 / (COLUMNS * PANEL_ROWS) as f64;
-            let speed = |own: Speed| format!("{:.2}, {:.1} | {:.2}", own.weights, own.weights * bits / 8.0, own.share);
+            let speed = |own: Speed| {
+                format!("{:.2}, {:.1} | {:.2}", own.weights, own.weights * bits / 8.0, own.share)
+            };
             println!("| {} | {bits:.3} | {} | {} |", runner.name, speed(cache), speed(far));
         }
         println!();
@@ -72,9 +79,16 @@ fn runners<'a>(
     let mut all: Vec<Runner<'a>> = Vec::new();
     for encoding in Encoding::MATRICES.into_iter().filter(|own| own.code_bits().is_some()) {
         let kernel = table.panel(encoding);
-        let run = move |panel: &[u8], out: &mut PanelRows| kernel(panel, &activations, 0, std::slice::from_mut(out));
+        let run = move |panel: &[u8], out: &mut PanelRows| {
+            kernel(panel, &activations, 0, std::slice::from_mut(out))
+        };
         let panel_bytes = encoding.panel_bytes(COLUMNS as u32) as usize;
-        all.push(Runner { name: encoding.name().to_owned(), panel_bytes, shipped: all.len(), run: Box::new(run) });
+        all.push(Runner {
+            name: encoding.name().to_owned(),
+            panel_bytes,
+            shipped: all.len(),
+            run: Box::new(run),
+        });
     }
     type Codebook = unsafe fn(&[u8], &Activations<'_>, &codebook::Table, &mut [PanelRows]);
     let codebooks: [Codebook; 3] = if table.name == "avx2" {
@@ -91,16 +105,27 @@ fn runners<'a>(
         let shipped = bits - 1;
         let panel_bytes = all[shipped].panel_bytes;
         agree(&all[shipped].run, &run, panel_bytes);
-        all.push(Runner { name: format!("codebook, {bits} bits"), panel_bytes, shipped, run: Box::new(run) });
+        all.push(Runner {
+            name: format!("codebook, {bits} bits"),
+            panel_bytes,
+            shipped,
+            run: Box::new(run),
+        });
     }
     all.extend(lookups(activations, sums));
     if table.name == "avx2" {
-        // The shipped codes through the source that the prototypes are built of: what compiling it here changes.
+        // The shipped codes through the source that the prototypes are built of: what compiling it
+        // here changes.
         let run = move |panel: &[u8], out: &mut PanelRows| {
             panel_q4::panel_q4(panel, &activations, 0, std::slice::from_mut(out));
         };
         let panel_bytes = all[Q4].panel_bytes;
-        all.push(Runner { name: "q4, compiled here".to_owned(), panel_bytes, shipped: Q4, run: Box::new(run) });
+        all.push(Runner {
+            name: "q4, compiled here".to_owned(),
+            panel_bytes,
+            shipped: Q4,
+            run: Box::new(run),
+        });
         all.extend(two_levels(activations, &inputs.sums, halves));
     }
     all
@@ -112,16 +137,24 @@ fn lookups<'a>(activations: Activations<'a>, sums: &'a [lookup::Tables]) -> [Run
         [(1, lookup::panel::<{ tile_bytes(1) }>), (2, lookup::panel::<{ tile_bytes(2) }>)];
     kernels.map(|(bits, kernel)| {
         // SAFETY: every table of this program has the features of AVX2.
-        let run = move |panel: &[u8], out: &mut PanelRows| unsafe { kernel(panel, &activations, sums, out) };
+        let run = move |panel: &[u8], out: &mut PanelRows| unsafe {
+            kernel(panel, &activations, sums, out)
+        };
         let panel_bytes = GROUPS * tile_bytes(bits);
         looks_up_products(&run, &activations, bits);
-        Runner { name: format!("lookup, {bits} bits"), panel_bytes, shipped: bits - 1, run: Box::new(run) }
+        Runner {
+            name: format!("lookup, {bits} bits"),
+            panel_bytes,
+            shipped: bits - 1,
+            run: Box::new(run),
+        }
     })
 }
 
 /// Sums looked up must be sums of products, for scales and minima of one number.
 fn looks_up_products(run: &Run<'_>, activations: &Activations<'_>, bits: usize) {
-    let mut panel: Vec<u8> = (0..GROUPS * tile_bytes(bits)).map(|at| (at * 37 % 251) as u8).collect();
+    let mut panel: Vec<u8> =
+        (0..GROUPS * tile_bytes(bits)).map(|at| (at * 37 % 251) as u8).collect();
     panel.chunks_exact_mut(tile_bytes(bits)).for_each(|tile| tile[..TILE_HEAD_BYTES].fill(0x31));
     let mut found = [0.0; PANEL_ROWS];
     run(&panel, &mut found);
@@ -131,7 +164,9 @@ fn looks_up_products(run: &Run<'_>, activations: &Activations<'_>, bits: usize) 
         let mut expected = 0.0;
         for (group, tile) in panel.chunks_exact(tile_bytes(bits)).enumerate() {
             let inputs = codes[group * GROUP_COLUMNS..].iter().take(GROUP_COLUMNS).enumerate();
-            let sum: i32 = inputs.map(|(at, input)| lookup::code(tile, bits, row, at) * i32::from(*input)).sum();
+            let sum: i32 = inputs
+                .map(|(at, input)| lookup::code(tile, bits, row, at) * i32::from(*input))
+                .sum();
             expected += (sum as f32 * scales[group]) * scale + sums[group] * scale;
         }
         assert_eq!(found, expected, "row {row} of {bits} bits");
@@ -146,13 +181,32 @@ const fn tile_bytes(bits: usize) -> usize {
 /// Where the shipped 4-bit kernel stands among the runners.
 const Q4: usize = 3;
 
-fn two_levels<'a>(activations: Activations<'a>, sums: &'a [f32], halves: &'a [f32]) -> [Runner<'a>; 4] {
+fn two_levels<'a>(
+    activations: Activations<'a>,
+    sums: &'a [f32],
+    halves: &'a [f32],
+) -> [Runner<'a>; 4] {
     use two_level::{CODED, HALVES, panel, tile_bytes};
     type Panel = unsafe fn(&[u8], &Activations<'_>, &[f32], &mut PanelRows);
     let kernels: [(&str, usize, &'a [f32], Panel); 4] = [
-        ("half floats, groups of 64", tile_bytes(HALVES, 1), sums, panel::<HALVES, 1, { tile_bytes(HALVES, 1) }>),
-        ("half floats, groups of 32", tile_bytes(HALVES, 2), halves, panel::<HALVES, 2, { tile_bytes(HALVES, 2) }>),
-        ("6 bits under a tile, groups of 64", tile_bytes(CODED, 1), sums, panel::<CODED, 1, { tile_bytes(CODED, 1) }>),
+        (
+            "half floats, groups of 64",
+            tile_bytes(HALVES, 1),
+            sums,
+            panel::<HALVES, 1, { tile_bytes(HALVES, 1) }>,
+        ),
+        (
+            "half floats, groups of 32",
+            tile_bytes(HALVES, 2),
+            halves,
+            panel::<HALVES, 2, { tile_bytes(HALVES, 2) }>,
+        ),
+        (
+            "6 bits under a tile, groups of 64",
+            tile_bytes(CODED, 1),
+            sums,
+            panel::<CODED, 1, { tile_bytes(CODED, 1) }>,
+        ),
         (
             "6 bits under a tile, groups of 32",
             tile_bytes(CODED, 2),
@@ -162,13 +216,22 @@ fn two_levels<'a>(activations: Activations<'a>, sums: &'a [f32], halves: &'a [f3
     ];
     let runners = kernels.map(|(name, tile_bytes, sums, kernel)| {
         // SAFETY: the table of this tier is only there where the processor has the features.
-        let run = move |panel: &[u8], out: &mut PanelRows| unsafe { kernel(panel, &activations, sums, out) };
-        Runner { name: format!("4 bits, {name}"), panel_bytes: GROUPS * tile_bytes, shipped: Q4, run: Box::new(run) }
+        let run = move |panel: &[u8], out: &mut PanelRows| unsafe {
+            kernel(panel, &activations, sums, out)
+        };
+        Runner {
+            name: format!("4 bits, {name}"),
+            panel_bytes: GROUPS * tile_bytes,
+            shipped: Q4,
+            run: Box::new(run),
+        }
     });
     let expected = of_ones(&runners[0]);
     for found in runners[1..].iter().map(of_ones) {
-        let near =
-            expected.iter().zip(found).all(|(expected, found)| (expected - found).abs() <= 1e-4 * expected.abs());
+        let near = expected
+            .iter()
+            .zip(found)
+            .all(|(expected, found)| (expected - found).abs() <= 1e-4 * expected.abs());
         assert!(near, "the same weights: {expected:?}, {found:?}");
     }
     runners
@@ -229,11 +292,13 @@ fn race(runners: &[Runner<'_>], memory: &[u8], bytes: usize) -> Vec<Speed> {
                 black_box(&mut out);
             }
             let panels = part.len() / runner.panel_bytes;
-            times[index].push(start.elapsed().as_secs_f64() * 1e9 / (panels * COLUMNS * PANEL_ROWS) as f64);
+            times[index]
+                .push(start.elapsed().as_secs_f64() * 1e9 / (panels * COLUMNS * PANEL_ROWS) as f64);
         }
     }
     let of = |(own, runner): (&Vec<f64>, &Runner<'_>)| {
-        let shares = own.iter().zip(&times[runner.shipped]).map(|(own, shipped)| shipped / own).collect();
+        let shares =
+            own.iter().zip(&times[runner.shipped]).map(|(own, shipped)| shipped / own).collect();
         Speed { weights: 1.0 / median(own.clone()), share: median(shares) }
     };
     times.iter().zip(runners).map(of).collect()
@@ -253,7 +318,8 @@ fn rotations(table: &KernelTable) {
     for (rows, columns) in [(128, 256), (256, 128), (1024, 2048), (2048, 1024)] {
         let mut inputs = Inputs::new(columns);
         let panel_bytes = Encoding::Q4.panel_bytes(columns as u32) as usize;
-        let weights: Vec<u8> = (0..panel_bytes * rows / PANEL_ROWS).map(|at| (at * 37 % 251) as u8).collect();
+        let weights: Vec<u8> =
+            (0..panel_bytes * rows / PANEL_ROWS).map(|at| (at * 37 % 251) as u8).collect();
         let mut values = inputs.floats.clone();
         let mut out = [[0.0; PANEL_ROWS]; 1];
         let mut times: [Vec<f64>; 5] = Default::default();
@@ -267,16 +333,21 @@ fn rotations(table: &KernelTable) {
             let quantize = nanoseconds(CALLS, &mut || inputs.quantize(table));
             values.copy_from_slice(&inputs.floats);
             // SAFETY: the table is only there where the processor has the features.
-            let by_64 = nanoseconds(CALLS, &mut || unsafe { rotation::turn::<8>(black_box(&mut values)) });
+            let by_64 =
+                nanoseconds(CALLS, &mut || unsafe { rotation::turn::<8>(black_box(&mut values)) });
             values.copy_from_slice(&inputs.floats);
             // SAFETY: as above.
-            let by_128 = nanoseconds(CALLS, &mut || unsafe { rotation::turn::<16>(black_box(&mut values)) });
-            let plain = nanoseconds(CALLS, &mut || black_box(&mut values).chunks_exact_mut(64).for_each(hadamard));
+            let by_128 =
+                nanoseconds(CALLS, &mut || unsafe { rotation::turn::<16>(black_box(&mut values)) });
+            let plain = nanoseconds(CALLS, &mut || {
+                black_box(&mut values).chunks_exact_mut(64).for_each(hadamard)
+            });
             for (times, own) in times.iter_mut().zip([product, quantize, by_64, by_128, plain]) {
                 times.push(own);
             }
         }
-        let share = median(times[2].iter().zip(&times[0]).map(|(turn, product)| turn / product).collect());
+        let share =
+            median(times[2].iter().zip(&times[0]).map(|(turn, product)| turn / product).collect());
         let [product, quantize, by_64, by_128, portable] = times.map(median);
         println!(
             "| {rows} x {columns} | {product:.0} ns | {quantize:.0} ns | {by_64:.0} ns | {by_128:.0} ns | {portable:.0} ns | {share:.4} |"
@@ -291,7 +362,8 @@ fn nanoseconds(calls: usize, run: &mut dyn FnMut()) -> f64 {
     start.elapsed().as_secs_f64() * 1e9 / calls as f64
 }
 
-/// Calls that take a while of which the clock is no part, but end before other work takes the processor.
+/// Calls that take a while of which the clock is no part, but end before other work takes the
+/// processor.
 const CALLS: usize = 20;
 
 /// One token.
@@ -306,7 +378,12 @@ impl Inputs {
     fn new(columns: usize) -> Self {
         let floats = (0..columns).map(|at| (at as f32 * 0.37).sin()).collect();
         let groups = columns.div_ceil(GROUP_COLUMNS);
-        let mut own = Self { floats, codes: vec![0; columns], scales: vec![0.0; groups], sums: vec![0.0; groups] };
+        let mut own = Self {
+            floats,
+            codes: vec![0; columns],
+            scales: vec![0.0; groups],
+            sums: vec![0.0; groups],
+        };
         own.quantize(&scalar::TABLE);
         own
     }

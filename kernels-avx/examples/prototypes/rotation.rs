@@ -1,7 +1,9 @@
-//! The Hadamard transform of an input vector in blocks of 64 or 128, without its scale, which weights can have.
+//! The Hadamard transform of an input vector in blocks of 64 or 128, without its scale, which
+//! weights can have.
 
 use core::arch::x86_64::{
-    __m256, _mm256_add_ps, _mm256_fmadd_ps, _mm256_permute_ps, _mm256_permute2f128_ps, _mm256_setr_ps, _mm256_sub_ps,
+    __m256, _mm256_add_ps, _mm256_fmadd_ps, _mm256_permute_ps, _mm256_permute2f128_ps,
+    _mm256_setr_ps, _mm256_sub_ps,
 };
 
 use crate::memory::{load_floats, store_floats};

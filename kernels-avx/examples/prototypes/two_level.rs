@@ -1,14 +1,17 @@
-//! Panels of 4-bit codes whose tiles keep scales and minima as 6-bit codes under two half floats, for groups of 64 or 32 columns;
-//! and, through the same loop, as half floats, to tell the loop's part from that of the scales.
+//! Panels of 4-bit codes whose tiles keep scales and minima as 6-bit codes under two half floats,
+//! for groups of 64 or 32 columns; and, through the same loop, as half floats, to tell the loop's
+//! part from that of the scales.
 //!
-//! A tile: its own scale and minimum, then for each group of columns 16 bytes with a row's scale in 6 bits and the low two of its
-//! minimum, and 8 bytes with the high four of two rows' minima; then the plane of codes.
+//! A tile: its own scale and minimum, then for each group of columns 16 bytes with a row's scale in
+//! 6 bits and the low two of its minimum, and 8 bytes with the high four of two rows' minima; then
+//! the plane of codes.
 
 use core::arch::x86_64::{
-    __m256, __m256i, _mm_and_si128, _mm_or_si128, _mm_set_epi64x, _mm_set1_epi8, _mm_set1_epi16, _mm_slli_epi16,
-    _mm_srli_epi16, _mm_srli_si128, _mm256_add_epi16, _mm256_add_epi32, _mm256_add_ps, _mm256_and_si256,
-    _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_cvtph_ps, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps,
-    _mm256_set1_epi8, _mm256_set1_epi16, _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_srli_epi16,
+    __m256, __m256i, _mm_and_si128, _mm_or_si128, _mm_set_epi64x, _mm_set1_epi8, _mm_set1_epi16,
+    _mm_slli_epi16, _mm_srli_epi16, _mm_srli_si128, _mm256_add_epi16, _mm256_add_epi32,
+    _mm256_add_ps, _mm256_and_si256, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi32, _mm256_cvtph_ps,
+    _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_set1_epi8, _mm256_set1_epi16,
+    _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256, _mm256_srli_epi16,
 };
 
 use hardtack_format::encoding::{GROUP_COLUMNS, TILE_BIT_BYTES, TILE_HEAD_BYTES};
@@ -39,8 +42,8 @@ const fn head_at(levels: usize, group: usize) -> usize {
     if levels == HALVES { group * TILE_HEAD_BYTES } else { SHARED_BYTES + group * CODED_HEAD_BYTES }
 }
 
-/// Multiplies a panel whose tiles have `GROUPS` (1 or 2) groups of columns with one token. `sums` has the scale times the sum of
-/// codes of each group of the activations.
+/// Multiplies a panel whose tiles have `GROUPS` (1 or 2) groups of columns with one token. `sums`
+/// has the scale times the sum of codes of each group of the activations.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub fn panel<const LEVELS: usize, const GROUPS: usize, const TILE_BYTES: usize>(
     panel: &[u8],
@@ -48,10 +51,18 @@ pub fn panel<const LEVELS: usize, const GROUPS: usize, const TILE_BYTES: usize>(
     sums: &[f32],
     out: &mut PanelRows,
 ) {
-    const { assert!(TILE_BYTES == tile_bytes(LEVELS, GROUPS) && GROUPS <= FIELDS, "a tile of one or two groups") };
+    const {
+        assert!(
+            TILE_BYTES == tile_bytes(LEVELS, GROUPS) && GROUPS <= FIELDS,
+            "a tile of one or two groups"
+        )
+    };
     let (codes, scales, _) = activations.token_codes(0);
     let (tiles, rest) = panel.as_chunks::<TILE_BYTES>();
-    assert!(rest.is_empty() && tiles.len() == scales.len() && sums.len() == GROUPS * tiles.len(), "one panel");
+    assert!(
+        rest.is_empty() && tiles.len() == scales.len() && sums.len() == GROUPS * tiles.len(),
+        "one panel"
+    );
     let inputs = &codes.as_chunks::<GROUP_COLUMNS>().0[..tiles.len()];
     let sums = &sums.as_chunks::<GROUPS>().0[..tiles.len()];
     let mut rows = [_mm256_setzero_ps(); 2];
@@ -73,7 +84,10 @@ pub fn panel<const LEVELS: usize, const GROUPS: usize, const TILE_BYTES: usize>(
             let offset = _mm256_mul_ps(factors[1], _mm256_set1_ps(sums[index][group]));
             for half in 0..2 {
                 let sum = _mm256_mul_ps(_mm256_cvtepi32_ps(code_sums[group][half]), factors[0]);
-                let own = _mm256_add_ps(_mm256_mul_ps(sum, head[half]), _mm256_mul_ps(offset, head[2 + half]));
+                let own = _mm256_add_ps(
+                    _mm256_mul_ps(sum, head[half]),
+                    _mm256_mul_ps(offset, head[2 + half]),
+                );
                 rows[half] = _mm256_add_ps(rows[half], own);
             }
         }
@@ -96,9 +110,15 @@ fn code_sums<const TILE_BYTES: usize>(
     for vector in 0..VECTORS {
         for half in 0..2 {
             let bytes = load_tile(tile, plane + vector * 64 + half * 32);
-            let codes = [_mm256_and_si256(bytes, low), _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), low)];
+            let codes = [
+                _mm256_and_si256(bytes, low),
+                _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), low),
+            ];
             for field in 0..FIELDS {
-                let products = _mm256_maddubs_epi16(codes[field], broadcast_quad(inputs, vector + field * VECTORS));
+                let products = _mm256_maddubs_epi16(
+                    codes[field],
+                    broadcast_quad(inputs, vector + field * VECTORS),
+                );
                 sums[field][half] = _mm256_add_epi16(sums[field][half], products);
             }
         }
@@ -124,7 +144,9 @@ fn shared<const TILE_BYTES: usize>(tile: &[u8; TILE_BYTES], at: usize) -> __m256
 fn halves_head<const TILE_BYTES: usize>(tile: &[u8; TILE_BYTES], at: usize) -> [__m256; 4] {
     let mut head = [_mm256_setzero_ps(); 4];
     for part in 0..4 {
-        head[part] = _mm256_cvtph_ps(load_16_bytes(tile[at + part * 16..].first_chunk().expect("within the head")));
+        head[part] = _mm256_cvtph_ps(load_16_bytes(
+            tile[at + part * 16..].first_chunk().expect("within the head"),
+        ));
     }
     head
 }

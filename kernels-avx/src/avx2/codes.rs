@@ -1,9 +1,10 @@
-//! Panels of integer codes: the loop over groups and tokens, around what each encoding knows: to sum up one tile.
+//! Panels of integer codes: the loop over groups and tokens, around what each encoding knows: to
+//! sum up one tile.
 
 use core::arch::x86_64::{
-    __m256, __m256i, _mm256_add_epi16, _mm256_add_epi32, _mm256_add_ps, _mm256_cvtepi32_ps, _mm256_cvtph_ps,
-    _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_set1_epi16, _mm256_set1_ps, _mm256_setzero_ps,
-    _mm256_setzero_si256,
+    __m256, __m256i, _mm256_add_epi16, _mm256_add_epi32, _mm256_add_ps, _mm256_cvtepi32_ps,
+    _mm256_cvtph_ps, _mm256_madd_epi16, _mm256_maddubs_epi16, _mm256_mul_ps, _mm256_set1_epi16,
+    _mm256_set1_ps, _mm256_setzero_ps, _mm256_setzero_si256,
 };
 use core::array;
 
@@ -22,8 +23,9 @@ pub(crate) const fn tile_bytes(bits: usize) -> usize {
     TILE_HEAD_BYTES + bits * TILE_BIT_BYTES
 }
 
-/// Multiplies a panel with the tokens. `unpack(tile, vector, half)` gives the codes in the fields of one vector of rows
-/// `8 * half ..`: field `i` has quad `vector + i * 16 / FIELDS` of each row. `RUN` vectors can be summed up in 16 bits.
+/// Multiplies a panel with the tokens. `unpack(tile, vector, half)` gives the codes in the fields
+/// of one vector of rows `8 * half ..`: field `i` has quad `vector + i * 16 / FIELDS` of each row.
+/// `RUN` vectors can be summed up in 16 bits.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 pub(super) fn panel_fields<const TILE_BYTES: usize, const FIELDS: usize, const RUN: usize>(
@@ -46,7 +48,12 @@ pub(super) fn panel_fields<const TILE_BYTES: usize, const FIELDS: usize, const R
 
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn sum_fields<const TILE_BYTES: usize, const FIELDS: usize, const RUN: usize, const TOKENS: usize>(
+fn sum_fields<
+    const TILE_BYTES: usize,
+    const FIELDS: usize,
+    const RUN: usize,
+    const TOKENS: usize,
+>(
     tile: &[u8; TILE_BYTES],
     inputs: Inputs<'_, TOKENS>,
     unpack: &impl Fn(&[u8; TILE_BYTES], usize, usize) -> [__m256i; FIELDS],
@@ -61,7 +68,8 @@ fn sum_fields<const TILE_BYTES: usize, const FIELDS: usize, const RUN: usize, co
                 for field in 0..FIELDS {
                     for token in 0..TOKENS {
                         let quad = broadcast_quad(inputs[token], vector + field * quads_apart);
-                        narrow[token][half] = add_products(narrow[token][half], fields[field], quad);
+                        narrow[token][half] =
+                            add_products(narrow[token][half], fields[field], quad);
                     }
                 }
             }
@@ -75,8 +83,9 @@ fn sum_fields<const TILE_BYTES: usize, const FIELDS: usize, const RUN: usize, co
     wide
 }
 
-/// Multiplies a panel with the tokens, four, two or one at a time: unpacking the codes costs about as much as multiplying
-/// them with one token. `four`, `two` and `one` give the exact code sums of one tile.
+/// Multiplies a panel with the tokens, four, two or one at a time: unpacking the codes costs about
+/// as much as multiplying them with one token. `four`, `two` and `one` give the exact code sums of
+/// one tile.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 pub(super) fn panel_sums<const TILE_BYTES: usize>(
@@ -90,7 +99,10 @@ pub(super) fn panel_sums<const TILE_BYTES: usize>(
 ) {
     let (tiles, rest) = panel.as_chunks();
     if tiles.len() > activations.groups() {
-        assert!(tiles.len() == activations.groups() * out.len() && rest.is_empty(), "a panel for each result");
+        assert!(
+            tiles.len() == activations.groups() * out.len() && rest.is_empty(),
+            "a panel for each result"
+        );
         return panels(tiles, activations, first_token, out, &one);
     }
     assert!(tiles.len() == activations.groups() && rest.is_empty(), "one panel");
@@ -110,8 +122,8 @@ pub(super) fn panel_sums<const TILE_BYTES: usize>(
     }
 }
 
-/// Multiplies panels with one token, two of them side by side: memory answers a core sooner in two places than in one, and in
-/// four no sooner.
+/// Multiplies panels with one token, two of them side by side: memory answers a core sooner in two
+/// places than in one, and in four no sooner.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn panels<const TILE_BYTES: usize>(
@@ -149,8 +161,8 @@ pub(crate) struct TwoParts<I, L> {
     pub(crate) last: Option<L>,
 }
 
-/// Cuts panels of so many groups into two halves: each is a part of its own, so that what is asked ahead in it is what is met
-/// next.
+/// Cuts panels of so many groups into two halves: each is a part of its own, so that what is asked
+/// ahead in it is what is met next.
 #[inline(always)]
 pub(crate) fn in_two_parts<'a, T>(
     tiles: &'a [T],
@@ -199,7 +211,8 @@ pub(super) fn store_rows(rows: [__m256; 2], out: &mut PanelRows) {
     store_floats(&mut halves[1], rows[1]);
 }
 
-/// Activations of some tokens, cut to the same number of groups, so that loops over groups need no checks.
+/// Activations of some tokens, cut to the same number of groups, so that loops over groups need no
+/// checks.
 #[derive(Clone, Copy)]
 pub(crate) struct TokenCodes<'a, const TOKENS: usize> {
     codes: [&'a [[i8; GROUP_COLUMNS]]; TOKENS],
@@ -246,7 +259,10 @@ pub(super) fn add_scaled_sums<const TILE_BYTES: usize, const TOKENS: usize>(
         for token in 0..TOKENS {
             // In the order of operations that `PanelFn` fixes, and never fused.
             let code_sum = _mm256_cvtepi32_ps(code_sums[token][half]);
-            let scaled = _mm256_mul_ps(_mm256_mul_ps(code_sum, _mm256_set1_ps(tokens.scales[token][group])), scale);
+            let scaled = _mm256_mul_ps(
+                _mm256_mul_ps(code_sum, _mm256_set1_ps(tokens.scales[token][group])),
+                scale,
+            );
             let offset = _mm256_mul_ps(_mm256_set1_ps(tokens.sums[token][group]), minimum);
             rows[token][half] = _mm256_add_ps(rows[token][half], _mm256_add_ps(scaled, offset));
         }
@@ -281,11 +297,16 @@ pub(super) fn no_sums<const TOKENS: usize>() -> RowSums<TOKENS> {
     [[_mm256_setzero_si256(); 2]; TOKENS]
 }
 
-/// Calls `each` for every vector of a tile. Written out, as the optimizer keeps so long a loop, and codes are shifted by a
-/// constant only for a constant vector.
+/// Calls `each` for every vector of a tile. Written out, as the optimizer keeps so long a loop, and
+/// codes are shifted by a constant only for a constant vector.
 #[inline(always)]
 pub(crate) fn written_out<const FIELDS: usize>(each: &mut impl FnMut(usize)) {
-    const { assert!(FIELDS == 8 || FIELDS == 4 || FIELDS == 2 || FIELDS == 1, "vectors by two, four or eight") };
+    const {
+        assert!(
+            FIELDS == 8 || FIELDS == 4 || FIELDS == 2 || FIELDS == 1,
+            "vectors by two, four or eight"
+        )
+    };
     for first in (0..GROUP_QUADS / FIELDS).step_by(8) {
         each(first);
         each(first + 1);

@@ -11,7 +11,8 @@ pub(super) fn scale_gain(x: &[f32], scale: f32, gain: &[f32], out: &mut [f32]) {
     assert!(x.len() == gain.len() && x.len() == out.len(), "equal lengths");
     let ((x, x_tail), (gain, gain_tail)) = (x.as_chunks(), gain.as_chunks());
     let (out, out_tail) = out.as_chunks_mut();
-    // SAFETY: only the table names this function, and the table is given out only where the processor has the features.
+    // SAFETY: only the table names this function, and the table is given out only where the
+    // processor has the features.
     unsafe { scale_gain_vectors(x, scale, gain, out) };
     (scalar::TABLE.scale_gain)(x_tail, scale, gain_tail, out_tail);
 }
@@ -19,7 +20,8 @@ pub(super) fn scale_gain(x: &[f32], scale: f32, gain: &[f32], out: &mut [f32]) {
 pub(super) fn add_scaled(out: &mut [f32], weight: f32, x: &[f32]) {
     assert_eq!(out.len(), x.len(), "equal lengths");
     let ((out, out_tail), (x, x_tail)) = (out.as_chunks_mut(), x.as_chunks());
-    // SAFETY: only the table names this function, and the table is given out only where the processor has the features.
+    // SAFETY: only the table names this function, and the table is given out only where the
+    // processor has the features.
     unsafe { add_scaled_vectors(out, weight, x) };
     (scalar::TABLE.add_scaled)(out_tail, weight, x_tail);
 }
@@ -27,7 +29,8 @@ pub(super) fn add_scaled(out: &mut [f32], weight: f32, x: &[f32]) {
 pub(super) fn add_scaled_f16(out: &mut [f32], weight: f32, x: &[f16]) {
     assert_eq!(out.len(), x.len(), "equal lengths");
     let ((out, out_tail), (x, x_tail)) = (out.as_chunks_mut(), x.as_chunks());
-    // SAFETY: only the table names this function, and the table is given out only where the processor has the features.
+    // SAFETY: only the table names this function, and the table is given out only where the
+    // processor has the features.
     unsafe { add_scaled_f16_vectors(out, weight, x) };
     (scalar::TABLE.add_scaled_f16)(out_tail, weight, x_tail);
 }

@@ -1,13 +1,16 @@
-//! `exp` and what is made of it, by the steps of `hardtack_kernels::math` and so without fused operations: elements are
-//! scalar's to the bit.
+//! `exp` and what is made of it, by the steps of `hardtack_kernels::math` and so without fused
+//! operations: elements are scalar's to the bit.
 
 use core::arch::x86_64::{
-    __m256, _CMP_LT_OQ, _mm256_add_epi32, _mm256_add_ps, _mm256_andnot_ps, _mm256_castsi256_ps, _mm256_cmp_ps,
-    _mm256_cvtps_epi32, _mm256_div_ps, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps, _mm256_set1_epi32, _mm256_set1_ps,
-    _mm256_setzero_ps, _mm256_slli_epi32, _mm256_sub_ps, _mm256_xor_ps,
+    __m256, _CMP_LT_OQ, _mm256_add_epi32, _mm256_add_ps, _mm256_andnot_ps, _mm256_castsi256_ps,
+    _mm256_cmp_ps, _mm256_cvtps_epi32, _mm256_div_ps, _mm256_max_ps, _mm256_min_ps, _mm256_mul_ps,
+    _mm256_set1_epi32, _mm256_set1_ps, _mm256_setzero_ps, _mm256_slli_epi32, _mm256_sub_ps,
+    _mm256_xor_ps,
 };
 
-use hardtack_kernels::math::{EXP_MAX, EXP_MIN, EXP_POLYNOMIAL, LN_2_HIGH, LN_2_LOW, LOG2_E, ROUNDER};
+use hardtack_kernels::math::{
+    EXP_MAX, EXP_MIN, EXP_POLYNOMIAL, LN_2_HIGH, LN_2_LOW, LOG2_E, ROUNDER,
+};
 use hardtack_kernels::scalar;
 
 use super::memory::{load_floats, store_floats};
@@ -15,7 +18,8 @@ use super::sums::lanes_sum;
 
 pub(super) fn exp_sum(x: &mut [f32], maximum: f32) -> f32 {
     let (vectors, tail) = x.as_chunks_mut();
-    // SAFETY: only the table names this function, and the table is given out only where the processor has the features.
+    // SAFETY: only the table names this function, and the table is given out only where the
+    // processor has the features.
     let sum = unsafe { exp_sum_vectors(vectors, maximum) };
     sum + (scalar::TABLE.exp_sum)(tail, maximum)
 }
@@ -23,7 +27,8 @@ pub(super) fn exp_sum(x: &mut [f32], maximum: f32) -> f32 {
 pub(super) fn silu_multiply(gated: &mut [f32], up: &[f32]) {
     assert_eq!(gated.len(), up.len(), "equal lengths");
     let ((gated, gated_tail), (up, up_tail)) = (gated.as_chunks_mut(), up.as_chunks());
-    // SAFETY: only the table names this function, and the table is given out only where the processor has the features.
+    // SAFETY: only the table names this function, and the table is given out only where the
+    // processor has the features.
     unsafe { silu_multiply_vectors(gated, up) };
     (scalar::TABLE.silu_multiply)(gated_tail, up_tail);
 }
@@ -31,7 +36,8 @@ pub(super) fn silu_multiply(gated: &mut [f32], up: &[f32]) {
 pub(super) fn clamped_swiglu(gated: &mut [f32], up: &[f32], alpha: f32, limit: f32) {
     assert_eq!(gated.len(), up.len(), "equal lengths");
     let ((gated, gated_tail), (up, up_tail)) = (gated.as_chunks_mut(), up.as_chunks());
-    // SAFETY: only the table names this function, and the table is given out only where the processor has the features.
+    // SAFETY: only the table names this function, and the table is given out only where the
+    // processor has the features.
     unsafe { clamped_swiglu_vectors(gated, up, alpha, limit) };
     (scalar::TABLE.clamped_swiglu)(gated_tail, up_tail, alpha, limit);
 }
@@ -84,7 +90,8 @@ fn exp(x: __m256) -> __m256 {
     // In this order `min` passes a NaN on, as scalar does.
     let x = _mm256_min_ps(_mm256_set1_ps(EXP_MAX), x);
     let rounder = _mm256_set1_ps(ROUNDER);
-    let exponent = _mm256_sub_ps(_mm256_add_ps(_mm256_mul_ps(x, _mm256_set1_ps(LOG2_E)), rounder), rounder);
+    let exponent =
+        _mm256_sub_ps(_mm256_add_ps(_mm256_mul_ps(x, _mm256_set1_ps(LOG2_E)), rounder), rounder);
     let r = _mm256_sub_ps(x, _mm256_mul_ps(exponent, _mm256_set1_ps(LN_2_HIGH)));
     let r = _mm256_sub_ps(r, _mm256_mul_ps(exponent, _mm256_set1_ps(LN_2_LOW)));
     let mut polynomial = _mm256_set1_ps(EXP_POLYNOMIAL[0]);

@@ -1,19 +1,23 @@
-//! Panels of floats: the loop over columns and tokens, around what each encoding knows: to widen eight rows of a column.
+//! Panels of floats: the loop over columns and tokens, around what each encoding knows: to widen
+//! eight rows of a column.
 
-use core::arch::x86_64::{__m256, _mm256_add_ps, _mm256_fmadd_ps, _mm256_set1_ps, _mm256_setzero_ps};
+use core::arch::x86_64::{
+    __m256, _mm256_add_ps, _mm256_fmadd_ps, _mm256_set1_ps, _mm256_setzero_ps,
+};
 
 use hardtack_kernels::{Activations, PanelRows};
 
 use super::memory::{ask_ahead, store_floats};
 
-/// Sums of even and of odd columns: two chains hide the latency of the multiplication, and their order does not depend on
-/// how many tokens are multiplied together.
+/// Sums of even and of odd columns: two chains hide the latency of the multiplication, and their
+/// order does not depend on how many tokens are multiplied together.
 const CHAINS: usize = 2;
 
-/// Multiplies a panel with the tokens. `BYTES` are those of eight rows of a column, which `widen` turns into floats.
+/// Multiplies a panel with the tokens. `BYTES` are those of eight rows of a column, which `widen`
+/// turns into floats.
 ///
-/// One token takes all 16 rows at once and so reads the panel in order. Four tokens take eight rows, then the other eight:
-/// sums for more would not fit in the registers.
+/// One token takes all 16 rows at once and so reads the panel in order. Four tokens take eight
+/// rows, then the other eight: sums for more would not fit in the registers.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 pub(super) fn panel_floats<const BYTES: usize>(
@@ -26,9 +30,19 @@ pub(super) fn panel_floats<const BYTES: usize>(
     // [columns, 2] halves of columns, of eight rows each
     let (halves, rest) = panel.as_chunks();
     if halves.len() > 2 * activations.columns {
-        assert!(halves.len() == 2 * activations.columns * out.len() && rest.is_empty(), "a panel for each result");
+        assert!(
+            halves.len() == 2 * activations.columns * out.len() && rest.is_empty(),
+            "a panel for each result"
+        );
         for (out, halves) in out.iter_mut().zip(halves.chunks_exact(2 * activations.columns)) {
-            tokens::<BYTES, 1, 2>(halves, 0, activations, first_token, core::array::from_mut(out), &widen);
+            tokens::<BYTES, 1, 2>(
+                halves,
+                0,
+                activations,
+                first_token,
+                core::array::from_mut(out),
+                &widen,
+            );
         }
         return;
     }
@@ -63,7 +77,8 @@ fn tokens<const BYTES: usize, const TOKENS: usize, const HALVES: usize>(
     let mut inputs: [&[[f32; CHAINS]]; TOKENS] = [&[]; TOKENS];
     let mut inputs_rest: [&[f32]; TOKENS] = [&[]; TOKENS];
     for token in 0..TOKENS {
-        let (own, own_rest) = activations.token_floats(first_token + token)[..columns.len()].as_chunks();
+        let (own, own_rest) =
+            activations.token_floats(first_token + token)[..columns.len()].as_chunks();
         inputs[token] = &own[..blocks.len()];
         inputs_rest[token] = own_rest;
     }
@@ -77,7 +92,8 @@ fn tokens<const BYTES: usize, const TOKENS: usize, const HALVES: usize>(
                 let weights = widen(&blocks[block][chain][first_half + half]);
                 for token in 0..TOKENS {
                     let input = _mm256_set1_ps(inputs[token][block][chain]);
-                    sums[token][half][chain] = _mm256_fmadd_ps(weights, input, sums[token][half][chain]);
+                    sums[token][half][chain] =
+                        _mm256_fmadd_ps(weights, input, sums[token][half][chain]);
                 }
             }
         }
@@ -87,7 +103,8 @@ fn tokens<const BYTES: usize, const TOKENS: usize, const HALVES: usize>(
             let weights = widen(&column[first_half + half]);
             for token in 0..TOKENS {
                 let input = _mm256_set1_ps(inputs_rest[token][chain]);
-                sums[token][half][chain] = _mm256_fmadd_ps(weights, input, sums[token][half][chain]);
+                sums[token][half][chain] =
+                    _mm256_fmadd_ps(weights, input, sums[token][half][chain]);
             }
         }
     }

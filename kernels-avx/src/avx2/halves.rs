@@ -1,9 +1,9 @@
-//! Queries against keys and weights against values, in half floats. Widening a half costs as much as a product, so rows meet
-//! several queries at once.
+//! Queries against keys and weights against values, in half floats. Widening a half costs as much
+//! as a product, so rows meet several queries at once.
 
 use core::arch::x86_64::{
-    __m256, _mm_add_ps, _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_hadd_ps, _mm256_set1_ps,
-    _mm256_setzero_ps,
+    __m256, _mm_add_ps, _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps,
+    _mm256_hadd_ps, _mm256_set1_ps, _mm256_setzero_ps,
 };
 
 use half::f16;
@@ -13,7 +13,8 @@ use hardtack_kernels::scalar;
 use super::memory::{ask_ahead, load_floats, load_halves, store_floats, store_four_floats};
 use super::turned;
 
-/// Most sums of products that are held at once in scores: as many chains of additions hide their latency.
+/// Most sums of products that are held at once in scores: as many chains of additions hide their
+/// latency.
 const SUMS: usize = 8;
 
 pub(super) fn score_halves(queries: &[&[f32]], keys: &[f16], scores: &mut [Scores]) {
@@ -21,12 +22,16 @@ pub(super) fn score_halves(queries: &[&[f32]], keys: &[f16], scores: &mut [Score
     let width = queries.first().map_or(0, |query| query.len());
     let (fours, rest) = queries.as_chunks();
     let (four_scores, rest_scores) = scores.as_chunks_mut();
-    // SAFETY: only the table names this function, and the table is given out only where the processor has the features.
+    // SAFETY: only the table names this function, and the table is given out only where the
+    // processor has the features.
     unsafe {
         if queries.len() >= turned::QUERIES_MIN && turned::takes(width) {
             turned::score(fours, keys, count, four_scores);
         } else {
-            fours.iter().zip(four_scores).for_each(|(queries, scores)| score::<4, 2>(queries, keys, count, scores));
+            fours
+                .iter()
+                .zip(four_scores)
+                .for_each(|(queries, scores)| score::<4, 2>(queries, keys, count, scores));
         }
         // Three, two, one or none are left.
         if let (Ok(queries), Ok(scores)) = (rest.try_into(), rest_scores.try_into()) {
@@ -44,7 +49,8 @@ pub(super) fn gather_halves(weights: &[Scores], values: &[f16], width: usize, ou
     let (fours, rest) = weights.as_chunks();
     let (four_outs, rest_out) = out.split_at_mut(fours.len() * 4 * stride);
     let values = Values { halves: values, count, width };
-    // SAFETY: only the table names this function, and the table is given out only where the processor has the features.
+    // SAFETY: only the table names this function, and the table is given out only where the
+    // processor has the features.
     unsafe {
         for (weights, out) in fours.iter().zip(four_outs.chunks_exact_mut(4 * stride.max(1))) {
             gather::<4, 2>(weights, values, stride, out);
@@ -59,7 +65,8 @@ pub(super) fn gather_halves(weights: &[Scores], values: &[f16], width: usize, ou
     }
 }
 
-/// Scores of some queries, so many keys at a time; those behind the last key are computed with it and thrown away.
+/// Scores of some queries, so many keys at a time; those behind the last key are computed with it
+/// and thrown away.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn score<const QUERIES: usize, const KEYS: usize>(
@@ -126,7 +133,8 @@ fn dots<const QUERIES: usize, const KEYS: usize>(
         for query in 0..QUERIES {
             let floats = load_floats(&queries[query][at]);
             for key in 0..KEYS {
-                sums[query * KEYS + key] = _mm256_fmadd_ps(floats, halves[key], sums[query * KEYS + key]);
+                sums[query * KEYS + key] =
+                    _mm256_fmadd_ps(floats, halves[key], sums[query * KEYS + key]);
             }
         }
     }
@@ -141,7 +149,10 @@ fn reduce([a, b, c, d, e, f, g, h]: [__m256; SUMS]) -> [f32; SUMS] {
     let second = _mm256_hadd_ps(_mm256_hadd_ps(e, f), _mm256_hadd_ps(g, h));
     let mut sums = [0.0; SUMS];
     for (sums, four) in sums.as_chunks_mut::<4>().0.iter_mut().zip([first, second]) {
-        store_four_floats(sums, _mm_add_ps(_mm256_castps256_ps128(four), _mm256_extractf128_ps::<1>(four)));
+        store_four_floats(
+            sums,
+            _mm_add_ps(_mm256_castps256_ps128(four), _mm256_extractf128_ps::<1>(four)),
+        );
     }
     sums
 }
@@ -203,7 +214,8 @@ fn gather_columns<const QUERIES: usize, const VECTORS: usize>(
         let value = &values.halves[row * values.width..(row + 1) * values.width];
         let halves: &[[f16; 8]; VECTORS] =
             value.as_chunks().0[first..].first_chunk().expect("as many vectors as the width has");
-        // Only these columns: how many there are is a constant, and a line that is asked for twice costs less than counting.
+        // Only these columns: how many there are is a constant, and a line that is asked for twice
+        // costs less than counting.
         ask_ahead(halves);
         for vector in 0..VECTORS {
             let halves = load_halves(&halves[vector]);

@@ -1,15 +1,17 @@
-//! Loads and stores, each of an array whose type is its length: the only memory access by pointers in this tier.
+//! Loads and stores, each of an array whose type is its length: the only memory access by pointers
+//! in this tier.
 
 use core::arch::x86_64::{
-    __m128, __m128i, __m256, __m256i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm_storeu_ps, _mm_storeu_si128,
-    _mm256_cvtph_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_epi32, _mm256_storeu_ps, _mm256_storeu_si256,
+    __m128, __m128i, __m256, __m256i, _MM_HINT_T0, _mm_loadu_si128, _mm_prefetch, _mm_storeu_ps,
+    _mm_storeu_si128, _mm256_cvtph_ps, _mm256_loadu_ps, _mm256_loadu_si256, _mm256_set1_epi32,
+    _mm256_storeu_ps, _mm256_storeu_si256,
 };
 
 use half::f16;
 use hardtack_format::encoding::GROUP_COLUMNS;
 
-/// How far ahead of what is read now memory is asked for what will be: more than the processor does by itself, which stops at
-/// every page. From 2 to 6 KiB are as good.
+/// How far ahead of what is read now memory is asked for what will be: more than the processor does
+/// by itself, which stops at every page. From 2 to 6 KiB are as good.
 const AHEAD: usize = 3072;
 const LINE: usize = 64;
 
@@ -94,7 +96,8 @@ pub(super) fn store_words(words: &mut [i16; 16], value: __m256i) {
     unsafe { _mm256_storeu_si256(words.as_mut_ptr().cast(), value) }
 }
 
-/// The 32 bytes from `at` of a tile. `at` is mostly a constant to the optimizer, so the check of the bound vanishes.
+/// The 32 bytes from `at` of a tile. `at` is mostly a constant to the optimizer, so the check of
+/// the bound vanishes.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 pub(super) fn load_tile<const BYTES: usize>(tile: &[u8; BYTES], at: usize) -> __m256i {

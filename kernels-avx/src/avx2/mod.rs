@@ -1,7 +1,11 @@
-//! The table of the AVX2 tier. It is private, and `crate::avx2()` gives it out only where the processor has the features,
-//! as `crate::avxvnni()` does the table made from it: that is what every entry's `unsafe` call relies on.
+//! The table of the AVX2 tier. It is private, and `crate::avx2()` gives it out only where the
+//! processor has the features, as `crate::avxvnni()` does the table made from it: that is what
+//! every entry's `unsafe` call relies on.
 
-#![allow(clippy::needless_range_loop, reason = "one number indexes several arrays: row halves, tokens, chains")]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "one number indexes several arrays: row halves, tokens, chains"
+)]
 
 pub(crate) mod codes;
 mod elementwise;

@@ -1,9 +1,11 @@
-//! Products with nested codes: bytes of two rows side by side, widened to 16 bits, meet a pair of inputs at once.
+//! Products with nested codes: bytes of two rows side by side, widened to 16 bits, meet a pair of
+//! inputs at once.
 
 use core::arch::x86_64::{
-    __m256i, _mm_cvtsi32_si128, _mm256_add_epi32, _mm256_add_ps, _mm256_and_si256, _mm256_castsi256_si128,
-    _mm256_cvtepi32_ps, _mm256_cvtepu8_epi16, _mm256_cvtps_epi32, _mm256_extracti128_si256, _mm256_madd_epi16,
-    _mm256_mul_ps, _mm256_or_si256, _mm256_packs_epi32, _mm256_permute4x64_epi64, _mm256_set1_epi8, _mm256_set1_epi32,
+    __m256i, _mm_cvtsi32_si128, _mm256_add_epi32, _mm256_add_ps, _mm256_and_si256,
+    _mm256_castsi256_si128, _mm256_cvtepi32_ps, _mm256_cvtepu8_epi16, _mm256_cvtps_epi32,
+    _mm256_extracti128_si256, _mm256_madd_epi16, _mm256_mul_ps, _mm256_or_si256,
+    _mm256_packs_epi32, _mm256_permute4x64_epi64, _mm256_set1_epi8, _mm256_set1_epi32,
     _mm256_set1_ps, _mm256_setzero_si256, _mm256_sll_epi16, _mm256_srl_epi16,
 };
 
@@ -25,8 +27,13 @@ pub(super) const PAIRS: usize = TILE_ROWS / 2;
 pub(super) type Units<'a> = [&'a [[u8; TILE_UNIT_BYTES]]; 8];
 
 pub(super) fn code_rows(group: &CodeGroup<'_>, inputs: &[Folded], out: &mut [f32]) {
-    // SAFETY: only the tables name this function, and they are given out only where the processor has the features.
-    unsafe { nested_many::code_rows(group, inputs, out, |pairs, inputs| nested_many::multiply(pairs, inputs)) }
+    // SAFETY: only the tables name this function, and they are given out only where the processor
+    // has the features.
+    unsafe {
+        nested_many::code_rows(group, inputs, out, |pairs, inputs| {
+            nested_many::multiply(pairs, inputs)
+        })
+    }
 }
 
 /// Unpacks codes anew for every three inputs. Lengths are checked already.
@@ -52,7 +59,9 @@ fn rows_bits<const BITS: i32>(group: &CodeGroup<'_>, inputs: &[Folded], out: &mu
     match rest {
         [] => {}
         [one] => rows::<BITS, 1>(&units, group, core::array::from_ref(one), rest_out),
-        _ => rows::<BITS, 2>(&units, group, rest.first_chunk().expect("fewer than three"), rest_out),
+        _ => {
+            rows::<BITS, 2>(&units, group, rest.first_chunk().expect("fewer than three"), rest_out)
+        }
     }
 }
 
@@ -70,7 +79,8 @@ fn rows<const BITS: i32, const COUNT: usize>(
     }
 }
 
-/// Half of the columns that a tile has. Which half is a constant, so that codes are shifted by constants.
+/// Half of the columns that a tile has. Which half is a constant, so that codes are shifted by
+/// constants.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn half_tiles<const BITS: i32, const COUNT: usize, const HALF: usize>(
@@ -96,7 +106,11 @@ fn half_tiles<const BITS: i32, const COUNT: usize, const HALF: usize>(
     }
     let first = columns * TILE_COLUMNS + HALF * 16;
     for index in 0..COUNT {
-        add_scaled(sums[index], inputs[index].scale, &mut out[index * group.columns + first..][..16]);
+        add_scaled(
+            sums[index],
+            inputs[index].scale,
+            &mut out[index * group.columns + first..][..16],
+        );
     }
 }
 
@@ -133,7 +147,8 @@ pub(super) fn unpack<const BITS: i32>(units: &Units<'_>, tile: usize, vector: us
     codes
 }
 
-/// The bits of `mask` at `field` of every byte, moved to `place`. Shifts cross bytes; what comes over is masked away.
+/// The bits of `mask` at `field` of every byte, moved to `place`. Shifts cross bytes; what comes
+/// over is masked away.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn part(bytes: &[u8; TILE_UNIT_BYTES], field: i32, mask: i8, place: i32) -> __m256i {
@@ -161,7 +176,8 @@ pub(crate) fn input_pair(input: &Folded, row: usize) -> i32 {
 }
 
 pub(super) fn ask(group: &CodeGroup<'_>, scales: [&[f16]; 2]) {
-    // SAFETY: only the tables name this function, and they are given out only where the processor has the features.
+    // SAFETY: only the tables name this function, and they are given out only where the processor
+    // has the features.
     unsafe { ask_all(group, scales) }
 }
 
@@ -173,7 +189,8 @@ fn ask_all(group: &CodeGroup<'_>, scales: [&[f16]; 2]) {
 
 pub(super) fn fold(inputs: &[f32], ranges: &[f16], out: &mut Folded) {
     check_fold(inputs, ranges);
-    // SAFETY: only the tables name this function, and they are given out only where the processor has the features.
+    // SAFETY: only the tables name this function, and they are given out only where the processor
+    // has the features.
     unsafe { fold_group(inputs, ranges, out) }
 }
 
@@ -190,15 +207,20 @@ fn fold_group(inputs: &[f32], ranges: &[f16], out: &mut Folded) {
         *product = input * range.to_f32();
     }
     let largest = largest_magnitude(&products);
-    let (scale, inverse) =
-        if largest < ACTIVATION_MIN { (0.0, 0.0) } else { (largest / INPUT_MAX, INPUT_MAX / largest) };
+    let (scale, inverse) = if largest < ACTIVATION_MIN {
+        (0.0, 0.0)
+    } else {
+        (largest / INPUT_MAX, INPUT_MAX / largest)
+    };
     let inverse = _mm256_set1_ps(inverse);
-    for (codes, products) in out.codes.as_chunks_mut().0.iter_mut().zip(products.as_chunks::<16>().0) {
+    for (codes, products) in
+        out.codes.as_chunks_mut().0.iter_mut().zip(products.as_chunks::<16>().0)
+    {
         let (halves, _) = products.as_chunks();
         let low = _mm256_mul_ps(load_floats(&halves[0]), inverse);
         let high = _mm256_mul_ps(load_floats(&halves[1]), inverse);
-        // To nearest, ties to even, as `math::round` does. Packing stays within halves of vectors, which brings the fours
-        // into the order a0 b0 a1 b1.
+        // To nearest, ties to even, as `math::round` does. Packing stays within halves of vectors,
+        // which brings the fours into the order a0 b0 a1 b1.
         let words = _mm256_packs_epi32(_mm256_cvtps_epi32(low), _mm256_cvtps_epi32(high));
         store_words(codes, _mm256_permute4x64_epi64::<0b11_01_10_00>(words));
     }

@@ -1,10 +1,11 @@
-//! Products of nested codes with many inputs, as prompts have them: codes are unpacked and widened once for all of them.
+//! Products of nested codes with many inputs, as prompts have them: codes are unpacked and widened
+//! once for all of them.
 //!
 //! Sums are of integers, so that they are those of [`super::nested`] in any order.
 
 use core::arch::x86_64::{
-    __m256i, _mm256_add_epi32, _mm256_castsi256_si128, _mm256_cvtepu8_epi16, _mm256_extracti128_si256,
-    _mm256_madd_epi16, _mm256_setzero_si256,
+    __m256i, _mm256_add_epi32, _mm256_castsi256_si128, _mm256_cvtepu8_epi16,
+    _mm256_extracti128_si256, _mm256_madd_epi16, _mm256_setzero_si256,
 };
 
 use hardtack_kernels::nested::{CodeGroup, Folded, GROUP_ROWS, TILE_COLUMNS, TILE_ROWS};
@@ -21,8 +22,9 @@ pub(crate) type Sums<const TOGETHER: usize> = [[__m256i; 2]; TOGETHER];
 /// Every two rows of a tile's columns 0..16 and 16..32.
 type Unpacked = [[Pair; GROUP_ROWS / 2]; 2];
 
-/// Adds a group's products with the inputs to their rows of `out`. Many inputs are taken by `multiply`, so many of them at a time: it
-/// gives the sums of the products of all pairs of rows with theirs.
+/// Adds a group's products with the inputs to their rows of `out`. Many inputs are taken by
+/// `multiply`, so many of them at a time: it gives the sums of the products of all pairs of rows
+/// with theirs.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(crate) fn code_rows<const TOGETHER: usize>(
     group: &CodeGroup<'_>,
@@ -32,7 +34,8 @@ pub(crate) fn code_rows<const TOGETHER: usize>(
 ) {
     group.check();
     assert_eq!(out.len(), inputs.len() * group.columns, "a row for each input");
-    let (many, few) = if inputs.len() < INPUTS_MIN { (&[][..], inputs) } else { inputs.as_chunks() };
+    let (many, few) =
+        if inputs.len() < INPUTS_MIN { (&[][..], inputs) } else { inputs.as_chunks() };
     let (many_out, few_out) = out.split_at_mut(many.len() * TOGETHER * group.columns);
     many_inputs(group, many, many_out, multiply);
     few_inputs(group, few, few_out);
@@ -66,7 +69,9 @@ fn many_inputs<const TOGETHER: usize>(
             let first = columns * TILE_COLUMNS + half * 16;
             for (inputs, out) in inputs.iter().zip(out.chunks_exact_mut(TOGETHER * group.columns)) {
                 let sums = multiply(pairs, inputs);
-                for ((input, out), sums) in inputs.iter().zip(out.chunks_exact_mut(group.columns)).zip(sums) {
+                for ((input, out), sums) in
+                    inputs.iter().zip(out.chunks_exact_mut(group.columns)).zip(sums)
+                {
                     add_scaled(sums, input.scale, &mut out[first..][..16]);
                 }
             }
@@ -77,7 +82,12 @@ fn many_inputs<const TOGETHER: usize>(
 /// The rows of some columns, from their first tile on.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn unpack_tiles<const BITS: i32>(units: &Units<'_>, first: usize, tiles: usize, unpacked: &mut Unpacked) {
+fn unpack_tiles<const BITS: i32>(
+    units: &Units<'_>,
+    first: usize,
+    tiles: usize,
+    unpacked: &mut Unpacked,
+) {
     for tile in 0..tiles {
         for pair in 0..PAIRS {
             for half in 0..2 {

@@ -7,8 +7,14 @@ use hardtack_kernels::{Activations, PanelRows};
 use super::floats::panel_floats;
 use super::memory::load_16_bytes;
 
-pub(super) fn panel_bf16(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    // SAFETY: only the table names this function, and the table is given out only where the processor has the features.
+pub(super) fn panel_bf16(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
+    // SAFETY: only the table names this function, and the table is given out only where the
+    // processor has the features.
     unsafe { vectors(panel, activations, first_token, out) }
 }
 

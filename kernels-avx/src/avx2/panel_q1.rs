@@ -1,4 +1,5 @@
-//! Panels of 1-bit codes: a byte holds a column of the quads `v`, `v + 2` to `v + 14`, from its lowest bit up.
+//! Panels of 1-bit codes: a byte holds a column of the quads `v`, `v + 2` to `v + 14`, from its
+//! lowest bit up.
 
 use core::arch::x86_64::{__m256i, _mm256_and_si256, _mm256_set1_epi8, _mm256_srli_epi16};
 
@@ -13,16 +14,26 @@ const FIELDS: usize = 8;
 const RUN: usize = 2;
 const _: () = assert!(RUN * FIELDS * 2 * 127 <= i16::MAX as usize);
 
-pub(super) fn panel_q1(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    // SAFETY: only the table names this function, and the table is given out only where the processor has the features.
+pub(super) fn panel_q1(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
+    // SAFETY: only the table names this function, and the table is given out only where the
+    // processor has the features.
     unsafe { vectors(panel, activations, first_token, out) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
 fn vectors(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    panel_fields::<{ tile_bytes(1) }, FIELDS, RUN>(panel, activations, first_token, out, |tile, vector, half| {
-        unpack(tile, vector, half)
-    });
+    panel_fields::<{ tile_bytes(1) }, FIELDS, RUN>(
+        panel,
+        activations,
+        first_token,
+        out,
+        |tile, vector, half| unpack(tile, vector, half),
+    );
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

@@ -1,4 +1,5 @@
-//! Panels of 2-bit codes: a byte holds a column of the quads `v`, `v + 4`, `v + 8` and `v + 12`, from its lowest bits up.
+//! Panels of 2-bit codes: a byte holds a column of the quads `v`, `v + 4`, `v + 8` and `v + 12`,
+//! from its lowest bits up.
 
 use core::arch::x86_64::{__m256i, _mm256_and_si256, _mm256_set1_epi8, _mm256_srli_epi16};
 
@@ -13,16 +14,26 @@ const FIELDS: usize = 4;
 const RUN: usize = 4;
 const _: () = assert!(RUN * FIELDS * 2 * 3 * 127 <= i16::MAX as usize);
 
-pub(super) fn panel_q2(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    // SAFETY: only the table names this function, and the table is given out only where the processor has the features.
+pub(super) fn panel_q2(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
+    // SAFETY: only the table names this function, and the table is given out only where the
+    // processor has the features.
     unsafe { vectors(panel, activations, first_token, out) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
 fn vectors(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    panel_fields::<{ tile_bytes(2) }, FIELDS, RUN>(panel, activations, first_token, out, |tile, vector, half| {
-        unpack(tile, vector, half)
-    });
+    panel_fields::<{ tile_bytes(2) }, FIELDS, RUN>(
+        panel,
+        activations,
+        first_token,
+        out,
+        |tile, vector, half| unpack(tile, vector, half),
+    );
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

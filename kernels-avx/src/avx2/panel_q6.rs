@@ -1,8 +1,8 @@
 //! Panels of 6-bit codes: 4-bit codes and a plane of the two highest bits.
 
 use core::arch::x86_64::{
-    __m256i, _mm_cvtsi32_si128, _mm256_and_si256, _mm256_or_si256, _mm256_set1_epi8, _mm256_sll_epi16,
-    _mm256_srl_epi16, _mm256_srli_epi16,
+    __m256i, _mm_cvtsi32_si128, _mm256_and_si256, _mm256_or_si256, _mm256_set1_epi8,
+    _mm256_sll_epi16, _mm256_srl_epi16, _mm256_srli_epi16,
 };
 
 use hardtack_format::encoding::{TILE_BIT_BYTES, TILE_HEAD_BYTES};
@@ -16,16 +16,26 @@ const FIELDS: usize = 2;
 const RUN: usize = 1;
 const _: () = assert!(RUN * FIELDS * 2 * 63 * 127 <= i16::MAX as usize);
 
-pub(super) fn panel_q6(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    // SAFETY: only the table names this function, and the table is given out only where the processor has the features.
+pub(super) fn panel_q6(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
+    // SAFETY: only the table names this function, and the table is given out only where the
+    // processor has the features.
     unsafe { vectors(panel, activations, first_token, out) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
 fn vectors(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    panel_fields::<{ tile_bytes(6) }, FIELDS, RUN>(panel, activations, first_token, out, |tile, vector, half| {
-        unpack(tile, vector, half)
-    });
+    panel_fields::<{ tile_bytes(6) }, FIELDS, RUN>(
+        panel,
+        activations,
+        first_token,
+        out,
+        |tile, vector, half| unpack(tile, vector, half),
+    );
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -33,13 +43,17 @@ fn vectors(panel: &[u8], activations: &Activations<'_>, first_token: usize, out:
 pub(super) fn unpack(tile: &[u8; tile_bytes(6)], vector: usize, half: usize) -> [__m256i; FIELDS] {
     let bytes = load_tile(tile, TILE_HEAD_BYTES + vector * 64 + half * 32);
     let high = load_tile(tile, TILE_HEAD_BYTES + 4 * TILE_BIT_BYTES + vector % 4 * 64 + half * 32);
-    // The high bits of quad v are at bit `place`, those of quad v + 8 four bits further up; both move to bit 4.
+    // The high bits of quad v are at bit `place`, those of quad v + 8 four bits further up; both
+    // move to bit 4.
     let place = vector / 4 * 2;
     let down = _mm_cvtsi32_si128(place as i32);
     let up = _mm_cvtsi32_si128(4 - place as i32);
     let (low, bit_4) = (_mm256_set1_epi8(0x0f), _mm256_set1_epi8(0x30));
     [
-        _mm256_or_si256(_mm256_and_si256(bytes, low), _mm256_and_si256(_mm256_sll_epi16(high, up), bit_4)),
+        _mm256_or_si256(
+            _mm256_and_si256(bytes, low),
+            _mm256_and_si256(_mm256_sll_epi16(high, up), bit_4),
+        ),
         _mm256_or_si256(
             _mm256_and_si256(_mm256_srli_epi16::<4>(bytes), low),
             _mm256_and_si256(_mm256_srl_epi16(high, down), bit_4),

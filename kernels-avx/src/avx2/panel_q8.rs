@@ -1,7 +1,9 @@
-//! Panels of 8-bit codes, as two panels of 4-bit codes: whole bytes times int8 would overflow `maddubs`.
+//! Panels of 8-bit codes, as two panels of 4-bit codes: whole bytes times int8 would overflow
+//! `maddubs`.
 
 use core::arch::x86_64::{
-    _mm256_add_epi32, _mm256_and_si256, _mm256_set1_epi8, _mm256_setzero_si256, _mm256_slli_epi32, _mm256_srli_epi16,
+    _mm256_add_epi32, _mm256_and_si256, _mm256_set1_epi8, _mm256_setzero_si256, _mm256_slli_epi32,
+    _mm256_srli_epi16,
 };
 
 use hardtack_format::encoding::{GROUP_QUADS, TILE_HEAD_BYTES};
@@ -14,8 +16,14 @@ use super::memory::{broadcast_quad, load_tile};
 const RUN: usize = 8;
 const _: () = assert!(RUN * 2 * 15 * 127 <= i16::MAX as usize);
 
-pub(super) fn panel_q8(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    // SAFETY: only the table names this function, and the table is given out only where the processor has the features.
+pub(super) fn panel_q8(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
+    // SAFETY: only the table names this function, and the table is given out only where the
+    // processor has the features.
     unsafe { vectors(panel, activations, first_token, out) }
 }
 
@@ -34,7 +42,10 @@ fn vectors(panel: &[u8], activations: &Activations<'_>, first_token: usize, out:
 
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn sums<const TOKENS: usize>(tile: &[u8; tile_bytes(8)], inputs: Inputs<'_, TOKENS>) -> RowSums<TOKENS> {
+fn sums<const TOKENS: usize>(
+    tile: &[u8; tile_bytes(8)],
+    inputs: Inputs<'_, TOKENS>,
+) -> RowSums<TOKENS> {
     let mask = _mm256_set1_epi8(0x0f);
     let mut wide = no_sums();
     for half in 0..2 {

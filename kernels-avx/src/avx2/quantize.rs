@@ -1,10 +1,11 @@
 //! Activations to int8 by groups of 64, to the bit as scalar does it.
 
 use core::arch::x86_64::{
-    __m256i, _mm_add_epi32, _mm_cvtsi128_si32, _mm_shuffle_epi32, _mm256_add_epi32, _mm256_andnot_ps,
-    _mm256_castsi256_si128, _mm256_cvtps_epi32, _mm256_extracti128_si256, _mm256_max_ps, _mm256_mul_ps,
-    _mm256_packs_epi16, _mm256_packs_epi32, _mm256_permutevar8x32_epi32, _mm256_set1_ps, _mm256_setr_epi32,
-    _mm256_setzero_ps, _mm256_setzero_si256,
+    __m256i, _mm_add_epi32, _mm_cvtsi128_si32, _mm_shuffle_epi32, _mm256_add_epi32,
+    _mm256_andnot_ps, _mm256_castsi256_si128, _mm256_cvtps_epi32, _mm256_extracti128_si256,
+    _mm256_max_ps, _mm256_mul_ps, _mm256_packs_epi16, _mm256_packs_epi32,
+    _mm256_permutevar8x32_epi32, _mm256_set1_ps, _mm256_setr_epi32, _mm256_setzero_ps,
+    _mm256_setzero_si256,
 };
 
 use hardtack_format::encoding::GROUP_COLUMNS;
@@ -22,10 +23,16 @@ pub(super) fn quantize(out: ActivationsMut<'_>) {
     let (sums, tail_sums) = out.sums.split_at_mut(groups.len());
     let all_codes = codes.as_chunks_mut().0;
     for (((floats, codes), scale), sum) in groups.iter().zip(all_codes).zip(scales).zip(sums) {
-        // SAFETY: only the table names this function, and is given out only where the processor has the features.
+        // SAFETY: only the table names this function, and is given out only where the processor has
+        // the features.
         (*scale, *sum) = unsafe { quantize_group(floats, codes) };
     }
-    (scalar::TABLE.quantize)(ActivationsMut { floats: tail, codes: tail_codes, scales: tail_scales, sums: tail_sums });
+    (scalar::TABLE.quantize)(ActivationsMut {
+        floats: tail,
+        codes: tail_codes,
+        scales: tail_scales,
+        sums: tail_sums,
+    });
 }
 
 /// Scale and sum of a group, its codes written.
@@ -33,7 +40,8 @@ pub(super) fn quantize(out: ActivationsMut<'_>) {
 fn quantize_group(floats: &[f32; GROUP_COLUMNS], codes: &mut [i8; GROUP_COLUMNS]) -> (f32, f32) {
     let (vectors, _) = floats.as_chunks();
     let largest = largest_magnitude(floats);
-    let (scale, inverse) = if largest < ACTIVATION_MIN { (0.0, 0.0) } else { (largest / 127.0, 127.0 / largest) };
+    let (scale, inverse) =
+        if largest < ACTIVATION_MIN { (0.0, 0.0) } else { (largest / 127.0, 127.0 / largest) };
 
     let mut sum = _mm256_setzero_si256();
     let (vectors, _) = vectors.as_chunks::<4>();
@@ -42,7 +50,8 @@ fn quantize_group(floats: &[f32; GROUP_COLUMNS], codes: &mut [i8; GROUP_COLUMNS]
         let mut integers = [_mm256_setzero_si256(); 4];
         for (integers, vector) in integers.iter_mut().zip(vectors) {
             // Rounds ties to even, as `math::round` does.
-            *integers = _mm256_cvtps_epi32(_mm256_mul_ps(load_floats(vector), _mm256_set1_ps(inverse)));
+            *integers =
+                _mm256_cvtps_epi32(_mm256_mul_ps(load_floats(vector), _mm256_set1_ps(inverse)));
             sum = _mm256_add_epi32(sum, *integers);
         }
         let packed = pack(integers);
@@ -58,7 +67,8 @@ fn quantize_group(floats: &[f32; GROUP_COLUMNS], codes: &mut [i8; GROUP_COLUMNS]
 pub(super) fn largest_magnitude(floats: &[f32; GROUP_COLUMNS]) -> f32 {
     let mut largest = _mm256_setzero_ps();
     for vector in floats.as_chunks().0 {
-        largest = _mm256_max_ps(largest, _mm256_andnot_ps(_mm256_set1_ps(-0.0), load_floats(vector)));
+        largest =
+            _mm256_max_ps(largest, _mm256_andnot_ps(_mm256_set1_ps(-0.0), load_floats(vector)));
     }
     lanes_maximum(largest)
 }
@@ -68,7 +78,8 @@ pub(super) fn largest_magnitude(floats: &[f32; GROUP_COLUMNS]) -> f32 {
 #[inline]
 fn pack([a, b, c, d]: [__m256i; 4]) -> __m256i {
     let bytes = _mm256_packs_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, d));
-    // Packing stays within halves of vectors; this brings the quads a0 b0 c0 d0 a1 b1 c1 d1 back into order.
+    // Packing stays within halves of vectors; this brings the quads a0 b0 c0 d0 a1 b1 c1 d1 back
+    // into order.
     _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7))
 }
 

@@ -1,9 +1,9 @@
 //! Operations that end in one number: sums of products, and the maximum.
 
 use core::arch::x86_64::{
-    __m256, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_max_ps, _mm_max_ss, _mm_movehdup_ps, _mm_movehl_ps,
-    _mm256_add_ps, _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps, _mm256_max_ps, _mm256_set1_ps,
-    _mm256_setzero_ps,
+    __m256, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_max_ps, _mm_max_ss, _mm_movehdup_ps,
+    _mm_movehl_ps, _mm256_add_ps, _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps,
+    _mm256_max_ps, _mm256_set1_ps, _mm256_setzero_ps,
 };
 
 use half::f16;
@@ -21,7 +21,8 @@ pub(super) fn sum_squares(x: &[f32]) -> f32 {
 pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len(), "equal lengths");
     let ((a, a_tail), (b, b_tail)) = (a.as_chunks(), b.as_chunks());
-    // SAFETY: only the table names this function, and the table is given out only where the processor has the features.
+    // SAFETY: only the table names this function, and the table is given out only where the
+    // processor has the features.
     let sum = unsafe { dot_vectors(a, b) };
     sum + (scalar::TABLE.dot)(a_tail, b_tail)
 }
@@ -29,14 +30,16 @@ pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
 pub(super) fn dot_f16(a: &[f32], b: &[f16]) -> f32 {
     assert_eq!(a.len(), b.len(), "equal lengths");
     let ((a, a_tail), (b, b_tail)) = (a.as_chunks(), b.as_chunks());
-    // SAFETY: only the table names this function, and the table is given out only where the processor has the features.
+    // SAFETY: only the table names this function, and the table is given out only where the
+    // processor has the features.
     let sum = unsafe { dot_f16_vectors(a, b) };
     sum + (scalar::TABLE.dot_f16)(a_tail, b_tail)
 }
 
 pub(super) fn maximum(x: &[f32]) -> f32 {
     let (vectors, tail) = x.as_chunks();
-    // SAFETY: only the table names this function, and the table is given out only where the processor has the features.
+    // SAFETY: only the table names this function, and the table is given out only where the
+    // processor has the features.
     let maximum = unsafe { maximum_vectors(vectors) };
     maximum.max((scalar::TABLE.maximum)(tail))
 }
@@ -47,7 +50,8 @@ fn dot_vectors(a: &[[f32; 8]], b: &[[f32; 8]]) -> f32 {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<CHAINS>(), b.as_chunks::<CHAINS>());
     for (a, b) in a.iter().zip(b) {
         for chain in 0..CHAINS {
-            sums[chain] = _mm256_fmadd_ps(load_floats(&a[chain]), load_floats(&b[chain]), sums[chain]);
+            sums[chain] =
+                _mm256_fmadd_ps(load_floats(&a[chain]), load_floats(&b[chain]), sums[chain]);
         }
     }
     for (chain, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
@@ -62,7 +66,8 @@ fn dot_f16_vectors(a: &[[f32; 8]], b: &[[f16; 8]]) -> f32 {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<CHAINS>(), b.as_chunks::<CHAINS>());
     for (a, b) in a.iter().zip(b) {
         for chain in 0..CHAINS {
-            sums[chain] = _mm256_fmadd_ps(load_floats(&a[chain]), load_halves(&b[chain]), sums[chain]);
+            sums[chain] =
+                _mm256_fmadd_ps(load_floats(&a[chain]), load_halves(&b[chain]), sums[chain]);
         }
     }
     for (chain, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {

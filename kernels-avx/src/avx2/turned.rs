@@ -1,12 +1,12 @@
-//! Scores of many queries: keys are widened and turned once for all of them, so that a vector has one column of several keys,
-//! and nothing is left to be added up across its lanes.
+//! Scores of many queries: keys are widened and turned once for all of them, so that a vector has
+//! one column of several keys, and nothing is left to be added up across its lanes.
 //!
-//! Each score is summed up in the order of [`super::halves`], which begins with sums of every eighth product: a query gets the
-//! same bits whichever of the two it meets.
+//! Each score is summed up in the order of [`super::halves`], which begins with sums of every
+//! eighth product: a query gets the same bits whichever of the two it meets.
 
 use core::arch::x86_64::{
-    __m256, _mm256_add_ps, _mm256_fmadd_ps, _mm256_permute2f128_ps, _mm256_set1_ps, _mm256_setzero_ps,
-    _mm256_shuffle_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps,
+    __m256, _mm256_add_ps, _mm256_fmadd_ps, _mm256_permute2f128_ps, _mm256_set1_ps,
+    _mm256_setzero_ps, _mm256_shuffle_ps, _mm256_unpackhi_ps, _mm256_unpacklo_ps,
 };
 
 use half::f16;
@@ -34,12 +34,20 @@ pub(super) const fn takes(width: usize) -> bool {
     0 < width && width <= WIDTH_MAX && width.is_multiple_of(LANES)
 }
 
-/// Scores of all queries, as many as a multiple of [`QUERIES`], with `count` keys of a multiple of eight columns.
+/// Scores of all queries, as many as a multiple of [`QUERIES`], with `count` keys of a multiple of
+/// eight columns.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn score(queries: &[[&[f32]; QUERIES]], keys: &[f16], count: usize, scores: &mut [[Scores; QUERIES]]) {
+pub(super) fn score(
+    queries: &[[&[f32]; QUERIES]],
+    keys: &[f16],
+    count: usize,
+    scores: &mut [[Scores; QUERIES]],
+) {
     match queries.first().map_or(0, |[query, ..]| query.len()) {
         0..=64 => score_in(&mut [[[0.0; LANES]; KEYS / LANES]; 64], queries, keys, count, scores),
-        65..=128 => score_in(&mut [[[0.0; LANES]; KEYS / LANES]; 128], queries, keys, count, scores),
+        65..=128 => {
+            score_in(&mut [[[0.0; LANES]; KEYS / LANES]; 128], queries, keys, count, scores)
+        }
         _ => score_in(&mut [[[0.0; LANES]; KEYS / LANES]; WIDTH_MAX], queries, keys, count, scores),
     }
 }
@@ -159,7 +167,11 @@ fn products(turned: &Turned, queries: &[&[f32]; QUERIES]) -> Sums {
 /// The products of every eighth column.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn sums(turned: &[[[[f32; LANES]; KEYS / LANES]; LANES]], inputs: &[&[[f32; LANES]]; QUERIES], column: usize) -> Sums {
+fn sums(
+    turned: &[[[[f32; LANES]; KEYS / LANES]; LANES]],
+    inputs: &[&[[f32; LANES]]; QUERIES],
+    column: usize,
+) -> Sums {
     let mut sums = [[_mm256_setzero_ps(); KEYS / LANES]; QUERIES];
     for block in 0..turned.len() {
         let [first, second] = &turned[block][column];

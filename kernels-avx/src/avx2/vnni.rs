@@ -1,8 +1,9 @@
-//! The table of the AVX-VNNI tier: the AVX2 tier's but for its integer panels. One instruction multiplies four codes with
-//! their activations and adds them to a row's sum.
+//! The table of the AVX-VNNI tier: the AVX2 tier's but for its integer panels. One instruction
+//! multiplies four codes with their activations and adds them to a row's sum.
 //!
-//! The instruction takes codes of up to 8 bits and adds in 32: no narrow sums that could overflow. The table is private,
-//! and `crate::avxvnni()` gives it out only where the processor has the features.
+//! The instruction takes codes of up to 8 bits and adds in 32: no narrow sums that could overflow.
+//! The table is private, and `crate::avxvnni()` gives it out only where the processor has the
+//! features.
 
 use core::arch::x86_64::{
     __m256i, _mm256_add_epi32, _mm256_dpbusd_avx_epi32, _mm256_dpwssd_avx_epi32, _mm256_setzero_ps,
@@ -14,7 +15,8 @@ use hardtack_kernels::nested::{CodeGroup, Folded, GROUP_ROWS};
 use hardtack_kernels::{Activations, KernelTable, PanelRows};
 
 use super::codes::{
-    Inputs, RowSums, TokenCodes, add_scaled_sums, no_sums, panel_sums, store_rows, tile_bytes, written_out,
+    Inputs, RowSums, TokenCodes, add_scaled_sums, no_sums, panel_sums, store_rows, tile_bytes,
+    written_out,
 };
 use super::memory::{broadcast_quad, load_tile};
 use super::nested::broadcast_pair;
@@ -28,7 +30,12 @@ pub(crate) static TABLE: KernelTable = unsafe { table() };
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 const fn table() -> KernelTable {
     let [f32, f16, bf16, ..] = super::TABLE.panels;
-    KernelTable { name: "avx2+vnni", panels: [f32, f16, bf16, q1, q2, q3, q4, q5, q6, q8], code_rows, ..super::TABLE }
+    KernelTable {
+        name: "avx2+vnni",
+        panels: [f32, f16, bf16, q1, q2, q3, q4, q5, q6, q8],
+        code_rows,
+        ..super::TABLE
+    }
 }
 
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
@@ -53,50 +60,67 @@ fn multiply_pairs(pairs: &[Pair], inputs: &[Folded; TOGETHER]) -> Sums<TOGETHER>
 
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 fn q1(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    panel_fields(panel, activations, first_token, out, |tile, vector, half| panel_q1::unpack(tile, vector, half));
+    panel_fields(panel, activations, first_token, out, |tile, vector, half| {
+        panel_q1::unpack(tile, vector, half)
+    });
 }
 
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 fn q2(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    panel_fields(panel, activations, first_token, out, |tile, vector, half| panel_q2::unpack(tile, vector, half));
+    panel_fields(panel, activations, first_token, out, |tile, vector, half| {
+        panel_q2::unpack(tile, vector, half)
+    });
 }
 
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 fn q3(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    panel_fields(panel, activations, first_token, out, |tile, vector, half| panel_q3::unpack(tile, vector, half));
+    panel_fields(panel, activations, first_token, out, |tile, vector, half| {
+        panel_q3::unpack(tile, vector, half)
+    });
 }
 
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 fn q4(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    panel_fields(panel, activations, first_token, out, |tile, vector, half| panel_q4::unpack(tile, vector, half));
+    panel_fields(panel, activations, first_token, out, |tile, vector, half| {
+        panel_q4::unpack(tile, vector, half)
+    });
 }
 
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 fn q5(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    panel_fields(panel, activations, first_token, out, |tile, vector, half| panel_q5::unpack(tile, vector, half));
+    panel_fields(panel, activations, first_token, out, |tile, vector, half| {
+        panel_q5::unpack(tile, vector, half)
+    });
 }
 
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 fn q6(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    panel_fields(panel, activations, first_token, out, |tile, vector, half| panel_q6::unpack(tile, vector, half));
+    panel_fields(panel, activations, first_token, out, |tile, vector, half| {
+        panel_q6::unpack(tile, vector, half)
+    });
 }
 
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 fn q8(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    panel_fields::<{ tile_bytes(8) }, 1>(panel, activations, first_token, out, |tile, vector, half| {
-        [load_tile(tile, TILE_HEAD_BYTES + vector * 64 + half * 32)]
-    });
+    panel_fields::<{ tile_bytes(8) }, 1>(
+        panel,
+        activations,
+        first_token,
+        out,
+        |tile, vector, half| [load_tile(tile, TILE_HEAD_BYTES + vector * 64 + half * 32)],
+    );
 }
 
-/// Tokens at once of those that meet unpacked codes: as many sums as hide the latency of adding to them.
+/// Tokens at once of those that meet unpacked codes: as many sums as hide the latency of adding to
+/// them.
 const TOGETHER: usize = 6;
 /// As many times so many meet a tile's codes that are unpacked once.
 const TIMES: usize = 4;
 
 /// Multiplies a panel with the tokens; `unpack` is that of `codes::panel_fields`.
 ///
-/// Few tokens are taken as in the AVX2 tier, four at a time. More of them share codes that are unpacked into the first cache, six at
-/// a time.
+/// Few tokens are taken as in the AVX2 tier, four at a time. More of them share codes that are
+/// unpacked into the first cache, six at a time.
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 #[inline]
 fn panel_fields<const TILE_BYTES: usize, const FIELDS: usize>(
@@ -151,7 +175,13 @@ fn many_tokens<const TILE_BYTES: usize, const FIELDS: usize>(
         let tile = &tiles[group];
         unpack_tile(tile, unpack, &mut unpacked);
         for (tokens, rows) in tokens.iter().zip(&mut rows) {
-            add_scaled_sums(tile, multiply_unpacked(&unpacked, tokens.inputs(group)), tokens, group, rows);
+            add_scaled_sums(
+                tile,
+                multiply_unpacked(&unpacked, tokens.inputs(group)),
+                tokens,
+                group,
+                rows,
+            );
         }
     }
     for (out, rows) in out.as_flattened_mut().iter_mut().zip(rows.as_flattened()) {
@@ -184,17 +214,24 @@ fn multiply_unpacked(unpacked: &Unpacked, inputs: Inputs<'_, TOGETHER>) -> RowSu
         for token in 0..TOGETHER {
             let input = broadcast_quad(inputs[token], quad);
             for half in 0..2 {
-                sums[token][half] = _mm256_dpbusd_avx_epi32(sums[token][half], unpacked[quad][half], input);
+                sums[token][half] =
+                    _mm256_dpbusd_avx_epi32(sums[token][half], unpacked[quad][half], input);
             }
         }
     }
     sums
 }
 
-/// The code sums of one tile, in so many chains of additions for each row that they hide their latency.
+/// The code sums of one tile, in so many chains of additions for each row that they hide their
+/// latency.
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 #[inline]
-fn sum_fields<const TILE_BYTES: usize, const FIELDS: usize, const TOKENS: usize, const CHAINS: usize>(
+fn sum_fields<
+    const TILE_BYTES: usize,
+    const FIELDS: usize,
+    const TOKENS: usize,
+    const CHAINS: usize,
+>(
     tile: &[u8; TILE_BYTES],
     inputs: Inputs<'_, TOKENS>,
     unpack: &impl Fn(&[u8; TILE_BYTES], usize, usize) -> [__m256i; FIELDS],
@@ -215,7 +252,12 @@ fn sum_fields<const TILE_BYTES: usize, const FIELDS: usize, const TOKENS: usize,
 /// Adds the products of one vector's codes, its quads to the chains in turns.
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 #[inline]
-fn add_vector<const TILE_BYTES: usize, const FIELDS: usize, const TOKENS: usize, const CHAINS: usize>(
+fn add_vector<
+    const TILE_BYTES: usize,
+    const FIELDS: usize,
+    const TOKENS: usize,
+    const CHAINS: usize,
+>(
     tile: &[u8; TILE_BYTES],
     inputs: Inputs<'_, TOKENS>,
     unpack: &impl Fn(&[u8; TILE_BYTES], usize, usize) -> [__m256i; FIELDS],
@@ -228,7 +270,8 @@ fn add_vector<const TILE_BYTES: usize, const FIELDS: usize, const TOKENS: usize,
         for token in 0..TOKENS {
             let quad = broadcast_quad(inputs[token], vector + field * (GROUP_QUADS / FIELDS));
             for half in 0..2 {
-                sums[token][half] = _mm256_dpbusd_avx_epi32(sums[token][half], codes[half][field], quad);
+                sums[token][half] =
+                    _mm256_dpbusd_avx_epi32(sums[token][half], codes[half][field], quad);
             }
         }
     }

@@ -1,17 +1,20 @@
-//! The table of the AVX-512 tier: the AVX2 tier's but for its integer panels. A vector holds four columns of all 16 rows of a
-//! panel, and one instruction multiplies them with their activations and adds them to the rows' sums.
+//! The table of the AVX-512 tier: the AVX2 tier's but for its integer panels. A vector holds four
+//! columns of all 16 rows of a panel, and one instruction multiplies them with their activations
+//! and adds them to the rows' sums.
 //!
-//! The table is private, and `crate::avx512vnni()` gives it out only where the processor has the features.
+//! The table is private, and `crate::avx512vnni()` gives it out only where the processor has the
+//! features.
 
 #![allow(clippy::needless_range_loop, reason = "one number indexes several arrays: tokens, chains")]
 
 mod unpack;
 
 use core::arch::x86_64::{
-    __m512, __m512i, _mm256_loadu_si256, _mm256_setzero_si256, _mm512_add_epi32, _mm512_add_ps, _mm512_castsi256_si512,
-    _mm512_castsi512_si256, _mm512_cvtepi32_ps, _mm512_cvtph_ps, _mm512_dpbusd_epi32, _mm512_dpwssd_epi32,
-    _mm512_extracti64x4_epi64, _mm512_inserti64x4, _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps,
-    _mm512_setzero_si512, _mm512_storeu_ps,
+    __m512, __m512i, _mm256_loadu_si256, _mm256_setzero_si256, _mm512_add_epi32, _mm512_add_ps,
+    _mm512_castsi256_si512, _mm512_castsi512_si256, _mm512_cvtepi32_ps, _mm512_cvtph_ps,
+    _mm512_dpbusd_epi32, _mm512_dpwssd_epi32, _mm512_extracti64x4_epi64, _mm512_inserti64x4,
+    _mm512_mul_ps, _mm512_set1_epi32, _mm512_set1_ps, _mm512_setzero_ps, _mm512_setzero_si512,
+    _mm512_storeu_ps,
 };
 use core::array;
 
@@ -58,10 +61,12 @@ fn multiply_pairs(pairs: &[Pair], inputs: &[Folded; INPUTS]) -> Sums<INPUTS> {
             sums[index] = _mm512_dpwssd_epi32(sums[index], codes, input);
         }
     }
-    // Not `map`, which lacks the features and where it is not inlined calls a function for every sum.
+    // Not `map`, which lacks the features and where it is not inlined calls a function for every
+    // sum.
     let mut halves = [[_mm256_setzero_si256(); 2]; INPUTS];
     for index in 0..INPUTS {
-        halves[index] = [_mm512_castsi512_si256(sums[index]), _mm512_extracti64x4_epi64::<1>(sums[index])];
+        halves[index] =
+            [_mm512_castsi512_si256(sums[index]), _mm512_extracti64x4_epi64::<1>(sums[index])];
     }
     halves
 }
@@ -101,9 +106,9 @@ fn q8(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut
     multiply(panel, activations, first_token, out, |tile, vector| unpack::q8(tile, vector));
 }
 
-/// Multiplies a panel with the tokens, eight at a time while there are as many: unpacking codes costs about as much as
-/// multiplying them with one or two. `unpack(tile, vector)` gives the codes in the fields of one vector: field `i` has quad
-/// `vector + i * 16 / FIELDS` of each row.
+/// Multiplies a panel with the tokens, eight at a time while there are as many: unpacking codes
+/// costs about as much as multiplying them with one or two. `unpack(tile, vector)` gives the codes
+/// in the fields of one vector: field `i` has quad `vector + i * 16 / FIELDS` of each row.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
 #[inline]
 fn multiply<const TILE_BYTES: usize, const FIELDS: usize>(
@@ -115,7 +120,10 @@ fn multiply<const TILE_BYTES: usize, const FIELDS: usize>(
 ) {
     let (tiles, rest) = panel.as_chunks();
     if tiles.len() > activations.groups() {
-        assert!(tiles.len() == activations.groups() * out.len() && rest.is_empty(), "a panel for each result");
+        assert!(
+            tiles.len() == activations.groups() * out.len() && rest.is_empty(),
+            "a panel for each result"
+        );
         return panels(tiles, activations, first_token, out, &unpack);
     }
     assert!(tiles.len() == activations.groups() && rest.is_empty(), "one panel");
@@ -140,8 +148,8 @@ fn multiply<const TILE_BYTES: usize, const FIELDS: usize>(
     }
 }
 
-/// Multiplies panels with one token, two of them side by side: memory answers a core sooner in two places than in one, and in
-/// four no sooner.
+/// Multiplies panels with one token, two of them side by side: memory answers a core sooner in two
+/// places than in one, and in four no sooner.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
 #[inline]
 fn panels<const TILE_BYTES: usize, const FIELDS: usize>(
@@ -173,7 +181,12 @@ fn panels<const TILE_BYTES: usize, const FIELDS: usize>(
 
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
 #[inline]
-fn tokens<const TILE_BYTES: usize, const FIELDS: usize, const TOKENS: usize, const CHAINS: usize>(
+fn tokens<
+    const TILE_BYTES: usize,
+    const FIELDS: usize,
+    const TOKENS: usize,
+    const CHAINS: usize,
+>(
     tiles: &[[u8; TILE_BYTES]],
     activations: &Activations<'_>,
     first_token: usize,
@@ -210,7 +223,10 @@ fn add_scaled_sums<const TILE_BYTES: usize, const TOKENS: usize>(
     for token in 0..TOKENS {
         // In the order of operations that `PanelFn` fixes, and never fused.
         let code_sum = _mm512_cvtepi32_ps(sums[token]);
-        let scaled = _mm512_mul_ps(_mm512_mul_ps(code_sum, _mm512_set1_ps(inputs.scales[token][group])), scale);
+        let scaled = _mm512_mul_ps(
+            _mm512_mul_ps(code_sum, _mm512_set1_ps(inputs.scales[token][group])),
+            scale,
+        );
         let offset = _mm512_mul_ps(_mm512_set1_ps(inputs.sums[token][group]), minimum);
         rows[token] = _mm512_add_ps(rows[token], _mm512_add_ps(scaled, offset));
     }
@@ -223,7 +239,8 @@ fn store_rows(rows: __m512, out: &mut PanelRows) {
     unsafe { _mm512_storeu_ps(out.as_mut_ptr(), rows) };
 }
 
-/// The code sums of one tile, in so many chains of additions for each token that they hide their latency.
+/// The code sums of one tile, in so many chains of additions for each token that they hide their
+/// latency.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
 #[inline]
 fn sums<const TILE_BYTES: usize, const FIELDS: usize, const TOKENS: usize, const CHAINS: usize>(

@@ -1,9 +1,9 @@
-//! Codes out of a tile's bit planes, one byte each: 64 at a time, four columns of 16 rows. The planes are those of
-//! `avx2/panel_q*.rs`, whose files say how codes lie in them.
+//! Codes out of a tile's bit planes, one byte each: 64 at a time, four columns of 16 rows. The
+//! planes are those of `avx2/panel_q*.rs`, whose files say how codes lie in them.
 
 use core::arch::x86_64::{
-    __m512i, _mm_cvtsi32_si128, _mm512_and_si512, _mm512_loadu_si512, _mm512_or_si512, _mm512_set1_epi8,
-    _mm512_sll_epi16, _mm512_slli_epi16, _mm512_srl_epi16, _mm512_srli_epi16,
+    __m512i, _mm_cvtsi32_si128, _mm512_and_si512, _mm512_loadu_si512, _mm512_or_si512,
+    _mm512_set1_epi8, _mm512_sll_epi16, _mm512_slli_epi16, _mm512_srl_epi16, _mm512_srli_epi16,
 };
 
 use hardtack_format::encoding::{TILE_BIT_BYTES, TILE_HEAD_BYTES};
@@ -47,7 +47,10 @@ pub(super) fn q3(tile: &[u8; tile_bytes(3)], vector: usize) -> [__m512i; 4] {
     let high = load(tile, TILE_HEAD_BYTES + 2 * TILE_BIT_BYTES + vector % 2 * 64);
     let high = if vector < 2 { high } else { _mm512_srli_epi16::<1>(high) };
     let both = |bits: __m512i, high: __m512i| {
-        _mm512_or_si512(_mm512_and_si512(bits, _mm512_set1_epi8(0x33)), _mm512_and_si512(high, _mm512_set1_epi8(0x44)))
+        _mm512_or_si512(
+            _mm512_and_si512(bits, _mm512_set1_epi8(0x33)),
+            _mm512_and_si512(high, _mm512_set1_epi8(0x44)),
+        )
     };
     // Whole codes in halves of bytes: of the fields 0 and 2, and of 1 and 3.
     let even = both(bytes, _mm512_slli_epi16::<2>(high));
@@ -89,15 +92,18 @@ pub(super) fn q8(tile: &[u8; tile_bytes(8)], vector: usize) -> [__m512i; 1] {
     [load(tile, TILE_HEAD_BYTES + vector * 64)]
 }
 
-/// Codes whose four low bits are the halves of bytes. The high bits of the first half's quad are at bit `place`, those of the
-/// second's four bits further up; both move to bit 4.
+/// Codes whose four low bits are the halves of bytes. The high bits of the first half's quad are at
+/// bit `place`, those of the second's four bits further up; both move to bit 4.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
 #[inline]
 fn with_high_bits(bytes: __m512i, high: __m512i, place: usize, mask: i8) -> [__m512i; 2] {
     let (down, up) = (_mm_cvtsi32_si128(place as i32), _mm_cvtsi32_si128(4 - place as i32));
     let (low, mask) = (_mm512_set1_epi8(0x0f), _mm512_set1_epi8(mask));
     [
-        _mm512_or_si512(_mm512_and_si512(bytes, low), _mm512_and_si512(_mm512_sll_epi16(high, up), mask)),
+        _mm512_or_si512(
+            _mm512_and_si512(bytes, low),
+            _mm512_and_si512(_mm512_sll_epi16(high, up), mask),
+        ),
         _mm512_or_si512(
             _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), low),
             _mm512_and_si512(_mm512_srl_epi16(high, down), mask),
@@ -105,7 +111,8 @@ fn with_high_bits(bytes: __m512i, high: __m512i, place: usize, mask: i8) -> [__m
     ]
 }
 
-/// The 64 bytes from `at` of a tile. `at` is mostly a constant to the optimizer, so the check of the bound vanishes.
+/// The 64 bytes from `at` of a tile. `at` is mostly a constant to the optimizer, so the check of
+/// the bound vanishes.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
 #[inline]
 fn load<const BYTES: usize>(tile: &[u8; BYTES], at: usize) -> __m512i {

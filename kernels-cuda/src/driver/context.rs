@@ -1,4 +1,5 @@
-//! What a device needs to be talked to: its context, one stream, and the loaded kernels. They go together.
+//! What a device needs to be talked to: its context, one stream, and the loaded kernels. They go
+//! together.
 
 use cudarc::driver::result::{self, ctx, primary_ctx, stream};
 use cudarc::driver::sys;
@@ -10,8 +11,8 @@ use crate::error::CudaError;
 #[derive(Clone, Copy, Debug)]
 pub struct Handle<T>(pub T);
 
-// SAFETY: a handle is a name. The driver's functions that take it may be called from any thread, as long as the context is
-// the thread's current one, which every use here sees to.
+// SAFETY: a handle is a name. The driver's functions that take it may be called from any thread, as
+// long as the context is the thread's current one, which every use here sees to.
 unsafe impl<T> Send for Handle<T> {}
 // SAFETY: as above.
 unsafe impl<T> Sync for Handle<T> {}
@@ -32,18 +33,22 @@ impl Context {
     /// The driver fails.
     pub fn new(device: sys::CUdevice, ptx: &str) -> Result<Self, CudaError> {
         // SAFETY: the device was given by the driver.
-        let context = unsafe { primary_ctx::retain(device) }.map_err(failed("cuDevicePrimaryCtxRetain"))?;
+        let context =
+            unsafe { primary_ctx::retain(device) }.map_err(failed("cuDevicePrimaryCtxRetain"))?;
         // From here on what was made is given back if something fails.
         let mut own = Self { device, context: Handle(context), stream: None, module: None };
         own.make_current()?;
         // A stream that copies, which name no stream, wait for and are waited for by.
-        own.stream = Some(Handle(stream::create(stream::StreamKind::Default).map_err(failed("cuStreamCreate"))?));
+        own.stream = Some(Handle(
+            stream::create(stream::StreamKind::Default).map_err(failed("cuStreamCreate"))?,
+        ));
         let image = std::ffi::CString::new(ptx).map_err(|_| CudaError::Driver {
             call: "cuModuleLoadData",
             reason: "the compiled kernels have a zero byte in them".to_owned(),
         })?;
         // SAFETY: the image is text that ends with a zero byte, and the driver copies it.
-        let module = unsafe { result::module::load_data(image.as_ptr().cast()) }.map_err(failed("cuModuleLoadData"))?;
+        let module = unsafe { result::module::load_data(image.as_ptr().cast()) }
+            .map_err(failed("cuModuleLoadData"))?;
         own.module = Some(Handle(module));
         Ok(own)
     }

@@ -1,4 +1,5 @@
-//! A GPU by way of its driver, which is looked for when the program runs: neither driver nor compiler need be there before.
+//! A GPU by way of its driver, which is looked for when the program runs: neither driver nor
+//! compiler need be there before.
 //!
 //! Not a line of this has run on a GPU yet; KERNELS.md says what was checked.
 
@@ -30,7 +31,8 @@ pub struct Driver {
     functions: Vec<Handle<sys::CUfunction>>,
     name: String,
     integrated: bool,
-    /// One thread at a time: what another one enqueued while launches are recorded would be recorded with them.
+    /// One thread at a time: what another one enqueued while launches are recorded would be
+    /// recorded with them.
     alone: Mutex<()>,
     shared: Mutex<Vec<Shared>>,
 }
@@ -59,17 +61,22 @@ struct Graph {
 fn failed(call: &'static str) -> impl Fn(DriverError) -> CudaError {
     move |error| {
         let words = error.error_string().map(|text| text.to_string_lossy().into_owned());
-        CudaError::Driver { call, reason: words.unwrap_or_else(|_| format!("error {}", error.0 as u32)) }
+        CudaError::Driver {
+            call,
+            reason: words.unwrap_or_else(|_| format!("error {}", error.0 as u32)),
+        }
     }
 }
 
 impl Driver {
-    /// Opens a GPU, 0 for the first, and compiles the kernels for it, unless they lie in the folder `cache` already.
+    /// Opens a GPU, 0 for the first, and compiles the kernels for it, unless they lie in the folder
+    /// `cache` already.
     ///
     /// # Errors
     /// There is no driver, no such GPU, or no compiler where one is needed, or one of them fails.
     pub fn open(ordinal: u32, cache: Option<&Path>) -> Result<Self, CudaError> {
-        // SAFETY: loading the driver's library runs its initialization, as every program that uses the driver does.
+        // SAFETY: loading the driver's library runs its initialization, as every program that uses
+        // the driver does.
         if !unsafe { sys::is_culib_present() } {
             return Err(CudaError::NoDriver);
         }
@@ -79,8 +86,10 @@ impl Driver {
             // SAFETY: the device was just given by the driver.
             unsafe { device::get_attribute(gpu, which) }.map_err(failed("cuDeviceGetAttribute"))
         };
-        let major = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
-        let minor = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
+        let major =
+            attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?;
+        let minor =
+            attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?;
         let integrated = attribute(sys::CUdevice_attribute::CU_DEVICE_ATTRIBUTE_INTEGRATED)? != 0;
         let name = device::get_name(gpu).map_err(failed("cuDeviceGetName"))?;
         let architecture = (major * 10 + minor).unsigned_abs();
@@ -95,7 +104,14 @@ impl Driver {
         };
         let functions = Kernel::ALL.iter().map(function).collect::<Result<_, _>>()?;
         let name = format!("{name} (sm_{architecture})");
-        Ok(Self { context, functions, name, integrated, alone: Mutex::default(), shared: Mutex::default() })
+        Ok(Self {
+            context,
+            functions,
+            name,
+            integrated,
+            alone: Mutex::default(),
+            shared: Mutex::default(),
+        })
     }
 
     /// Makes the calling thread the only one that talks to the device, until the guard is dropped.
@@ -114,9 +130,10 @@ impl Driver {
         let [x, y, z] = launch.grid.map(|extent| extent.blocks(tokens));
         let function = self.functions[launch.kernel as usize].0;
         let threads = (launch.kernel.threads(), 1, 1);
-        // SAFETY: the function is of a module that lives as long as the context. A kernel takes one structure, whose bytes
-        // `params` holds and the driver copies before it returns. The addresses in it were allocated for the sizes that the
-        // same spec gives the kernel; the emulation runs the same launches with memory that ends where it is allocated.
+        // SAFETY: the function is of a module that lives as long as the context. A kernel takes one
+        // structure, whose bytes `params` holds and the driver copies before it returns. The
+        // addresses in it were allocated for the sizes that the same spec gives the kernel; the
+        // emulation runs the same launches with memory that ends where it is allocated.
         unsafe {
             result::launch_kernel(
                 function,
@@ -153,15 +170,21 @@ impl Raw for Driver {
     fn allocate(&self, what: &'static str, bytes: u64) -> Result<Address, CudaError> {
         let _alone = self.enter()?;
         let (free, _) = result::mem_get_info().map_err(failed("cuMemGetInfo"))?;
-        // SAFETY: the memory has no value before something is written there, and nothing here reads it before.
+        // SAFETY: the memory has no value before something is written there, and nothing here reads
+        // it before.
         let address = unsafe { result::malloc_sync(bytes as usize) };
-        address.map(Address).map_err(|_| CudaError::Memory { what, asked: bytes, free: free as u64 })
+        address.map(Address).map_err(|_| CudaError::Memory {
+            what,
+            asked: bytes,
+            free: free as u64,
+        })
     }
 
     fn free(&self, address: Address) {
         // When the context is gone, so is the memory.
         if let Ok(_alone) = self.enter() {
-            // SAFETY: only what `allocate` gave is given back, once; the driver waits for kernels that may use it.
+            // SAFETY: only what `allocate` gave is given back, once; the driver waits for kernels
+            // that may use it.
             let _ = unsafe { result::free_sync(address.0) };
         }
     }
@@ -173,7 +196,8 @@ impl Raw for Driver {
         let _alone = self.enter()?;
         let start = bytes.as_ptr().cast_mut().cast();
         let flags = sys::CU_MEMHOSTREGISTER_DEVICEMAP | sys::CU_MEMHOSTREGISTER_READ_ONLY;
-        // SAFETY: the memory stays where it is for as long as the `Arc` kept below; the device only reads it.
+        // SAFETY: the memory stays where it is for as long as the `Arc` kept below; the device only
+        // reads it.
         if unsafe { sys::cuMemHostRegister_v2(start, bytes.len(), flags) }.result().is_err() {
             // Some systems do not register mapped files. Then the weights are copied.
             return Ok(None);
@@ -190,13 +214,15 @@ impl Raw for Driver {
 
     fn write(&self, to: Address, bytes: &[u8]) -> Result<(), CudaError> {
         let _alone = self.enter()?;
-        // SAFETY: `to` has room for the bytes. The call waits for what was enqueued before and returns when they are copied.
+        // SAFETY: `to` has room for the bytes. The call waits for what was enqueued before and
+        // returns when they are copied.
         unsafe { result::memcpy_htod_sync(to.0, bytes) }.map_err(failed("cuMemcpyHtoD"))
     }
 
     fn read(&self, from: Address, bytes: &mut [u8]) -> Result<(), CudaError> {
         let _alone = self.enter()?;
-        // SAFETY: as many bytes are there. The call waits for what was enqueued before and returns when they are copied.
+        // SAFETY: as many bytes are there. The call waits for what was enqueued before and returns
+        // when they are copied.
         unsafe { result::memcpy_dtoh_sync(bytes, from.0) }.map_err(failed("cuMemcpyDtoH"))
     }
 
@@ -216,11 +242,14 @@ impl Raw for Driver {
         let _alone = self.enter()?;
         let mode = sys::CUstreamCaptureMode::CU_STREAM_CAPTURE_MODE_THREAD_LOCAL;
         // SAFETY: the stream lives as long as the context.
-        unsafe { stream::begin_capture(self.context.stream(), mode) }.map_err(failed("cuStreamBeginCapture"))?;
+        unsafe { stream::begin_capture(self.context.stream(), mode) }
+            .map_err(failed("cuStreamBeginCapture"))?;
         let launched = launches.iter().try_for_each(|launch| self.launch(launch, tokens));
         // SAFETY: as above; a capture that began must end, whatever happened in it.
-        let graph = unsafe { stream::end_capture(self.context.stream()) }.map_err(failed("cuStreamEndCapture"))?;
-        // SAFETY: the graph is the one just captured; what is made of it does not need it any longer.
+        let graph = unsafe { stream::end_capture(self.context.stream()) }
+            .map_err(failed("cuStreamEndCapture"))?;
+        // SAFETY: the graph is the one just captured; what is made of it does not need it any
+        // longer.
         let made = unsafe {
             let made = result::graph::instantiate(graph, sys::CUgraphInstantiate_flags(0));
             let _ = result::graph::destroy(graph);
@@ -235,7 +264,8 @@ impl Raw for Driver {
         let recorded: &Graph = recorded.downcast_ref().expect("what a GPU recorded");
         let _alone = self.enter()?;
         // SAFETY: both live as long as their context, which `recorded` keeps.
-        unsafe { result::graph::launch(recorded.graph.0, self.context.stream()) }.map_err(failed("cuGraphLaunch"))
+        unsafe { result::graph::launch(recorded.graph.0, self.context.stream()) }
+            .map_err(failed("cuGraphLaunch"))
     }
 }
 

@@ -27,7 +27,8 @@ pub struct Watched {
 impl Watched {
     /// With all the room there is.
     pub fn new(device: Emulator) -> Self {
-        let (taken, broken, unread) = (AtomicU64::new(0), AtomicBool::new(false), AtomicU64::new(0));
+        let (taken, broken, unread) =
+            (AtomicU64::new(0), AtomicBool::new(false), AtomicU64::new(0));
         Self { device, taken, room: u64::MAX, of_host: false, broken, unread }
     }
 
@@ -44,7 +45,10 @@ impl Device for Watched {
         self.device.name()
     }
     fn memory(&self) -> Result<DeviceMemory, CudaError> {
-        Ok(DeviceMemory { free: self.room - self.taken.load(Ordering::Relaxed), of_host: self.of_host })
+        Ok(DeviceMemory {
+            free: self.room - self.taken.load(Ordering::Relaxed),
+            of_host: self.of_host,
+        })
     }
     fn raw(&self, _: Inside) -> &dyn Raw {
         self
@@ -73,7 +77,10 @@ impl Raw for Watched {
     fn read(&self, from: Address, bytes: &mut [u8]) -> Result<(), CudaError> {
         self.check()?;
         if bytes.len() as u64 == self.unread.load(Ordering::Relaxed) {
-            return Err(CudaError::Driver { call: "a test", reason: "logits were read".to_owned() });
+            return Err(CudaError::Driver {
+                call: "a test",
+                reason: "logits were read".to_owned(),
+            });
         }
         self.device.read(from, bytes)
     }

@@ -1,4 +1,5 @@
-//! A session over rings beside one over half floats: small networks of random weights, run by the emulation.
+//! A session over rings beside one over half floats: small networks of random weights, run by the
+//! emulation.
 
 use std::io::Write;
 use std::sync::Arc;
@@ -7,7 +8,8 @@ use hardtack_format::network::{
     AttentionTensors, BlockTensors, FeedForwardTensors, GroupedTensors, LatentTensors, LayerTensors,
 };
 use hardtack_format::spec::{
-    Activation, AttentionKind, AttentionSpec, FeedForwardKind, FeedForwardSpec, HeadNorm, LayerSpec, ModelSpec,
+    Activation, AttentionKind, AttentionSpec, FeedForwardKind, FeedForwardSpec, HeadNorm,
+    LayerSpec, ModelSpec,
 };
 use hardtack_format::{Encoding, Network, TensorRef};
 use hardtack_kernels::ring_shape::{CHUNK, RingShape};
@@ -64,28 +66,32 @@ impl Weights {
 
     fn attention(&mut self, spec: &AttentionSpec) -> AttentionTensors {
         match spec.kind {
-            AttentionKind::Grouped { kv_heads, head_dim, .. } => AttentionTensors::Grouped(GroupedTensors {
-                query: self.matrix(spec.heads * head_dim, HIDDEN),
-                key: self.matrix(kv_heads * head_dim, HIDDEN),
-                value: self.matrix(kv_heads * head_dim, HIDDEN),
-                output: self.matrix(HIDDEN, spec.heads * head_dim),
-                query_bias: None,
-                key_bias: None,
-                value_bias: None,
-                output_bias: None,
-                query_norm: None,
-                key_norm: None,
-                sinks: Some(self.vector(spec.heads)),
-            }),
-            AttentionKind::Latent { kv_rank, nope_dim, value_dim, .. } => AttentionTensors::Latent(LatentTensors {
-                query: self.matrix(spec.heads * (nope_dim + ROPE), HIDDEN),
-                query_down: None,
-                key_value_down: self.matrix(kv_rank + ROPE, HIDDEN),
-                key_value_norm: self.vector(kv_rank),
-                key_up: self.matrices(spec.heads, kv_rank, nope_dim),
-                value_up: self.matrices(spec.heads, value_dim, kv_rank),
-                output: self.matrix(HIDDEN, spec.heads * value_dim),
-            }),
+            AttentionKind::Grouped { kv_heads, head_dim, .. } => {
+                AttentionTensors::Grouped(GroupedTensors {
+                    query: self.matrix(spec.heads * head_dim, HIDDEN),
+                    key: self.matrix(kv_heads * head_dim, HIDDEN),
+                    value: self.matrix(kv_heads * head_dim, HIDDEN),
+                    output: self.matrix(HIDDEN, spec.heads * head_dim),
+                    query_bias: None,
+                    key_bias: None,
+                    value_bias: None,
+                    output_bias: None,
+                    query_norm: None,
+                    key_norm: None,
+                    sinks: Some(self.vector(spec.heads)),
+                })
+            }
+            AttentionKind::Latent { kv_rank, nope_dim, value_dim, .. } => {
+                AttentionTensors::Latent(LatentTensors {
+                    query: self.matrix(spec.heads * (nope_dim + ROPE), HIDDEN),
+                    query_down: None,
+                    key_value_down: self.matrix(kv_rank + ROPE, HIDDEN),
+                    key_value_norm: self.vector(kv_rank),
+                    key_up: self.matrices(spec.heads, kv_rank, nope_dim),
+                    value_up: self.matrices(spec.heads, value_dim, kv_rank),
+                    output: self.matrix(HIDDEN, spec.heads * value_dim),
+                })
+            }
         }
     }
 
@@ -112,8 +118,18 @@ fn network(latent: bool) -> (Network, Vec<u8>) {
     let latents = AttentionKind::Latent { query_rank: 0, kv_rank: 24, nope_dim: 8, value_dim: 8 };
     let (kind, windows) = if latent { (latents, [0, 0]) } else { (grouped, [0, 70]) };
     let layers = windows.map(|window| LayerSpec {
-        attention: AttentionSpec { heads: 6, score_scale: 0.3, window, rope_dim: ROPE, rope_scale: 1.0, kind },
-        feed_forward: FeedForwardSpec { activation: Activation::Silu, kind: FeedForwardKind::Dense { inner: 32 } },
+        attention: AttentionSpec {
+            heads: 6,
+            score_scale: 0.3,
+            window,
+            rope_dim: ROPE,
+            rope_scale: 1.0,
+            kind,
+        },
+        feed_forward: FeedForwardSpec {
+            activation: Activation::Silu,
+            kind: FeedForwardKind::Dense { inner: 32 },
+        },
     });
     let spec = ModelSpec {
         vocabulary: VOCABULARY,
@@ -129,7 +145,15 @@ fn network(latent: bool) -> (Network, Vec<u8>) {
     let embedding = weights.matrix(VOCABULARY, HIDDEN);
     let layers = spec.layers.iter().map(|layer| weights.layer(layer)).collect();
     let (head, final_norm) = (embedding, weights.vector(HIDDEN));
-    let network = Network { spec, embedding, head, final_norm, rope_frequencies: None, layers, kv_policy: None };
+    let network = Network {
+        spec,
+        embedding,
+        head,
+        final_norm,
+        rope_frequencies: None,
+        layers,
+        kv_policy: None,
+    };
     (network, weights.bytes)
 }
 
@@ -138,7 +162,8 @@ fn model(latent: bool) -> Option<Arc<Model<Emulator>>> {
     let program = std::env::current_exe().unwrap();
     let device = match Emulator::start(program.parent().unwrap(), true, Order::Forwards) {
         Err(error @ CudaError::NoCompiler { .. }) => {
-            let _ = std::io::stderr().write_all(format!("SKIPPED: {error}: nothing is emulated\n").as_bytes());
+            let _ = std::io::stderr()
+                .write_all(format!("SKIPPED: {error}: nothing is emulated\n").as_bytes());
             return None;
         }
         device => device.unwrap(),
@@ -149,7 +174,11 @@ fn model(latent: bool) -> Option<Arc<Model<Emulator>>> {
 }
 
 fn rings(model: &Model<Emulator>) -> KvStore {
-    let layer = |layer: &LayerSpec| RingLayout { shape: RingShape::of(&layer.attention), units: 40, chunks: 2 };
+    let layer = |layer: &LayerSpec| RingLayout {
+        shape: RingShape::of(&layer.attention),
+        units: 40,
+        chunks: 2,
+    };
     KvStore::Ring(model.network.spec.layers.iter().map(layer).collect())
 }
 
@@ -172,11 +201,13 @@ fn feed(session: &mut Session<Emulator>, from: usize, to: usize, size: usize) ->
 }
 
 fn places(chunk: usize, bits: u32) -> ChunkPlace {
-    let units = [0, 8].map(|first| std::array::from_fn(|unit| (chunk % 2 * 16 + first + unit) as u32));
+    let units =
+        [0, 8].map(|first| std::array::from_fn(|unit| (chunk % 2 * 16 + first + unit) as u32));
     ChunkPlace { chunk: chunk as u32, entry: chunk as u32 % 2, bits: [bits; 2], units }
 }
 
-/// Begins a chunk in every layer: the one before is sealed, and with `bits` of each code the ring is told of two at most.
+/// Begins a chunk in every layer: the one before is sealed, and with `bits` of each code the ring
+/// is told of two at most.
 fn begin(session: &mut Session<Emulator>, chunk: usize, bits: u32) {
     for layer in 0..2 {
         let first = usize::from(session.model().network.spec.layers[layer].attention.window == 0);
@@ -209,10 +240,15 @@ fn check(latent: bool) {
             let off = difference(&found, &expected);
             // What codes of 8 bits lose, the layers behind enlarge.
             let share = if chunk < 2 && latent { 0.005 } else { 0.05 };
-            assert!(off <= share * size(&expected), "latent {latent}, up to {to}: {off} of {}", size(&expected));
+            assert!(
+                off <= share * size(&expected),
+                "latent {latent}, up to {to}: {off} of {}",
+                size(&expected)
+            );
         }
     }
-    // Beyond the reach: the first chunk is moved. Another session continues from the same bytes, token by token.
+    // Beyond the reach: the first chunk is moved. Another session continues from the same bytes,
+    // token by token.
     begin(&mut ring, 3, 8);
     let mut copy = Session::new(model.clone(), REACH, 1, rings(&model)).unwrap();
     for layer in 0..2 {
@@ -224,7 +260,11 @@ fn check(latent: bool) {
             copy.write_cache(layer, part, first.len() as u64, second).unwrap();
         }
         let first = usize::from(ring.sizes.ring(layer).unwrap().shape.window == 0);
-        copy.set_chunks(layer, &(first.max(1)..3).map(|chunk| places(chunk, 8)).collect::<Vec<_>>()).unwrap();
+        copy.set_chunks(
+            layer,
+            &(first.max(1)..3).map(|chunk| places(chunk, 8)).collect::<Vec<_>>(),
+        )
+        .unwrap();
     }
     let (from, to) = (3 * CHUNK, 3 * CHUNK + 9);
     let (found, single) = (feed(&mut ring, from, to, 4), feed(&mut copy, from, to, 1));
@@ -234,7 +274,8 @@ fn check(latent: bool) {
     let mut keys = vec![0; layout.shape.matrix_elements(0) * 2];
     let mut again = keys.clone();
     ring.open_keys(0, &mut keys).unwrap();
-    ring.read_cache(0, CachePart::Halves, layout.shape.chunk_elements() as u64 * 2, &mut again).unwrap();
+    ring.read_cache(0, CachePart::Halves, layout.shape.chunk_elements() as u64 * 2, &mut again)
+        .unwrap();
     assert!(keys == again && keys.iter().any(|byte| *byte != 0), "open keys");
     // Fewer bits are told and change something; all of them are still there.
     let mut told = |bits| {
@@ -244,7 +285,10 @@ fn check(latent: bool) {
         feed(&mut copy, to - 1, to, 1)
     };
     let demoted = told(2);
-    assert!(demoted != found && demoted.iter().all(|logit| logit.is_finite()), "latent {latent}, demoted");
+    assert!(
+        demoted != found && demoted.iter().all(|logit| logit.is_finite()),
+        "latent {latent}, demoted"
+    );
     assert!(told(8) == found, "latent {latent}, as before");
 }
 

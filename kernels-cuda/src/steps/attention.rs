@@ -1,4 +1,5 @@
-//! Attention: projections, normalization and RoPE, the cache, the softmax, and the output projection.
+//! Attention: projections, normalization and RoPE, the cache, the softmax, and the output
+//! projection.
 
 use hardtack_format::TensorRef;
 use hardtack_format::network::GroupedTensors;
@@ -55,14 +56,28 @@ impl HeadRows<'_> {
 }
 
 impl<D: Device> Steps<'_, D> {
-    pub(super) fn grouped_attention(&mut self, layer: usize, spec: &AttentionSpec, tensors: &GroupedTensors) {
+    pub(super) fn grouped_attention(
+        &mut self,
+        layer: usize,
+        spec: &AttentionSpec,
+        tensors: &GroupedTensors,
+    ) {
         let AttentionKind::Grouped { kv_heads, head_dim, norm } = spec.kind else {
             unreachable!("bound from the same spec")
         };
         let buffers = self.buffers;
-        let query = Job { bias: tensors.query_bias.as_ref(), out: buffers.query, ..Job::of(&tensors.query) };
-        let key = Job { bias: tensors.key_bias.as_ref(), out: buffers.first, ..Job::of(&tensors.key) };
-        let value = Job { bias: tensors.value_bias.as_ref(), out: buffers.second, ..Job::of(&tensors.value) };
+        let query = Job {
+            bias: tensors.query_bias.as_ref(),
+            out: buffers.query,
+            ..Job::of(&tensors.query)
+        };
+        let key =
+            Job { bias: tensors.key_bias.as_ref(), out: buffers.first, ..Job::of(&tensors.key) };
+        let value = Job {
+            bias: tensors.value_bias.as_ref(),
+            out: buffers.second,
+            ..Job::of(&tensors.value)
+        };
         self.project(&[query, key, value], buffers.normed);
 
         let [keys, values] = self.kept(layer);
@@ -74,7 +89,13 @@ impl<D: Device> Steps<'_, D> {
             layer,
             spec,
             &[
-                HeadRows { to: buffers.first_query, gain: tensors.query_norm.as_ref(), norm, turned, ..query },
+                HeadRows {
+                    to: buffers.first_query,
+                    gain: tensors.query_norm.as_ref(),
+                    norm,
+                    turned,
+                    ..query
+                },
                 HeadRows { cache: keys, gain: tensors.key_norm.as_ref(), norm, turned, ..key },
                 HeadRows { cache: values, rotated: true, ..value },
             ],
@@ -82,12 +103,17 @@ impl<D: Device> Steps<'_, D> {
         let sinks = self.model.vector(tensors.sinks.as_ref());
         self.attend(layer, spec, sinks, buffers.attended, spec.heads * head_dim);
         let scale = self.model.network.spec.residual_scale;
-        let output =
-            Job { bias: tensors.output_bias.as_ref(), residual: buffers.stream, scale, ..Job::of(&tensors.output) };
+        let output = Job {
+            bias: tensors.output_bias.as_ref(),
+            residual: buffers.stream,
+            scale,
+            ..Job::of(&tensors.output)
+        };
         self.project(&[output], buffers.attended);
     }
 
-    /// Where the two matrices of a layer's tokens are stored: in a ring, in its first chunk of half floats.
+    /// Where the two matrices of a layer's tokens are stored: in a ring, in its first chunk of half
+    /// floats.
     pub(super) fn kept(&self, layer: usize) -> [Slot; 2] {
         match (self.buffers.cache[layer], self.sizes.ring(layer)) {
             (Cache::Ring(slots), Some(layout)) => {
@@ -138,12 +164,14 @@ impl<D: Device> Steps<'_, D> {
             .u32(ring.map_or(0, RingLayout::open_start) as u32);
         let heads = rows.iter().map(|rows| rows.heads).sum();
         let widest = rows.iter().map(|rows| rows.width).max().unwrap_or(0);
-        let mut launch = Launch::new(Kernel::Heads, [Extent::Fixed(heads), Extent::EACH_TOKEN, ONE], params);
+        let mut launch =
+            Launch::new(Kernel::Heads, [Extent::Fixed(heads), Extent::EACH_TOKEN, ONE], params);
         launch.shared_bytes = widest * 4;
         self.launches.push(launch);
     }
 
-    /// Softmax attention over what a layer keeps, quantized for the next matrix, whose rows have so many columns.
+    /// Softmax attention over what a layer keeps, quantized for the next matrix, whose rows have so
+    /// many columns.
     pub(super) fn attend(
         &mut self,
         layer: usize,
@@ -205,11 +233,13 @@ impl<D: Device> Steps<'_, D> {
             KvElement::F32 => Kernel::AttentionFloat,
         };
         let blocks = Extent::Fixed(if in_one { 1 } else { spans });
-        let mut launch = Launch::new(kernel, [Extent::Fixed(spec.heads), Extent::EACH_TOKEN, blocks], params);
+        let mut launch =
+            Launch::new(kernel, [Extent::Fixed(spec.heads), Extent::EACH_TOKEN, blocks], params);
         launch.shared_bytes = widths.shared_bytes() as u32;
         self.launches.push(launch);
 
-        let rows = Extent::Tokens { times: spec.heads * widths.value as u32 / columns, per_block: 1 };
+        let rows =
+            Extent::Tokens { times: spec.heads * widths.value as u32 / columns, per_block: 1 };
         if in_one {
             return self.quantize(out, columns, rows);
         }

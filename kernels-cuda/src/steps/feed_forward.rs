@@ -1,4 +1,5 @@
-//! The feed-forward block: dense, or the experts that the gate chooses on the device, and the shared one.
+//! The feed-forward block: dense, or the experts that the gate chooses on the device, and the
+//! shared one.
 
 use hardtack_format::encoding::{GROUP_COLUMNS, PANEL_ROWS};
 use hardtack_format::network::{ExpertsTensors, FeedForwardTensors};
@@ -24,18 +25,37 @@ struct Experts {
 }
 
 impl<D: Device> Steps<'_, D> {
-    pub(super) fn feed_forward(&mut self, layer: usize, spec: &FeedForwardSpec, tensors: &FeedForwardTensors) {
-        let (tables, buffers, activation) = (self.model.tables(layer), self.buffers, spec.activation);
+    pub(super) fn feed_forward(
+        &mut self,
+        layer: usize,
+        spec: &FeedForwardSpec,
+        tensors: &FeedForwardTensors,
+    ) {
+        let (tables, buffers, activation) =
+            (self.model.tables(layer), self.buffers, spec.activation);
         let (experts, tensors) = match (&spec.kind, tensors) {
-            (FeedForwardKind::Experts(spec), FeedForwardTensors::Experts(tensors)) => (spec, tensors),
+            (FeedForwardKind::Experts(spec), FeedForwardTensors::Experts(tensors)) => {
+                (spec, tensors)
+            }
             (&FeedForwardKind::Dense { inner }, _) => {
                 self.shared_weight(None);
                 let choices = buffers.shared_choices;
                 let table = tables.experts;
-                let block = Experts { table, choices, count: 1, chosen: 1, inner, activation, before: None, out: None };
+                let block = Experts {
+                    table,
+                    choices,
+                    count: 1,
+                    chosen: 1,
+                    inner,
+                    activation,
+                    before: None,
+                    out: None,
+                };
                 return self.experts(&block);
             }
-            (FeedForwardKind::Experts(_), FeedForwardTensors::Dense(_)) => unreachable!("bound from the same spec"),
+            (FeedForwardKind::Experts(_), FeedForwardTensors::Dense(_)) => {
+                unreachable!("bound from the same spec")
+            }
         };
         self.gate(experts, tensors);
         let mut block = Experts {
@@ -69,7 +89,11 @@ impl<D: Device> Steps<'_, D> {
     /// The gate's choices.
     fn gate(&mut self, spec: &ExpertsSpec, tensors: &ExpertsTensors) {
         let buffers = self.buffers;
-        let gate = Job { bias: tensors.gate_bias.as_ref(), out: buffers.gate_logits, ..Job::of(&tensors.gate) };
+        let gate = Job {
+            bias: tensors.gate_bias.as_ref(),
+            out: buffers.gate_logits,
+            ..Job::of(&tensors.gate)
+        };
         self.project(&[gate], buffers.normed);
         let kind = match spec.gate {
             GateKind::SoftmaxAll => 1,
@@ -116,7 +140,11 @@ impl<D: Device> Steps<'_, D> {
             .u32(team_warps(hidden))
             .inner(activation_params(block.activation));
         let groups = Extent::Fixed(block.inner.div_ceil(GROUP_COLUMNS as u32));
-        self.launch(Kernel::ExpertsGated, [groups, Extent::Fixed(block.chosen), Extent::EACH_TOKEN], params);
+        self.launch(
+            Kernel::ExpertsGated,
+            [groups, Extent::Fixed(block.chosen), Extent::EACH_TOKEN],
+            params,
+        );
 
         let params = Params::new()
             .address(block.table)
@@ -131,7 +159,11 @@ impl<D: Device> Steps<'_, D> {
             .u32(team_warps(block.inner))
             .f32(self.model.network.spec.residual_scale)
             .u32(0);
-        self.launch(Kernel::ExpertsDown, [Extent::Fixed(panels(hidden)), Extent::EACH_TOKEN, ONE], params);
+        self.launch(
+            Kernel::ExpertsDown,
+            [Extent::Fixed(panels(hidden)), Extent::EACH_TOKEN, ONE],
+            params,
+        );
     }
 
     fn experts_of_prompt(&mut self, block: &Experts) {
@@ -162,7 +194,8 @@ impl<D: Device> Steps<'_, D> {
             .u32(block.inner)
             .u32(0)
             .inner(activation_params(block.activation));
-        let (groups, count) = (Extent::Fixed(block.inner.div_ceil(GROUP_COLUMNS as u32)), Extent::Fixed(block.count));
+        let (groups, count) =
+            (Extent::Fixed(block.inner.div_ceil(GROUP_COLUMNS as u32)), Extent::Fixed(block.count));
         self.launch(Kernel::ExpertsGatedPrompt, [groups, count, ONE], params);
 
         let params = Params::new()

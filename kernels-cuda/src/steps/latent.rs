@@ -1,5 +1,5 @@
-//! Latent attention (arXiv 2405.04434, section 2.1) on the cached latents themselves: the up-projections are applied to the
-//! query and to the result.
+//! Latent attention (arXiv 2405.04434, section 2.1) on the cached latents themselves: the
+//! up-projections are applied to the query and to the result.
 
 use hardtack_format::network::LatentTensors;
 use hardtack_format::spec::{AttentionKind, AttentionSpec, HeadNorm};
@@ -9,7 +9,12 @@ use super::{Job, Steps, normalize};
 use crate::device::{Device, Extent};
 
 impl<D: Device> Steps<'_, D> {
-    pub(super) fn latent_attention(&mut self, layer: usize, spec: &AttentionSpec, tensors: &LatentTensors) {
+    pub(super) fn latent_attention(
+        &mut self,
+        layer: usize,
+        spec: &AttentionSpec,
+        tensors: &LatentTensors,
+    ) {
         let AttentionKind::Latent { kv_rank, nope_dim, value_dim, .. } = spec.kind else {
             unreachable!("bound from the same spec")
         };
@@ -25,8 +30,11 @@ impl<D: Device> Steps<'_, D> {
             spacing: nope_dim + rope,
             ..HeadRows::plain(buffers.query, heads, width)
         };
-        let cached =
-            |first, width| HeadRows { first, stride: kv_rank + rope, ..HeadRows::plain(buffers.first, 1, width) };
+        let cached = |first, width| HeadRows {
+            first,
+            stride: kv_rank + rope,
+            ..HeadRows::plain(buffers.first, 1, width)
+        };
         let gain = Some(&tensors.key_value_norm);
         self.heads(
             layer,

@@ -58,7 +58,8 @@ pub fn prompt<D: Device>(model: &Model<D>, buffers: &Buffers, sizes: &SessionSiz
 pub fn head<D: Device>(model: &Model<D>, buffers: &Buffers) -> Vec<Launch> {
     let spec = &model.network.spec;
     let row = Some(buffer(buffers.state).plus(8));
-    let normed = normalize(model, buffers.stream, &model.network.final_norm, buffers.normed, row, ONE);
+    let normed =
+        normalize(model, buffers.stream, &model.network.final_norm, buffers.normed, row, ONE);
     let head = &model.network.head;
     let job = Job { out: buffers.logits, scale: spec.logit_scale, ..Job::of(head) };
     let logits = multiply(model, &[job], buffers.normed, ONE);
@@ -69,11 +70,20 @@ pub fn head<D: Device>(model: &Model<D>, buffers: &Buffers) -> Vec<Launch> {
         .address(buffer(buffers.tokens))
         .u32(spec.vocabulary)
         .u32(BEST_PARTS as u32);
-    let parts = Launch::new(Kernel::BestOfParts, [Extent::Fixed(BEST_PARTS as u32), ONE, ONE], best.clone());
+    let parts = Launch::new(
+        Kernel::BestOfParts,
+        [Extent::Fixed(BEST_PARTS as u32), ONE, ONE],
+        best.clone(),
+    );
     vec![normed, logits, parts, Launch::new(Kernel::BestOfAll, [ONE; 3], best)]
 }
 
-fn layers<D: Device>(model: &Model<D>, buffers: &Buffers, sizes: &SessionSizes, pass: Pass) -> Vec<Launch> {
+fn layers<D: Device>(
+    model: &Model<D>,
+    buffers: &Buffers,
+    sizes: &SessionSizes,
+    pass: Pass,
+) -> Vec<Launch> {
     let mut steps = Steps { model, buffers, sizes, pass, launches: Vec::new() };
     let (network, spec) = (&model.network, &model.network.spec);
     let embed = Params::new()
@@ -86,8 +96,12 @@ fn layers<D: Device>(model: &Model<D>, buffers: &Buffers, sizes: &SessionSizes, 
     for (index, (layer, tensors)) in spec.layers.iter().zip(&network.layers).enumerate() {
         steps.normalize(&tensors.attention_norm);
         match &tensors.attention {
-            AttentionTensors::Grouped(tensors) => steps.grouped_attention(index, &layer.attention, tensors),
-            AttentionTensors::Latent(tensors) => steps.latent_attention(index, &layer.attention, tensors),
+            AttentionTensors::Grouped(tensors) => {
+                steps.grouped_attention(index, &layer.attention, tensors)
+            }
+            AttentionTensors::Latent(tensors) => {
+                steps.latent_attention(index, &layer.attention, tensors)
+            }
         }
         steps.normalize(&tensors.feed_forward_norm);
         steps.feed_forward(index, &layer.feed_forward, &tensors.feed_forward);
@@ -186,7 +200,12 @@ fn normalize<D: Device>(
     Launch::new(Kernel::Normalize, [rows, ONE, ONE], params)
 }
 
-fn multiply<D: Device>(model: &Model<D>, jobs: &[Job<'_>], inputs: InputSlots, rows: Extent) -> Launch {
+fn multiply<D: Device>(
+    model: &Model<D>,
+    jobs: &[Job<'_>],
+    inputs: InputSlots,
+    rows: Extent,
+) -> Launch {
     let columns = jobs[0].tensor.columns;
     let mut params = Params::new();
     let mut first_panel = 0;
@@ -219,7 +238,11 @@ fn multiply<D: Device>(model: &Model<D>, jobs: &[Job<'_>], inputs: InputSlots, r
 }
 
 fn input_params(inputs: InputSlots) -> Params {
-    Params::new().optional(inputs.floats).optional(inputs.codes).optional(inputs.scales).optional(inputs.sums)
+    Params::new()
+        .optional(inputs.floats)
+        .optional(inputs.codes)
+        .optional(inputs.scales)
+        .optional(inputs.sums)
 }
 
 /// Warps that share a panel: as many as its columns keep busy.

@@ -1,4 +1,5 @@
-//! Attention over a layer's quantized ring: blocks of queries that share keys, spans of four chunks.
+//! Attention over a layer's quantized ring: blocks of queries that share keys, spans of four
+//! chunks.
 
 use hardtack_format::spec::AttentionSpec;
 use hardtack_kernels::ring_shape::Scaled;
@@ -61,7 +62,11 @@ impl<D: Device> Steps<'_, D> {
         };
         let blocks = Extent::Tokens { times: group, per_block: queries as u32 };
         let spans_at_once = Extent::Fixed(if in_one { 1 } else { spans });
-        let mut launch = Launch::new(kernel, [Extent::Fixed(layout.shape.heads as u32), blocks, spans_at_once], params);
+        let mut launch = Launch::new(
+            kernel,
+            [Extent::Fixed(layout.shape.heads as u32), blocks, spans_at_once],
+            params,
+        );
         launch.shared_bytes = widths.ring_shared_bytes(queries) as u32;
         self.launches.push(launch);
 
@@ -84,7 +89,11 @@ impl<D: Device> Steps<'_, D> {
             .u32(u32::from(rotated))
             .u32(u32::from(whole))
             .u32(0);
-        let mut launch = Launch::new(Kernel::CombineRing, [Extent::Fixed(spec.heads), Extent::EACH_TOKEN, ONE], params);
+        let mut launch = Launch::new(
+            Kernel::CombineRing,
+            [Extent::Fixed(spec.heads), Extent::EACH_TOKEN, ONE],
+            params,
+        );
         launch.shared_bytes = width * 4;
         self.launches.push(launch);
         if !whole {

@@ -118,7 +118,8 @@ impl Memory {
         };
         let mut cache = |width: usize| rounded(random.floats(case.kv_heads * capacity * width));
         let cache = [cache(case.first), cache(case.second), cache(case.value)];
-        let queries = [case.first, case.second].map(|width| random.floats(case.tokens * case.heads * width));
+        let queries =
+            [case.first, case.second].map(|width| random.floats(case.tokens * case.heads * width));
         Self { queries, cache, sinks: random.floats(case.heads), capacity }
     }
 
@@ -129,16 +130,24 @@ impl Memory {
         let (row, kv_head) = (token * case.heads + head, head / (case.heads / case.kv_heads));
         let dot = |part: usize, width: usize, position: usize| -> f64 {
             let key = &self.cache[part][(kv_head * self.capacity + position) * width..][..width];
-            self.queries[part][row * width..][..width].iter().zip(key).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum()
+            self.queries[part][row * width..][..width]
+                .iter()
+                .zip(key)
+                .map(|(a, b)| f64::from(*a) * f64::from(*b))
+                .sum()
         };
-        let score = |position| (dot(0, case.first, position) + dot(1, case.second, position)) * 0.25;
+        let score =
+            |position| (dot(0, case.first, position) + dot(1, case.second, position)) * 0.25;
         let scores: Vec<f64> = (start..end).map(score).collect();
         let sink = if case.sinks { f64::from(self.sinks[head]).exp() } else { 0.0 };
         let sum: f64 = scores.iter().map(|score| score.exp()).sum::<f64>() + sink;
         let mut out = vec![0.0; case.value];
         for (position, score) in (start..end).zip(scores) {
-            let value = &self.cache[2][(kv_head * self.capacity + position) * case.value..][..case.value];
-            out.iter_mut().zip(value).for_each(|(out, value)| *out += score.exp() / sum * f64::from(*value));
+            let value =
+                &self.cache[2][(kv_head * self.capacity + position) * case.value..][..case.value];
+            out.iter_mut()
+                .zip(value)
+                .for_each(|(out, value)| *out += score.exp() / sum * f64::from(*value));
         }
         out.into_iter().map(|value| value as f32).collect()
     }
@@ -149,9 +158,9 @@ impl Memory {
 fn run(device: &OnDevice, case: &Case, memory: &Memory, in_one: bool) -> Inputs {
     let upload = |values: &[f32]| match (values.is_empty(), case.half) {
         (true, _) => None,
-        (false, true) => {
-            Some(device.bytes(&values.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect::<Vec<_>>()))
-        }
+        (false, true) => Some(device.bytes(
+            &values.iter().flat_map(|x| f16::from_f32(*x).to_le_bytes()).collect::<Vec<_>>(),
+        )),
         (false, false) => Some(device.floats(values)),
     };
     let [keys, second_keys, values] = memory.cache.each_ref().map(|values| upload(values));
@@ -159,7 +168,8 @@ fn run(device: &OnDevice, case: &Case, memory: &Memory, in_one: bool) -> Inputs 
     let rows = case.tokens * case.heads;
     let spans = memory.capacity.div_ceil(SPAN);
     let position = device.numbers(&[case.position as u32]);
-    let (states, parts) = (device.room(rows * spans * 8), device.room(rows * spans * case.value * 4));
+    let (states, parts) =
+        (device.room(rows * spans * 8), device.room(rows * spans * case.value * 4));
     // Rows of all heads together, as grouped attention has them.
     let columns = case.heads * case.value;
     let out = device.inputs_room(case.tokens, columns);
@@ -230,7 +240,11 @@ fn attention_keeps_to_its_formula_and_spans_change_nothing() {
             let joined = run(device, case, &memory, false);
             assert_same(&format!("spans of {case:?}"), &device.input_floats(&joined), &whole);
             let columns = case.heads * case.value;
-            assert_eq!(device.quantized(&joined), quantize(case.tokens, columns, &whole), "{case:?}");
+            assert_eq!(
+                device.quantized(&joined),
+                quantize(case.tokens, columns, &whole),
+                "{case:?}"
+            );
         }
     });
 }

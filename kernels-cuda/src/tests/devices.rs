@@ -21,7 +21,8 @@ pub fn on_devices(mut test: impl FnMut(&OnDevice)) {
         match Emulator::start(folder, tensor_cores, order) {
             Ok(device) => test(&OnDevice { device: Target::Emulated(device) }),
             Err(error @ CudaError::NoCompiler { .. }) => {
-                let _ = std::io::stderr().write_all(format!("SKIPPED: {error}: nothing is emulated\n").as_bytes());
+                let _ = std::io::stderr()
+                    .write_all(format!("SKIPPED: {error}: nothing is emulated\n").as_bytes());
                 break;
             }
             Err(error) => panic!("{error}"),
@@ -31,7 +32,8 @@ pub fn on_devices(mut test: impl FnMut(&OnDevice)) {
     match Driver::open(0, Some(folder)) {
         Ok(device) => test(&OnDevice { device: Target::Gpu(device) }),
         Err(error) => {
-            let _ = std::io::stderr().write_all(format!("SKIPPED: {error}: nothing is run on a GPU\n").as_bytes());
+            let _ = std::io::stderr()
+                .write_all(format!("SKIPPED: {error}: nothing is run on a GPU\n").as_bytes());
         }
     }
 }
@@ -114,7 +116,8 @@ impl OnDevice {
     }
 
     pub fn run(&self, kernel: Kernel, grid: [usize; 3], shared_bytes: usize, params: Params) {
-        let mut launch = Launch::new(kernel, grid.map(|blocks| Extent::Fixed(blocks as u32)), params);
+        let mut launch =
+            Launch::new(kernel, grid.map(|blocks| Extent::Fixed(blocks as u32)), params);
         launch.shared_bytes = shared_bytes as u32;
         each!(self, device => device.run(&[launch], 1)).unwrap();
     }
@@ -167,7 +170,11 @@ impl Inputs {
     }
 
     pub fn params(&self) -> Params {
-        Params::new().address(self.floats).address(self.codes).address(self.scales).address(self.sums)
+        Params::new()
+            .address(self.floats)
+            .address(self.codes)
+            .address(self.scales)
+            .address(self.sums)
     }
 }
 
@@ -186,5 +193,9 @@ pub fn quantize(rows: usize, columns: usize, floats: &[f32]) -> Quantized {
         });
     }
     let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect();
-    Quantized { codes: codes.into_iter().map(i8::cast_unsigned).collect(), scales: bits(scales), sums: bits(sums) }
+    Quantized {
+        codes: codes.into_iter().map(i8::cast_unsigned).collect(),
+        scales: bits(scales),
+        sums: bits(sums),
+    }
 }

@@ -43,7 +43,8 @@ impl Mixture {
         let experts = encodings.map(|encodings| expert(encodings, &mut random)).into();
         // The last expert is chosen by every token, the first one by few, the second by the rest.
         let experts_of = |token: usize| [EXPERTS - 1, usize::from(token % 7 != 3)];
-        let choices = (0..TOKENS).flat_map(experts_of).map(|expert| (expert, random.float())).collect();
+        let choices =
+            (0..TOKENS).flat_map(experts_of).map(|expert| (expert, random.float())).collect();
         Self { experts, clamped, stream: random.floats(TOKENS * HIDDEN), choices }
     }
 
@@ -87,7 +88,9 @@ impl Uploaded {
         for expert in &mixture.experts {
             for matrix in [&expert.gated, &expert.up, &expert.down] {
                 let address = device.bytes(&matrix.bytes);
-                table = table.inner(Params::new().address(address).u32(u32::from(matrix.encoding as u16)).u32(0));
+                table = table.inner(
+                    Params::new().address(address).u32(u32::from(matrix.encoding as u16)).u32(0),
+                );
             }
             for bias in &expert.biases {
                 table = table.optional(mixture.clamped.then(|| device.floats(bias)));
@@ -96,13 +99,22 @@ impl Uploaded {
         Self {
             table: device.bytes(&table.into_bytes()),
             inputs: device.inputs(TOKENS, HIDDEN, &mixture.stream),
-            activation: Params::new().u32(if mixture.clamped { 2 } else { 1 }).f32(1.7).f32(3.0).u32(0),
+            activation: Params::new()
+                .u32(if mixture.clamped { 2 } else { 1 })
+                .f32(1.7)
+                .f32(3.0)
+                .u32(0),
         }
     }
 }
 
 fn upload_choices(device: &OnDevice, choices: &[(usize, f32)]) -> Address {
-    device.numbers(&choices.iter().flat_map(|(expert, weight)| [*expert as u32, weight.to_bits()]).collect::<Vec<_>>())
+    device.numbers(
+        &choices
+            .iter()
+            .flat_map(|(expert, weight)| [*expert as u32, weight.to_bits()])
+            .collect::<Vec<_>>(),
+    )
 }
 
 /// All tokens by the kernels of single tokens: activated rows, and the residual stream that began
@@ -145,7 +157,11 @@ fn by_prompt(device: &OnDevice, mixture: &Mixture, uploaded: &Uploaded) -> (Inpu
     let tokens = device.numbers(&[TOKENS as u32]);
     let (starts, rows) = (device.room((EXPERTS + 1) * 4), device.room(TOKENS * CHOSEN * 4));
     let grouping = Params::new().address(starts).address(rows).address(tokens);
-    let params = Params::new().address(choices).inner(grouping.clone()).u32(EXPERTS as u32).u32(CHOSEN as u32);
+    let params = Params::new()
+        .address(choices)
+        .inner(grouping.clone())
+        .u32(EXPERTS as u32)
+        .u32(CHOSEN as u32);
     device.run(Kernel::GroupByExpert, [1, 1, 1], 0, params);
 
     let activated = device.inputs_room(TOKENS * CHOSEN, INNER);
@@ -199,7 +215,13 @@ fn check(encodings: [[Encoding; 3]; EXPERTS], clamped: bool, exact: bool) {
                 assert_close(&format!("token {token}, choice {index}"), found, row, exact, 1e3);
             }
             let expected: Vec<f32> = sum.iter().map(|sum| 1.0 + 0.5 * sum).collect();
-            assert_close(&format!("token {token}"), &residual[token * HIDDEN..][..HIDDEN], &expected, exact, 1e4);
+            assert_close(
+                &format!("token {token}"),
+                &residual[token * HIDDEN..][..HIDDEN],
+                &expected,
+                exact,
+                1e4,
+            );
         }
         let (by_expert, prompt_residual) = by_prompt(device, &mixture, &uploaded);
         assert_same("activated in a prompt", &device.input_floats(&by_expert), &floats);

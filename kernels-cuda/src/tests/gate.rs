@@ -9,14 +9,19 @@ use super::numbers::{Random, assert_close};
 
 /// What the CPU's gate does (`runtime/src/forward/gate.rs`): experts and the bits of their weights.
 fn choose(logits: &[f32], chosen: usize, all: bool, routed_scale: f32) -> Vec<(u32, u32)> {
-    let number = |logit: &f32| if logit.is_nan() { f32::MIN } else { logit.clamp(f32::MIN, f32::MAX) };
+    let number =
+        |logit: &f32| if logit.is_nan() { f32::MIN } else { logit.clamp(f32::MIN, f32::MAX) };
     let logits: Vec<f32> = logits.iter().map(number).collect();
     let maximum = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let mut order: Vec<usize> = (0..logits.len()).collect();
     order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]).then(a.cmp(b)));
-    let weights: Vec<f32> = order[..chosen].iter().map(|expert| exp(logits[*expert] - maximum)).collect();
-    let sum: f32 =
-        if all { logits.iter().map(|logit| exp(logit - maximum)).sum() } else { weights.iter().copied().sum() };
+    let weights: Vec<f32> =
+        order[..chosen].iter().map(|expert| exp(logits[*expert] - maximum)).collect();
+    let sum: f32 = if all {
+        logits.iter().map(|logit| exp(logit - maximum)).sum()
+    } else {
+        weights.iter().copied().sum()
+    };
     let weight = |weight: f32| (weight / sum * routed_scale).to_bits();
     order.iter().zip(weights).map(|(expert, own)| (*expert as u32, weight(own))).collect()
 }
@@ -42,8 +47,11 @@ fn choices_are_the_cpus_to_the_bit() {
                     .f32(2.5);
                 device.run(Kernel::Choose, [4, 1, 1], 0, params);
                 let found = device.read_numbers(choices, 4 * chosen * 2);
-                for (logits, found) in logits.chunks_exact(experts).zip(found.chunks_exact(2 * chosen)) {
-                    let found: Vec<(u32, u32)> = found.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
+                for (logits, found) in
+                    logits.chunks_exact(experts).zip(found.chunks_exact(2 * chosen))
+                {
+                    let found: Vec<(u32, u32)> =
+                        found.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect();
                     assert_eq!(found, choose(logits, chosen, all, 2.5), "{chosen} of {experts}");
                 }
             }
@@ -87,7 +95,8 @@ fn the_shared_experts_weight_is_the_sigmoid_of_its_gate() {
             let found = device.read_numbers(choices, 4);
             assert_eq!([found[0], found[2]], [0, 0], "the only expert there is");
             let expected = inputs.chunks_exact(300).map(|row| {
-                let sum: f64 = row.iter().zip(&gate).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
+                let sum: f64 =
+                    row.iter().zip(&gate).map(|(a, b)| f64::from(*a) * f64::from(*b)).sum();
                 if gated { sigmoid(sum as f32) } else { 1.0 }
             });
             let found = [found[1], found[3]].map(f32::from_bits);

@@ -24,7 +24,13 @@ fn matrix_params(panels: Address, matrix: &Matrix) -> Params {
     Params::new().address(panels).u32(u32::from(matrix.encoding as u16)).u32(0)
 }
 
-fn multiply(device: &OnDevice, jobs: &[(&Matrix, u32, Target)], inputs: &Inputs, rows: usize, team_warps: usize) {
+fn multiply(
+    device: &OnDevice,
+    jobs: &[(&Matrix, u32, Target)],
+    inputs: &Inputs,
+    rows: usize,
+    team_warps: usize,
+) {
     let columns = jobs[0].0.columns;
     let (mut params, mut panels) = (Params::new(), 0);
     for index in 0..3 {
@@ -52,7 +58,13 @@ fn multiply(device: &OnDevice, jobs: &[(&Matrix, u32, Target)], inputs: &Inputs,
     device.run(Kernel::Multiply, [panels.div_ceil(8 / team_warps), rows, 1], 0, params);
 }
 
-fn multiply_prompt(device: &OnDevice, matrix: &Matrix, inputs: &Inputs, tokens: usize, target: Target) {
+fn multiply_prompt(
+    device: &OnDevice,
+    matrix: &Matrix,
+    inputs: &Inputs,
+    tokens: usize,
+    target: Target,
+) {
     let params = Params::new()
         .inner(matrix_params(device.bytes(&matrix.bytes), matrix))
         .optional(target.bias)
@@ -90,8 +102,18 @@ fn every_encoding_is_scalars_and_prompts_change_nothing() {
                 assert_close(&what, &single, &expected, matrix.is_exact(), columns as f32 * 4.0);
 
                 let out = device.room(expected.len() * 4);
-                multiply_prompt(device, &matrix, &inputs, tokens, Target { out: Some(out), ..target });
-                assert_same(&format!("prompt, {what}"), &device.read_floats(out, expected.len()), &single);
+                multiply_prompt(
+                    device,
+                    &matrix,
+                    &inputs,
+                    tokens,
+                    Target { out: Some(out), ..target },
+                );
+                assert_same(
+                    &format!("prompt, {what}"),
+                    &device.read_floats(out, expected.len()),
+                    &single,
+                );
             }
         }
     });
@@ -153,23 +175,48 @@ fn three_matrices_with_biases_go_where_they_should() {
         let outs = matrices.each_ref().map(|matrix| device.room(2 * matrix.rows * 4));
         let residual = device.floats(&before);
         let targets = [
-            Target { bias: Some(device.floats(&bias)), out: Some(outs[0]), residual: None, scale: 0.5 },
+            Target {
+                bias: Some(device.floats(&bias)),
+                out: Some(outs[0]),
+                residual: None,
+                scale: 0.5,
+            },
             Target { bias: None, out: None, residual: Some(residual), scale: 0.25 },
             Target { bias: None, out: Some(outs[2]), residual: None, scale: 1.0 },
         ];
         let jobs = [0, 1, 2].map(|index| (&matrices[index], 1, targets[index]));
         multiply(device, &jobs, &inputs, 2, 1);
 
-        let expected: Vec<f32> =
-            matrices[0].multiply(&floats).iter().zip(bias.iter().cycle()).map(|(x, bias)| (x + bias) * 0.5).collect();
+        let expected: Vec<f32> = matrices[0]
+            .multiply(&floats)
+            .iter()
+            .zip(bias.iter().cycle())
+            .map(|(x, bias)| (x + bias) * 0.5)
+            .collect();
         assert_same("with a bias", &device.read_floats(outs[0], 66), &expected);
-        let expected: Vec<f32> =
-            matrices[1].multiply(&floats).iter().zip(&before).map(|(x, before)| before + 0.25 * x).collect();
+        let expected: Vec<f32> = matrices[1]
+            .multiply(&floats)
+            .iter()
+            .zip(&before)
+            .map(|(x, before)| before + 0.25 * x)
+            .collect();
         assert_same("residual", &device.read_floats(residual, 32), &expected);
-        assert_close("floats", &device.read_floats(outs[2], 40), &matrices[2].multiply(&floats), false, 640.0);
+        assert_close(
+            "floats",
+            &device.read_floats(outs[2], 40),
+            &matrices[2].multiply(&floats),
+            false,
+            640.0,
+        );
 
         let residual = device.floats(&before);
-        multiply_prompt(device, &matrices[1], &inputs, 2, Target { residual: Some(residual), ..targets[1] });
+        multiply_prompt(
+            device,
+            &matrices[1],
+            &inputs,
+            2,
+            Target { residual: Some(residual), ..targets[1] },
+        );
         assert_same("residual of a prompt", &device.read_floats(residual, 32), &expected);
     });
 }

@@ -49,7 +49,10 @@ impl Matrix {
             };
             for tile in panel.chunks_exact_mut(encoding.tile_bytes()) {
                 let mut codes = [[0; 64]; 16];
-                codes.iter_mut().flatten().for_each(|code| *code = (random.next() as u8) >> (8 - bits));
+                codes
+                    .iter_mut()
+                    .flatten()
+                    .for_each(|code| *code = (random.next() as u8) >> (8 - bits));
                 let mut halves = || std::array::from_fn(|_| f16::from_f32(random.float() * 0.1));
                 let (scales, minima) = (halves(), halves());
                 pack_tile(encoding, &codes, &scales, &minima, tile);
@@ -65,7 +68,13 @@ impl Matrix {
         let floats_of = |bits: &[u32]| bits.iter().copied().map(f32::from_bits).collect::<Vec<_>>();
         let (scales, sums) = (floats_of(&inputs.scales), floats_of(&inputs.sums));
         let codes: Vec<i8> = inputs.codes.iter().map(|code| code.cast_signed()).collect();
-        let activations = Activations { columns: self.columns, floats, codes: &codes, scales: &scales, sums: &sums };
+        let activations = Activations {
+            columns: self.columns,
+            floats,
+            codes: &codes,
+            scales: &scales,
+            sums: &sums,
+        };
         let mut out = vec![0.0; tokens * self.rows];
         let panel_bytes = self.encoding.panel_bytes(self.columns as u32) as usize;
         for (index, panel) in self.bytes.chunks_exact(panel_bytes).enumerate() {

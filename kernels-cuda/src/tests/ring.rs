@@ -22,7 +22,13 @@ pub struct Ring {
 }
 
 /// The shape of grouped attention, or of latent attention.
-pub fn layout(heads: usize, widths: [usize; 2], latent: bool, window: usize, chunks: usize) -> RingLayout {
+pub fn layout(
+    heads: usize,
+    widths: [usize; 2],
+    latent: bool,
+    window: usize,
+    chunks: usize,
+) -> RingLayout {
     let second = if latent { Scaled::Channel } else { Scaled::Token };
     let matrices = [(widths[0], Scaled::Channel), (widths[1], second)];
     let matrices = matrices.map(|(width, scaled)| Matrix { width, scaled });
@@ -45,7 +51,11 @@ impl Ring {
     pub fn half_start(&self, chunk: usize, matrix: usize, head: usize) -> usize {
         let slot = if chunk == 0 { 0 } else { self.layout.shape.half_slots() - 1 };
         let [first, second] = self.layout.shape.matrices.map(|matrix| matrix.width * CHUNK);
-        let before = if matrix == 0 { head * first } else { self.layout.shape.heads * first + head * second };
+        let before = if matrix == 0 {
+            head * first
+        } else {
+            self.layout.shape.heads * first + head * second
+        };
         slot * self.layout.shape.chunk_elements() + before
     }
 
@@ -72,13 +82,18 @@ impl Ring {
     pub fn seal(&mut self, place: ChunkPlace) {
         let layout = self.layout;
         for (matrix, shape) in layout.shape.matrices.into_iter().enumerate() {
-            let (rows, columns, by_token) = (shape.rows(), shape.columns(), shape.scaled == Scaled::Token);
+            let (rows, columns, by_token) =
+                (shape.rows(), shape.columns(), shape.scaled == Scaled::Token);
             let (used, across) = if by_token { (CHUNK, shape.width) } else { (shape.width, CHUNK) };
             for head in 0..layout.shape.heads {
                 let start = self.half_start(layout.shape.half_slots() - 1, matrix, head);
                 let halves = self.halves[start..start + shape.width * CHUNK].to_vec();
                 let at = |row: usize, column: usize| {
-                    let index = if by_token { row * shape.width + column } else { column * shape.width + row };
+                    let index = if by_token {
+                        row * shape.width + column
+                    } else {
+                        column * shape.width + row
+                    };
                     halves[index].to_f32()
                 };
                 let mut codes = vec![0; rows * columns];
@@ -92,7 +107,9 @@ impl Ring {
                     [self.scales[scales + row], self.scales[scales + rows + row]] = scale;
                 }
                 let part = layout.shape.part(matrix);
-                for (unit, &number) in place.units[part][..place.bits[part] as usize].iter().enumerate() {
+                for (unit, &number) in
+                    place.units[part][..place.bits[part] as usize].iter().enumerate()
+                {
                     for first in (0..rows).step_by(GROUP_ROWS) {
                         let count = (rows - first).min(GROUP_ROWS);
                         let start = self.unit_start(number, matrix, head, first);
@@ -116,8 +133,10 @@ impl Ring {
         let (shape, part) = (self.layout.shape.matrices[matrix], self.layout.shape.part(matrix));
         let (rows, columns) = ((shape.rows() - first).min(GROUP_ROWS), shape.columns());
         let mut units: [&[u8]; 8] = [&[]; 8];
-        for (unit, &number) in units.iter_mut().zip(&place.units[part][..place.bits[part] as usize]) {
-            *unit = &self.units[self.unit_start(number, matrix, head, first)..][..CodeGroup::unit_bytes(rows, columns)];
+        for (unit, &number) in units.iter_mut().zip(&place.units[part][..place.bits[part] as usize])
+        {
+            *unit = &self.units[self.unit_start(number, matrix, head, first)..]
+                [..CodeGroup::unit_bytes(rows, columns)];
         }
         let start = self.scale_start(place, matrix, head) + first;
         let group = CodeGroup { bits: place.bits[part], rows, columns, units };
@@ -127,9 +146,16 @@ impl Ring {
     /// A place of so many bits for a chunk, with units in no order.
     pub fn place(&self, chunk: usize, bits: [u32; 2]) -> ChunkPlace {
         let index = self.places.len();
-        let number = |part: usize, unit: usize| ((index * 17 + part * 8 + unit) * 5 % self.layout.units) as u32;
+        let number = |part: usize, unit: usize| {
+            ((index * 17 + part * 8 + unit) * 5 % self.layout.units) as u32
+        };
         let units = [0, 1].map(|part| std::array::from_fn(|unit| number(part, unit)));
-        ChunkPlace { chunk: chunk as u32, entry: (self.layout.chunks - 1 - index) as u32, bits, units }
+        ChunkPlace {
+            chunk: chunk as u32,
+            entry: (self.layout.chunks - 1 - index) as u32,
+            bits,
+            units,
+        }
     }
 }
 
@@ -154,7 +180,10 @@ fn seal_on(device: &OnDevice, ring: &Ring, place: &ChunkPlace) -> (Vec<u8>, Vec<
     }
     let rows = layout.shape.matrices.iter().map(|matrix| matrix.rows()).max().unwrap();
     device.run(Kernel::Seal, [layout.shape.heads, 2, rows.div_ceil(GROUP_ROWS)], 0, params);
-    (device.read_bytes(units, layout.units * layout.shape.unit_bytes()), device.read_bytes(scales, scales_before.len()))
+    (
+        device.read_bytes(units, layout.units * layout.shape.unit_bytes()),
+        device.read_bytes(scales, scales_before.len()),
+    )
 }
 
 #[test]
@@ -184,12 +213,18 @@ fn sealing_is_the_hosts_to_the_bit() {
                 let (units, scales) = seal_on(device, &ring, &place);
                 ring.seal(place);
                 assert!(units == ring.units, "{widths:?}, {bits} bits: units");
-                assert!(scales == half_bytes(&ring.scales), "{widths:?}, {bits} bits: lowest values and ranges");
+                assert!(
+                    scales == half_bytes(&ring.scales),
+                    "{widths:?}, {bits} bits: lowest values and ranges"
+                );
                 // What the codes stand for is what was there, about.
                 let (group, lowest, ranges) = ring.group(&place, (0, 0), 0);
                 let half = ring.halves[first + 3];
                 let found = value([lowest[3], ranges[3]], bits, group.code(3, 0));
-                assert!((found - half.to_f32()).abs() <= 4.1 / (1 << bits) as f32, "{widths:?}, {bits} bits");
+                assert!(
+                    (found - half.to_f32()).abs() <= 4.1 / (1 << bits) as f32,
+                    "{widths:?}, {bits} bits"
+                );
             }
         }
     });
@@ -199,11 +234,14 @@ fn sealing_is_the_hosts_to_the_bit() {
 fn tokens_are_stored_where_the_host_stores_them() {
     const HEADS: usize = 2;
     on_devices(|device| {
-        for (width, position, window) in [(64, 3, 0), (80, 5 * CHUNK + 60, 0), (12, 2 * CHUNK, 100), (128, 70, 0)] {
+        for (width, position, window) in
+            [(64, 3, 0), (80, 5 * CHUNK + 60, 0), (12, 2 * CHUNK, 100), (128, 70, 0)]
+        {
             let mut random = Random(width as u64);
             let mut ring = Ring::new(layout(HEADS, [width; 2], false, window, 1), &mut random);
             let (tokens, before) = (4, half_bytes(&ring.halves));
-            let rows = [random.floats(tokens * HEADS * width), random.floats(tokens * HEADS * width)];
+            let rows =
+                [random.floats(tokens * HEADS * width), random.floats(tokens * HEADS * width)];
             let halves = device.bytes(&before);
             let mut params = Params::new();
             for kind in [0, 1, 1, 1] {
@@ -231,11 +269,15 @@ fn tokens_are_stored_where_the_host_stores_them() {
                 .f32(1e-6)
                 .f32(1.0)
                 .u32(1)
-                .u32(((ring.layout.shape.half_slots() - 1) * ring.layout.shape.chunk_elements()) as u32);
+                .u32(
+                    ((ring.layout.shape.half_slots() - 1) * ring.layout.shape.chunk_elements())
+                        as u32,
+                );
             device.run(Kernel::Heads, [2 * HEADS, tokens, 1], width * 4, params);
             for (matrix, rows) in rows.iter().enumerate() {
                 for (index, row) in rows.chunks_exact(width).enumerate() {
-                    let (token, head, mut row) = (position % CHUNK + index / HEADS, index % HEADS, row.to_vec());
+                    let (token, head, mut row) =
+                        (position % CHUNK + index / HEADS, index % HEADS, row.to_vec());
                     if matrix == 1 {
                         hadamard(&mut row);
                     }
@@ -244,7 +286,10 @@ fn tokens_are_stored_where_the_host_stores_them() {
                     kept.iter_mut().zip(row).for_each(|(kept, value)| *kept = f16::from_f32(value));
                 }
             }
-            assert!(device.read_bytes(halves, before.len()) == half_bytes(&ring.halves), "width {width}");
+            assert!(
+                device.read_bytes(halves, before.len()) == half_bytes(&ring.halves),
+                "width {width}"
+            );
         }
     });
 }

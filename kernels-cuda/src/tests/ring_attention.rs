@@ -54,15 +54,62 @@ const GROUPED: Case = Case {
 const CASES: [Case; 7] = [
     GROUPED,
     // The first chunk alone, from its first token on.
-    Case { heads: 3, kv_heads: 3, widths: [16; 2], sealed: 0, forgotten: 0, at: 0, shift: 0, sinks: true, ..GROUPED },
+    Case {
+        heads: 3,
+        kv_heads: 3,
+        widths: [16; 2],
+        sealed: 0,
+        forgotten: 0,
+        at: 0,
+        shift: 0,
+        sinks: true,
+        ..GROUPED
+    },
     // One that is not moved, and the open one, full.
-    Case { heads: 3, kv_heads: 1, widths: [80; 2], sealed: 1, forgotten: 0, at: 61, shift: 0, ..GROUPED },
+    Case {
+        heads: 3,
+        kv_heads: 1,
+        widths: [80; 2],
+        sealed: 1,
+        forgotten: 0,
+        at: 61,
+        shift: 0,
+        ..GROUPED
+    },
     // A window that ends within chunks.
-    Case { heads: 2, widths: [12; 2], sealed: 3, at: 1, window: 130, sinks: true, shift: 0, turned: 0, ..GROUPED },
+    Case {
+        heads: 2,
+        widths: [12; 2],
+        sealed: 3,
+        at: 1,
+        window: 130,
+        sinks: true,
+        shift: 0,
+        turned: 0,
+        ..GROUPED
+    },
     // A window that sees little more than the open chunk.
-    Case { heads: 5, kv_heads: 1, widths: [128; 2], sealed: 4, at: 40, window: 50, shift: 0, ..GROUPED },
+    Case {
+        heads: 5,
+        kv_heads: 1,
+        widths: [128; 2],
+        sealed: 4,
+        at: 40,
+        window: 50,
+        shift: 0,
+        ..GROUPED
+    },
     Case { heads: 5, kv_heads: 1, widths: [72, 24], latent: true, turned: 24, ..GROUPED },
-    Case { heads: 2, kv_heads: 1, widths: [512, 64], latent: true, sealed: 3, tokens: 2, turned: 64, ..GROUPED },
+    Case {
+        heads: 2,
+        kv_heads: 1,
+        widths: [512, 64],
+        latent: true,
+        sealed: 3,
+        tokens: 2,
+        turned: 64,
+        ..GROUPED
+    },
 ];
 
 struct Memory {
@@ -81,7 +128,8 @@ impl Case {
 
     fn memory(&self) -> Memory {
         let mut random = Random(self.widths[0] as u64 + self.at as u64);
-        let layout = layout(self.kv_heads, self.widths, self.latent, self.window, self.sealed.max(1) + 1);
+        let layout =
+            layout(self.kv_heads, self.widths, self.latent, self.window, self.sealed.max(1) + 1);
         let first = usize::from(self.window == 0);
         let mut ring = Ring::new(layout, &mut random);
         for index in 0..self.sealed {
@@ -104,22 +152,32 @@ impl Case {
 impl Memory {
     /// What a query asks of both matrices; turned back for keys that were moved.
     fn query(&self, case: &Case, row: usize, moved: bool) -> [Vec<f32>; 2] {
-        let part = |part: usize, width: usize| self.queries[part][row * width..(row + 1) * width].to_vec();
+        let part =
+            |part: usize, width: usize| self.queries[part][row * width..(row + 1) * width].to_vec();
         let mut query = [part(0, case.widths[0]), part(1, case.second())];
         if moved {
             let (turned, half) = (&mut query[usize::from(case.latent)], case.turned / 2);
             for index in 0..half {
                 let (sine, cosine) = (self.turns_back[2 * index], self.turns_back[2 * index + 1]);
                 let (a, b) = (turned[index], turned[index + half]);
-                (turned[index], turned[index + half]) = (a * cosine - b * sine, b * cosine + a * sine);
+                (turned[index], turned[index + half]) =
+                    (a * cosine - b * sine, b * cosine + a * sine);
             }
         }
         query
     }
 
-    fn half(&self, chunk: usize, (matrix, head): (usize, usize), token: usize, column: usize) -> f64 {
+    fn half(
+        &self,
+        chunk: usize,
+        (matrix, head): (usize, usize),
+        token: usize,
+        column: usize,
+    ) -> f64 {
         let width = self.ring.layout.shape.matrices[matrix].width;
-        self.ring.halves[self.ring.half_start(chunk, matrix, head) + token * width + column].to_f32().into()
+        self.ring.halves[self.ring.half_start(chunk, matrix, head) + token * width + column]
+            .to_f32()
+            .into()
     }
 
     fn score_halves(&self, case: &Case, chunk: usize, head: usize, row: usize) -> Vec<f64> {
@@ -127,7 +185,9 @@ impl Memory {
         let of = |token: usize| {
             let part = |matrix: usize| {
                 let products = query[matrix].iter().enumerate();
-                products.map(|(at, x)| f64::from(*x) * self.half(chunk, (matrix, head), token, at)).sum::<f64>()
+                products
+                    .map(|(at, x)| f64::from(*x) * self.half(chunk, (matrix, head), token, at))
+                    .sum::<f64>()
             };
             part(0) + part(1)
         };
@@ -150,7 +210,13 @@ impl Memory {
         scores.into_iter().map(f64::from).collect()
     }
 
-    fn gather_codes(&self, case: &Case, place: &ChunkPlace, head: usize, weights: &[f32]) -> Vec<f32> {
+    fn gather_codes(
+        &self,
+        case: &Case,
+        place: &ChunkPlace,
+        head: usize,
+        weights: &[f32],
+    ) -> Vec<f32> {
         if !case.latent {
             let (group, lowest, ranges) = self.ring.group(place, (1, head), 0);
             let mut out = vec![0.0; group.columns];
@@ -188,12 +254,14 @@ impl Memory {
                     None => self.score_halves(case, chunk, kv_head, row),
                 };
                 let seen = |at: usize| (oldest..=position).contains(&(chunk * CHUNK + at));
-                let scaled =
-                    |(at, score): (usize, f64)| if seen(at) { score * f64::from(SCALE) } else { f64::NEG_INFINITY };
+                let scaled = |(at, score): (usize, f64)| {
+                    if seen(at) { score * f64::from(SCALE) } else { f64::NEG_INFINITY }
+                };
                 scores.into_iter().enumerate().map(scaled).collect()
             })
             .collect();
-        let largest = scores.iter().flatten().fold(f64::NEG_INFINITY, |largest, score| largest.max(*score));
+        let largest =
+            scores.iter().flatten().fold(f64::NEG_INFINITY, |largest, score| largest.max(*score));
         let mut sum = if case.sinks { (f64::from(self.sinks[head]) - largest).exp() } else { 0.0 };
         let mut out = vec![0.0f64; case.widths[usize::from(!case.latent)]];
         for ((chunk, place), scores) in chunks.into_iter().zip(scores) {
@@ -205,9 +273,11 @@ impl Memory {
                 out.iter_mut().zip(values).for_each(|(out, value)| *out += f64::from(value));
                 continue;
             }
-            for (at, weight) in weights.into_iter().enumerate().filter(|(_, weight)| *weight > 0.0) {
+            for (at, weight) in weights.into_iter().enumerate().filter(|(_, weight)| *weight > 0.0)
+            {
                 for (column, out) in out.iter_mut().enumerate() {
-                    *out += weight * self.half(chunk, (usize::from(!case.latent), kv_head), at, column);
+                    *out +=
+                        weight * self.half(chunk, (usize::from(!case.latent), kv_head), at, column);
                 }
             }
         }
@@ -259,7 +329,9 @@ fn run(device: &OnDevice, case: &Case, memory: &Memory, run: Run) -> Vec<f32> {
     }
     let mut table = vec![ring.places.len() as u32, 0, 0, 0];
     for place in &ring.places {
-        table.extend([place.chunk, place.entry].iter().chain(&place.bits).chain(place.units.as_flattened()));
+        table.extend(
+            [place.chunk, place.entry].iter().chain(&place.bits).chain(place.units.as_flattened()),
+        );
     }
     let table = device.numbers(&table);
     let value = case.widths[usize::from(!case.latent)];
@@ -267,8 +339,9 @@ fn run(device: &OnDevice, case: &Case, memory: &Memory, run: Run) -> Vec<f32> {
     let (states, parts) = (device.room(rows * spans * 8), device.room(rows * spans * value * 4));
     let columns = if case.latent { value } else { case.heads * value };
     let out = device.inputs_room(rows * value / columns, columns);
-    let of =
-        |part: usize, width: usize| device.floats(&memory.queries[part][first * case.heads * width..][..rows * width]);
+    let of = |part: usize, width: usize| {
+        device.floats(&memory.queries[part][first * case.heads * width..][..rows * width])
+    };
     let sinks = case.sinks.then(|| device.floats(&memory.sinks));
     let position = memory.open * CHUNK + case.at + first;
     let params = Params::new()
@@ -286,12 +359,14 @@ fn run(device: &OnDevice, case: &Case, memory: &Memory, run: Run) -> Vec<f32> {
         .address(parts)
         .inner(ring.layout.params());
     let group = case.heads / case.kv_heads;
-    let params = [case.heads, group, case.widths[0], second, value, case.window, spans, case.turned]
-        .into_iter()
-        .fold(params, |params, number| params.u32(number as u32))
-        .f32(SCALE)
-        .u32(0);
-    let kernel = [Kernel::AttentionRing1, Kernel::AttentionRing2, Kernel::AttentionRing4][queries / 2];
+    let params =
+        [case.heads, group, case.widths[0], second, value, case.window, spans, case.turned]
+            .into_iter()
+            .fold(params, |params, number| params.u32(number as u32))
+            .f32(SCALE)
+            .u32(0);
+    let kernel =
+        [Kernel::AttentionRing1, Kernel::AttentionRing2, Kernel::AttentionRing4][queries / 2];
     let moved = if second > 0 { second } else { case.widths[0] };
     let shared = queries * (case.widths[0] + second + moved + 256 + 5 * value) * 4;
     let grid = [case.kv_heads, (tokens * group).div_ceil(queries), if in_one { 1 } else { spans }];
@@ -300,14 +375,23 @@ fn run(device: &OnDevice, case: &Case, memory: &Memory, run: Run) -> Vec<f32> {
         return device.input_floats(&out);
     }
     let whole = value.is_multiple_of(64) || columns == value;
-    let params = Params::new().address(states).address(parts).optional(sinks).address(table).inner(out.params());
+    let params = Params::new()
+        .address(states)
+        .address(parts)
+        .optional(sinks)
+        .address(table)
+        .inner(out.params());
     let params = [case.heads, value, spans, usize::from(!case.latent), usize::from(whole), 0]
         .into_iter()
         .fold(params, |params, number| params.u32(number as u32));
     device.run(Kernel::CombineRing, [case.heads, tokens, 1], value * 4, params);
     let floats = device.input_floats(&out);
     if whole {
-        assert_eq!(device.quantized(&out), quantize(rows * value / columns, columns, &floats), "{case:?}");
+        assert_eq!(
+            device.quantized(&out),
+            quantize(rows * value / columns, columns, &floats),
+            "{case:?}"
+        );
     }
     floats
 }
@@ -329,8 +413,17 @@ fn attention_over_a_ring_is_what_its_codes_say() {
                 assert_same(&format!("{queries} queries, {in_one}, of {case:?}"), &found, &whole);
             }
             for (first, expected) in whole.chunks_exact(case.heads * value).enumerate() {
-                let one = Run { first, tokens: 1, queries: if case.heads > 2 { 4 } else { 1 }, in_one: false };
-                assert_same(&format!("token {first} of {case:?}"), &run(device, case, &memory, one), expected);
+                let one = Run {
+                    first,
+                    tokens: 1,
+                    queries: if case.heads > 2 { 4 } else { 1 },
+                    in_one: false,
+                };
+                assert_same(
+                    &format!("token {first} of {case:?}"),
+                    &run(device, case, &memory, one),
+                    expected,
+                );
             }
         }
     });

@@ -25,7 +25,11 @@ fn quantize_is_scalars() {
             let inputs = device.inputs_room(3, columns).with_floats(device.floats(&floats));
             let params = Params::new().inner(inputs.params()).u32(columns as u32).u32(0);
             device.run(Kernel::Quantize, [3, 1, 1], 0, params);
-            assert_eq!(device.quantized(&inputs), quantize(3, columns, &floats), "{columns} columns");
+            assert_eq!(
+                device.quantized(&inputs),
+                quantize(3, columns, &floats),
+                "{columns} columns"
+            );
         }
     });
 }
@@ -47,11 +51,16 @@ fn normalize_keeps_to_its_formula_and_quantizes_what_it_gives() {
                 .f32(1e-5);
             device.run(Kernel::Normalize, [2, 1, 1], 0, params);
             let found = device.input_floats(&out);
-            for (found, stream) in found.chunks_exact(columns).zip(stream[columns..].chunks_exact(columns)) {
+            for (found, stream) in
+                found.chunks_exact(columns).zip(stream[columns..].chunks_exact(columns))
+            {
                 let squares: f64 = stream.iter().map(|x| f64::from(*x).powi(2)).sum();
                 let scale = 1.0 / (squares / columns as f64 + 1e-5).sqrt();
-                let expected: Vec<f32> =
-                    stream.iter().zip(&gain).map(|(x, gain)| (f64::from(*x) * scale) as f32 * gain).collect();
+                let expected: Vec<f32> = stream
+                    .iter()
+                    .zip(&gain)
+                    .map(|(x, gain)| (f64::from(*x) * scale) as f32 * gain)
+                    .collect();
                 assert_close("normalize", found, &expected, false, 4.0);
             }
             assert_eq!(device.quantized(&out), quantize(2, columns, &found), "{columns} columns");
@@ -67,17 +76,28 @@ fn embed_reads_the_rows_that_tokens_name() {
             let tokens = [0u32, 39, 17];
             let out = device.room(3 * 100 * 4);
             let params = Params::new()
-                .inner(Params::new().address(device.bytes(&table.bytes)).u32(u32::from(encoding as u16)).u32(0))
+                .inner(
+                    Params::new()
+                        .address(device.bytes(&table.bytes))
+                        .u32(u32::from(encoding as u16))
+                        .u32(0),
+                )
                 .address(device.numbers(&tokens))
                 .address(out)
                 .u32(100)
                 .f32(0.75);
             device.run(Kernel::Embed, [3, 1, 1], 0, params);
             let panel_bytes = encoding.panel_bytes(100) as usize;
-            for (token, found) in tokens.iter().zip(device.read_floats(out, 300).chunks_exact(100)) {
+            for (token, found) in tokens.iter().zip(device.read_floats(out, 300).chunks_exact(100))
+            {
                 let mut expected = vec![0.0; 100];
                 let (panel, row) = (*token as usize / 16, *token as usize % 16);
-                unpack_row(encoding, &table.bytes[panel * panel_bytes..][..panel_bytes], row, &mut expected);
+                unpack_row(
+                    encoding,
+                    &table.bytes[panel * panel_bytes..][..panel_bytes],
+                    row,
+                    &mut expected,
+                );
                 expected.iter_mut().for_each(|value| *value *= 0.75);
                 assert_same(encoding.name(), found, &expected);
             }
@@ -146,13 +166,19 @@ fn heads_are_normalized_turned_and_kept() {
                             let at = (head * CAPACITY + POSITION + token) * WIDTH + index;
                             let value = found[(token * HEADS + head) * WIDTH + index];
                             match half {
-                                true => assert_eq!(kept[at * 2..][..2], half::f16::from_f32(value).to_le_bytes()),
+                                true => assert_eq!(
+                                    kept[at * 2..][..2],
+                                    half::f16::from_f32(value).to_le_bytes()
+                                ),
                                 false => assert_eq!(kept[at * 4..][..4], value.to_le_bytes()),
                             }
                         }
                     }
                 }
-                assert!(kept[..POSITION * WIDTH * bytes].iter().all(|byte| *byte == 0), "other positions stay");
+                assert!(
+                    kept[..POSITION * WIDTH * bytes].iter().all(|byte| *byte == 0),
+                    "other positions stay"
+                );
             }
         }
     });
@@ -161,7 +187,8 @@ fn heads_are_normalized_turned_and_kept() {
         let mut all = Vec::new();
         for (token, row) in rows.chunks_exact(HEADS * WIDTH).enumerate() {
             let scale = |part: &[f32]| {
-                let mean = part.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / part.len() as f64;
+                let mean =
+                    part.iter().map(|x| f64::from(*x).powi(2)).sum::<f64>() / part.len() as f64;
                 1.0 / (mean + 1e-6).sqrt()
             };
             for (head, part) in row.chunks_exact(WIDTH).enumerate() {

@@ -1,4 +1,5 @@
-//! Codes times activations by `sdot`: in each lane, four products of bytes and their sum in one instruction.
+//! Codes times activations by `sdot`: in each lane, four products of bytes and their sum in one
+//! instruction.
 
 use std::arch::aarch64::*;
 use std::arch::asm;
@@ -57,8 +58,8 @@ fn tokens<const REGISTERS: usize, const OFFSET: i32, const COUNT: usize>(
     *out = sums;
 }
 
-/// What sums start from, in all lanes: [`START`], and what the offset of the codes makes up for, `OFFSET` times the sum of
-/// each token's codes.
+/// What sums start from, in all lanes: [`START`], and what the offset of the codes makes up for,
+/// `OFFSET` times the sum of each token's codes.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 fn starts<const OFFSET: i32, const COUNT: usize>(group: &[Group<'_>; COUNT]) -> [int32x4_t; COUNT] {
@@ -100,11 +101,17 @@ fn multiply<const COUNT: usize>(
     sums
 }
 
-/// `sum[lane] += sum over i of weights[4 * lane + i] * inputs[4 * LANE + i]`. In assembly, as the intrinsic is not stable.
+/// `sum[lane] += sum over i of weights[4 * lane + i] * inputs[4 * LANE + i]`. In assembly, as the
+/// intrinsic is not stable.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-fn dot_lane<const LANE: i32>(mut sum: int32x4_t, weights: int8x16_t, inputs: int8x16_t) -> int32x4_t {
-    // SAFETY: `sdot` is there, as this function's features say, and touches nothing but the registers named here.
+fn dot_lane<const LANE: i32>(
+    mut sum: int32x4_t,
+    weights: int8x16_t,
+    inputs: int8x16_t,
+) -> int32x4_t {
+    // SAFETY: `sdot` is there, as this function's features say, and touches nothing but the
+    // registers named here.
     unsafe {
         asm!(
             "sdot {sum:v}.4s, {weights:v}.16b, {inputs:v}.4b[{lane}]",

@@ -1,5 +1,6 @@
-//! Codes times activations by `smmla`: eight columns of two rows with two tokens, 32 products and their four sums in one
-//! instruction. One token alone is left to `sdot`, as half of those sums would go to waste.
+//! Codes times activations by `smmla`: eight columns of two rows with two tokens, 32 products and
+//! their four sums in one instruction. One token alone is left to `sdot`, as half of those sums
+//! would go to waste.
 
 use std::arch::aarch64::*;
 use std::arch::asm;
@@ -16,8 +17,8 @@ const EIGHTS: usize = GROUP_COLUMNS / 8;
 /// Pairs of tokens' activations of one group: eight columns of both fill a register.
 type Inputs<const PAIRS: usize> = [[[i8; REGISTER_BYTES]; PAIRS]; EIGHTS];
 
-/// A panel times the tokens of `out` but an odd last one; gives how many that are. `unpack` gives the codes of a block of
-/// rows, less `OFFSET`: unsigned if that is zero.
+/// A panel times the tokens of `out` but an odd last one; gives how many that are. `unpack` gives
+/// the codes of a block of rows, less `OFFSET`: unsigned if that is zero.
 #[inline]
 #[target_feature(enable = "neon,i8mm")]
 pub(super) fn panel<const REGISTERS: usize, const OFFSET: i32>(
@@ -85,8 +86,8 @@ fn inputs<const COUNT: usize, const PAIRS: usize>(group: &[Group<'_>; COUNT]) ->
     inputs
 }
 
-/// What sums start from, as [`multiply`] adds them up: [`START`], and what the offset of the codes makes up for, `OFFSET`
-/// times the sum of each token's codes.
+/// What sums start from, as [`multiply`] adds them up: [`START`], and what the offset of the codes
+/// makes up for, `OFFSET` times the sum of each token's codes.
 #[inline]
 #[target_feature(enable = "neon,i8mm")]
 fn starts<const OFFSET: i32, const PAIRS: usize>(inputs: &Inputs<PAIRS>) -> [int32x4_t; PAIRS] {
@@ -95,7 +96,8 @@ fn starts<const OFFSET: i32, const PAIRS: usize>(inputs: &Inputs<PAIRS>) -> [int
     if OFFSET != 0 {
         for inputs in inputs {
             for (start, inputs) in starts.iter_mut().zip(inputs) {
-                *start = multiply_eights::<OFFSET>(*start, vdupq_n_s8(OFFSET as i8), load_codes(inputs));
+                *start =
+                    multiply_eights::<OFFSET>(*start, vdupq_n_s8(OFFSET as i8), load_codes(inputs));
             }
         }
     }
@@ -138,13 +140,18 @@ fn multiply<const OFFSET: i32, const COUNT: usize, const PAIRS: usize>(
     tokens
 }
 
-/// `sum[2 * row + token] += sum over i of weights[8 * row + i] * inputs[8 * token + i]`, of unsigned weights if `OFFSET` is
-/// zero. In assembly, as the intrinsics are not stable.
+/// `sum[2 * row + token] += sum over i of weights[8 * row + i] * inputs[8 * token + i]`, of
+/// unsigned weights if `OFFSET` is zero. In assembly, as the intrinsics are not stable.
 #[inline]
 #[target_feature(enable = "neon,i8mm")]
-fn multiply_eights<const OFFSET: i32>(mut sum: int32x4_t, weights: int8x16_t, inputs: int8x16_t) -> int32x4_t {
+fn multiply_eights<const OFFSET: i32>(
+    mut sum: int32x4_t,
+    weights: int8x16_t,
+    inputs: int8x16_t,
+) -> int32x4_t {
     if OFFSET == 0 {
-        // SAFETY: `usmmla` is there, as this function's features say, and touches nothing but the registers named here.
+        // SAFETY: `usmmla` is there, as this function's features say, and touches nothing but the
+        // registers named here.
         unsafe {
             asm!(
                 "usmmla {sum:v}.4s, {weights:v}.16b, {inputs:v}.16b",

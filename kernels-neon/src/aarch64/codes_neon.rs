@@ -1,4 +1,5 @@
-//! Codes times activations without `sdot`: products of bytes into 16 bits, as many sums there as fit, then into 32.
+//! Codes times activations without `sdot`: products of bytes into 16 bits, as many sums there as
+//! fit, then into 32.
 
 use std::arch::aarch64::*;
 use std::arch::asm;
@@ -20,10 +21,11 @@ pub(super) const fn run(code_max: i32) -> usize {
     run
 }
 
-const _: () = assert!(run(4) == 16 && run(15) == 16 && run(16) == 8 && run(63) == 4 && run(128) == 1);
+const _: () =
+    assert!(run(4) == 16 && run(15) == 16 && run(16) == 8 && run(63) == 4 && run(128) == 1);
 
-/// A panel times all tokens of `out`. `unpack` gives the codes of a block of rows, less `OFFSET`; `RUN` of
-/// their products, as [`run`] says, fit 16 bits.
+/// A panel times all tokens of `out`. `unpack` gives the codes of a block of rows, less `OFFSET`;
+/// `RUN` of their products, as [`run`] says, fit 16 bits.
 #[inline]
 #[target_feature(enable = "neon")]
 pub(super) fn panel<const REGISTERS: usize, const OFFSET: i32, const RUN: usize>(
@@ -36,7 +38,13 @@ pub(super) fn panel<const REGISTERS: usize, const OFFSET: i32, const RUN: usize>
     let (blocks, rest) = out.as_chunks_mut::<TOKENS>();
     let rest_token = first_token + blocks.len() * TOKENS;
     for (at, block) in blocks.iter_mut().enumerate() {
-        tokens::<REGISTERS, OFFSET, RUN, TOKENS>(panel, activations, first_token + at * TOKENS, block, &unpack);
+        tokens::<REGISTERS, OFFSET, RUN, TOKENS>(
+            panel,
+            activations,
+            first_token + at * TOKENS,
+            block,
+            &unpack,
+        );
     }
     for (at, rows) in rest.as_chunks_mut::<1>().0.iter_mut().enumerate() {
         tokens::<REGISTERS, OFFSET, RUN, 1>(panel, activations, rest_token + at, rows, &unpack);
@@ -64,8 +72,8 @@ fn tokens<const REGISTERS: usize, const OFFSET: i32, const RUN: usize, const COU
     *out = sums;
 }
 
-/// What sums start from, in all lanes: [`START`], and what the offset of the codes makes up for, `OFFSET` times the sum of
-/// each token's codes.
+/// What sums start from, in all lanes: [`START`], and what the offset of the codes makes up for,
+/// `OFFSET` times the sum of each token's codes.
 #[inline]
 #[target_feature(enable = "neon")]
 fn starts<const OFFSET: i32, const COUNT: usize>(group: &[Group<'_>; COUNT]) -> [int32x4_t; COUNT] {
@@ -113,7 +121,8 @@ fn multiply<const RUN: usize, const COUNT: usize>(
     totals
 }
 
-/// Adds the products of one quad, which is the inputs' lane `LANE`, and at the end of a run widens their sums.
+/// Adds the products of one quad, which is the inputs' lane `LANE`, and at the end of a run widens
+/// their sums.
 #[inline]
 #[target_feature(enable = "neon")]
 fn multiply_quad<const LANE: i32, const RUN: usize, const COUNT: usize>(
@@ -130,14 +139,18 @@ fn multiply_quad<const LANE: i32, const RUN: usize, const COUNT: usize>(
             multiply_add_bytes(sums.short, weights, input)
         };
         if quad % RUN == RUN - 1 {
-            sums.long = [vpadalq_s16(sums.long[0], sums.short[0]), vpadalq_s16(sums.long[1], sums.short[1])];
+            sums.long = [
+                vpadalq_s16(sums.long[0], sums.short[0]),
+                vpadalq_s16(sums.long[1], sums.short[1]),
+            ];
         }
     }
 }
 
 /// The products of the first 8 bytes and of the last 8.
 ///
-/// In assembly: out of the intrinsics LLVM 22 makes widenings and multiplications apart, twice the instructions.
+/// In assembly: out of the intrinsics LLVM 22 makes widenings and multiplications apart, twice the
+/// instructions.
 #[inline]
 #[target_feature(enable = "neon")]
 fn multiply_bytes(weights: int8x16_t, inputs: int8x16_t) -> [int16x8_t; 2] {
@@ -160,7 +173,11 @@ fn multiply_bytes(weights: int8x16_t, inputs: int8x16_t) -> [int16x8_t; 2] {
 /// The products of the first 8 bytes and of the last 8, added to these sums.
 #[inline]
 #[target_feature(enable = "neon")]
-fn multiply_add_bytes([mut low, mut high]: [int16x8_t; 2], weights: int8x16_t, inputs: int8x16_t) -> [int16x8_t; 2] {
+fn multiply_add_bytes(
+    [mut low, mut high]: [int16x8_t; 2],
+    weights: int8x16_t,
+    inputs: int8x16_t,
+) -> [int16x8_t; 2] {
     // SAFETY: these are instructions of NEON, which touch nothing but the registers named here.
     unsafe {
         asm!(

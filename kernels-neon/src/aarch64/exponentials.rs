@@ -1,5 +1,5 @@
-//! Operations on vectors that need the exponential, by the steps of `hardtack_kernels::math`, so equal to scalar to the
-//! bit (but for the order of the sum).
+//! Operations on vectors that need the exponential, by the steps of `hardtack_kernels::math`, so
+//! equal to scalar to the bit (but for the order of the sum).
 
 use std::arch::aarch64::*;
 
@@ -34,14 +34,16 @@ pub(super) fn silu_multiply(gated: &mut [f32], up: &[f32]) {
     (scalar::TABLE.silu_multiply)(gated_rest, up_rest);
 }
 
-/// `g = min(gated, limit)`, `u = clamp(up, -limit, limit)`: `gated = g * sigmoid(alpha * g) * (u + 1)`
+/// `g = min(gated, limit)`, `u = clamp(up, -limit, limit)`: `gated = g * sigmoid(alpha * g) * (u +
+/// 1)`
 #[target_feature(enable = "neon")]
 pub(super) fn clamped_swiglu(gated: &mut [f32], up: &[f32], alpha: f32, limit: f32) {
     assert_eq!(gated.len(), up.len(), "equal lengths");
     let (gated, gated_rest) = gated.as_chunks_mut();
     let (up, up_rest) = up.as_chunks();
     for (gated, up) in gated.iter_mut().zip(up) {
-        // Of a number and a NaN `minnm` takes the number, as `f32::min` does; `min` and `max` keep a NaN, as `clamp` does.
+        // Of a number and a NaN `minnm` takes the number, as `f32::min` does; `min` and `max` keep
+        // a NaN, as `clamp` does.
         let g = vminnmq_f32(load(gated), vdupq_n_f32(limit));
         let u = vminq_f32(vmaxq_f32(load(up), vdupq_n_f32(-limit)), vdupq_n_f32(limit));
         let activated = vmulq_f32(g, sigmoid(vmulq_n_f32(g, alpha)));

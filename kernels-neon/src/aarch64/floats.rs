@@ -1,5 +1,5 @@
-//! Panels of floats times float activations: each row of each token is one chain of fused multiply-adds in the order of
-//! the columns, so that it does not depend on the tokens beside it.
+//! Panels of floats times float activations: each row of each token is one chain of fused
+//! multiply-adds in the order of the columns, so that it does not depend on the tokens beside it.
 
 use std::arch::aarch64::*;
 use std::array::from_fn;
@@ -44,9 +44,13 @@ fn tokens<const BYTES: usize, const COUNT: usize>(
     out: &mut [PanelRows; COUNT],
     widen: impl Fn(&[u8; BYTES]) -> Column,
 ) {
-    let inputs: [_; COUNT] = from_fn(|token| activations.token_floats(first_token + token).as_chunks::<4>());
+    let inputs: [_; COUNT] =
+        from_fn(|token| activations.token_floats(first_token + token).as_chunks::<4>());
     let (fours, rest) = columns.as_chunks::<4>();
-    assert!(inputs.iter().all(|input| input.0.len() == fours.len() && input.1.len() == rest.len()), "one token");
+    assert!(
+        inputs.iter().all(|input| input.0.len() == fours.len() && input.1.len() == rest.len()),
+        "one token"
+    );
     let mut sums = [[vdupq_n_f32(0.0); BLOCKS]; COUNT];
     for (at, [a, b, c, d]) in fours.iter().enumerate() {
         let four = inputs.map(|input| load(&input.0[at]));
@@ -56,7 +60,11 @@ fn tokens<const BYTES: usize, const COUNT: usize>(
         add_column::<3, COUNT>(&mut sums, widen(d), four);
     }
     for (at, column) in rest.iter().enumerate() {
-        add_column::<0, COUNT>(&mut sums, widen(column), inputs.map(|input| vdupq_n_f32(input.1[at])));
+        add_column::<0, COUNT>(
+            &mut sums,
+            widen(column),
+            inputs.map(|input| vdupq_n_f32(input.1[at])),
+        );
     }
     for (rows, sums) in out.iter_mut().zip(sums) {
         for (rows, sum) in rows.as_chunks_mut::<BLOCK_ROWS>().0.iter_mut().zip(sums) {

@@ -1,4 +1,5 @@
-//! Queries against keys and weights against values, in half floats; every half is widened once for several queries.
+//! Queries against keys and weights against values, in half floats; every half is widened once for
+//! several queries.
 
 use std::arch::aarch64::*;
 use std::array::{from_fn, from_mut, from_ref};
@@ -39,7 +40,11 @@ pub(super) fn gather_halves(weights: &[Scores], values: &[f16], width: usize, ou
 
 #[inline]
 #[target_feature(enable = "neon")]
-fn score<const QUERIES: usize>(queries: &[&[f32]; QUERIES], keys: &[f16], scores: &mut [Scores; QUERIES]) {
+fn score<const QUERIES: usize>(
+    queries: &[&[f32]; QUERIES],
+    keys: &[f16],
+    scores: &mut [Scores; QUERIES],
+) {
     let tails: [_; QUERIES] = from_fn(|at| queries[at].as_chunks::<8>().1);
     let queries: [_; QUERIES] = from_fn(|at| queries[at].as_chunks::<8>().0);
     let width = queries[0].len() * 8 + tails[0].len();

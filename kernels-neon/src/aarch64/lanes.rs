@@ -1,4 +1,5 @@
-//! Between memory and registers: the crate's only loads and stores, on arrays of just a register's size.
+//! Between memory and registers: the crate's only loads and stores, on arrays of just a register's
+//! size.
 
 use std::arch::aarch64::*;
 use std::arch::asm;
@@ -14,7 +15,9 @@ pub(super) fn ask<T>(elements: &[T]) {
     for line in (0..size_of_val(elements)).step_by(LINE) {
         let at = elements.as_ptr().cast::<u8>().wrapping_add(line);
         // SAFETY: a hint, which reads nothing and changes no register.
-        unsafe { asm!("prfm pldl1keep, [{at}]", at = in(reg) at, options(readonly, nostack, preserves_flags)) }
+        unsafe {
+            asm!("prfm pldl1keep, [{at}]", at = in(reg) at, options(readonly, nostack, preserves_flags))
+        }
     }
 }
 

@@ -1,7 +1,8 @@
 //! The tables of the tiers, each given out only where the processor has what its kernels use.
 //!
-//! Kernels are safe `#[target_feature]` functions, and become plain function pointers only inside a function with the
-//! same features: the one that builds their table. So a table in hand is the proof that its entries may be called.
+//! Kernels are safe `#[target_feature]` functions, and become plain function pointers only inside a
+//! function with the same features: the one that builds their table. So a table in hand is the
+//! proof that its entries may be called.
 
 mod codes;
 mod codes_dotprod;
@@ -41,10 +42,12 @@ pub fn neon() -> Option<&'static KernelTable> {
 pub fn dotprod() -> Option<&'static KernelTable> {
     // SAFETY: the table is given out in the next line, only where both features were found.
     static TABLE: KernelTable = unsafe { dotprod_table() };
-    (is_aarch64_feature_detected!("neon") && is_aarch64_feature_detected!("dotprod")).then_some(&TABLE)
+    (is_aarch64_feature_detected!("neon") && is_aarch64_feature_detected!("dotprod"))
+        .then_some(&TABLE)
 }
 
-/// The tier that multiplies codes with two tokens or more by `smmla`; nothing where the processor has no such instruction.
+/// The tier that multiplies codes with two tokens or more by `smmla`; nothing where the processor
+/// has no such instruction.
 pub fn i8mm() -> Option<&'static KernelTable> {
     // SAFETY: the table is given out below, only where all three features were found.
     static TABLE: KernelTable = unsafe { i8mm_table() };
@@ -139,8 +142,10 @@ mod tests {
 
     fn hold(table: Option<&KernelTable>, name: &str) {
         let Some(table) = table else {
-            // Straight to the stream, as the test runner hides what `eprintln!` prints in a test that passes.
-            let line = format!("SKIPPED: this processor lacks {name}, whose kernels were not checked\n");
+            // Straight to the stream, as the test runner hides what `eprintln!` prints in a test
+            // that passes.
+            let line =
+                format!("SKIPPED: this processor lacks {name}, whose kernels were not checked\n");
             return std::io::stderr().write_all(line.as_bytes()).expect("standard error");
         };
         assert_eq!(table.name, name);
@@ -165,22 +170,29 @@ mod tests {
         hold(i8mm(), "neon+i8mm");
     }
 
-    /// Kernels may subtract an offset from the codes, so zeros are as far out as the largest; and no length of sums in
-    /// 16 bits may rely on activations stopping at -127.
+    /// Kernels may subtract an offset from the codes, so zeros are as far out as the largest; and
+    /// no length of sums in 16 bits may rely on activations stopping at -127.
     #[test]
     fn extreme_codes_hold() {
         const TOKENS: usize = 8;
         let (floats, scales, sums) = ([0.0; TOKENS * 128], [1.0; TOKENS * 2], [0.5; TOKENS * 2]);
         for table in [neon(), dotprod(), i8mm()].into_iter().flatten() {
-            for encoding in Encoding::MATRICES.into_iter().filter(|encoding| encoding.code_bits().is_some()) {
+            for encoding in
+                Encoding::MATRICES.into_iter().filter(|encoding| encoding.code_bits().is_some())
+            {
                 for (planes, code) in [(0x00, -128), (0x00, 127), (0xff, -128), (0xff, 127)] {
                     let mut panel = vec![planes; 2 * encoding.tile_bytes()];
                     for tile in panel.chunks_exact_mut(encoding.tile_bytes()) {
                         tile[..TILE_HEAD_BYTES].fill(0x3c); // A half float just above 1.
                     }
                     let codes = [code; TOKENS * 128];
-                    let activations =
-                        Activations { columns: 128, floats: &floats, codes: &codes, scales: &scales, sums: &sums };
+                    let activations = Activations {
+                        columns: 128,
+                        floats: &floats,
+                        codes: &codes,
+                        scales: &scales,
+                        sums: &sums,
+                    };
                     for tokens in [1, 2, 4, TOKENS] {
                         let run = |table: &KernelTable| {
                             let mut out = vec![[f32::NAN; PANEL_ROWS]; tokens];
@@ -188,7 +200,12 @@ mod tests {
                             out
                         };
                         let what = encoding.name();
-                        assert_eq!(run(table), run(&scalar::TABLE), "{}: {what}, {planes:#x} by {code}", table.name);
+                        assert_eq!(
+                            run(table),
+                            run(&scalar::TABLE),
+                            "{}: {what}, {planes:#x} by {code}",
+                            table.name
+                        );
                     }
                 }
             }

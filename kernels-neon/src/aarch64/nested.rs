@@ -1,12 +1,14 @@
-//! Products with nested codes: bytes of two rows side by side are parted, widened to 16 bits and multiplied by one input
-//! each.
+//! Products with nested codes: bytes of two rows side by side are parted, widened to 16 bits and
+//! multiplied by one input each.
 
 use std::arch::aarch64::*;
 use std::ops::Range;
 
 use half::f16;
 use hardtack_kernels::math::ACTIVATION_MIN;
-use hardtack_kernels::nested::{CodeGroup, Folded, GROUP_ROWS, INPUT_MAX, TILE_ROWS, TILE_UNIT_BYTES, check_fold};
+use hardtack_kernels::nested::{
+    CodeGroup, Folded, GROUP_ROWS, INPUT_MAX, TILE_ROWS, TILE_UNIT_BYTES, check_fold,
+};
 
 use super::lanes::{self, load, load_bytes, load_halves, load_words, store, store_words};
 
@@ -46,7 +48,12 @@ pub(super) fn code_rows(group: &CodeGroup<'_>, inputs: &[Folded], out: &mut [f32
 }
 
 #[target_feature(enable = "neon")]
-fn rows<const BITS: i32>(units: &Units<'_>, group: &CodeGroup<'_>, inputs: &[Folded], out: &mut [f32]) {
+fn rows<const BITS: i32>(
+    units: &Units<'_>,
+    group: &CodeGroup<'_>,
+    inputs: &[Folded],
+    out: &mut [f32],
+) {
     let (several, rest) = inputs.as_chunks::<INPUTS>();
     let (several_out, rest_out) = out.split_at_mut(several.len() * INPUTS * group.columns);
     let tiles = group.rows / TILE_ROWS;
@@ -59,7 +66,9 @@ fn rows<const BITS: i32>(units: &Units<'_>, group: &CodeGroup<'_>, inputs: &[Fol
             _ => unpack_rows::<BITS, 1>(units, first..first + tiles, part_half, &mut unpacked),
         }
         let pairs = &unpacked[..tiles * PAIRS];
-        for (inputs, out) in several.iter().zip(several_out.chunks_exact_mut(INPUTS * group.columns)) {
+        for (inputs, out) in
+            several.iter().zip(several_out.chunks_exact_mut(INPUTS * group.columns))
+        {
             multiply(pairs, inputs, group.columns, part, out);
         }
         for (input, out) in rest.iter().zip(rest_out.chunks_exact_mut(group.columns)) {
@@ -68,7 +77,8 @@ fn rows<const BITS: i32>(units: &Units<'_>, group: &CodeGroup<'_>, inputs: &[Fol
     }
 }
 
-/// Half of a vector's columns, of all rows. Which vectors is a constant, so that codes are shifted by constants.
+/// Half of a vector's columns, of all rows. Which vectors is a constant, so that codes are shifted
+/// by constants.
 #[inline]
 #[target_feature(enable = "neon")]
 fn unpack_rows<const BITS: i32, const HALF: usize>(
@@ -88,7 +98,8 @@ fn unpack_rows<const BITS: i32, const HALF: usize>(
     }
 }
 
-/// Adds the products of all pairs of rows with some inputs to a part of their columns. Once for all bits: written out, it is long.
+/// Adds the products of all pairs of rows with some inputs to a part of their columns. Once for all
+/// bits: written out, it is long.
 #[inline(never)]
 #[target_feature(enable = "neon")]
 fn multiply<const COUNT: usize>(
@@ -122,7 +133,11 @@ fn multiply<const COUNT: usize>(
 /// Adds two rows times two lanes of an input's codes.
 #[inline]
 #[target_feature(enable = "neon")]
-fn add_pair<const EVEN: i32, const ODD: i32>(sums: &mut [int32x4_t; 2], [even, odd]: Pair, codes: int16x8_t) {
+fn add_pair<const EVEN: i32, const ODD: i32>(
+    sums: &mut [int32x4_t; 2],
+    [even, odd]: Pair,
+    codes: int16x8_t,
+) {
     sums[0] = vmlal_laneq_s16::<EVEN>(sums[0], vget_low_s16(even), codes);
     sums[1] = vmlal_high_laneq_s16::<EVEN>(sums[1], even, codes);
     sums[0] = vmlal_laneq_s16::<ODD>(sums[0], vget_low_s16(odd), codes);
@@ -132,7 +147,12 @@ fn add_pair<const EVEN: i32, const ODD: i32>(sums: &mut [int32x4_t; 2], [even, o
 /// Half of vector `vector` of a tile: codes of 8 columns, two rows of each side by side.
 #[inline]
 #[target_feature(enable = "neon")]
-fn unpack<const BITS: i32>(units: &Units<'_>, tile: usize, vector: usize, half: usize) -> uint8x16_t {
+fn unpack<const BITS: i32>(
+    units: &Units<'_>,
+    tile: usize,
+    vector: usize,
+    half: usize,
+) -> uint8x16_t {
     const { assert!(TILE_UNIT_BYTES == 32) };
     let (pair, two, one) = (vector / 4, (vector % 4 * 2) as i32, vector as i32);
     let mut codes = part(&units[pair][tile][half], two, 3, BITS - 2);
@@ -165,12 +185,15 @@ fn part(bytes: &[u8; 16], field: i32, mask: u8, place: i32) -> uint8x16_t {
 pub(super) fn fold(inputs: &[f32], ranges: &[f16], out: &mut Folded) {
     check_fold(inputs, ranges);
     let mut products = [0.0; GROUP_ROWS];
-    let ((fours, rest), (range_fours, range_rest)) = (inputs.as_chunks::<4>(), ranges.as_chunks::<4>());
+    let ((fours, rest), (range_fours, range_rest)) =
+        (inputs.as_chunks::<4>(), ranges.as_chunks::<4>());
     let (product_fours, _) = products.as_chunks_mut::<4>();
     for ((product, input), range) in product_fours.iter_mut().zip(fours).zip(range_fours) {
         store(product, vmulq_f32(load(input), load_halves(range)));
     }
-    for ((product, input), range) in products[fours.len() * 4..].iter_mut().zip(rest).zip(range_rest) {
+    for ((product, input), range) in
+        products[fours.len() * 4..].iter_mut().zip(rest).zip(range_rest)
+    {
         *product = input * range.to_f32();
     }
     let fours = products.as_chunks::<4>().0;
@@ -179,8 +202,11 @@ pub(super) fn fold(inputs: &[f32], ranges: &[f16], out: &mut Folded) {
         magnitudes = vmaxnmq_f32(magnitudes, vabsq_f32(load(four)));
     }
     let largest = vmaxnmvq_f32(magnitudes);
-    let (scale, inverse) =
-        if largest < ACTIVATION_MIN { (0.0, 0.0) } else { (largest / INPUT_MAX, INPUT_MAX / largest) };
+    let (scale, inverse) = if largest < ACTIVATION_MIN {
+        (0.0, 0.0)
+    } else {
+        (largest / INPUT_MAX, INPUT_MAX / largest)
+    };
     for (codes, [low, high]) in out.codes.as_chunks_mut().0.iter_mut().zip(fours.as_chunks().0) {
         // To nearest, ties to even.
         let [low, high] = [low, high].map(|four| vcvtnq_s32_f32(vmulq_n_f32(load(four), inverse)));

@@ -9,7 +9,12 @@ use super::lanes::load_half_bytes;
 const COLUMN_BYTES: usize = PANEL_ROWS * 2;
 
 #[target_feature(enable = "neon")]
-pub(super) fn neon(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
+pub(super) fn neon(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
     floats::panel::<COLUMN_BYTES>(panel, activations, first_token, out, |column| widen(column));
 }
 

@@ -9,29 +9,56 @@ use super::codes_neon::run;
 use super::{codes_dotprod, codes_i8mm, codes_neon};
 
 const REGISTERS: usize = HEAD + 3 * BIT;
-/// What the high bit counts. Codes less this need its inverse copied above the low bits, and so no shift for it: Arm's
-/// cores shift in half of their vector pipes.
+/// What the high bit counts. Codes less this need its inverse copied above the low bits, and so no
+/// shift for it: Arm's cores shift in half of their vector pipes.
 const OFFSET: i32 = 4;
 
 #[target_feature(enable = "neon")]
-pub(super) fn neon(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    codes_neon::panel::<REGISTERS, OFFSET, { run(OFFSET) }>(panel, activations, first_token, out, |tile, block| {
-        unpack(quads(tile, block))
-    });
+pub(super) fn neon(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
+    codes_neon::panel::<REGISTERS, OFFSET, { run(OFFSET) }>(
+        panel,
+        activations,
+        first_token,
+        out,
+        |tile, block| unpack(quads(tile, block)),
+    );
 }
 
 #[target_feature(enable = "neon,dotprod")]
-pub(super) fn dotprod(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    codes_dotprod::panel::<REGISTERS, OFFSET>(panel, activations, first_token, out, |tile, block| {
-        unpack(quads(tile, block))
-    });
+pub(super) fn dotprod(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
+    codes_dotprod::panel::<REGISTERS, OFFSET>(
+        panel,
+        activations,
+        first_token,
+        out,
+        |tile, block| unpack(quads(tile, block)),
+    );
 }
 
 #[target_feature(enable = "neon,dotprod,i8mm")]
-pub(super) fn i8mm(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    let done = codes_i8mm::panel::<REGISTERS, OFFSET>(panel, activations, first_token, out, |tile, block| {
-        unpack(eights(tile, block))
-    });
+pub(super) fn i8mm(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
+    let done = codes_i8mm::panel::<REGISTERS, OFFSET>(
+        panel,
+        activations,
+        first_token,
+        out,
+        |tile, block| unpack(eights(tile, block)),
+    );
     dotprod(panel, activations, first_token + done, &mut out[done..]);
 }
 
@@ -47,8 +74,10 @@ fn unpack(plane: impl Fn(usize, usize) -> uint8x16_t) -> BlockCodes {
         let three = vdupq_n_u8(3);
         let sign = |quad: usize| vtstq_u8(high[quad % 2], vdupq_n_u8(1 << (quad / 2)));
         codes[vector] = vreinterpretq_s8_u8(insert(sign(vector), low, three));
-        codes[vector + 4] = vreinterpretq_s8_u8(insert(sign(vector + 4), vshrq_n_u8::<2>(low), three));
-        codes[vector + 8] = vreinterpretq_s8_u8(insert(sign(vector + 8), vshrq_n_u8::<4>(low), three));
+        codes[vector + 4] =
+            vreinterpretq_s8_u8(insert(sign(vector + 4), vshrq_n_u8::<2>(low), three));
+        codes[vector + 8] =
+            vreinterpretq_s8_u8(insert(sign(vector + 8), vshrq_n_u8::<4>(low), three));
         codes[vector + 12] = vreinterpretq_s8_u8(vsriq_n_u8::<6>(sign(vector + 12), low));
     }
     codes

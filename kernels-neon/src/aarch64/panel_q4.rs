@@ -11,24 +11,44 @@ use super::{codes_dotprod, codes_i8mm, codes_neon};
 const REGISTERS: usize = HEAD + 4 * BIT;
 
 #[target_feature(enable = "neon")]
-pub(super) fn neon(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    codes_neon::panel::<REGISTERS, 0, { run(15) }>(panel, activations, first_token, out, |tile, block| {
-        unpack(quads(tile, block))
-    });
+pub(super) fn neon(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
+    codes_neon::panel::<REGISTERS, 0, { run(15) }>(
+        panel,
+        activations,
+        first_token,
+        out,
+        |tile, block| unpack(quads(tile, block)),
+    );
 }
 
 #[target_feature(enable = "neon,dotprod")]
-pub(super) fn dotprod(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
+pub(super) fn dotprod(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
     codes_dotprod::panel::<REGISTERS, 0>(panel, activations, first_token, out, |tile, block| {
         unpack(quads(tile, block))
     });
 }
 
 #[target_feature(enable = "neon,dotprod,i8mm")]
-pub(super) fn i8mm(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    let done = codes_i8mm::panel::<REGISTERS, 0>(panel, activations, first_token, out, |tile, block| {
-        unpack(eights(tile, block))
-    });
+pub(super) fn i8mm(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
+    let done =
+        codes_i8mm::panel::<REGISTERS, 0>(panel, activations, first_token, out, |tile, block| {
+            unpack(eights(tile, block))
+        });
     dotprod(panel, activations, first_token + done, &mut out[done..]);
 }
 

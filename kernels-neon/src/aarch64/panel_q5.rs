@@ -9,29 +9,56 @@ use super::codes_neon::run;
 use super::{codes_dotprod, codes_i8mm, codes_neon};
 
 const REGISTERS: usize = HEAD + 5 * BIT;
-/// What the high bit counts. Codes less this need its inverse copied above the low bits, and so no shift for it: Arm's
-/// cores shift in half of their vector pipes.
+/// What the high bit counts. Codes less this need its inverse copied above the low bits, and so no
+/// shift for it: Arm's cores shift in half of their vector pipes.
 const OFFSET: i32 = 16;
 
 #[target_feature(enable = "neon")]
-pub(super) fn neon(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    codes_neon::panel::<REGISTERS, OFFSET, { run(OFFSET) }>(panel, activations, first_token, out, |tile, block| {
-        unpack(quads(tile, block))
-    });
+pub(super) fn neon(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
+    codes_neon::panel::<REGISTERS, OFFSET, { run(OFFSET) }>(
+        panel,
+        activations,
+        first_token,
+        out,
+        |tile, block| unpack(quads(tile, block)),
+    );
 }
 
 #[target_feature(enable = "neon,dotprod")]
-pub(super) fn dotprod(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    codes_dotprod::panel::<REGISTERS, OFFSET>(panel, activations, first_token, out, |tile, block| {
-        unpack(quads(tile, block))
-    });
+pub(super) fn dotprod(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
+    codes_dotprod::panel::<REGISTERS, OFFSET>(
+        panel,
+        activations,
+        first_token,
+        out,
+        |tile, block| unpack(quads(tile, block)),
+    );
 }
 
 #[target_feature(enable = "neon,dotprod,i8mm")]
-pub(super) fn i8mm(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    let done = codes_i8mm::panel::<REGISTERS, OFFSET>(panel, activations, first_token, out, |tile, block| {
-        unpack(eights(tile, block))
-    });
+pub(super) fn i8mm(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
+    let done = codes_i8mm::panel::<REGISTERS, OFFSET>(
+        panel,
+        activations,
+        first_token,
+        out,
+        |tile, block| unpack(eights(tile, block)),
+    );
     dotprod(panel, activations, first_token + done, &mut out[done..]);
 }
 

@@ -11,24 +11,44 @@ use super::{codes_dotprod, codes_i8mm, codes_neon};
 const REGISTERS: usize = HEAD + 6 * BIT;
 
 #[target_feature(enable = "neon")]
-pub(super) fn neon(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    codes_neon::panel::<REGISTERS, 0, { run(63) }>(panel, activations, first_token, out, |tile, block| {
-        unpack(quads(tile, block))
-    });
+pub(super) fn neon(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
+    codes_neon::panel::<REGISTERS, 0, { run(63) }>(
+        panel,
+        activations,
+        first_token,
+        out,
+        |tile, block| unpack(quads(tile, block)),
+    );
 }
 
 #[target_feature(enable = "neon,dotprod")]
-pub(super) fn dotprod(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
+pub(super) fn dotprod(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
     codes_dotprod::panel::<REGISTERS, 0>(panel, activations, first_token, out, |tile, block| {
         unpack(quads(tile, block))
     });
 }
 
 #[target_feature(enable = "neon,dotprod,i8mm")]
-pub(super) fn i8mm(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    let done = codes_i8mm::panel::<REGISTERS, 0>(panel, activations, first_token, out, |tile, block| {
-        unpack(eights(tile, block))
-    });
+pub(super) fn i8mm(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
+    let done =
+        codes_i8mm::panel::<REGISTERS, 0>(panel, activations, first_token, out, |tile, block| {
+            unpack(eights(tile, block))
+        });
     dotprod(panel, activations, first_token + done, &mut out[done..]);
 }
 
@@ -43,12 +63,14 @@ fn unpack(plane: impl Fn(usize, usize) -> uint8x16_t) -> BlockCodes {
         let high = plane(4, vector);
         let low = plane(0, vector);
         let next = plane(0, vector + 4);
-        // As few shifts as can be: Arm's cores shift in half of their vector pipes. Where a high field is in place, the
-        // low one is added below; elsewhere the high one is put above the low, in place of the other field; and at last
-        // both are joined on top and moved down.
+        // As few shifts as can be: Arm's cores shift in half of their vector pipes. Where a high
+        // field is in place, the low one is added below; elsewhere the high one is put above the
+        // low, in place of the other field; and at last both are joined on top and moved down.
         codes[vector] = vreinterpretq_s8_u8(vsliq_n_u8::<4>(low, vandq_u8(high, three)));
-        codes[vector + 4] = vreinterpretq_s8_u8(vsliq_n_u8::<4>(next, vandq_u8(vshrq_n_u8::<2>(high), three)));
-        codes[vector + 8] = vreinterpretq_s8_u8(vsraq_n_u8::<4>(vandq_u8(high, vdupq_n_u8(0x30)), low));
+        codes[vector + 4] =
+            vreinterpretq_s8_u8(vsliq_n_u8::<4>(next, vandq_u8(vshrq_n_u8::<2>(high), three)));
+        codes[vector + 8] =
+            vreinterpretq_s8_u8(vsraq_n_u8::<4>(vandq_u8(high, vdupq_n_u8(0x30)), low));
         codes[vector + 12] = vreinterpretq_s8_u8(vshrq_n_u8::<2>(vsriq_n_u8::<2>(high, next)));
     }
     codes

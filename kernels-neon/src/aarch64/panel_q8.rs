@@ -13,24 +13,48 @@ const REGISTERS: usize = HEAD + 8 * BIT;
 const OFFSET: i32 = 128;
 
 #[target_feature(enable = "neon")]
-pub(super) fn neon(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    codes_neon::panel::<REGISTERS, OFFSET, { run(OFFSET) }>(panel, activations, first_token, out, |tile, block| {
-        unpack(quads(tile, block))
-    });
+pub(super) fn neon(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
+    codes_neon::panel::<REGISTERS, OFFSET, { run(OFFSET) }>(
+        panel,
+        activations,
+        first_token,
+        out,
+        |tile, block| unpack(quads(tile, block)),
+    );
 }
 
 #[target_feature(enable = "neon,dotprod")]
-pub(super) fn dotprod(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    codes_dotprod::panel::<REGISTERS, OFFSET>(panel, activations, first_token, out, |tile, block| {
-        unpack(quads(tile, block))
-    });
+pub(super) fn dotprod(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
+    codes_dotprod::panel::<REGISTERS, OFFSET>(
+        panel,
+        activations,
+        first_token,
+        out,
+        |tile, block| unpack(quads(tile, block)),
+    );
 }
 
 #[target_feature(enable = "neon,dotprod,i8mm")]
-pub(super) fn i8mm(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    let done = codes_i8mm::panel::<REGISTERS, 0>(panel, activations, first_token, out, |tile, block| {
-        bytes(eights(tile, block))
-    });
+pub(super) fn i8mm(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
+    let done =
+        codes_i8mm::panel::<REGISTERS, 0>(panel, activations, first_token, out, |tile, block| {
+            bytes(eights(tile, block))
+        });
     dotprod(panel, activations, first_token + done, &mut out[done..]);
 }
 

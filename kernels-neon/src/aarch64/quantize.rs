@@ -14,14 +14,20 @@ use super::lanes::{load, store_codes};
 pub(super) fn quantize(out: ActivationsMut<'_>) {
     out.check();
     let (whole, rest) = out.floats.as_chunks::<GROUP_COLUMNS>();
-    let (whole_codes, codes) = out.codes.as_chunks_mut::<GROUP_COLUMNS>().0.split_at_mut(whole.len());
+    let (whole_codes, codes) =
+        out.codes.as_chunks_mut::<GROUP_COLUMNS>().0.split_at_mut(whole.len());
     let (whole_scales, scales) = out.scales.split_at_mut(whole.len());
     let (whole_sums, sums) = out.sums.split_at_mut(whole.len());
     let outputs = whole_codes.iter_mut().zip(whole_scales.iter_mut().zip(whole_sums));
     for (values, (codes, (scale, sum))) in whole.iter().zip(outputs) {
         (*scale, *sum) = quantize_group(values, codes);
     }
-    (scalar::TABLE.quantize)(ActivationsMut { floats: rest, codes: codes.as_flattened_mut(), scales, sums });
+    (scalar::TABLE.quantize)(ActivationsMut {
+        floats: rest,
+        codes: codes.as_flattened_mut(),
+        scales,
+        sums,
+    });
 }
 
 /// Writes the codes of one whole group, and gives its scale and sum.
@@ -36,12 +42,16 @@ fn quantize_group(values: &[f32; GROUP_COLUMNS], codes: &mut [i8; GROUP_COLUMNS]
     }
     let [a, b, c, d] = magnitudes;
     let largest = vmaxnmvq_f32(vmaxnmq_f32(vmaxnmq_f32(a, b), vmaxnmq_f32(c, d)));
-    let (scale, inverse) = if largest < ACTIVATION_MIN { (0.0, 0.0) } else { (largest / 127.0, 127.0 / largest) };
+    let (scale, inverse) =
+        if largest < ACTIVATION_MIN { (0.0, 0.0) } else { (largest / 127.0, 127.0 / largest) };
 
     let mut sum = vdupq_n_s32(0);
-    for (four, codes) in fours.as_chunks::<4>().0.iter().zip(codes.as_chunks_mut::<REGISTER_BYTES>().0) {
+    for (four, codes) in
+        fours.as_chunks::<4>().0.iter().zip(codes.as_chunks_mut::<REGISTER_BYTES>().0)
+    {
         // To nearest, ties to even; NaN gives 0.
-        let [a, b, c, d] = four.each_ref().map(|four| vcvtnq_s32_f32(vmulq_n_f32(load(four), inverse)));
+        let [a, b, c, d] =
+            four.each_ref().map(|four| vcvtnq_s32_f32(vmulq_n_f32(load(four), inverse)));
         let low = vqmovn_high_s32(vqmovn_s32(a), b);
         let high = vqmovn_high_s32(vqmovn_s32(c), d);
         let bytes = vqmovn_high_s16(vqmovn_s16(low), high);

@@ -92,7 +92,8 @@ pub(super) fn maximum(x: &[f32]) -> f32 {
         }
     }
     let [a, b, c, d] = largest;
-    vmaxnmvq_f32(vmaxnmq_f32(vmaxnmq_f32(a, b), vmaxnmq_f32(c, d))).max((scalar::TABLE.maximum)(rest))
+    vmaxnmvq_f32(vmaxnmq_f32(vmaxnmq_f32(a, b), vmaxnmq_f32(c, d)))
+        .max((scalar::TABLE.maximum)(rest))
 }
 
 #[inline]

@@ -54,8 +54,11 @@ impl Inputs {
                 *value = if (at / columns).is_multiple_of(2) { 1.5 } else { -1.5 };
             }
         }
-        let (mut codes, mut scales, mut sums) =
-            (vec![0; tokens * groups * GROUP_COLUMNS], vec![0.0; tokens * groups], vec![0.0; tokens * groups]);
+        let (mut codes, mut scales, mut sums) = (
+            vec![0; tokens * groups * GROUP_COLUMNS],
+            vec![0.0; tokens * groups],
+            vec![0.0; tokens * groups],
+        );
         for token in 0..tokens {
             let span = token * groups..(token + 1) * groups;
             (scalar::TABLE.quantize)(ActivationsMut {

@@ -1,5 +1,5 @@
-//! Holds what several queries do with half floats to scalar; and what one of them gets must not depend on the others, to the
-//! bit.
+//! Holds what several queries do with half floats to scalar; and what one of them gets must not
+//! depend on the others, to the bit.
 
 use alloc::vec;
 use alloc::vec::Vec;
@@ -61,8 +61,15 @@ fn check_scores(table: &KernelTable, width: usize, keys: &[f16], queries: &[f32]
     for from in 0..QUERIES_MAX {
         for to in from..=QUERIES_MAX {
             let alone = run(table, from, to);
-            let same = alone.iter().zip(&ours[from..to]).all(|(alone, together)| same_bits(alone, together));
-            assert!(same, "{}: score_halves, {width} wide: queries {from} to {to} among others", table.name);
+            let same = alone
+                .iter()
+                .zip(&ours[from..to])
+                .all(|(alone, together)| same_bits(alone, together));
+            assert!(
+                same,
+                "{}: score_halves, {width} wide: queries {from} to {to} among others",
+                table.name
+            );
         }
     }
 }
@@ -71,7 +78,9 @@ fn check_gather(table: &KernelTable, width: usize, values: &[f16], data: Data) {
     let count = values.len() / width;
     let mut random = Random(width as u64 + 11);
     let weights: Vec<Scores> = (0..QUERIES_MAX)
-        .map(|_| random.floats(ROWS_MAX, Data::Ordinary).try_into().expect("as many as were asked for"))
+        .map(|_| {
+            random.floats(ROWS_MAX, Data::Ordinary).try_into().expect("as many as were asked for")
+        })
         .collect();
     // Wider than the values: what is behind them stays.
     let stride = width + 3;
@@ -97,7 +106,11 @@ fn check_gather(table: &KernelTable, width: usize, values: &[f16], data: Data) {
     for from in 0..QUERIES_MAX {
         for to in from..=QUERIES_MAX {
             let same = same_bits(&run(table, from, to), &ours[from * stride..to * stride]);
-            assert!(same, "{}: gather_halves, {width} wide: queries {from} to {to} among others", table.name);
+            assert!(
+                same,
+                "{}: gather_halves, {width} wide: queries {from} to {to} among others",
+                table.name
+            );
         }
     }
 }
@@ -113,7 +126,12 @@ pub fn wrong_lengths(table: &KernelTable, must_panic: &mut impl FnMut(&str, &dyn
     must_panic("score_halves: too many keys", &|| score(&[&query], 65 * 8, 1));
     must_panic("score_halves: scores", &|| score(&[&query], 8, 2));
     let gather = |weights: usize, values: usize, out: usize| {
-        (table.gather_halves)(&vec![[0.0; ROWS_MAX]; weights], &halves[..values], 8, &mut vec![0.0; out]);
+        (table.gather_halves)(
+            &vec![[0.0; ROWS_MAX]; weights],
+            &halves[..values],
+            8,
+            &mut vec![0.0; out],
+        );
     };
     must_panic("gather_halves: values", &|| gather(1, 9, 8));
     must_panic("gather_halves: too many values", &|| gather(1, 65 * 8, 8));

@@ -13,7 +13,8 @@ use crate::table::PanelRows;
 /// Bytes of one quad of 16 rows in a plane of whole bytes, and of any vector of a plane.
 const VECTOR_BYTES: usize = PANEL_ROWS * QUAD_COLUMNS;
 
-/// A quad's columns 0 and 2, and its columns 1 and 3: the codes of eight rows as words, a pair in each lane.
+/// A quad's columns 0 and 2, and its columns 1 and 3: the codes of eight rows as words, a pair in
+/// each lane.
 type Codes = [i16x16; 2];
 /// The same pairs of a group's activations, for every quad, to be put into all lanes.
 type Inputs = [[i32; GROUP_QUADS]; 2];
@@ -43,12 +44,14 @@ fn tokens<const BITS: u32, const TOKENS: usize>(
     first_token: usize,
     out: &mut [PanelRows; TOKENS],
 ) {
-    let inputs: [_; TOKENS] = core::array::from_fn(|token| activations.token_codes(first_token + token));
+    let inputs: [_; TOKENS] =
+        core::array::from_fn(|token| activations.token_codes(first_token + token));
     let mut rows = [[f32x8::ZERO; 2]; TOKENS];
     let mut quads = [[[0; GROUP_QUADS]; 2]; TOKENS];
     for (group, tile) in panel.chunks_exact(panel.len() / activations.groups()).enumerate() {
         for token in 0..TOKENS {
-            quads[token] = pairs(&inputs[token].0[group * GROUP_COLUMNS..(group + 1) * GROUP_COLUMNS]);
+            quads[token] =
+                pairs(&inputs[token].0[group * GROUP_COLUMNS..(group + 1) * GROUP_COLUMNS]);
         }
         for half in 0..2 {
             let scale = head(tile, half * 16);
@@ -57,7 +60,8 @@ fn tokens<const BITS: u32, const TOKENS: usize>(
             for token in 0..TOKENS {
                 let (_, scales, sums) = inputs[token];
                 // In the order of operations that `PanelFn` fixes, and never fused.
-                let scaled = f32x8::from_i32x8(code_sums[token]) * f32x8::splat(scales[group]) * scale;
+                let scaled =
+                    f32x8::from_i32x8(code_sums[token]) * f32x8::splat(scales[group]) * scale;
                 rows[token][half] += scaled + f32x8::splat(sums[group]) * minimum;
             }
         }
@@ -71,7 +75,11 @@ fn tokens<const BITS: u32, const TOKENS: usize>(
 
 /// Sums of codes times activations for eight rows of a tile.
 #[inline]
-fn sums<const BITS: u32, const TOKENS: usize>(tile: &[u8], half: usize, inputs: &[Inputs; TOKENS]) -> [i32x8; TOKENS] {
+fn sums<const BITS: u32, const TOKENS: usize>(
+    tile: &[u8],
+    half: usize,
+    inputs: &[Inputs; TOKENS],
+) -> [i32x8; TOKENS] {
     // By fields of a vector of the widest plane, so that their shifts are constants.
     let fields = const { 8 / encoding(BITS).planes()[0].0 as usize };
     let vectors = GROUP_QUADS / fields;
@@ -82,7 +90,8 @@ fn sums<const BITS: u32, const TOKENS: usize>(tile: &[u8], half: usize, inputs: 
             let [even, odd] = codes::<BITS>(tile, half, quad);
             for token in 0..TOKENS {
                 let [even_inputs, odd_inputs] = &inputs[token];
-                sums[token] += even.dot(in_all_lanes(even_inputs[quad])) + odd.dot(in_all_lanes(odd_inputs[quad]));
+                sums[token] += even.dot(in_all_lanes(even_inputs[quad]))
+                    + odd.dot(in_all_lanes(odd_inputs[quad]));
             }
         }
     }
@@ -97,7 +106,11 @@ fn codes<const BITS: u32>(tile: &[u8], half: usize, quad: usize) -> Codes {
     for &(width, offset) in const { encoding(BITS).planes() } {
         let vectors = GROUP_QUADS * width as usize / 8;
         let (vector, field) = (quad % vectors, (quad / vectors) as u32 * width);
-        let bytes = words(tile[offset + vector * VECTOR_BYTES + half * 32..].first_chunk().expect("within the tile"));
+        let bytes = words(
+            tile[offset + vector * VECTOR_BYTES + half * 32..]
+                .first_chunk()
+                .expect("within the tile"),
+        );
         let mask = i16x16::splat((1 << width) - 1);
         // A word is the quad's columns 0 and 1, or 2 and 3.
         codes[0] |= ((bytes >> field) & mask) << shift;

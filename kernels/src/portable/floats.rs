@@ -6,20 +6,35 @@ use super::memory::{bfloats, floats, half_floats};
 use crate::activations::Activations;
 use crate::table::PanelRows;
 
-pub(super) fn panel_f32(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
+pub(super) fn panel_f32(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
     panel_floats(floats, panel, activations, first_token, out);
 }
 
-pub(super) fn panel_f16(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
+pub(super) fn panel_f16(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
     panel_floats(half_floats, panel, activations, first_token, out);
 }
 
-pub(super) fn panel_bf16(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
+pub(super) fn panel_bf16(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
     panel_floats(bfloats, panel, activations, first_token, out);
 }
 
-/// Two tokens at a time: their sums just fit in the registers of small processors. `BYTES` are those of eight rows of a
-/// column, which `widen` turns into floats.
+/// Two tokens at a time: their sums just fit in the registers of small processors. `BYTES` are
+/// those of eight rows of a column, which `widen` turns into floats.
 #[inline]
 fn panel_floats<const BYTES: usize>(
     widen: impl Fn(&[u8; BYTES]) -> f32x8,
@@ -50,8 +65,9 @@ fn tokens<const BYTES: usize, const TOKENS: usize>(
     out: &mut [PanelRows; TOKENS],
 ) {
     let (columns, _) = columns.as_chunks::<2>();
-    let inputs: [_; TOKENS] =
-        core::array::from_fn(|token| &activations.token_floats(first_token + token)[..columns.len()]);
+    let inputs: [_; TOKENS] = core::array::from_fn(|token| {
+        &activations.token_floats(first_token + token)[..columns.len()]
+    });
     let mut sums = [[f32x8::ZERO; 2]; TOKENS];
     for column in 0..columns.len() {
         for half in 0..2 {

@@ -22,12 +22,13 @@ pub(super) fn half_floats(bytes: &[u8; 16]) -> f32x8 {
 
 pub(super) fn bfloats(bytes: &[u8; 16]) -> f32x8 {
     let (pairs, _) = bytes.as_chunks();
-    let bits = i32x8::from_u16x8(u16x8::new(core::array::from_fn(|lane| u16::from_le_bytes(pairs[lane]))));
+    let bits =
+        i32x8::from_u16x8(u16x8::new(core::array::from_fn(|lane| u16::from_le_bytes(pairs[lane]))));
     from_bits(bits << 16)
 }
 
-/// Half floats from their bits: exponent and fraction move into a float's place, and a multiplication that is exact for
-/// denormals too corrects the exponent.
+/// Half floats from their bits: exponent and fraction move into a float's place, and a
+/// multiplication that is exact for denormals too corrects the exponent.
 pub(super) fn widen_halves(halves: [u16; 8]) -> f32x8 {
     let bits = i32x8::from_u16x8(u16x8::new(halves));
     let magnitude = bits & i32x8::splat(0x7fff);
@@ -56,7 +57,10 @@ mod tests {
             let floats = super::widen_halves(halves).to_array();
             for (half, float) in halves.into_iter().zip(floats) {
                 let expected = f16::from_bits(half).to_f32();
-                assert!(float.to_bits() == expected.to_bits() || (float.is_nan() && expected.is_nan()), "{half:#x}");
+                assert!(
+                    float.to_bits() == expected.to_bits() || (float.is_nan() && expected.is_nan()),
+                    "{half:#x}"
+                );
             }
         }
     }

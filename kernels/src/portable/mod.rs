@@ -1,6 +1,9 @@
 //! The portable tier: vectors by `wide`, on every processor.
 
-#![allow(clippy::needless_range_loop, reason = "one number indexes several arrays: row halves, tokens, chains")]
+#![allow(
+    clippy::needless_range_loop,
+    reason = "one number indexes several arrays: row halves, tokens, chains"
+)]
 
 mod codes;
 mod exp;

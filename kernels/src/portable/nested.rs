@@ -1,9 +1,12 @@
-//! Products with nested codes, a vector of 32 codes at a time: written so that a compiler finds the vectors.
+//! Products with nested codes, a vector of 32 codes at a time: written so that a compiler finds the
+//! vectors.
 
 use half::f16;
 
 use crate::math::{ACTIVATION_MIN, ROUNDER};
-use crate::nested::{CodeGroup, Folded, GROUP_ROWS, INPUT_MAX, TILE_COLUMNS, TILE_ROWS, TILE_UNIT_BYTES, check_fold};
+use crate::nested::{
+    CodeGroup, Folded, GROUP_ROWS, INPUT_MAX, TILE_COLUMNS, TILE_ROWS, TILE_UNIT_BYTES, check_fold,
+};
 
 /// Vectors of a tile.
 const VECTORS: usize = 8;
@@ -19,8 +22,11 @@ pub(super) fn fold(inputs: &[f32], ranges: &[f16], out: &mut Folded) {
         *product = input * range.to_f32();
     }
     let largest = products.iter().fold(0.0f32, |largest, product| largest.max(product.abs()));
-    let (scale, inverse) =
-        if largest < ACTIVATION_MIN { (0.0, 0.0) } else { (largest / INPUT_MAX, INPUT_MAX / largest) };
+    let (scale, inverse) = if largest < ACTIVATION_MIN {
+        (0.0, 0.0)
+    } else {
+        (largest / INPUT_MAX, INPUT_MAX / largest)
+    };
     for (code, product) in out.codes.iter_mut().zip(products) {
         // What `math::round` does, the integer taken from the lowest bits of what was rounded.
         let rounded = product * inverse + ROUNDER;
@@ -42,8 +48,11 @@ pub(super) fn code_rows(group: &CodeGroup<'_>, inputs: &[Folded], out: &mut [f32
             let mut sums = [[0i32; VECTOR_COLUMNS]; 2];
             for (codes, rows) in codes[..tiles].iter().zip(input.codes.as_chunks::<TILE_ROWS>().0) {
                 for (vector, codes) in codes.iter().enumerate() {
-                    let (even, odd) = (i32::from(rows[vector / 2 * 2]), i32::from(rows[vector / 2 * 2 + 1]));
-                    for (sum, [first, second]) in sums[vector % 2].iter_mut().zip(codes.as_chunks::<2>().0) {
+                    let (even, odd) =
+                        (i32::from(rows[vector / 2 * 2]), i32::from(rows[vector / 2 * 2 + 1]));
+                    for (sum, [first, second]) in
+                        sums[vector % 2].iter_mut().zip(codes.as_chunks::<2>().0)
+                    {
                         *sum += i32::from(*first) * even + i32::from(*second) * odd;
                     }
                 }
@@ -64,7 +73,9 @@ pub(super) fn code_columns(group: &CodeGroup<'_>, inputs: &[Folded], out: &mut [
     for (input, out) in inputs.iter().zip(out.chunks_exact_mut(group.rows)) {
         for tile in 0..tiles {
             let mut sums = [0i32; TILE_ROWS];
-            for (block, columns) in input.codes[..group.columns].as_chunks::<TILE_COLUMNS>().0.iter().enumerate() {
+            for (block, columns) in
+                input.codes[..group.columns].as_chunks::<TILE_COLUMNS>().0.iter().enumerate()
+            {
                 let codes = unpack(group, block * tiles + tile);
                 for (vector, codes) in codes.iter().enumerate() {
                     let columns = &columns[vector % 2 * VECTOR_COLUMNS..][..VECTOR_COLUMNS];
@@ -96,7 +107,10 @@ fn unpack(group: &CodeGroup<'_>, tile: usize) -> [[u8; VECTOR_BYTES]; VECTORS] {
 }
 
 #[inline]
-fn unpack_bits<const BITS: usize>(group: &CodeGroup<'_>, tile: usize) -> [[u8; VECTOR_BYTES]; VECTORS] {
+fn unpack_bits<const BITS: usize>(
+    group: &CodeGroup<'_>,
+    tile: usize,
+) -> [[u8; VECTOR_BYTES]; VECTORS] {
     let unit = |unit: usize| -> &[u8; TILE_UNIT_BYTES] {
         group.units[unit][tile * TILE_UNIT_BYTES..].first_chunk().expect("a tile of the unit")
     };

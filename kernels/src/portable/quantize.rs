@@ -18,7 +18,12 @@ pub(super) fn quantize(out: ActivationsMut<'_>) {
     for (((floats, codes), scale), sum) in groups.iter().zip(all_codes).zip(scales).zip(sums) {
         (*scale, *sum) = quantize_group(floats, codes);
     }
-    (scalar::TABLE.quantize)(ActivationsMut { floats: tail, codes: tail_codes, scales: tail_scales, sums: tail_sums });
+    (scalar::TABLE.quantize)(ActivationsMut {
+        floats: tail,
+        codes: tail_codes,
+        scales: tail_scales,
+        sums: tail_sums,
+    });
 }
 
 /// Scale and sum of a group, its codes written.
@@ -29,11 +34,13 @@ fn quantize_group(floats: &[f32; GROUP_COLUMNS], codes: &mut [i8; GROUP_COLUMNS]
         largest = largest.fast_max(f32x8::new(*vector).abs());
     }
     let largest = (scalar::TABLE.maximum)(&largest.to_array());
-    let (scale, inverse) = if largest < ACTIVATION_MIN { (0.0, 0.0) } else { (largest / 127.0, 127.0 / largest) };
+    let (scale, inverse) =
+        if largest < ACTIVATION_MIN { (0.0, 0.0) } else { (largest / 127.0, 127.0 / largest) };
 
     let mut sum = i32x8::ZERO;
     for (vector, codes) in vectors.iter().zip(codes.as_chunks_mut::<8>().0) {
-        // What `math::round` does, except that the integer is taken from the lowest bits of what was rounded.
+        // What `math::round` does, except that the integer is taken from the lowest bits of what
+        // was rounded.
         let rounded = f32x8::new(*vector) * f32x8::splat(inverse) + f32x8::splat(ROUNDER);
         let integers = to_bits(rounded) - i32x8::splat(ROUNDER.to_bits().cast_signed());
         sum += integers;

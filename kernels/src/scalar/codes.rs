@@ -6,31 +6,66 @@ use crate::activations::Activations;
 use crate::pack::{tile_scale, unpack_tile};
 use crate::table::PanelRows;
 
-pub(super) fn panel_q1(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
+pub(super) fn panel_q1(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
     panel_codes(Encoding::Q1, panel, activations, first_token, out);
 }
 
-pub(super) fn panel_q2(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
+pub(super) fn panel_q2(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
     panel_codes(Encoding::Q2, panel, activations, first_token, out);
 }
 
-pub(super) fn panel_q3(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
+pub(super) fn panel_q3(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
     panel_codes(Encoding::Q3, panel, activations, first_token, out);
 }
 
-pub(super) fn panel_q4(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
+pub(super) fn panel_q4(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
     panel_codes(Encoding::Q4, panel, activations, first_token, out);
 }
 
-pub(super) fn panel_q5(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
+pub(super) fn panel_q5(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
     panel_codes(Encoding::Q5, panel, activations, first_token, out);
 }
 
-pub(super) fn panel_q6(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
+pub(super) fn panel_q6(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
     panel_codes(Encoding::Q6, panel, activations, first_token, out);
 }
 
-pub(super) fn panel_q8(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
+pub(super) fn panel_q8(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
     panel_codes(Encoding::Q8, panel, activations, first_token, out);
 }
 
@@ -49,8 +84,10 @@ fn panel_codes(
             let (codes, scales, sums) = activations.token_codes(first_token + token);
             let inputs = &codes[group * GROUP_COLUMNS..(group + 1) * GROUP_COLUMNS];
             for (row, sum) in rows.iter_mut().enumerate() {
-                let products =
-                    weights[row].iter().zip(inputs).map(|(&weight, &input)| i32::from(weight) * i32::from(input));
+                let products = weights[row]
+                    .iter()
+                    .zip(inputs)
+                    .map(|(&weight, &input)| i32::from(weight) * i32::from(input));
                 let code_sum: i32 = products.sum();
                 let (scale, minimum) = tile_scale(tile, row);
                 *sum += (code_sum as f32 * scales[group]) * scale + sums[group] * minimum;

@@ -7,17 +7,36 @@ use crate::activations::Activations;
 use crate::pack::float;
 use crate::table::PanelRows;
 
-pub(super) fn panel_f32(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
+pub(super) fn panel_f32(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
     panel_floats(Encoding::F32, float, panel, activations, first_token, out);
 }
 
-pub(super) fn panel_f16(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    let weight = |bytes: &[u8], index: usize| f16::from_le_bytes([bytes[index * 2], bytes[index * 2 + 1]]).to_f32();
+pub(super) fn panel_f16(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
+    let weight = |bytes: &[u8], index: usize| {
+        f16::from_le_bytes([bytes[index * 2], bytes[index * 2 + 1]]).to_f32()
+    };
     panel_floats(Encoding::F16, weight, panel, activations, first_token, out);
 }
 
-pub(super) fn panel_bf16(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    let weight = |bytes: &[u8], index: usize| bf16::from_le_bytes([bytes[index * 2], bytes[index * 2 + 1]]).to_f32();
+pub(super) fn panel_bf16(
+    panel: &[u8],
+    activations: &Activations<'_>,
+    first_token: usize,
+    out: &mut [PanelRows],
+) {
+    let weight = |bytes: &[u8], index: usize| {
+        bf16::from_le_bytes([bytes[index * 2], bytes[index * 2 + 1]]).to_f32()
+    };
     panel_floats(Encoding::Bf16, weight, panel, activations, first_token, out);
 }
 

@@ -12,7 +12,8 @@ pub(crate) fn quantize(out: ActivationsMut<'_>) {
     for (group, values) in out.floats.chunks(GROUP_COLUMNS).enumerate() {
         let codes = &mut out.codes[group * GROUP_COLUMNS..(group + 1) * GROUP_COLUMNS];
         let largest = values.iter().fold(0.0f32, |largest, value| largest.max(value.abs()));
-        let (scale, inverse) = if largest < ACTIVATION_MIN { (0.0, 0.0) } else { (largest / 127.0, 127.0 / largest) };
+        let (scale, inverse) =
+            if largest < ACTIVATION_MIN { (0.0, 0.0) } else { (largest / 127.0, 127.0 / largest) };
         let mut sum = 0i32;
         codes.fill(0);
         for (code, value) in codes.iter_mut().zip(values) {

@@ -1,4 +1,5 @@
-//! The network of a recipe run in the plainest way, to hold recipes to transformers' logits. Not fast, not short of memory.
+//! The network of a recipe run in the plainest way, to hold recipes to transformers' logits. Not
+//! fast, not short of memory.
 
 use std::collections::BTreeMap;
 
@@ -19,12 +20,16 @@ pub fn logits(recipe: &Recipe, memory: &Memory, tokens: &[usize]) -> Vec<Vec<f32
     let frequencies = globals.get(&Role::RopeFrequencies).cloned().unwrap_or_default();
     let mut stream: Vec<Vec<f32>> = tokens
         .iter()
-        .map(|token| embedding[token * hidden..][..hidden].iter().map(|x| x * spec.embedding_scale).collect())
+        .map(|token| {
+            embedding[token * hidden..][..hidden].iter().map(|x| x * spec.embedding_scale).collect()
+        })
         .collect();
     for (layer, own) in spec.layers.iter().zip(&recipe.layers) {
         let weights = load(&own.tensors, memory);
-        let normed: Vec<_> =
-            stream.iter().map(|x| norm(x, &weights[&Role::AttentionNorm], spec.norm_epsilon)).collect();
+        let normed: Vec<_> = stream
+            .iter()
+            .map(|x| norm(x, &weights[&Role::AttentionNorm], spec.norm_epsilon))
+            .collect();
         let added = attention(&layer.attention, &weights, &normed, &frequencies, spec.norm_epsilon);
         add(&mut stream, &added, spec.residual_scale);
         let experts: Vec<Section> = own.experts.iter().map(|expert| load(expert, memory)).collect();
@@ -39,7 +44,9 @@ pub fn logits(recipe: &Recipe, memory: &Memory, tokens: &[usize]) -> Vec<Vec<f32
     stream
         .iter()
         .map(|x| norm(x, &globals[&Role::FinalNorm], spec.norm_epsilon))
-        .map(|x| multiply(head, &x, None).into_iter().map(|logit| logit * spec.logit_scale).collect())
+        .map(|x| {
+            multiply(head, &x, None).into_iter().map(|logit| logit * spec.logit_scale).collect()
+        })
         .collect()
 }
 
@@ -96,8 +103,12 @@ fn attention(
         .iter()
         .enumerate()
         .map(|(position, x)| match spec.kind {
-            AttentionKind::Grouped { .. } => grouped(spec, weights, x, position, frequencies, epsilon),
-            AttentionKind::Latent { .. } => latent(spec, weights, x, position, frequencies, epsilon),
+            AttentionKind::Grouped { .. } => {
+                grouped(spec, weights, x, position, frequencies, epsilon)
+            }
+            AttentionKind::Latent { .. } => {
+                latent(spec, weights, x, position, frequencies, epsilon)
+            }
         })
         .collect();
     let window = if spec.window == 0 { usize::MAX } else { spec.window as usize };
@@ -107,15 +118,20 @@ fn attention(
             for head in 0..heads {
                 let first = (position + 1).saturating_sub(window);
                 let query = &parts[position][head].0;
-                let scores: Vec<f32> =
-                    (first..=position).map(|at| dot(query, &parts[at][head].1) * spec.score_scale).collect();
+                let scores: Vec<f32> = (first..=position)
+                    .map(|at| dot(query, &parts[at][head].1) * spec.score_scale)
+                    .collect();
                 let sink = weights.get(&Role::Sinks).map_or(f32::NEG_INFINITY, |sinks| sinks[head]);
                 let top = scores.iter().copied().fold(sink, f32::max);
-                let sum = scores.iter().map(|score| (score - top).exp()).sum::<f32>() + (sink - top).exp();
+                let sum = scores.iter().map(|score| (score - top).exp()).sum::<f32>()
+                    + (sink - top).exp();
                 let mut value = vec![0.0; parts[position][head].2.len()];
                 for (at, score) in (first..=position).zip(&scores) {
                     let share = (score - top).exp() / sum;
-                    value.iter_mut().zip(&parts[at][head].2).for_each(|(sum, value)| *sum += share * value);
+                    value
+                        .iter_mut()
+                        .zip(&parts[at][head].2)
+                        .for_each(|(sum, value)| *sum += share * value);
                 }
                 joined.extend(value);
             }
@@ -134,14 +150,19 @@ fn grouped(
     frequencies: &[f32],
     epsilon: f32,
 ) -> Vec<Part> {
-    let AttentionKind::Grouped { kv_heads, head_dim, norm: kind } = spec.kind else { unreachable!() };
+    let AttentionKind::Grouped { kv_heads, head_dim, norm: kind } = spec.kind else {
+        unreachable!()
+    };
     let (kv_heads, head_dim) = (kv_heads as usize, head_dim as usize);
     let project = |role, bias, gain| {
         let mut y = multiply(&weights[&role], x, weights.get(&bias));
         match kind {
             HeadNorm::Whole if gain != Role::ValueBias => y = norm(&y, &weights[&gain], epsilon),
             HeadNorm::PerHead if gain != Role::ValueBias => {
-                y = y.chunks(head_dim).flat_map(|head| norm(head, &weights[&gain], epsilon)).collect();
+                y = y
+                    .chunks(head_dim)
+                    .flat_map(|head| norm(head, &weights[&gain], epsilon))
+                    .collect();
             }
             _ => {}
         }
@@ -157,12 +178,17 @@ fn grouped(
     (0..spec.heads as usize)
         .map(|head| {
             let shared = head / group * head_dim..(head / group + 1) * head_dim;
-            (query[head * head_dim..][..head_dim].to_vec(), key[shared.clone()].to_vec(), value[shared].to_vec())
+            (
+                query[head * head_dim..][..head_dim].to_vec(),
+                key[shared.clone()].to_vec(),
+                value[shared].to_vec(),
+            )
         })
         .collect()
 }
 
-/// Keys and values are made whole from the latent here: `key[n] = sum over r of key_up[r][n] * latent[r]`.
+/// Keys and values are made whole from the latent here: `key[n] = sum over r of key_up[r][n] *
+/// latent[r]`.
 fn latent(
     spec: &AttentionSpec,
     weights: &Section,
@@ -171,12 +197,18 @@ fn latent(
     frequencies: &[f32],
     epsilon: f32,
 ) -> Vec<Part> {
-    let AttentionKind::Latent { query_rank, kv_rank, nope_dim, value_dim } = spec.kind else { unreachable!() };
+    let AttentionKind::Latent { query_rank, kv_rank, nope_dim, value_dim } = spec.kind else {
+        unreachable!()
+    };
     let [kv_rank, nope, value_dim] = [kv_rank, nope_dim, value_dim].map(|width| width as usize);
     let query = if query_rank == 0 {
         multiply(&weights[&Role::Query], x, None)
     } else {
-        let down = norm(&multiply(&weights[&Role::QueryDown], x, None), &weights[&Role::QueryDownNorm], epsilon);
+        let down = norm(
+            &multiply(&weights[&Role::QueryDown], x, None),
+            &weights[&Role::QueryDownNorm],
+            epsilon,
+        );
         multiply(&weights[&Role::Query], &down, None)
     };
     let mut down = multiply(&weights[&Role::KeyValueDown], x, None);
@@ -194,14 +226,22 @@ fn latent(
                 key.iter_mut().zip(row).for_each(|(key, weight)| *key += weight * latent);
             }
             key.extend(&down[kv_rank..]);
-            let value_up = &weights[&Role::ValueUp][head * value_dim * kv_rank..][..value_dim * kv_rank];
+            let value_up =
+                &weights[&Role::ValueUp][head * value_dim * kv_rank..][..value_dim * kv_rank];
             (query, key, multiply(value_up, &latent, None))
         })
         .collect()
 }
 
-fn feed_forward(spec: &FeedForwardSpec, weights: &Section, experts: &[Section], x: &[f32]) -> Vec<f32> {
-    let FeedForwardKind::Experts(mixture) = spec.kind else { return block(spec.activation, weights, x) };
+fn feed_forward(
+    spec: &FeedForwardSpec,
+    weights: &Section,
+    experts: &[Section],
+    x: &[f32],
+) -> Vec<f32> {
+    let FeedForwardKind::Experts(mixture) = spec.kind else {
+        return block(spec.activation, weights, x);
+    };
     let logits = multiply(&weights[&Role::Gate], x, weights.get(&Role::GateBias));
     let mut order: Vec<usize> = (0..logits.len()).collect();
     order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]));
@@ -216,7 +256,8 @@ fn feed_forward(spec: &FeedForwardSpec, weights: &Section, experts: &[Section], 
         y.iter_mut().zip(own).for_each(|(y, own)| *y += share * own);
     }
     if mixture.shared_inner > 0 {
-        let share = weights.get(&Role::SharedGate).map_or(1.0, |gate| 1.0 / (1.0 + (-dot(gate, x)).exp()));
+        let share =
+            weights.get(&Role::SharedGate).map_or(1.0, |gate| 1.0 / (1.0 + (-dot(gate, x)).exp()));
         y.iter_mut().zip(block(spec.activation, weights, x)).for_each(|(y, own)| *y += share * own);
     }
     y

@@ -26,7 +26,8 @@ pub fn fixtures() -> Option<PathBuf> {
 /// Folders of checkpoints among the fixtures.
 pub fn checkpoints() -> Vec<PathBuf> {
     let Some(root) = fixtures() else { return Vec::new() };
-    let entries = std::fs::read_dir(root).expect("fixtures").map(|entry| entry.expect("entry").path());
+    let entries =
+        std::fs::read_dir(root).expect("fixtures").map(|entry| entry.expect("entry").path());
     let mut folders: Vec<_> = entries.filter(|path| path.join("config.json").is_file()).collect();
     folders.sort();
     assert!(folders.len() >= 10, "only {} fixtures", folders.len());
@@ -35,7 +36,8 @@ pub fn checkpoints() -> Vec<PathBuf> {
 
 /// A `config.json`.
 pub fn config(folder: &std::path::Path) -> Value {
-    serde_json::from_slice(&std::fs::read(folder.join("config.json")).expect("config")).expect("json")
+    serde_json::from_slice(&std::fs::read(folder.join("config.json")).expect("config"))
+        .expect("json")
 }
 
 /// Tensors in memory: floats, or bytes.
@@ -52,7 +54,13 @@ impl Memory {
         let mut memory = Self::default();
         for (name, view) in file.tensors() {
             if view.dtype() == Dtype::F32 {
-                let values = view.data().as_chunks::<4>().0.iter().map(|bytes| f32::from_le_bytes(*bytes)).collect();
+                let values = view
+                    .data()
+                    .as_chunks::<4>()
+                    .0
+                    .iter()
+                    .map(|bytes| f32::from_le_bytes(*bytes))
+                    .collect();
                 memory.floats.insert(name, (view.shape().to_vec(), values));
             } else {
                 memory.bytes.insert(name, (view.shape().to_vec(), view.data().to_vec()));
@@ -67,7 +75,13 @@ impl Memory {
     }
 
     pub fn integers(&self, name: &str) -> Vec<usize> {
-        self.bytes[name].1.as_chunks::<8>().0.iter().map(|bytes| i64::from_le_bytes(*bytes) as usize).collect()
+        self.bytes[name]
+            .1
+            .as_chunks::<8>()
+            .0
+            .iter()
+            .map(|bytes| i64::from_le_bytes(*bytes) as usize)
+            .collect()
     }
 }
 
@@ -99,7 +113,9 @@ impl Tensors for Memory {
 }
 
 /// A checkpoint with exactly the tensors that the settings ask for, numbered values in each.
-pub fn grown(settings: hardtack_models::Settings<'_>) -> Result<(hardtack_models::Recipe, Memory), String> {
+pub fn grown(
+    settings: hardtack_models::Settings<'_>,
+) -> Result<(hardtack_models::Recipe, Memory), String> {
     let mut memory = Memory::default();
     loop {
         match hardtack_models::recipe(settings, &memory) {

@@ -1,4 +1,5 @@
-//! A fixture laid out as llama.cpp's conversion lays it out: other names, stacked experts, rows of queries and keys permuted.
+//! A fixture laid out as llama.cpp's conversion lays it out: other names, stacked experts, rows of
+//! queries and keys permuted.
 
 use std::collections::BTreeMap;
 
@@ -100,8 +101,9 @@ fn keys(config: &Value, architecture: &str, age: Age) -> Keys {
             put("rope.scaling.yarn_beta_slow", &rope["beta_slow"]);
         }
         "deepseek2" => {
-            let [rank, rope, nope, value] = ["kv_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim", "v_head_dim"]
-                .map(|key| config[key].as_u64().expect("width"));
+            let [rank, rope, nope, value] =
+                ["kv_lora_rank", "qk_rope_head_dim", "qk_nope_head_dim", "v_head_dim"]
+                    .map(|key| config[key].as_u64().expect("width"));
             put("rope.dimension_count", &rope.into());
             let [key, of_value] = match age {
                 Age::Old => ["attention.key_length", "attention.value_length"],
@@ -130,7 +132,9 @@ fn tensors(config: &Value, memory: &Memory, age: Age) -> Memory {
     let mut stacks: BTreeMap<String, BTreeMap<usize, Stored>> = BTreeMap::new();
     for (name, (shape, values)) in &memory.floats {
         let (shape, values) = (shape.clone(), values.clone());
-        if let Some((before, after)) = name.split_once(".experts.").filter(|(_, after)| after.ends_with("weight")) {
+        if let Some((before, after)) =
+            name.split_once(".experts.").filter(|(_, after)| after.ends_with("weight"))
+        {
             let (expert, part) = after.split_once('.').expect("expert");
             let layer = layer_of(before);
             let part = match part {
@@ -144,7 +148,10 @@ fn tensors(config: &Value, memory: &Memory, age: Age) -> Memory {
                 let stack = stacks.entry(format!("blk.{layer}.{part}_exps.weight")).or_default();
                 stack.insert(expert.parse().expect("number"), (shape, values));
             }
-        } else if name.contains("mlp.experts.") || name.contains("input_linear") || name.contains("output_linear") {
+        } else if name.contains("mlp.experts.")
+            || name.contains("input_linear")
+            || name.contains("output_linear")
+        {
             joint_experts(&mut out, name, &shape, &values);
         } else if name.contains("kv_b_proj") && age == Age::New {
             split_latent(&mut out, config, name, &shape, &values);
@@ -155,7 +162,8 @@ fn tensors(config: &Value, memory: &Memory, age: Age) -> Memory {
                 name if name.contains("k_proj") => config["num_key_value_heads"].as_u64(),
                 _ => None,
             };
-            let values = heads.map_or(values.clone(), |heads| permute(&values, shape[0], heads as usize));
+            let values =
+                heads.map_or(values.clone(), |heads| permute(&values, shape[0], heads as usize));
             // The conversion drops leading ones.
             let shape = if shape[0] == 1 { shape[1..].to_vec() } else { shape };
             out.floats.insert(renamed(name, config), (shape, values));
@@ -164,7 +172,8 @@ fn tensors(config: &Value, memory: &Memory, age: Age) -> Memory {
     for (name, experts) in stacks {
         let mut shape = vec![experts.len()];
         shape.extend(&experts[&0].0);
-        out.floats.insert(name, (shape, experts.into_values().flat_map(|(_, values)| values).collect()));
+        out.floats
+            .insert(name, (shape, experts.into_values().flat_map(|(_, values)| values).collect()));
     }
     out
 }
@@ -191,18 +200,26 @@ fn joint_experts(out: &mut Memory, name: &str, shape: &[usize], values: &[f32]) 
     let layer = layer_of(name);
     let count = shape[0];
     if name.contains("output_linear") {
-        out.floats.insert(format!("blk.{layer}.ffn_down_exps.weight"), (shape.to_vec(), values.to_vec()));
+        out.floats
+            .insert(format!("blk.{layer}.ffn_down_exps.weight"), (shape.to_vec(), values.to_vec()));
     } else if name.contains("input_linear") {
         let half = shape[1] / 2;
         for (part, first) in [("ffn_gate", 0), ("ffn_up", half)] {
-            out.add(&format!("blk.{layer}.{part}_exps.weight"), &[count, half, shape[2]], |index| {
-                let (expert, rest) = (index / (half * shape[2]), index % (half * shape[2]));
-                values[expert * shape[1] * shape[2] + first * shape[2] + rest]
-            });
+            out.add(
+                &format!("blk.{layer}.{part}_exps.weight"),
+                &[count, half, shape[2]],
+                |index| {
+                    let (expert, rest) = (index / (half * shape[2]), index % (half * shape[2]));
+                    values[expert * shape[1] * shape[2] + first * shape[2] + rest]
+                },
+            );
         }
     } else if name.ends_with("_bias") {
-        let parts: &[_] =
-            if name.contains("gate_up") { &[("ffn_gate", 0, 2), ("ffn_up", 1, 2)] } else { &[("ffn_down", 0, 1)] };
+        let parts: &[_] = if name.contains("gate_up") {
+            &[("ffn_gate", 0, 2), ("ffn_up", 1, 2)]
+        } else {
+            &[("ffn_down", 0, 1)]
+        };
         for &(part, first, step) in parts {
             let length = shape[1] / step;
             out.add(&format!("blk.{layer}.{part}_exps.bias"), &[count, length], |index| {
@@ -210,12 +227,16 @@ fn joint_experts(out: &mut Memory, name: &str, shape: &[usize], values: &[f32]) 
             });
         }
     } else {
-        let parts: &[_] =
-            if name.contains("gate_up") { &[("ffn_gate", 0, 2), ("ffn_up", 1, 2)] } else { &[("ffn_down", 0, 1)] };
+        let parts: &[_] = if name.contains("gate_up") {
+            &[("ffn_gate", 0, 2), ("ffn_up", 1, 2)]
+        } else {
+            &[("ffn_down", 0, 1)]
+        };
         for &(part, first, step) in parts {
             let (rows, columns) = (shape[2] / step, shape[1]);
             out.add(&format!("blk.{layer}.{part}_exps.weight"), &[count, rows, columns], |index| {
-                let (expert, row, column) = (index / (rows * columns), index / columns % rows, index % columns);
+                let (expert, row, column) =
+                    (index / (rows * columns), index / columns % rows, index % columns);
                 values[(expert * columns + column) * shape[2] + first + step * row]
             });
         }
@@ -267,7 +288,9 @@ fn renamed(name: &str, config: &Value) -> String {
         "self_attn.kv_a_proj_with_mqa" => "attn_kv_a_mqa",
         "self_attn.kv_a_layernorm" => "attn_kv_a_norm",
         "self_attn.kv_b_proj" => "attn_kv_b",
-        "mlp.gate" | "block_sparse_moe.gate" | "block_sparse_moe.router.layer" | "mlp.router" => "ffn_gate_inp",
+        "mlp.gate" | "block_sparse_moe.gate" | "block_sparse_moe.router.layer" | "mlp.router" => {
+            "ffn_gate_inp"
+        }
         "mlp.gate_proj" => "ffn_gate",
         "mlp.up_proj" => "ffn_up",
         "mlp.down_proj" => "ffn_down",

@@ -1,4 +1,5 @@
-//! Matrices times tokens on the CPU: the panels of any number of matrices shared out over the threads.
+//! Matrices times tokens on the CPU: the panels of any number of matrices shared out over the
+//! threads.
 
 use std::array::from_fn;
 use std::ops::Range;
@@ -18,9 +19,11 @@ const PIECES_MAX: usize = 256;
 const ROW_PIECES_MAX: usize = 64;
 /// Pieces for each thread: so many that one which is held up leaves little to wait for.
 const PIECES_EACH: usize = 8;
-/// Work below this cost, in bytes that memory could deliver meanwhile, is not worth another thread: about 2 µs.
+/// Work below this cost, in bytes that memory could deliver meanwhile, is not worth another thread:
+/// about 2 µs.
 const PIECE_COST: u64 = 16 * 1024;
-/// What multiplying a panel's column with one more token costs: 16 products, which take as long as these bytes from memory.
+/// What multiplying a panel's column with one more token costs: 16 products, which take as long as
+/// these bytes from memory.
 const TOKEN_COST: u64 = 2;
 /// What moving a number from a product's results to its row costs.
 pub const COLLECT_COST: usize = 4;
@@ -83,12 +86,14 @@ impl<'a> Cpu<'a> {
     /// A vector of the blob as floats.
     pub fn vector(&self, tensor: &TensorRef) -> &'a [f32] {
         let start = tensor.offset as usize;
-        // The file's first byte, its sections and their tensors are aligned, so the cast cannot fail.
+        // The file's first byte, its sections and their tensors are aligned, so the cast cannot
+        // fail.
         bytemuck::cast_slice(&self.file[start..start + tensor.bytes as usize])
     }
 
-    /// Calls `work(index, chunk)` for every chunk of `width` elements, the chunks shared out over the threads. `cost` is about
-    /// what a chunk costs, in bytes that memory could deliver meanwhile.
+    /// Calls `work(index, chunk)` for every chunk of `width` elements, the chunks shared out over
+    /// the threads. `cost` is about what a chunk costs, in bytes that memory could deliver
+    /// meanwhile.
     pub fn for_each_chunk<T: Send>(
         &self,
         out: &mut [T],
@@ -102,9 +107,16 @@ impl<'a> Cpu<'a> {
         });
     }
 
-    /// Cuts the first `count` of the rows into parts and calls `work(range, part)` for each of them, shared out over the
-    /// threads. `cost` is about what a row costs, in bytes that memory could deliver meanwhile.
-    pub fn for_rows<P: Cut>(&self, count: usize, cost: usize, rows: P, work: impl Fn(Range<usize>, P) + Sync) {
+    /// Cuts the first `count` of the rows into parts and calls `work(range, part)` for each of
+    /// them, shared out over the threads. `cost` is about what a row costs, in bytes that memory
+    /// could deliver meanwhile.
+    pub fn for_rows<P: Cut>(
+        &self,
+        count: usize,
+        cost: usize,
+        rows: P,
+        work: impl Fn(Range<usize>, P) + Sync,
+    ) {
         let pieces = self.pieces((count * cost) as u64).min(ROW_PIECES_MAX).min(count);
         if pieces <= 1 {
             return work(0..count, rows.cut(count).0);
@@ -112,7 +124,8 @@ impl<'a> Cpu<'a> {
         let range = |piece: usize| count * piece / pieces..count * (piece + 1) / pieces;
         let mut rest = Some(rows);
         let parts: [Mutex<Option<P>>; ROW_PIECES_MAX] = from_fn(|piece| {
-            let own = rest.take().filter(|_| piece < pieces).map(|rows| rows.cut(range(piece).len()));
+            let own =
+                rest.take().filter(|_| piece < pieces).map(|rows| rows.cut(range(piece).len()));
             Mutex::new(own.map(|(own, others)| {
                 rest = Some(others);
                 own
@@ -124,22 +137,36 @@ impl<'a> Cpu<'a> {
         });
     }
 
-    /// Computes all products. Results stand in `staging` product after product, each `[panels, tokens]`.
+    /// Computes all products. Results stand in `staging` product after product, each `[panels,
+    /// tokens]`.
     ///
     /// # Panics
     /// If `staging` is not as long as the products' results together.
-    pub fn multiply(&self, products: &[Product], activations: &Activations<'_>, staging: &mut [PanelRows]) {
+    pub fn multiply(
+        &self,
+        products: &[Product],
+        activations: &Activations<'_>,
+        staging: &mut [PanelRows],
+    ) {
         let results: usize = products.iter().map(Product::results).sum();
         assert_eq!(staging.len(), results, "staging");
-        let total: u64 = products.iter().map(|product| product.panels() as u64 * product.panel_cost()).sum();
+        let total: u64 =
+            products.iter().map(|product| product.panels() as u64 * product.panel_cost()).sum();
         let ends = cut(products, total, self.pieces(total));
         // Neither where it is cut nor the number of threads changes any result.
-        self.pool
-            .split(staging, ends.as_slice(), |piece, part| self.run(products, ends.start(piece), activations, part));
+        self.pool.split(staging, ends.as_slice(), |piece, part| {
+            self.run(products, ends.start(piece), activations, part)
+        });
     }
 
     /// Copies one product's results to rows `[tokens, rows]`, adding a bias to each.
-    pub fn collect(&self, product: &Product, staging: &[PanelRows], bias: Option<&[f32]>, out: &mut [f32]) {
+    pub fn collect(
+        &self,
+        product: &Product,
+        staging: &[PanelRows],
+        bias: Option<&[f32]>,
+        out: &mut [f32],
+    ) {
         let (rows, tokens) = (product.tensor.rows as usize, product.tokens as usize);
         assert!(staging.len() == product.results() && out.len() == rows * tokens, "one product");
         let results = Results { panels: staging, tokens, bias };
@@ -152,12 +179,19 @@ impl<'a> Cpu<'a> {
     fn pieces(&self, cost: u64) -> usize {
         match self.pool.threads() {
             1 => 1,
-            threads => (cost / PIECE_COST).clamp(1, (threads * PIECES_EACH).min(PIECES_MAX) as u64) as usize,
+            threads => (cost / PIECE_COST).clamp(1, (threads * PIECES_EACH).min(PIECES_MAX) as u64)
+                as usize,
         }
     }
 
     /// Fills `staging` with the products' results from `first` on.
-    fn run(&self, products: &[Product], first: usize, activations: &Activations<'_>, mut staging: &mut [PanelRows]) {
+    fn run(
+        &self,
+        products: &[Product],
+        first: usize,
+        activations: &Activations<'_>,
+        mut staging: &mut [PanelRows],
+    ) {
         let mut skip = first;
         for product in products {
             // A piece may have nothing to do.
@@ -174,10 +208,17 @@ impl<'a> Cpu<'a> {
         }
     }
 
-    fn run_product(&self, product: &Product, first: usize, activations: &Activations<'_>, staging: &mut [PanelRows]) {
+    fn run_product(
+        &self,
+        product: &Product,
+        first: usize,
+        activations: &Activations<'_>,
+        staging: &mut [PanelRows],
+    ) {
         let tensor = &product.tensor;
         let panel_bytes = tensor.encoding.panel_bytes(tensor.columns) as usize;
-        let start = tensor.offset as usize + (product.stack as usize * product.panels() + first) * panel_bytes;
+        let start = tensor.offset as usize
+            + (product.stack as usize * product.panels() + first) * panel_bytes;
         let kernel = self.kernels.panel(tensor.encoding);
         if product.tokens == 1 && self.kernels.streams > 1 {
             let panels = &self.file[start..start + staging.len() * panel_bytes];
@@ -186,7 +227,12 @@ impl<'a> Cpu<'a> {
         let panels = self.file[start..].chunks_exact(panel_bytes);
         for (panel, results) in panels.zip(staging.chunks_exact_mut(product.tokens as usize)) {
             for (block, out) in results.chunks_mut(TOKENS_PER_CALL).enumerate() {
-                kernel(panel, activations, product.first_token as usize + block * TOKENS_PER_CALL, out);
+                kernel(
+                    panel,
+                    activations,
+                    product.first_token as usize + block * TOKENS_PER_CALL,
+                    out,
+                );
             }
         }
     }
@@ -217,14 +263,16 @@ impl Ends {
     }
 }
 
-/// Cuts the results of products, which cost `total`, into pieces of whole panels and about equal cost.
+/// Cuts the results of products, which cost `total`, into pieces of whole panels and about equal
+/// cost.
 fn cut(products: &[Product], total: u64, pieces: usize) -> Ends {
     let mut ends = Ends::new();
     let (mut results, mut cost) = (0, 0);
     for product in products {
         let (panels, panel_cost) = (product.panels() as u64, product.panel_cost());
         while ends.count + 1 < pieces {
-            let wanted = (total * (ends.count as u64 + 1) / pieces as u64 - cost).div_ceil(panel_cost);
+            let wanted =
+                (total * (ends.count as u64 + 1) / pieces as u64 - cost).div_ceil(panel_cost);
             if wanted > panels {
                 break;
             }

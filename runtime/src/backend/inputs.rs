@@ -68,12 +68,16 @@ impl Inputs {
         &mut self.floats[..tokens * columns]
     }
 
-    /// The first `count` rows to be filled and quantized, of as many columns as [`Inputs::rows`] said.
+    /// The first `count` rows to be filled and quantized, of as many columns as [`Inputs::rows`]
+    /// said.
     pub fn parts(&mut self, count: usize) -> InputRows<'_> {
         let groups = groups(self.columns);
         InputRows {
             floats: Rows::new(&mut self.floats[..count * self.columns], self.columns),
-            codes: Rows::new(&mut self.codes[..count * groups * GROUP_COLUMNS], groups * GROUP_COLUMNS),
+            codes: Rows::new(
+                &mut self.codes[..count * groups * GROUP_COLUMNS],
+                groups * GROUP_COLUMNS,
+            ),
             scales: Rows::new(&mut self.scales[..count * groups], groups),
             sums: Rows::new(&mut self.sums[..count * groups], groups),
         }
@@ -87,25 +91,31 @@ impl Inputs {
         }
     }
 
-    /// Takes rows of other inputs, which are prepared: row `index` becomes their row `sources[index]`.
+    /// Takes rows of other inputs, which are prepared: row `index` becomes their row
+    /// `sources[index]`.
     pub fn gather(&mut self, cpu: &Cpu<'_>, from: &Self, sources: &[u32], products: &[Product]) {
         let columns = from.columns;
         self.rows(sources.len(), columns);
         let codes = products.iter().any(Product::reads_codes);
         let floats = !products.iter().all(Product::reads_codes);
-        cpu.for_rows(sources.len(), GATHER_COST * columns, self.parts(sources.len()), |range, mut rows| {
-            for (row, &source) in rows.iter_mut().zip(&sources[range]) {
-                let of = |all: usize| source as usize * all..(source as usize + 1) * all;
-                if floats {
-                    row.floats.copy_from_slice(&from.floats[of(columns)]);
+        cpu.for_rows(
+            sources.len(),
+            GATHER_COST * columns,
+            self.parts(sources.len()),
+            |range, mut rows| {
+                for (row, &source) in rows.iter_mut().zip(&sources[range]) {
+                    let of = |all: usize| source as usize * all..(source as usize + 1) * all;
+                    if floats {
+                        row.floats.copy_from_slice(&from.floats[of(columns)]);
+                    }
+                    if codes {
+                        row.codes.copy_from_slice(&from.codes[of(row.codes.len())]);
+                        row.scales.copy_from_slice(&from.scales[of(row.scales.len())]);
+                        row.sums.copy_from_slice(&from.sums[of(row.sums.len())]);
+                    }
                 }
-                if codes {
-                    row.codes.copy_from_slice(&from.codes[of(row.codes.len())]);
-                    row.scales.copy_from_slice(&from.scales[of(row.scales.len())]);
-                    row.sums.copy_from_slice(&from.sums[of(row.sums.len())]);
-                }
-            }
-        });
+            },
+        );
     }
 
     /// One row.
@@ -165,7 +175,12 @@ impl InputRows<'_> {
     pub fn iter_mut(&mut self) -> impl Iterator<Item = InputRow<'_>> {
         let codes = self.floats.iter_mut().zip(self.codes.iter_mut());
         let scales = self.scales.iter_mut().zip(self.sums.iter_mut());
-        codes.zip(scales).map(|((floats, codes), (scales, sums))| InputRow { floats, codes, scales, sums })
+        codes.zip(scales).map(|((floats, codes), (scales, sums))| InputRow {
+            floats,
+            codes,
+            scales,
+            sums,
+        })
     }
 
     /// Quantizes every row.

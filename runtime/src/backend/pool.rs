@@ -1,10 +1,11 @@
 //! Threads that share out short pieces of work, many thousand times a second.
 //!
-//! A decoded token is some hundred parallel sections of 5 to 500 µs, so what counts is how soon every thread is at work and
-//! how soon the last one is done. Threads wait for the next section awake for a while before they sleep. Each begins with
-//! pieces of its own, the same in every token, so that it finds in its cache what it read before, and then helps the others.
-//! A thread that the system has taken away before it began holds up nobody: who comes too late for a section is not waited
-//! for. Nothing is allocated once the threads are started.
+//! A decoded token is some hundred parallel sections of 5 to 500 µs, so what counts is how soon
+//! every thread is at work and how soon the last one is done. Threads wait for the next section
+//! awake for a while before they sleep. Each begins with pieces of its own, the same in every
+//! token, so that it finds in its cache what it read before, and then helps the others.
+//! A thread that the system has taken away before it began holds up nobody: who comes too late for
+//! a section is not waited for. Nothing is allocated once the threads are started.
 
 use std::any::Any;
 use std::hint::spin_loop;
@@ -18,8 +19,8 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 
-/// How long a thread waits awake for the next section: longer than what lies between two sections of a token, so short that
-/// an idle program costs nothing.
+/// How long a thread waits awake for the next section: longer than what lies between two sections
+/// of a token, so short that an idle program costs nothing.
 const AWAKE: Duration = Duration::from_micros(100);
 /// Looks at the gate between two looks at the clock.
 const LOOKS: usize = 64;
@@ -88,8 +89,12 @@ impl Pool {
         let mut pool = Self { shared, threads: Vec::with_capacity(threads.saturating_sub(1)) };
         for index in 1..threads {
             let shared = pool.shared.clone();
-            let thread = thread::Builder::new().name(format!("hardtack-{index}")).spawn(move || shared.serve(index));
-            pool.threads.push(thread.map_err(|error| Error::Threads { threads, reason: error.to_string() })?);
+            let thread = thread::Builder::new()
+                .name(format!("hardtack-{index}"))
+                .spawn(move || shared.serve(index));
+            pool.threads.push(
+                thread.map_err(|error| Error::Threads { threads, reason: error.to_string() })?,
+            );
         }
         // What the system allocates for a new thread is behind us then.
         while pool.shared.started.load(Ordering::Acquire) < pool.threads.len() {
@@ -103,8 +108,8 @@ impl Pool {
         self.threads.len() + 1
     }
 
-    /// Calls `work(piece)` once for every piece, on all threads, and returns when all are done. While another caller's section
-    /// runs, and inside a piece, the calling thread does them alone.
+    /// Calls `work(piece)` once for every piece, on all threads, and returns when all are done.
+    /// While another caller's section runs, and inside a piece, the calling thread does them alone.
     ///
     /// # Panics
     /// If a piece does; pieces that nobody has begun by then are left out.
@@ -127,13 +132,22 @@ impl Pool {
     ///
     /// # Panics
     /// If the ends do not rise to the length of `out`, or a piece panics.
-    pub fn split<T: Send>(&self, out: &mut [T], ends: &[usize], work: impl Fn(usize, &mut [T]) + Sync) {
-        assert!(ends.is_sorted() && ends.last().is_none_or(|&end| end == out.len()), "parts of the whole");
+    pub fn split<T: Send>(
+        &self,
+        out: &mut [T],
+        ends: &[usize],
+        work: impl Fn(usize, &mut [T]) + Sync,
+    ) {
+        assert!(
+            ends.is_sorted() && ends.last().is_none_or(|&end| end == out.len()),
+            "parts of the whole"
+        );
         let whole = Whole(out.as_mut_ptr());
         self.run(ends.len(), &|piece| {
             let start = if piece == 0 { 0 } else { ends[piece - 1] };
-            // SAFETY: the ends rise and none is behind the whole's last element, so this part lies in it and in no other part;
-            // every piece is run once, and `out` stays borrowed until all of them are done.
+            // SAFETY: the ends rise and none is behind the whole's last element, so this part lies
+            // in it and in no other part; every piece is run once, and `out` stays borrowed until
+            // all of them are done.
             let part = unsafe { slice::from_raw_parts_mut(whole.at(start), ends[piece] - start) };
             work(piece, part);
         });
@@ -158,7 +172,8 @@ impl Shared {
             lane.0.store(section.lane_start(index, self.lanes.len()), Ordering::Relaxed);
         }
         self.section.store(std::ptr::from_ref(section).cast_mut().cast(), Ordering::Relaxed);
-        // Whoever joins sees the section; and either this sees who sleeps, or that one sees the gate open.
+        // Whoever joins sees the section; and either this sees who sleeps, or that one sees the
+        // gate open.
         self.gate.fetch_add(SECTION - CLOSED, Ordering::SeqCst);
         if self.sleeping.load(Ordering::SeqCst) > 0 {
             self.wake_all();
@@ -172,7 +187,8 @@ impl Shared {
             if threads_inside(gate) == 0 {
                 return;
             }
-            // Where there are fewer processors than threads, whoever is inside may be waiting for this one.
+            // Where there are fewer processors than threads, whoever is inside may be waiting for
+            // this one.
             if look < 1000 {
                 spin_loop()
             } else {
@@ -197,7 +213,8 @@ impl Shared {
             if !self.join(gate) {
                 continue;
             }
-            // SAFETY: this thread is counted inside, and `close` keeps the section alive until it no longer is.
+            // SAFETY: this thread is counted inside, and `close` keeps the section alive until it
+            // no longer is.
             unsafe { &*self.section.load(Ordering::Relaxed) }.help(&self.lanes, index);
             self.gate.fetch_sub(THREAD, Ordering::Release);
         }
@@ -242,7 +259,12 @@ impl Shared {
     fn join(&self, mut gate: usize) -> bool {
         let section = gate / SECTION;
         while gate / SECTION == section && gate & CLOSED == 0 {
-            match self.gate.compare_exchange_weak(gate, gate + THREAD, Ordering::Acquire, Ordering::Relaxed) {
+            match self.gate.compare_exchange_weak(
+                gate,
+                gate + THREAD,
+                Ordering::Acquire,
+                Ordering::Relaxed,
+            ) {
                 Ok(_) => return true,
                 Err(now) => gate = now,
             }
@@ -257,7 +279,8 @@ impl Section<'_> {
         self.pieces * lane / lanes
     }
 
-    /// Takes pieces until there are none: first a thread's own, then those of the threads behind it.
+    /// Takes pieces until there are none: first a thread's own, then those of the threads behind
+    /// it.
     fn help(&self, lanes: &[Lane], own: usize) {
         let take = |lane: usize| {
             let end = self.lane_start(lane + 1, lanes.len());
@@ -284,7 +307,8 @@ const fn threads_inside(gate: usize) -> usize {
 /// The first element of what is split.
 struct Whole<T>(*mut T);
 
-// SAFETY: parts of the whole are handed to other threads, one to each, which `T: Send` of `Pool::split` allows.
+// SAFETY: parts of the whole are handed to other threads, one to each, which `T: Send` of
+// `Pool::split` allows.
 unsafe impl<T: Send> Sync for Whole<T> {}
 
 impl<T> Whole<T> {

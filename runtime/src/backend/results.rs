@@ -2,7 +2,8 @@
 
 use hardtack_kernels::PanelRows;
 
-/// Tokens that are collected together: what they have of a panel stands side by side, and their rows in the first cache.
+/// Tokens that are collected together: what they have of a panel stands side by side, and their
+/// rows in the first cache.
 pub const COLLECTED: usize = 16;
 
 /// What one product gave.
@@ -17,7 +18,8 @@ pub struct Results<'a> {
 }
 
 impl Results<'_> {
-    /// Copies the results of consecutive tokens from `first` on to rows `[tokens, width]`, and adds the bias.
+    /// Copies the results of consecutive tokens from `first` on to rows `[tokens, width]`, and adds
+    /// the bias.
     pub fn collect(&self, first: usize, width: usize, out: &mut [f32]) {
         for (block, out) in out.chunks_mut(COLLECTED * width).enumerate() {
             let first = first + block * COLLECTED;

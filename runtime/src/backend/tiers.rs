@@ -28,9 +28,11 @@ pub fn choose(name: Option<&str>) -> Result<&'static KernelTable, Error> {
     let tiers = available();
     match name {
         None => Ok(tiers[tiers.len() - 1]),
-        Some(name) => tiers.iter().copied().find(|tier| tier.name == name).ok_or_else(|| Error::Kernels {
-            name: name.to_owned(),
-            available: tiers.iter().map(|tier| tier.name).collect::<Vec<_>>().join(", "),
-        }),
+        Some(name) => {
+            tiers.iter().copied().find(|tier| tier.name == name).ok_or_else(|| Error::Kernels {
+                name: name.to_owned(),
+                available: tiers.iter().map(|tier| tier.name).collect::<Vec<_>>().join(", "),
+            })
+        }
     }
 }

@@ -60,7 +60,13 @@ pub struct Before {
 }
 
 impl<'c> Answer<'c> {
-    pub(super) fn new(state: &'c mut State, reader: Reader<'c>, run: Run, before: Before, ledger: Ledger) -> Self {
+    pub(super) fn new(
+        state: &'c mut State,
+        reader: Reader<'c>,
+        run: Run,
+        before: Before,
+        ledger: Ledger,
+    ) -> Self {
         let turn = Turn::assistant("");
         let (pieces, ready) = (Vec::new(), VecDeque::new());
         Self { state, reader, run, turn, pieces, ready, before, ledger, committed: false }
@@ -110,7 +116,8 @@ impl<'c> Answer<'c> {
                     Delta::Text(name)
                 }
             };
-            let is_empty = matches!(&delta, Delta::Thinking(text) | Delta::Text(text) if text.is_empty());
+            let is_empty =
+                matches!(&delta, Delta::Thinking(text) | Delta::Text(text) if text.is_empty());
             if !is_empty {
                 self.ready.push_back(Ok(delta));
             }
@@ -129,7 +136,11 @@ impl<'c> Answer<'c> {
         self.state.report = Some(self.run.report());
         if !kept {
             self.state.turns.pop();
-            let back = self.state.pen.session.truncate(self.before.position.min(self.state.pen.session.position()));
+            let back = self
+                .state
+                .pen
+                .session
+                .truncate(self.before.position.min(self.state.pen.session.position()));
             self.state.ledger = self.before.ledger.take().filter(|_| back == self.before.position);
             return Ok(());
         }

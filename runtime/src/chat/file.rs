@@ -50,7 +50,9 @@ impl SessionFile {
             }
             match lock.try_lock() {
                 Ok(()) => {}
-                Err(TryLockError::WouldBlock) => return Err(Error::SavedInUse { path: path.to_owned() }),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::SavedInUse { path: path.to_owned() });
+                }
                 // Some file systems have no locks; two programs are then the user's to avoid.
                 Err(TryLockError::Error(_)) => {}
             }
@@ -80,7 +82,12 @@ impl SessionFile {
     ///
     /// # Errors
     /// It cannot be written.
-    pub fn save(&mut self, session: &mut Session, note: &[u8], written: Written) -> Result<(), Error> {
+    pub fn save(
+        &mut self,
+        session: &mut Session,
+        note: &[u8],
+        written: Written,
+    ) -> Result<(), Error> {
         let failed = |source| Error::File { path: self.path.clone(), source };
         let replacement = Replacement::create(&self.target).map_err(failed)?;
         saved::write(&self.path, replacement.file(), &mut session.content(), note, written)?;
@@ -116,7 +123,11 @@ impl Note {
     ///
     /// # Errors
     /// It is too long.
-    pub fn write(turns: &[Turn], sampler: &Sampler, ledger: Option<&Ledger>) -> Result<Vec<u8>, Error> {
+    pub fn write(
+        turns: &[Turn],
+        sampler: &Sampler,
+        ledger: Option<&Ledger>,
+    ) -> Result<Vec<u8>, Error> {
         let turn = |turn: &Turn| {
             let mut fields = Map::new();
             fields.insert("role".to_owned(), json!(turn.role));
@@ -135,7 +146,8 @@ impl Note {
         });
         let sampler = json!({ "seed": sampler.options().seed, "drawn": sampler.drawn() });
         let turns: Vec<Value> = turns.iter().map(turn).collect();
-        let note = json!({ "turns": turns, "sampler": sampler, "held": held }).to_string().into_bytes();
+        let note =
+            json!({ "turns": turns, "sampler": sampler, "held": held }).to_string().into_bytes();
         if note.len() > NOTE_BYTES_MAX {
             let found = format!("{} bytes", note.len());
             return Err(Error::MessageSize { found, room: NOTE_BYTES_MAX.to_string() });
@@ -156,11 +168,16 @@ impl Note {
             found: what.to_owned(),
         };
         let note: Value = serde_json::from_slice(note).map_err(|_| refuse("no JSON"))?;
-        let turns = note.get("turns").and_then(Value::as_array).ok_or_else(|| refuse("no turns"))?;
+        let turns =
+            note.get("turns").and_then(Value::as_array).ok_or_else(|| refuse("no turns"))?;
         if turns.len() > TURNS_MAX {
             return Err(refuse("more than a million turns"));
         }
-        let turns = turns.iter().map(read_turn).collect::<Option<_>>().ok_or_else(|| refuse("a turn without words"))?;
+        let turns = turns
+            .iter()
+            .map(read_turn)
+            .collect::<Option<_>>()
+            .ok_or_else(|| refuse("a turn without words"))?;
         let number = |name: &str| note.get("sampler")?.get(name)?.as_u64();
         let sampler = number("seed").zip(number("drawn")).ok_or_else(|| refuse("no sampler"))?;
         Ok(Self { turns, sampler, ledger: note.get("held").and_then(read_ledger) })
@@ -170,7 +187,8 @@ impl Note {
 fn read_turn(turn: &Value) -> Option<Turn> {
     let text = |name: &str| turn.get(name)?.as_str().map(str::to_owned);
     let markers = turn.get("markers").and_then(Value::as_array).into_iter().flatten();
-    let markers: Option<Vec<usize>> = markers.map(|at| usize::try_from(at.as_u64()?).ok()).collect();
+    let markers: Option<Vec<usize>> =
+        markers.map(|at| usize::try_from(at.as_u64()?).ok()).collect();
     let thinking = text("thinking").unwrap_or_default();
     Some(Turn { role: text("role")?, content: text("content")?, thinking, markers: markers? })
 }

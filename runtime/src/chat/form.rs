@@ -47,8 +47,15 @@ const FORMS: [Tags; 12] = [
 ];
 
 /// Harmony's marks (openai/harmony, docs/format.md).
-pub const HARMONY: [&str; 7] =
-    ["<|start|>", "<|channel|>", "<|message|>", "<|constrain|>", "<|end|>", "<|return|>", "<|call|>"];
+pub const HARMONY: [&str; 7] = [
+    "<|start|>",
+    "<|channel|>",
+    "<|message|>",
+    "<|constrain|>",
+    "<|end|>",
+    "<|return|>",
+    "<|call|>",
+];
 
 /// A mark that the reader of answers looks for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,10 +103,14 @@ impl Form {
         let written = |form: &&Tags| form.thinking.iter().any(|tag| template.contains(tag));
         // A template need not say a word of the thinking that it never gives back.
         let added = |form: &&Tags| form.thinking.iter().all(|tag| tokens.id(tag).is_some());
-        let Some(form) = FORMS.iter().find(written).or_else(|| FORMS.iter().find(added)) else { return Self::Text };
+        let Some(form) = FORMS.iter().find(written).or_else(|| FORMS.iter().find(added)) else {
+            return Self::Text;
+        };
         let [open, close] = form.thinking;
         let mut tags = vec![tokens.tag(TagKind::Open, open), tokens.tag(TagKind::Close, close)];
-        let is_known = |pair: &[&str; 2]| pair.iter().any(|tag| template.contains(tag) || tokens.id(tag).is_some());
+        let is_known = |pair: &[&str; 2]| {
+            pair.iter().any(|tag| template.contains(tag) || tokens.id(tag).is_some())
+        };
         let answer = form.answer.or_else(|| [ANSWER, RESPONSE].into_iter().find(is_known));
         let answer = answer.into_iter().flatten().filter(|&tag| tag != close);
         tags.extend(answer.map(|tag| tokens.tag(TagKind::Answer, tag)));
@@ -128,8 +139,11 @@ struct Tokens(Vec<(&'static str, u32)>);
 
 impl Tokens {
     fn new<B: AsRef<[u8]>>(vocabulary: &Vocabulary<B>) -> Self {
-        let of_forms = FORMS.iter().flat_map(|form| form.thinking.into_iter().chain(form.answer.into_iter().flatten()));
-        let names: Vec<&'static str> = of_forms.chain(ANSWER).chain(RESPONSE).chain(HARMONY).collect();
+        let of_forms = FORMS
+            .iter()
+            .flat_map(|form| form.thinking.into_iter().chain(form.answer.into_iter().flatten()));
+        let names: Vec<&'static str> =
+            of_forms.chain(ANSWER).chain(RESPONSE).chain(HARMONY).collect();
         let mut found = Vec::new();
         for id in (0..vocabulary.count()).filter(|&id| vocabulary.kind(id) != TokenKind::Unused) {
             let bytes = vocabulary.bytes(id);
@@ -157,14 +171,17 @@ mod tests {
     use hardtack_format::vocabulary::{TextRules, write};
 
     fn form(template: &str, names: &[&str]) -> Form {
-        let tokens: Vec<_> = names.iter().map(|name| (TokenKind::Control, name.as_bytes())).collect();
+        let tokens: Vec<_> =
+            names.iter().map(|name| (TokenKind::Control, name.as_bytes())).collect();
         let vocabulary = Vocabulary::read(write(&TextRules::default(), &tokens).unwrap()).unwrap();
         Form::of(template, &vocabulary)
     }
 
     #[test]
     fn the_form_is_told_from_template_and_tokens() {
-        let names = |form: Form| form.tags().iter().map(|tag| (tag.name.clone(), tag.id)).collect::<Vec<_>>();
+        let names = |form: Form| {
+            form.tags().iter().map(|tag| (tag.name.clone(), tag.id)).collect::<Vec<_>>()
+        };
         let tag = |name: &str, id| (name.to_owned(), id);
         assert_eq!(form("{{ messages }}", &["x"]), Form::Text);
         let think = [tag("<think>", None), tag("</think>", None)];
@@ -177,7 +194,9 @@ mod tests {
         let granite = names(form("<think> <response>", &["x"]));
         assert_eq!(granite[2..], [tag("<response>", None), tag("</response>", None)]);
         let harmony = form("<|channel|><|message|>", &["<|channel|>", "<|message|>"]);
-        assert!(matches!(&harmony, Form::Harmony(tags) if tags[1].id == Some(0) && tags[0].id.is_none()));
+        assert!(
+            matches!(&harmony, Form::Harmony(tags) if tags[1].id == Some(0) && tags[0].id.is_none())
+        );
         assert!(!matches!(form("<|channel|><|message|>", &["x"]), Form::Harmony(_)));
     }
 
@@ -185,6 +204,9 @@ mod tests {
     fn a_prompt_may_begin_the_thinking() {
         let think = form("<think>", &["x"]);
         assert!(think.is_opened_by("<|Assistant|><think>\n"));
-        assert!(!think.is_opened_by("<|Assistant|><think>\n\n</think>\n\n") && !think.is_opened_by("hi"));
+        assert!(
+            !think.is_opened_by("<|Assistant|><think>\n\n</think>\n\n")
+                && !think.is_opened_by("hi")
+        );
     }
 }

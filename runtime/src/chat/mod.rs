@@ -153,11 +153,15 @@ impl Engine {
         let pen = Pen::new(self, &options.write)?;
         let context = self.plan(&options.write.session)?.context;
         let mut chat = Chat { prompter, state: State::new(pen, context), resumed: None };
-        let kept = file.as_ref().filter(|file| file.has_content()).map(|file| file.path().to_owned());
+        let kept =
+            file.as_ref().filter(|file| file.has_content()).map(|file| file.path().to_owned());
         chat.state.file = file;
         match kept {
             Some(path) => chat.resume(&path, &options)?,
-            None => chat.state.turns = Turns::new(options.system.map(Turn::system).into_iter().collect()),
+            None => {
+                chat.state.turns =
+                    Turns::new(options.system.map(Turn::system).into_iter().collect())
+            }
         }
         Ok(chat)
     }
@@ -183,7 +187,8 @@ impl Chat {
             return Err(error);
         }
         state.check_size(&turn.content)?;
-        let before = Before { ledger: state.ledger.clone(), position: state.pen.session.position() };
+        let before =
+            Before { ledger: state.ledger.clone(), position: state.pen.session.position() };
         state.turns.push(turn);
         let prepared = state.prepare(prompter);
         let Prepared { text, mark, turns, forgotten, kept, rest } = match prepared {
@@ -298,18 +303,23 @@ impl Chat {
             Err(error) => return Err(error),
         };
         let Note { turns, sampler: (seed, drawn), ledger } = Note::read(path, &note)?;
-        let system: Vec<&str> =
-            turns.iter().take_while(|turn| turn.role == "system").map(|turn| turn.content.as_str()).collect();
+        let system: Vec<&str> = turns
+            .iter()
+            .take_while(|turn| turn.role == "system")
+            .map(|turn| turn.content.as_str())
+            .collect();
         let other_system = options.system.as_deref().is_some_and(|asked| system != [asked]);
         if options.keep_seed || seed == options.write.sampling.seed {
             self.state.pen.sampler.resume(seed, drawn);
         }
         let position = session.position();
         let unread = position == 0 && turns.len() > system.len();
-        let reread = reread.or_else(|| unread.then(|| "the conversation was not closed in order".to_owned()));
+        let reread = reread
+            .or_else(|| unread.then(|| "the conversation was not closed in order".to_owned()));
         self.resumed = Some(Resumed { turns: turns.len(), tokens: position, reread, other_system });
-        self.state.ledger =
-            ledger.filter(|ledger| ledger.prompt_end <= position && ledger.turns <= turns.len() && position > 0);
+        self.state.ledger = ledger.filter(|ledger| {
+            ledger.prompt_end <= position && ledger.turns <= turns.len() && position > 0
+        });
         self.state.turns = Turns::new(turns);
         Ok(())
     }

@@ -68,19 +68,35 @@ impl Prompter {
         let tokenizer = engine.tokenizer()?;
         let Some(section) = engine.section(SectionKind::Template) else {
             let advice = "this model has no form of conversation; it can only continue a text";
-            return Err(Error::NoText { path: engine.path().to_owned(), section: "template", advice });
+            return Err(Error::NoText {
+                path: engine.path().to_owned(),
+                section: "template",
+                advice,
+            });
         };
         let vocabulary = tokenizer.vocabulary();
         let template = ChatTemplate::from_section(section, vocabulary)?;
         let source = String::from_utf8_lossy(section);
         let (markers, form) = (Markers::new(vocabulary, &source)?, Form::of(&source, vocabulary));
         let is_field = |field: &&str| {
-            ["message.", "m.", "['", "[\""].iter().any(|before| source.contains(&format!("{before}{field}")))
+            ["message.", "m.", "['", "[\""]
+                .iter()
+                .any(|before| source.contains(&format!("{before}{field}")))
         };
         let thinking_fields = THINKING_FIELDS.into_iter().filter(is_field).collect();
         let (engine, foreign) = (engine.clone(), vec![source.into_owned()]);
         let (variables, tools, cancel) = (Map::new(), Vec::new(), Cancel::new());
-        Ok(Self { engine, template, markers, form, thinking_fields, variables, tools, cancel, foreign })
+        Ok(Self {
+            engine,
+            template,
+            markers,
+            form,
+            thinking_fields,
+            variables,
+            tools,
+            cancel,
+            foreign,
+        })
     }
 
     /// Sets variables of the template, such as `enable_thinking` or `reasoning_effort`. Names of
@@ -121,7 +137,12 @@ impl Prompter {
 
     /// The tokens of a rendered conversation from its start on; `None` if there are more than
     /// `most`.
-    pub(super) fn encode_whole(&self, text: &str, mark: char, most: usize) -> Result<Option<Vec<u32>>, Error> {
+    pub(super) fn encode_whole(
+        &self,
+        text: &str,
+        mark: char,
+        most: usize,
+    ) -> Result<Option<Vec<u32>>, Error> {
         let tokenizer = self.tokenizer()?;
         let Some(mut tokens) = self.encode(text, mark, most)? else { return Ok(None) };
         // Some templates write the begin token themselves, some leave it to us.
@@ -132,7 +153,12 @@ impl Prompter {
     }
 
     /// The tokens of a part of a rendered conversation.
-    pub(super) fn encode(&self, text: &str, mark: char, most: usize) -> Result<Option<Vec<u32>>, Error> {
+    pub(super) fn encode(
+        &self,
+        text: &str,
+        mark: char,
+        most: usize,
+    ) -> Result<Option<Vec<u32>>, Error> {
         Ok(self.markers.encode(self.tokenizer()?, text, mark, most)?)
     }
 

@@ -76,7 +76,19 @@ impl<'v> Reader<'v> {
         let stream = TextStream::new(vocabulary, Opening::Text, Stops::default());
         let (unsorted, held) = (String::new(), String::new());
         let has_tags = matches!(place, Place::Thinking(_));
-        Self { stream, vocabulary, form, markers, unsorted, place, said: false, has_tags, stops, held, stopped: false }
+        Self {
+            stream,
+            vocabulary,
+            form,
+            markers,
+            unsorted,
+            place,
+            said: false,
+            has_tags,
+            stops,
+            held,
+            stopped: false,
+        }
     }
 
     /// Takes a token; returns whether a stop string ended the answer.
@@ -92,7 +104,10 @@ impl<'v> Reader<'v> {
             return self.stopped;
         }
         let text = self.stream.push(id).text.to_owned();
-        if !text.is_empty() && self.markers.steer(self.vocabulary, id) && matches!(self.place, Place::Answer) {
+        if !text.is_empty()
+            && self.markers.steer(self.vocabulary, id)
+            && matches!(self.place, Place::Answer)
+        {
             self.sort(true, pieces);
             self.release(pieces);
             pieces.push(Piece::Marker(text));
@@ -142,7 +157,11 @@ impl<'v> Reader<'v> {
             };
             let first = tags.iter().filter_map(|tag| Some((self.unsorted.find(&tag.name)?, tag)));
             let Some((at, tag)) = first.min_by_key(|(at, _)| *at) else {
-                let kept = if all { 0 } else { tags.iter().map(|tag| partial(&self.unsorted, tag)).max().unwrap_or(0) };
+                let kept = if all {
+                    0
+                } else {
+                    tags.iter().map(|tag| partial(&self.unsorted, tag)).max().unwrap_or(0)
+                };
                 let text: String = self.unsorted.drain(..self.unsorted.len() - kept).collect();
                 self.say(&text, pieces);
                 return;
@@ -213,7 +232,9 @@ impl<'v> Reader<'v> {
                 if is_answer(&header) { Place::Answer } else { Place::Thinking(1) }
             }
             ("<|start|>", _) => Place::Header(String::new()),
-            ("<|channel|>" | "<|constrain|>", Place::Header(header)) => Place::Header(header + HARMONY[mark]),
+            ("<|channel|>" | "<|constrain|>", Place::Header(header)) => {
+                Place::Header(header + HARMONY[mark])
+            }
             ("<|channel|>", _) => Place::Header(HARMONY[mark].to_owned()),
             ("<|message|>" | "<|constrain|>", place) => place,
             _ => Place::Between,
@@ -257,7 +278,9 @@ impl<'v> Reader<'v> {
 
     /// Takes what waited for the answer.
     fn decide(&mut self, pieces: &mut Vec<Piece>) {
-        if let Place::Undecided(_, text) | Place::Header(text) = std::mem::replace(&mut self.place, Place::Answer) {
+        if let Place::Undecided(_, text) | Place::Header(text) =
+            std::mem::replace(&mut self.place, Place::Answer)
+        {
             self.say(&text, pieces);
         }
     }
@@ -317,9 +340,11 @@ mod tests {
             let letters: Vec<[u8; 1]> = (0..=255).map(|byte| [byte]).collect();
             let letters = letters.iter().map(|byte| (TokenKind::Normal, byte.as_slice()));
             let added = tokens.iter().map(|(name, kind)| (*kind, name.as_bytes()));
-            let table = write(&TextRules::default(), &letters.chain(added).collect::<Vec<_>>()).unwrap();
+            let table =
+                write(&TextRules::default(), &letters.chain(added).collect::<Vec<_>>()).unwrap();
             let vocabulary = Vocabulary::read(table.into_boxed_slice()).unwrap();
-            let (form, markers) = (Form::of(template, &vocabulary), Markers::new(&vocabulary, template).unwrap());
+            let (form, markers) =
+                (Form::of(template, &vocabulary), Markers::new(&vocabulary, template).unwrap());
             let names = tokens.iter().map(|(name, _)| (*name).to_owned()).collect();
             Self { vocabulary, form, markers, names }
         }
@@ -339,7 +364,8 @@ mod tests {
 
         fn read_with(&self, prompt: &str, pieces: &[&str], stops: &[&str]) -> (String, String) {
             let stops = Stops::new(stops).unwrap();
-            let mut reader = Reader::new(&self.vocabulary, (&self.form, &self.markers), prompt, stops);
+            let mut reader =
+                Reader::new(&self.vocabulary, (&self.form, &self.markers), prompt, stops);
             let mut read = Vec::new();
             for id in self.ids(pieces) {
                 if reader.push(id, &mut read) {
@@ -377,20 +403,32 @@ mod tests {
                 // The model says once more what the template has said.
                 ("<think>\n", &["<think>", "\nwhy", "</think>", "Done"], ("Done", "why")),
                 // Several thoughts one after another.
-                ("", &["<think>", "a", "</think>", "\n", "<think>", "b", "</think>", "Done"], ("Done", "ab")),
+                (
+                    "",
+                    &["<think>", "a", "</think>", "\n", "<think>", "b", "</think>", "Done"],
+                    ("Done", "ab"),
+                ),
                 ("", &["<th", "ink>", "a<", "/thi", "nk", ">Done"], ("Done", "a")),
                 // Never closed.
                 ("<think>\n", &["why"], ("", "why")),
                 ("", &["<think>", "why"], ("", "why")),
                 // Thoughts within thoughts, and a thought about a tag.
-                ("", &["<think>", "a", "<think>", "b", "</think>", "c", "</think>", "Done"], ("Done", "abc")),
+                (
+                    "",
+                    &["<think>", "a", "<think>", "b", "</think>", "c", "</think>", "Done"],
+                    ("Done", "abc"),
+                ),
                 ("", &["<think>", "a", "<think>", "b", "</think>", "Done"], ("Done", "ab")),
                 // An answer about a tag, and one that is cut in the middle of something like it.
                 ("", &["Use ", "<thi"], ("Use <thi", "")),
                 ("", &["1 < 2", " <", "b>"], ("1 < 2 <b>", "")),
             ];
             for (prompt, pieces, (answer, thinking)) in cases {
-                assert_eq!(bench.read(prompt, pieces), both(answer, thinking), "{prompt:?} {pieces:?}");
+                assert_eq!(
+                    bench.read(prompt, pieces),
+                    both(answer, thinking),
+                    "{prompt:?} {pieces:?}"
+                );
             }
         }
         let bench = Bench::new("</think>", &[]);
@@ -402,7 +440,11 @@ mod tests {
         let control = |name| (name, TokenKind::Control);
         type Case<'a> = (&'a str, &'a [(&'a str, TokenKind)], &'a [&'a str]);
         let cases: [Case<'_>; 6] = [
-            ("[THINK]", &[control("[THINK]"), control("[/THINK]")], &["[THINK]", "why", "[/THINK]", "Done"]),
+            (
+                "[THINK]",
+                &[control("[THINK]"), control("[/THINK]")],
+                &["[THINK]", "why", "[/THINK]", "Done"],
+            ),
             ("<seed:think>", &[], &["<seed:think>why</seed:think>Done"]),
             (
                 "Here is my thought process:",
@@ -413,12 +455,20 @@ mod tests {
             ("<think><response>", &[], &["<think>why</think><response>Done</response>"]),
             (
                 "<|START_THINKING|>",
-                &[control("<|START_THINKING|>"), control("<|END_THINKING|>"), control("<|START_RESPONSE|>")],
+                &[
+                    control("<|START_THINKING|>"),
+                    control("<|END_THINKING|>"),
+                    control("<|START_RESPONSE|>"),
+                ],
                 &["<|START_THINKING|>", "why", "<|END_THINKING|>", "<|START_RESPONSE|>", "Done"],
             ),
         ];
         for (template, tokens, pieces) in cases {
-            assert_eq!(Bench::new(template, tokens).read("", pieces), both("Done", "why"), "{template}");
+            assert_eq!(
+                Bench::new(template, tokens).read("", pieces),
+                both("Done", "why"),
+                "{template}"
+            );
         }
     }
 
@@ -428,17 +478,25 @@ mod tests {
         let tokens: Vec<_> = HARMONY.iter().map(|name| (*name, TokenKind::Control)).collect();
         let bench = Bench::new("<|channel|><|message|>", &tokens);
         let [start, channel, message, constrain, end, back, call] = HARMONY;
-        let analysis = [channel, "analysis", message, "They ask for a capital.", end, start, "assistant"];
+        let analysis =
+            [channel, "analysis", message, "They ask for a capital.", end, start, "assistant"];
         let with = |rest: &[&'static str]| [&analysis[..], rest].concat();
         let thought = "They ask for a capital.";
         let read = |pieces: &[&str]| bench.read("<|start|>assistant", pieces);
-        assert_eq!(read(&with(&[channel, "final", message, "Paris.", back])), both("Paris.", thought));
+        assert_eq!(
+            read(&with(&[channel, "final", message, "Paris.", back])),
+            both("Paris.", thought)
+        );
         assert_eq!(read(&[channel, "final", message, "Paris."]), both("Paris.", ""));
         // A word to the user before a call is shown, the call is not.
         let words = [channel, "commentary", message, "I look.", end, start, "assistant"];
-        let json = [channel, "commentary to=functions.look ", constrain, "json", message, "{}", call];
+        let json =
+            [channel, "commentary to=functions.look ", constrain, "json", message, "{}", call];
         assert_eq!(read(&[&words[..], &json].concat()), both("I look.", "{}"));
-        assert_eq!(read(&[" to=functions.look", channel, "commentary", message, "{}", call]), both("", "{}"));
+        assert_eq!(
+            read(&[" to=functions.look", channel, "commentary", message, "{}", call]),
+            both("", "{}")
+        );
         // A model that does not keep to the form is heard all the same.
         assert_eq!(read(&["Paris."]), both("Paris.", ""));
         assert_eq!(read(&[message, "Paris.", end]), both("Paris.", ""));
@@ -456,6 +514,9 @@ mod tests {
     fn tokens_that_steer_are_part_of_the_answer() {
         let tokens = [("<tool_call>", TokenKind::Marker), ("</tool_call>", TokenKind::UserDefined)];
         let bench = Bench::new("{{ messages }}", &tokens);
-        assert_eq!(bench.read("", &["<tool_call>", "{}", "</tool_call>"]), both("<tool_call>{}</tool_call>", ""));
+        assert_eq!(
+            bench.read("", &["<tool_call>", "{}", "</tool_call>"]),
+            both("<tool_call>{}</tool_call>", "")
+        );
     }
 }

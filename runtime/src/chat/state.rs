@@ -80,7 +80,8 @@ enum Fit {
 impl State {
     /// An empty conversation.
     pub fn new(pen: Pen, context: usize) -> Self {
-        let bytes_max = context.saturating_mul(BYTES_PER_TOKEN).clamp(BYTES_MAX_LEAST, BYTES_MAX_MOST);
+        let bytes_max =
+            context.saturating_mul(BYTES_PER_TOKEN).clamp(BYTES_MAX_LEAST, BYTES_MAX_MOST);
         let (turns, ledger, file) = (Turns::default(), None, None);
         Self { pen, turns, ledger, file, report: None, unsaid: None, bytes_max }
     }
@@ -105,7 +106,9 @@ impl State {
             let text = prompter.render(&turns, mark)?;
             let count = turns.len();
             let found = match self.fit(prompter, &text, mark, forgotten, room)? {
-                Fit::Fits { kept, rest } => return Ok(Prepared { text, mark, turns: count, forgotten, kept, rest }),
+                Fit::Fits { kept, rest } => {
+                    return Ok(Prepared { text, mark, turns: count, forgotten, kept, rest });
+                }
                 Fit::TooLong(found) => found,
             };
             let (bytes, mut left_out) = (text.len(), 0);
@@ -119,8 +122,10 @@ impl State {
                     if left_out > 0 {
                         break;
                     }
-                    let found =
-                        found.map_or_else(|| format!("more than {room} tokens"), |found| format!("{found} tokens"));
+                    let found = found.map_or_else(
+                        || format!("more than {room} tokens"),
+                        |found| format!("{found} tokens"),
+                    );
                     return Err(Error::MessageSize { found, room: room.to_string() });
                 };
                 left_out += (self.turns.bytes(forgotten) - self.turns.bytes(next)) as u64;
@@ -137,7 +142,10 @@ impl State {
         if text.len() <= self.bytes_max {
             return Ok(());
         }
-        Err(Error::MessageSize { found: format!("{} bytes", text.len()), room: self.bytes_max.to_string() })
+        Err(Error::MessageSize {
+            found: format!("{} bytes", text.len()),
+            room: self.bytes_max.to_string(),
+        })
     }
 
     /// What of a prompt the session holds, and the tokens of the rest.
@@ -153,9 +161,15 @@ impl State {
         let most = room.saturating_mul(4);
         if let Some((kept, rest)) = self.grown(prompter, text, mark, forgotten, most)? {
             let found = kept + rest.len();
-            return Ok(if found <= room { Fit::Fits { kept, rest } } else { Fit::TooLong(Some(found)) });
+            return Ok(if found <= room {
+                Fit::Fits { kept, rest }
+            } else {
+                Fit::TooLong(Some(found))
+            });
         }
-        let Some(mut tokens) = prompter.encode_whole(text, mark, most)? else { return Ok(Fit::TooLong(None)) };
+        let Some(mut tokens) = prompter.encode_whole(text, mark, most)? else {
+            return Ok(Fit::TooLong(None));
+        };
         if tokens.len() > room {
             return Ok(Fit::TooLong(Some(tokens.len())));
         }
@@ -191,7 +205,11 @@ impl State {
             }
             _ => return Ok(None),
         };
-        let answer = self.turns.without(forgotten).get(turns).map(|turn: &&Turn| prompter.guarded(turn, mark));
+        let answer = self
+            .turns
+            .without(forgotten)
+            .get(turns)
+            .map(|turn: &&Turn| prompter.guarded(turn, mark));
         if ledger.plain
             && let Some(after) = answer.as_deref().and_then(|answer| rest.strip_prefix(answer))
             && (slid || prompter.begins_with_name(after))
@@ -245,7 +263,8 @@ impl State {
 fn used_bytes(session: &Session) -> u64 {
     match session.kv() {
         KvSize::F16(tokens) | KvSize::F32(tokens) => {
-            (u128::from(session.kv_bytes()) * session.position() as u128 / tokens.max(1) as u128) as u64
+            (u128::from(session.kv_bytes()) * session.position() as u128 / tokens.max(1) as u128)
+                as u64
         }
         KvSize::Ring(_) => session.kv_bytes(),
     }

@@ -115,10 +115,17 @@ mod tests {
 
     #[test]
     fn exchanges_are_forgotten_and_the_newest_turn_is_not() {
-        let roles = ["system", "user", "assistant", "user", "assistant", "tool", "assistant", "user"];
+        let roles =
+            ["system", "user", "assistant", "user", "assistant", "tool", "assistant", "user"];
         let mut turns = Turns::new(roles.map(|role| Turn::new(role, "x")).to_vec());
-        assert_eq!([0, 2, 6].map(|forgotten| turns.next_exchange(forgotten)), [Some(2), Some(6), None]);
-        assert_eq!(turns.without(2).iter().map(|turn| turn.role.as_str()).collect::<Vec<_>>()[..2], ["system", "user"]);
+        assert_eq!(
+            [0, 2, 6].map(|forgotten| turns.next_exchange(forgotten)),
+            [Some(2), Some(6), None]
+        );
+        assert_eq!(
+            turns.without(2).iter().map(|turn| turn.role.as_str()).collect::<Vec<_>>()[..2],
+            ["system", "user"]
+        );
         turns.forget(6);
         assert_eq!(turns.all().len(), 2);
         turns.reset();

@@ -93,8 +93,8 @@ pub struct Report {
     pub rest: Duration,
     /// Turns of a conversation that were forgotten so that the prompt fits.
     pub forgotten: usize,
-    /// Whether the conversation has the message and its answer; a message that was cancelled before
-    /// the answer began is not kept.
+    /// Whether the conversation has the message and its answer; a message that was cancelled
+    /// before the answer began is not kept.
     pub kept: bool,
 }
 
@@ -264,7 +264,8 @@ impl Run {
     /// Goes on after the tokens that the session holds.
     pub fn new(pen: &Pen, reused: usize, rest: Vec<u32>) -> Result<Self, Error> {
         if rest.is_empty() {
-            let expected = "at least one token: this model has none to begin a text with".to_owned();
+            let expected =
+                "at least one token: this model has none to begin a text with".to_owned();
             return Err(Error::Setting { setting: "prompt", expected, found: "none".to_owned() });
         }
         let vocabulary = pen.session.engine().network().spec.vocabulary;
@@ -282,7 +283,16 @@ impl Run {
             kept: true,
         };
         let start = Instant::now();
-        Ok(Self { rest, read: 0, start, first: None, last: None, pending: None, report, ended: false })
+        Ok(Self {
+            rest,
+            read: 0,
+            start,
+            first: None,
+            last: None,
+            pending: None,
+            report,
+            ended: false,
+        })
     }
 
     /// Reads a batch of the prompt, or makes a token.

@@ -29,11 +29,16 @@ pub fn first_gpu(kernel_cache: Option<&Path>) -> Result<SharedDevice, Error> {
     Ok(Arc::new(Driver::open(0, kernel_cache)?))
 }
 
-/// What a model will take on a device. One whose memory is the host's is taken to read the weights there.
+/// What a model will take on a device. One whose memory is the host's is taken to read the weights
+/// there.
 ///
 /// # Errors
 /// The device fails.
-pub fn weights(device: &SharedDevice, file: &[u8], network: &Network) -> Result<DeviceWeights, Error> {
+pub fn weights(
+    device: &SharedDevice,
+    file: &[u8],
+    network: &Network,
+) -> Result<DeviceWeights, Error> {
     let of_host = device.memory()?.of_host;
     copied_weights(file, network, of_host)
 }
@@ -44,8 +49,8 @@ fn copied_weights(file: &[u8], network: &Network, shared: bool) -> Result<Device
     Ok(DeviceWeights { bytes: DeviceModel::bytes(&blob, network, shared), of_host: shared })
 }
 
-/// Refuses what the device has no room for, before anything is copied. What a device and the host have in common is not
-/// asked for: much of it is taken, but given back under pressure.
+/// Refuses what the device has no room for, before anything is copied. What a device and the host
+/// have in common is not asked for: much of it is taken, but given back under pressure.
 ///
 /// # Errors
 /// The device has no such room, or fails.
@@ -54,14 +59,22 @@ pub fn check_room(device: &SharedDevice, plan: &Plan) -> Result<(), Error> {
     if memory.of_host || asked <= memory.free {
         return Ok(());
     }
-    Err(CudaError::Memory { what: "weights, keys and values and buffers", asked, free: memory.free }.into())
+    Err(CudaError::Memory {
+        what: "weights, keys and values and buffers",
+        asked,
+        free: memory.free,
+    }
+    .into())
 }
 
 /// Puts the weights where the device reads them, and says what they take there.
 ///
 /// # Errors
 /// The device has no such room, or fails.
-pub fn load(device: SharedDevice, file: HostBytes) -> Result<(Arc<DeviceModel>, DeviceWeights), Error> {
+pub fn load(
+    device: SharedDevice,
+    file: HostBytes,
+) -> Result<(Arc<DeviceModel>, DeviceWeights), Error> {
     let model = DeviceModel::new(device, &file)?;
     let of_host = model.device().memory()?.of_host;
     let weights = copied_weights((*file).as_ref(), model.network(), model.is_shared())?;
@@ -77,13 +90,15 @@ pub fn session_sizes(network: &Network, kv: KvSize, batch: usize) -> Result<Sess
         KvSize::F16(tokens) => (tokens, batch, KvStore::Exact(KvElement::F16)),
         KvSize::F32(tokens) => (tokens, batch, KvStore::Exact(KvElement::F32)),
         // A pass lies within one chunk.
-        KvSize::Ring(size) => (size.reach, batch.min(CHUNK), KvStore::Ring(ring::layouts(&size, network))),
+        KvSize::Ring(size) => {
+            (size.reach, batch.min(CHUNK), KvStore::Ring(ring::layouts(&size, network)))
+        }
     };
     Ok(SessionSizes::of(&network.spec, context, batch, store)?)
 }
 
-/// Bytes of the host that belong to a device's session: its logits, what numbers pass through, and what a policy chooses
-/// bits from.
+/// Bytes of the host that belong to a device's session: its logits, what numbers pass through, and
+/// what a policy chooses bits from.
 pub fn host_bytes(network: &Network, kv: KvSize, sizes: &SessionSizes) -> u64 {
     let keys = match kv {
         KvSize::F16(_) | KvSize::F32(_) => 0,

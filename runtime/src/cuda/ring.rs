@@ -1,4 +1,5 @@
-//! A ring on a device: the host's bookkeeping of chunks, and what it tells the device when one begins.
+//! A ring on a device: the host's bookkeeping of chunks, and what it tells the device when one
+//! begins.
 
 use bytemuck::cast_slice_mut;
 use half::f16;
@@ -19,11 +20,13 @@ use crate::saved::Pipe;
 /// The rings of all layers, as the host knows them.
 pub struct DeviceRing {
     layers: Vec<Chunks>,
-    /// Whether the device was told of a layer's chunks since something else than a beginning changed them.
+    /// Whether the device was told of a layer's chunks since something else than a beginning
+    /// changed them.
     told: bool,
     /// Whether the device failed while a chunk began.
     failed: bool,
-    /// `[heads, CHUNK, width]`: the keys of one layer's open chunk, where a policy chooses bits from them.
+    /// `[heads, CHUNK, width]`: the keys of one layer's open chunk, where a policy chooses bits
+    /// from them.
     keys: Vec<f16>,
     places: Vec<ChunkPlace>,
 }
@@ -44,9 +47,14 @@ impl DeviceRing {
     ///
     /// # Errors
     /// The host has no such room, or the device fails.
-    pub fn new(size: &RingSize, network: &Network, session: &mut Session<SharedDevice>) -> Result<Self, Error> {
+    pub fn new(
+        size: &RingSize,
+        network: &Network,
+        session: &mut Session<SharedDevice>,
+    ) -> Result<Self, Error> {
         let shapes = network.spec.layers.iter().map(|layer| RingShape::of(&layer.attention));
-        let layers: Vec<Chunks> = shapes.map(|shape| Chunks::new(size, shape)).collect::<Result<_, _>>()?;
+        let layers: Vec<Chunks> =
+            shapes.map(|shape| Chunks::new(size, shape)).collect::<Result<_, _>>()?;
         let chunks_max = layers.iter().map(|layer| layer.size().chunks).max().unwrap_or(0);
         // What a file is given of an open chunk is nobody's forgotten memory.
         for index in 0..layers.len() {
@@ -61,13 +69,23 @@ impl DeviceRing {
     ///
     /// # Errors
     /// The device fails. The ring is empty after the next [`DeviceRing::truncate`] then.
-    pub fn begin(&mut self, chunk: usize, session: &mut Session<SharedDevice>) -> Result<(), Error> {
-        let begun = (0..self.layers.len()).try_for_each(|layer| self.begin_layer(layer, chunk, session));
+    pub fn begin(
+        &mut self,
+        chunk: usize,
+        session: &mut Session<SharedDevice>,
+    ) -> Result<(), Error> {
+        let begun =
+            (0..self.layers.len()).try_for_each(|layer| self.begin_layer(layer, chunk, session));
         (self.told, self.failed) = (begun.is_ok(), begun.is_err());
         begun
     }
 
-    fn begin_layer(&mut self, index: usize, chunk: usize, session: &mut Session<SharedDevice>) -> Result<(), Error> {
+    fn begin_layer(
+        &mut self,
+        index: usize,
+        chunk: usize,
+        session: &mut Session<SharedDevice>,
+    ) -> Result<(), Error> {
         let layer = &mut self.layers[index];
         if layer.begun() == chunk && self.told {
             return Ok(());
@@ -78,7 +96,12 @@ impl DeviceRing {
             session.open_keys(index, cast_slice_mut(keys.reinterpret_cast_mut()))?;
             let policies = session.model().network().kv_policy.as_ref();
             let policy = policies.and_then(|policy| policy.layers.get(index));
-            Some(costs(policy.expect("a ladder of prices comes from a policy"), keys, width, turned))
+            Some(costs(
+                policy.expect("a ladder of prices comes from a policy"),
+                keys,
+                width,
+                turned,
+            ))
         } else {
             None
         };
@@ -117,10 +140,15 @@ impl DeviceRing {
     ) -> Result<(), Error> {
         self.told = false;
         chunks::pass_all(pipe, position, &mut self.layers, |pipe, index, layer, begun| {
-            let (unit, scales) = (layer.shape().unit_bytes(), layer.shape().scale_elements() * size_of::<f16>());
+            let (unit, scales) =
+                (layer.shape().unit_bytes(), layer.shape().scale_elements() * size_of::<f16>());
             layer.pass(pipe, begun, |pipe, span| {
                 let (part, start, bytes) = match span {
-                    Span::Halves => (CachePart::Halves, 0, session.cache_bytes(index, CachePart::Halves) as usize),
+                    Span::Halves => (
+                        CachePart::Halves,
+                        0,
+                        session.cache_bytes(index, CachePart::Halves) as usize,
+                    ),
                     Span::Scales(entry) => (CachePart::Scales, entry * scales, scales),
                     Span::Unit(number) => (CachePart::Units, number * unit, unit),
                 };
@@ -140,5 +168,10 @@ pub fn key_elements(size: &RingSize, network: &Network) -> usize {
 }
 
 fn place(sealed: &Sealed) -> ChunkPlace {
-    ChunkPlace { chunk: sealed.chunk, entry: sealed.entry, bits: sealed.level().0, units: sealed.units }
+    ChunkPlace {
+        chunk: sealed.chunk,
+        entry: sealed.entry,
+        bits: sealed.level().0,
+        units: sealed.units,
+    }
 }

@@ -1,4 +1,5 @@
-//! A session on a device: passes, logits when they are asked for, and its cache into files and out of them.
+//! A session on a device: passes, logits when they are asked for, and its cache into files and out
+//! of them.
 
 use std::sync::Arc;
 
@@ -56,7 +57,8 @@ impl DeviceSession {
         }
     }
 
-    /// Runs at most a batch of tokens, and of those that may pass together, the first at `position`, through all layers.
+    /// Runs at most a batch of tokens, and of those that may pass together, the first at
+    /// `position`, through all layers.
     ///
     /// # Errors
     /// The device fails. A ring may be empty then: [`DeviceSession::truncate`] says what is left.
@@ -112,8 +114,8 @@ impl DeviceSession {
         }
     }
 
-    /// Forgets everything behind the first `position` of `held` tokens, or more where a ring cannot be brought back to just
-    /// what it was then. Gives how many tokens are kept.
+    /// Forgets everything behind the first `position` of `held` tokens, or more where a ring cannot
+    /// be brought back to just what it was then. Gives how many tokens are kept.
     pub fn truncate(&mut self, held: usize, position: usize) -> usize {
         self.ring.as_mut().map_or(held.min(position), |ring| ring.truncate(held, position))
     }
@@ -123,7 +125,8 @@ impl DeviceSession {
         self.ring.iter().flat_map(DeviceRing::levels)
     }
 
-    /// Passes the keys and values of the first `count` tokens into a file or out of it, as the CPU's cache does.
+    /// Passes the keys and values of the first `count` tokens into a file or out of it, as the
+    /// CPU's cache does.
     ///
     /// # Errors
     /// What the pipe says, or the device fails.
@@ -132,8 +135,15 @@ impl DeviceSession {
             return ring.pass(&mut self.session, pipe, count);
         }
         let context = self.session.sizes().context;
-        let layers: Vec<AttentionSpec> =
-            self.session.model().network().spec.layers.iter().map(|layer| layer.attention).collect();
+        let layers: Vec<AttentionSpec> = self
+            .session
+            .model()
+            .network()
+            .spec
+            .layers
+            .iter()
+            .map(|layer| layer.attention)
+            .collect();
         for (layer, attention) in layers.iter().enumerate() {
             let (heads, first, second) = cached_shape(attention);
             for (part, width) in [(CachePart::Keys, first), (CachePart::Values, second)] {

@@ -16,7 +16,12 @@ use crate::kv::shape::{CHUNK, RingShape};
 use crate::scratch::{Scratch, Turn};
 
 /// Reads the normalized stream, leaves the block's output in the scratch.
-pub fn attention(spec: &AttentionSpec, tensors: &GroupedTensors, step: &mut Step<'_>, kv: LayerCache<'_>) {
+pub fn attention(
+    spec: &AttentionSpec,
+    tensors: &GroupedTensors,
+    step: &mut Step<'_>,
+    kv: LayerCache<'_>,
+) {
     let AttentionKind::Grouped { kv_heads, head_dim, norm } = spec.kind else {
         unreachable!("bound from the same spec")
     };
@@ -89,8 +94,16 @@ fn attend_ring(
             let values = [first, second].map(|values| &mut values[token * width..][..width]);
             ring.store(step.position + token, values);
         }
-        let moved = |head: &mut [f32], turns: &[Turn]| rotate(&mut head[..spec.rope_dim as usize], turns, 1.0);
-        move_queries(step, ring.shift(position / CHUNK), first * query..(first + tokens) * query, head_dim, moved);
+        let moved = |head: &mut [f32], turns: &[Turn]| {
+            rotate(&mut head[..spec.rope_dim as usize], turns, 1.0)
+        };
+        move_queries(
+            step,
+            ring.shift(position / CHUNK),
+            first * query..(first + tokens) * query,
+            head_dim,
+            moved,
+        );
 
         let Scratch { query: queries, query_moved, attended, staged, .. } = &mut *step.scratch;
         let (queries, query_moved) = (&**queries, &**query_moved);
@@ -120,7 +133,8 @@ fn attend_ring(
 /// Queries, keys and values in one go.
 fn project_heads(tensors: &GroupedTensors, step: &mut Step<'_>) {
     let (cpu, tokens, scratch) = (step.cpu, step.tokens, &mut *step.scratch);
-    let products = [tensors.query, tensors.key, tensors.value].map(|tensor| Product::new(tensor, tokens));
+    let products =
+        [tensors.query, tensors.key, tensors.value].map(|tensor| Product::new(tensor, tokens));
     scratch.normed.prepare(&cpu, tokens, &products);
     let results = products.iter().map(Product::results).sum();
     cpu.multiply(&products, &scratch.normed.activations(), &mut scratch.staging[..results]);
@@ -137,25 +151,36 @@ fn project_heads(tensors: &GroupedTensors, step: &mut Step<'_>) {
 }
 
 /// Normalization and RoPE of queries and keys.
-fn turn_heads(spec: &AttentionSpec, norm: HeadNorm, tensors: &GroupedTensors, head_dim: usize, step: &mut Step<'_>) {
+fn turn_heads(
+    spec: &AttentionSpec,
+    norm: HeadNorm,
+    tensors: &GroupedTensors,
+    head_dim: usize,
+    step: &mut Step<'_>,
+) {
     let (cpu, network, scratch) = (step.cpu, step.network, &mut *step.scratch);
     let all_turns = &*scratch.turns;
     let rope_dim = spec.rope_dim as usize;
     let (tokens, epsilon) = (step.tokens, network.spec.norm_epsilon);
     let turn = |vectors: &mut [f32], rows: usize, gain: Option<TensorRef>| {
-        cpu.for_each_chunk(&mut vectors[..tokens * rows], rows, 2 * ROW_COST * rows, |token, vector| {
-            if let Some(gain) = gain {
-                let gain = cpu.vector(&gain);
-                let width = if norm == HeadNorm::PerHead { head_dim } else { rows };
-                for part in vector.chunks_exact_mut(width) {
-                    normalize_in_place(epsilon, gain, part);
+        cpu.for_each_chunk(
+            &mut vectors[..tokens * rows],
+            rows,
+            2 * ROW_COST * rows,
+            |token, vector| {
+                if let Some(gain) = gain {
+                    let gain = cpu.vector(&gain);
+                    let width = if norm == HeadNorm::PerHead { head_dim } else { rows };
+                    for part in vector.chunks_exact_mut(width) {
+                        normalize_in_place(epsilon, gain, part);
+                    }
                 }
-            }
-            let turns = token_turns(all_turns, network, token);
-            for head in vector.chunks_exact_mut(head_dim) {
-                rotate(&mut head[..rope_dim], turns, spec.rope_scale);
-            }
-        });
+                let turns = token_turns(all_turns, network, token);
+                for head in vector.chunks_exact_mut(head_dim) {
+                    rotate(&mut head[..rope_dim], turns, spec.rope_scale);
+                }
+            },
+        );
     };
     turn(&mut scratch.query, tensors.query.rows as usize, tensors.query_norm);
     turn(&mut scratch.first, tensors.key.rows as usize, tensors.key_norm);

@@ -106,6 +106,12 @@ impl<E: KvElement> Cached for Exact<'_, E> {
             Scaled::Token => &self.cache.second,
             Scaled::Channel => &self.cache.first,
         };
-        E::gather(kernels, weights, values.span(head, chunk * CHUNK, seen), value_width(&self.shape), out);
+        E::gather(
+            kernels,
+            weights,
+            values.span(head, chunk * CHUNK, seen),
+            value_width(&self.shape),
+            out,
+        );
     }
 }

@@ -5,9 +5,11 @@ use hardtack_kernels::math::exp;
 
 use crate::scratch::Choice;
 
-/// Chooses the experts with the largest logits, the first of equals, and weighs them. Logits are used up.
+/// Chooses the experts with the largest logits, the first of equals, and weighs them. Logits are
+/// used up.
 ///
-/// The experts are always different ones, even where logits are infinite or no numbers: those come last.
+/// The experts are always different ones, even where logits are infinite or no numbers: those come
+/// last.
 pub fn choose(spec: &ExpertsSpec, logits: &mut [f32], choices: &mut [Choice]) {
     for logit in logits.iter_mut() {
         *logit = if logit.is_nan() { f32::MIN } else { logit.clamp(f32::MIN, f32::MAX) };
@@ -38,8 +40,9 @@ pub fn choose(spec: &ExpertsSpec, logits: &mut [f32], choices: &mut [Choice]) {
     choices.iter_mut().for_each(|choice| choice.weight = choice.weight / sum * spec.routed_scale);
 }
 
-/// Gives every choice its row among the inputs sorted by expert. `slots[e]` becomes the first row of expert `e`, and the
-/// element behind the last expert the number of all rows; `tokens[row]` the token whose row it is, of which each has `chosen`.
+/// Gives every choice its row among the inputs sorted by expert. `slots[e]` becomes the first row
+/// of expert `e`, and the element behind the last expert the number of all rows; `tokens[row]` the
+/// token whose row it is, of which each has `chosen`.
 pub fn assign_slots(choices: &mut [Choice], chosen: usize, slots: &mut [u32], tokens: &mut [u32]) {
     slots.fill(0);
     for choice in choices.iter() {
@@ -48,7 +51,8 @@ pub fn assign_slots(choices: &mut [Choice], chosen: usize, slots: &mut [u32], to
     for expert in 1..slots.len() {
         slots[expert] += slots[expert - 1];
     }
-    // Handing out a row moves the start of the expert; afterwards every start stands where the next one began.
+    // Handing out a row moves the start of the expert; afterwards every start stands where the next
+    // one began.
     for (index, choice) in choices.iter_mut().enumerate() {
         let next = &mut slots[choice.expert as usize];
         choice.slot = *next;
@@ -63,8 +67,14 @@ pub fn assign_slots(choices: &mut [Choice], chosen: usize, slots: &mut [u32], to
 mod tests {
     use super::*;
 
-    const SPEC: ExpertsSpec =
-        ExpertsSpec { count: 4, chosen: 2, inner: 1, shared_inner: 0, gate: GateKind::SoftmaxAll, routed_scale: 1.0 };
+    const SPEC: ExpertsSpec = ExpertsSpec {
+        count: 4,
+        chosen: 2,
+        inner: 1,
+        shared_inner: 0,
+        gate: GateKind::SoftmaxAll,
+        routed_scale: 1.0,
+    };
 
     #[test]
     fn the_largest_are_chosen_and_weighed() {

@@ -1,7 +1,8 @@
-//! Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1) on the cached latents themselves.
+//! Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1) on the cached latents
+//! themselves.
 //!
-//! The key up-projection is applied to the query and the value up-projection to the result, so what is cached for a token
-//! is its latent and one rotated key, whatever the number of heads.
+//! The key up-projection is applied to the query and the value up-projection to the result, so what
+//! is cached for a token is its latent and one rotated key, whatever the number of heads.
 
 use hardtack_format::TensorRef;
 use hardtack_format::network::LatentTensors;
@@ -19,7 +20,12 @@ use crate::kv::shape::{CHUNK, RingShape};
 use crate::scratch::{Scratch, Turn};
 
 /// Reads the normalized stream, leaves the block's output in the scratch.
-pub fn latent_attention(spec: &AttentionSpec, tensors: &LatentTensors, step: &mut Step<'_>, kv: LayerCache<'_>) {
+pub fn latent_attention(
+    spec: &AttentionSpec,
+    tensors: &LatentTensors,
+    step: &mut Step<'_>,
+    kv: LayerCache<'_>,
+) {
     let AttentionKind::Latent { kv_rank, nope_dim, value_dim, .. } = spec.kind else {
         unreachable!("bound from the same spec")
     };
@@ -31,7 +37,9 @@ pub fn latent_attention(spec: &AttentionSpec, tensors: &LatentTensors, step: &mu
     let (cpu, tokens) = (step.cpu, step.tokens);
     let scratch = &mut *step.scratch;
     let inputs = scratch.head_inputs.rows(heads * tokens, nope);
-    for (index, query) in scratch.query[..tokens * heads * (nope + rope)].chunks_exact_mut(nope + rope).enumerate() {
+    for (index, query) in
+        scratch.query[..tokens * heads * (nope + rope)].chunks_exact_mut(nope + rope).enumerate()
+    {
         let (token, head) = (index / heads, index % heads);
         let (plain, turned) = query.split_at_mut(nope);
         rotate(turned, token_turns(&scratch.turns, step.network, token), spec.rope_scale);
@@ -47,11 +55,21 @@ pub fn latent_attention(spec: &AttentionSpec, tensors: &LatentTensors, step: &mu
     let scratch = &mut *step.scratch;
     per_head(&cpu, tensors.value_up, heads, tokens, scratch);
     let attended = scratch.attended.rows(tokens, heads * value);
-    for (index, values) in scratch.head_outputs[..heads * tokens * value].chunks_exact(value).enumerate() {
+    for (index, values) in
+        scratch.head_outputs[..heads * tokens * value].chunks_exact(value).enumerate()
+    {
         let (head, token) = (index / tokens, index % tokens);
         attended[(token * heads + head) * value..][..value].copy_from_slice(values);
     }
-    project(&cpu, tensors.output, &mut scratch.attended, tokens, &mut scratch.staging, None, &mut scratch.block);
+    project(
+        &cpu,
+        tensors.output,
+        &mut scratch.attended,
+        tokens,
+        &mut scratch.staging,
+        None,
+        &mut scratch.block,
+    );
 }
 
 /// Attends over an exact cache of latents.
@@ -91,7 +109,13 @@ fn attend_exact<E: KvElement>(
 }
 
 /// Attends over a ring of latents, chunk by chunk.
-fn attend_ring(spec: &AttentionSpec, rank: usize, nope: usize, step: &mut Step<'_>, mut layer: RingCache<'_>) {
+fn attend_ring(
+    spec: &AttentionSpec,
+    rank: usize,
+    nope: usize,
+    step: &mut Step<'_>,
+    mut layer: RingCache<'_>,
+) {
     let (heads, rope) = (spec.heads as usize, spec.rope_dim as usize);
     let (query, all) = (heads * (nope + rope), step.tokens);
     for (first, tokens) in segments(step.position, all) {
@@ -104,9 +128,16 @@ fn attend_ring(spec: &AttentionSpec, rank: usize, nope: usize, step: &mut Step<'
             ring.store(position + index, row.split_at_mut(rank).into());
         }
         let moved = |head: &mut [f32], turns: &[Turn]| rotate(&mut head[nope..], turns, 1.0);
-        move_queries(step, ring.shift(position / CHUNK), first * query..(first + tokens) * query, nope + rope, moved);
+        move_queries(
+            step,
+            ring.shift(position / CHUNK),
+            first * query..(first + tokens) * query,
+            nope + rope,
+            moved,
+        );
 
-        let Scratch { query: queries, query_moved, head_outputs, head_inputs, staged, .. } = &mut *step.scratch;
+        let Scratch { query: queries, query_moved, head_outputs, head_inputs, staged, .. } =
+            &mut *step.scratch;
         let (queries, query_moved, latent_queries) = (&**queries, &**query_moved, &**head_outputs);
         let results = head_inputs.rows(heads * all, rank);
         let segment = Segment {
@@ -119,7 +150,8 @@ fn attend_ring(spec: &AttentionSpec, rank: usize, nope: usize, step: &mut Step<'
             sinks: None,
             query: |token, head, moved| {
                 let turned = if moved { query_moved } else { queries };
-                let turned = &turned[(first + token) * query + head * (nope + rope) + nope..][..rope];
+                let turned =
+                    &turned[(first + token) * query + head * (nope + rope) + nope..][..rope];
                 [&latent_queries[(head * all + first + token) * rank..][..rank], turned]
             },
         };
@@ -143,7 +175,8 @@ fn project_query(tensors: &LatentTensors, step: &mut Step<'_>) {
     project(&cpu, tensors.query, query_low, tokens, staging, None, query);
 }
 
-/// Latents and rotated keys of the step's tokens, `[tokens, rank + rope_dim]`, in the scratch's `first`.
+/// Latents and rotated keys of the step's tokens, `[tokens, rank + rope_dim]`, in the scratch's
+/// `first`.
 fn make_latents(spec: &AttentionSpec, tensors: &LatentTensors, rank: usize, step: &mut Step<'_>) {
     let (cpu, network, tokens) = (step.cpu, step.network, step.tokens);
     let Scratch { normed, first, staging, turns, .. } = &mut *step.scratch;
@@ -156,7 +189,8 @@ fn make_latents(spec: &AttentionSpec, tensors: &LatentTensors, rank: usize, step
     }
 }
 
-/// A matrix for each head times that head's rows: `[heads, tokens, columns]` to `[heads, tokens, rows]`.
+/// A matrix for each head times that head's rows: `[heads, tokens, columns]` to `[heads, tokens,
+/// rows]`.
 fn per_head(cpu: &Cpu<'_>, tensor: TensorRef, heads: usize, tokens: usize, scratch: &mut Scratch) {
     let Scratch { head_inputs, head_outputs, products, staging, .. } = scratch;
     products.clear();
@@ -171,8 +205,10 @@ fn per_head(cpu: &Cpu<'_>, tensor: TensorRef, heads: usize, tokens: usize, scrat
     cpu.multiply(products, &head_inputs.activations(), &mut staging[..results]);
     let rows = tensor.rows as usize * tokens;
     let each = results / heads;
-    for ((product, own), out) in
-        products.iter().zip(staging[..results].chunks_exact(each)).zip(head_outputs.chunks_exact_mut(rows))
+    for ((product, own), out) in products
+        .iter()
+        .zip(staging[..results].chunks_exact(each))
+        .zip(head_outputs.chunks_exact_mut(rows))
     {
         cpu.collect(product, own, None, out);
     }

@@ -12,8 +12,12 @@ pub fn layer(index: usize, step: &mut Step<'_>, kv: LayerCache<'_>) {
 
     step.normalize(&tensors.attention_norm);
     match &tensors.attention {
-        AttentionTensors::Grouped(tensors) => attention::attention(&spec.attention, tensors, step, kv),
-        AttentionTensors::Latent(tensors) => latent::latent_attention(&spec.attention, tensors, step, kv),
+        AttentionTensors::Grouped(tensors) => {
+            attention::attention(&spec.attention, tensors, step, kv)
+        }
+        AttentionTensors::Latent(tensors) => {
+            latent::latent_attention(&spec.attention, tensors, step, kv)
+        }
     }
     step.add_residual();
 
@@ -24,7 +28,9 @@ pub fn layer(index: usize, step: &mut Step<'_>, kv: LayerCache<'_>) {
             experts::experts(spec, activation, tensors, step);
         }
         (_, FeedForwardTensors::Dense(block)) => experts::dense(activation, block, step),
-        (FeedForwardKind::Dense { .. }, FeedForwardTensors::Experts(_)) => unreachable!("bound from the same spec"),
+        (FeedForwardKind::Dense { .. }, FeedForwardTensors::Experts(_)) => {
+            unreachable!("bound from the same spec")
+        }
     }
     step.add_residual();
 }

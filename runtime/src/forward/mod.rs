@@ -41,7 +41,8 @@ pub struct Step<'a> {
     pub tokens: usize,
 }
 
-/// Runs `tokens`, which stand at `position` and after, through all layers. The residual stream is left in the scratch.
+/// Runs `tokens`, which stand at `position` and after, through all layers. The residual stream is
+/// left in the scratch.
 pub fn run(step: &mut Step<'_>, kv: &mut Kv, tokens: &[u32]) {
     embed(step, tokens);
     turn(step);
@@ -52,7 +53,10 @@ pub fn run(step: &mut Step<'_>, kv: &mut Kv, tokens: &[u32]) {
             let policies = step.network.kv_policy.as_ref().map_or(&[][..], |policy| &policy.layers);
             let policies = policies.iter().map(Some).chain(std::iter::repeat(None));
             let layers = ring.layers.iter_mut().zip(policies);
-            run_layers(step, layers.map(|(ring, policy)| LayerCache::Ring(RingCache { ring, policy })));
+            run_layers(
+                step,
+                layers.map(|(ring, policy)| LayerCache::Ring(RingCache { ring, policy })),
+            );
         }
     }
 }
@@ -83,7 +87,15 @@ pub fn logits(step: &mut Step<'_>, index: usize) {
     let stream = &scratch.residual[index * hidden..(index + 1) * hidden];
     let gain = cpu.vector(&network.final_norm);
     normalize_row(&cpu, network.spec.norm_epsilon, stream, gain, scratch.normed.rows(1, hidden));
-    project(&cpu, network.head, &mut scratch.normed, 1, &mut scratch.staging, None, &mut scratch.logits);
+    project(
+        &cpu,
+        network.head,
+        &mut scratch.normed,
+        1,
+        &mut scratch.staging,
+        None,
+        &mut scratch.logits,
+    );
     if network.spec.logit_scale != 1.0 {
         scratch.logits.iter_mut().for_each(|logit| *logit *= network.spec.logit_scale);
     }
@@ -125,15 +137,21 @@ fn run_layers<'a>(step: &mut Step<'_>, layers: impl Iterator<Item = LayerCache<'
 }
 
 impl Step<'_> {
-    /// RMS normalization of the residual stream (arXiv 1910.07467, equation 4) into the inputs of the next matrices.
+    /// RMS normalization of the residual stream (arXiv 1910.07467, equation 4) into the inputs of
+    /// the next matrices.
     fn normalize(&mut self, gain: &TensorRef) {
         let hidden = self.network.spec.hidden as usize;
         let gain = self.cpu.vector(gain);
         let (cpu, epsilon) = (self.cpu, self.network.spec.norm_epsilon);
         let Scratch { residual, normed, .. } = &mut *self.scratch;
-        cpu.for_each_chunk(normed.rows(self.tokens, hidden), hidden, ROW_COST * hidden, |token, row| {
-            normalize_row(&cpu, epsilon, &residual[token * hidden..][..hidden], gain, row);
-        });
+        cpu.for_each_chunk(
+            normed.rows(self.tokens, hidden),
+            hidden,
+            ROW_COST * hidden,
+            |token, row| {
+                normalize_row(&cpu, epsilon, &residual[token * hidden..][..hidden], gain, row);
+            },
+        );
     }
 
     /// Adds what a block gave to the residual stream.
@@ -168,5 +186,10 @@ fn project(
     inputs.prepare(cpu, tokens, &[product]);
     let staging = &mut staging[..product.results()];
     cpu.multiply(&[product], &inputs.activations(), staging);
-    cpu.collect(&product, staging, bias.map(|bias| cpu.vector(&bias)), &mut out[..tokens * tensor.rows as usize]);
+    cpu.collect(
+        &product,
+        staging,
+        bias.map(|bias| cpu.vector(&bias)),
+        &mut out[..tokens * tensor.rows as usize],
+    );
 }

@@ -1,5 +1,5 @@
-//! Attention over a ring: products with codes where they lie. They are sums of integers, so that what one query gets does not
-//! depend on those beside it.
+//! Attention over a ring: products with codes where they lie. They are sums of integers, so that
+//! what one query gets does not depend on those beside it.
 
 use std::ops::Range;
 
@@ -33,8 +33,8 @@ pub fn begin(step: &mut Step<'_>, position: usize, layer: &mut RingCache<'_>) {
     layer.ring.begin(position / CHUNK, layer.policy, &mut step.scratch.sealing);
 }
 
-/// Turns queries back, by as much as the first chunk's keys are moved forward, into the scratch's `query_moved`: the keys
-/// stay as they are. `turn(head, turns)` turns one head of `width` numbers.
+/// Turns queries back, by as much as the first chunk's keys are moved forward, into the scratch's
+/// `query_moved`: the keys stay as they are. `turn(head, turns)` turns one head of `width` numbers.
 pub fn move_queries(
     step: &mut Step<'_>,
     shift: usize,
@@ -53,7 +53,8 @@ pub fn move_queries(
     moved.chunks_exact_mut(width).for_each(|head| turn(head, turn_back));
 }
 
-/// Numbers of one query's result as it is staged: rows or columns of codes, the width and some padding.
+/// Numbers of one query's result as it is staged: rows or columns of codes, the width and some
+/// padding.
 pub fn staged_width(shape: &RingShape) -> usize {
     let [keys, values] = shape.matrices;
     match values.scaled {
@@ -149,13 +150,19 @@ impl Cached for RingLayer {
             Part::Halves { chunk } => {
                 let matrix = self.shape().value_matrix();
                 let width = self.shape().matrices[matrix].width;
-                (kernels.gather_halves)(weights, &self.halves(chunk, matrix, head)[..seen * width], width, out);
+                (kernels.gather_halves)(
+                    weights,
+                    &self.halves(chunk, matrix, head)[..seen * width],
+                    width,
+                    out,
+                );
             }
         }
     }
 }
 
-/// `score += sum over channels of query * (lowest + range * (first + code * step))`, the ranges folded into the query.
+/// `score += sum over channels of query * (lowest + range * (first + code * step))`, the ranges
+/// folded into the query.
 fn score_codes(
     layer: &RingLayer,
     kernels: &KernelTable,
@@ -176,15 +183,17 @@ fn score_codes(
                 let query = &query[matrix][first..shape.width.min(first + rows)];
                 let (lowest, ranges) = (&lowest[..query.len()], &ranges[..query.len()]);
                 let offset = fold(kernels, codes.bits, query, lowest, ranges, &mut folded[index]);
-                scores[index * CHUNK..(index + 1) * CHUNK].iter_mut().for_each(|score| *score += offset);
+                scores[index * CHUNK..(index + 1) * CHUNK]
+                    .iter_mut()
+                    .for_each(|score| *score += offset);
             }
             (kernels.code_rows)(&codes, &folded[..queries.len()], scores);
         }
     }
 }
 
-/// `out += sum over tokens of weight * value`, with tokens' ranges folded into the weights, or channels' ranges applied
-/// to the sums.
+/// `out += sum over tokens of weight * value`, with tokens' ranges folded into the weights, or
+/// channels' ranges applied to the sums.
 fn gather_codes(
     layer: &RingLayer,
     kernels: &KernelTable,
@@ -217,7 +226,9 @@ fn gather_codes(
         let Places { first: first_place, step } = Places::of(codes.bits);
         for (index, products) in products.chunks_exact(rows).enumerate() {
             let out = &mut out[index * width + first..][..rows];
-            for (((out, product), lowest), range) in out.iter_mut().zip(products).zip(lowest).zip(ranges) {
+            for (((out, product), lowest), range) in
+                out.iter_mut().zip(products).zip(lowest).zip(ranges)
+            {
                 let inside = step * product + first_place * sums[index];
                 *out += lowest.to_f32() * sums[index] + range.to_f32() * inside;
             }
@@ -225,9 +236,16 @@ fn gather_codes(
     }
 }
 
-/// Folds ranges into what their rows are multiplied with, and gives what the rows' lowest values and their codes' first places
-/// add to every sum.
-fn fold(kernels: &KernelTable, bits: u32, x: &[f32], lowest: &[f16], ranges: &[f16], out: &mut Folded) -> f32 {
+/// Folds ranges into what their rows are multiplied with, and gives what the rows' lowest values
+/// and their codes' first places add to every sum.
+fn fold(
+    kernels: &KernelTable,
+    bits: u32,
+    x: &[f32],
+    lowest: &[f16],
+    ranges: &[f16],
+    out: &mut Folded,
+) -> f32 {
     (kernels.fold)(x, ranges, out);
     let Places { first, step } = Places::of(bits);
     out.scale *= step;

@@ -1,8 +1,9 @@
 //! Attention over what a layer keeps, in one pass over its chunks.
 //!
-//! Queries that see the same keys are taken in blocks, so that keys and values are read, and codes unpacked, once for several.
-//! What one query gets does not depend on those beside it: kernels promise as much. Chunks stand at fixed positions, so the
-//! pieces a prompt came in change nothing, and neither does it how many threads share a token's lanes.
+//! Queries that see the same keys are taken in blocks, so that keys and values are read, and codes
+//! unpacked, once for several. What one query gets does not depend on those beside it: kernels
+//! promise as much. Chunks stand at fixed positions, so the pieces a prompt came in change nothing,
+//! and neither does it how many threads share a token's lanes.
 
 use hardtack_format::limits::HEAD_DIM_MAX;
 use hardtack_kernels::KernelTable;
@@ -17,7 +18,8 @@ const _: () = assert!(size_of::<Scores>() == CHUNK * size_of::<f32>());
 /// Most queries of a block.
 pub const QUERIES_MAX: usize = 24;
 
-/// What one query asks of the two matrices of a cached head; nothing of the second where that holds values.
+/// What one query asks of the two matrices of a cached head; nothing of the second where that holds
+/// values.
 pub type Query<'a> = [&'a [f32]; 2];
 
 /// Keys and values of one layer, kept chunk by chunk of 64 tokens.
@@ -51,7 +53,8 @@ pub trait Cached: Sync {
     /// Asks memory for a head's keys of a chunk, or its values, which will be met soon.
     fn ask(&self, kernels: &KernelTable, part: Self::Part<'_>, head: usize, values: bool);
 
-    /// Adds the scores of the first `seen` tokens of a chunk; what it says of tokens behind them is of no meaning.
+    /// Adds the scores of the first `seen` tokens of a chunk; what it says of tokens behind them is
+    /// of no meaning.
     fn score(
         &self,
         kernels: &KernelTable,
@@ -62,7 +65,8 @@ pub trait Cached: Sync {
         scores: &mut [Scores],
     );
 
-    /// Adds the first `seen` tokens' values by their weights to the results `[queries, staged width]`.
+    /// Adds the first `seen` tokens' values by their weights to the results `[queries, staged
+    /// width]`.
     fn gather(
         &self,
         kernels: &KernelTable,
@@ -76,8 +80,8 @@ pub trait Cached: Sync {
 
 /// Consecutive chunks of the text that a lane takes before the next one does.
 const LANE_CHUNKS: usize = 8;
-/// Lanes, each of which sums up what its own chunks, by their place in the text, give a query. Those of a token are pieces of work, as
-/// cached heads may be fewer than threads.
+/// Lanes, each of which sums up what its own chunks, by their place in the text, give a query.
+/// Those of a token are pieces of work, as cached heads may be fewer than threads.
 const LANES: usize = 8;
 /// Results of a query's lane are followed by its running maximum and sum.
 const RUNNING: usize = 2;
@@ -91,7 +95,8 @@ fn block_queries(most: usize, queries: usize, width: usize) -> usize {
     most.min(queries).min(LANE_ROOM / (width + RUNNING)).max(1)
 }
 
-/// Numbers that results of one token, and of up to so many, are staged in, by blocks of at most `most` queries.
+/// Numbers that results of one token, and of up to so many, are staged in, by blocks of at most
+/// `most` queries.
 pub fn staged(heads: usize, tokens: usize, group: usize, most: usize, width: usize) -> usize {
     let rows = |queries: usize| queries.next_multiple_of(block_queries(most, queries, width));
     heads * (width + RUNNING) * rows(tokens * group).max(LANES * rows(group))
@@ -110,8 +115,8 @@ pub struct Segment<'a, C, Q> {
     pub scale: f32,
     /// A logit of every query head for attending to nothing.
     pub sinks: Option<&'a [f32]>,
-    /// `query(token, head, moved)`: what meets the two matrices of a cached head, `moved` for keys of the first chunk that
-    /// were moved.
+    /// `query(token, head, moved)`: what meets the two matrices of a cached head, `moved` for keys
+    /// of the first chunk that were moved.
     pub query: Q,
 }
 
@@ -128,17 +133,22 @@ impl<'a, C: Cached, Q> Segment<'a, C, Q>
 where
     Q: Fn(usize, usize, bool) -> Query<'a> + Sync,
 {
-    /// Attends with every query, and calls `collect(token, head, result)` with what each gives. `staging` has room
-    /// for what is [`staged`].
+    /// Attends with every query, and calls `collect(token, head, result)` with what each gives.
+    /// `staging` has room for what is [`staged`].
     pub fn attend(&self, staging: &mut [f32], mut collect: impl FnMut(usize, usize, &[f32])) {
-        let ((width, used), heads, queries) = (self.cache.widths(), self.cache.heads(), self.tokens * self.group);
+        let ((width, used), heads, queries) =
+            (self.cache.widths(), self.cache.heads(), self.tokens * self.group);
         let most = block_queries(C::QUERIES, queries, width);
         let blocks = queries.div_ceil(most);
         let block = |index: usize| {
             let first = index % blocks * most;
             Block { kv_head: index / blocks, first, count: most.min(queries - first), width }
         };
-        let lanes = self.cache.parts().last().map_or(1, |newest| LANES.min(C::chunk(newest) / LANE_CHUNKS + 1));
+        let lanes = self
+            .cache
+            .parts()
+            .last()
+            .map_or(1, |newest| LANES.min(C::chunk(newest) / LANE_CHUNKS + 1));
         let cut = if self.tokens == 1 { lanes } else { 1 };
         let piece = most * (width + RUNNING);
         let staging = &mut staging[..heads * blocks * cut * piece];
@@ -193,8 +203,10 @@ where
         while let Some(part) = parts.next() {
             let chunk = C::chunk(part);
             let visible = |index: usize| self.visible(self.place(block, index).0, chunk);
-            // Later tokens see more; one that sees nothing here is followed by others, or all are past it.
-            let seen = (0..count).map(visible).filter(|(from, to)| from < to).map(|(_, to)| to).max();
+            // Later tokens see more; one that sees nothing here is followed by others, or all are
+            // past it.
+            let seen =
+                (0..count).map(visible).filter(|(from, to)| from < to).map(|(_, to)| to).max();
             let Some(seen) = seen else { continue };
             scores.as_flattened_mut().fill(0.0);
             if asks {
@@ -202,13 +214,16 @@ where
             }
             let queries = if self.cache.moved(part) { queries(true) } else { usual };
             self.cache.score(kernels, part, kv_head, seen, &queries[..count], scores);
-            for (index, (scores, out)) in scores.iter_mut().zip(out.chunks_exact_mut(width)).enumerate() {
+            for (index, (scores, out)) in
+                scores.iter_mut().zip(out.chunks_exact_mut(width)).enumerate()
+            {
                 running[index].weigh(kernels, self.scale, scores, visible(index), out);
             }
             if asks && let Some(&next) = parts.peek() {
                 self.cache.ask(kernels, next, kv_head, false);
             }
-            // Together where they have seen as much: what a query has not seen must not touch its result.
+            // Together where they have seen as much: what a query has not seen must not touch its
+            // result.
             let mut first = 0;
             while first < count {
                 let seen = visible(first).1;
@@ -226,7 +241,8 @@ where
         if lanes == 1 {
             return;
         }
-        // Most results are as narrow as this, and filling much more with zeros would empty the first cache.
+        // Most results are as narrow as this, and filling much more with zeros would empty the
+        // first cache.
         match piece.len() {
             0..=NARROW_ROOM => self.add_lanes(block, lanes, &mut [0.0; NARROW_ROOM], piece),
             _ => self.add_lanes(block, lanes, &mut [0.0; LANE_ROOM], piece),
@@ -270,7 +286,8 @@ fn rows_and_states(block: Block, piece: &mut [f32]) -> (&mut [f32], &mut [[f32; 
 
 /// Adds what another lane gives the same queries.
 fn add_lane(block: Block, piece: &mut [f32], other: &mut [f32]) {
-    let ((out, states), (other_out, others)) = (rows_and_states(block, piece), rows_and_states(block, other));
+    let ((out, states), (other_out, others)) =
+        (rows_and_states(block, piece), rows_and_states(block, other));
     let rows = out.chunks_exact_mut(block.width).zip(other_out.chunks_exact(block.width));
     for ((out, other_out), (state, other)) in rows.zip(states.iter_mut().zip(others)) {
         let mut total = Running::from(*state);

@@ -1,5 +1,6 @@
-//! Softmax in one pass over its terms (arXiv 2205.14135, algorithm 1): a running maximum and sum, results rescaled when the
-//! maximum grows; and of several such passes over terms of their own, one result.
+//! Softmax in one pass over its terms (arXiv 2205.14135, algorithm 1): a running maximum and sum,
+//! results rescaled when the maximum grows; and of several such passes over terms of their own, one
+//! result.
 
 use hardtack_kernels::KernelTable;
 use hardtack_kernels::halves::Scores;
@@ -16,8 +17,8 @@ impl Running {
     /// Of no terms.
     pub const NOTHING: Self = Self { maximum: f32::NEG_INFINITY, sum: 0.0 };
 
-    /// Turns scores of the tokens `from..to` into weights, and what is summed already to the new maximum. Other tokens get
-    /// no weight.
+    /// Turns scores of the tokens `from..to` into weights, and what is summed already to the new
+    /// maximum. Other tokens get no weight.
     pub fn weigh(
         &mut self,
         kernels: &KernelTable,
@@ -49,11 +50,14 @@ impl Running {
         }
         let maximum = self.maximum.max(other.maximum);
         let (own, others) = (exp(self.maximum - maximum), exp(other.maximum - maximum));
-        out.iter_mut().zip(other_out).for_each(|(value, other)| *value = *value * own + other * others);
+        out.iter_mut()
+            .zip(other_out)
+            .for_each(|(value, other)| *value = *value * own + other * others);
         *self = Self { maximum, sum: self.sum * own + other.sum * others };
     }
 
-    /// Divides what is summed by the sum of its weights, and of that of a sink, which takes part and has no value.
+    /// Divides what is summed by the sum of its weights, and of that of a sink, which takes part
+    /// and has no value.
     pub fn finish(self, out: &mut [f32], sink: Option<f32>) {
         let maximum = self.maximum.max(sink.unwrap_or(f32::NEG_INFINITY));
         let own = exp(self.maximum - maximum);
@@ -87,13 +91,16 @@ mod tests {
         let pass = |from: usize, to: usize| {
             let (mut weights, mut out, mut state) = (scores, [0.0], Running::NOTHING);
             state.weigh(kernels, 0.5, &mut weights, (from, to), &mut out);
-            out[0] += weights.iter().enumerate().map(|(at, weight)| weight * value(at)).sum::<f32>();
+            out[0] +=
+                weights.iter().enumerate().map(|(at, weight)| weight * value(at)).sum::<f32>();
             (state, out)
         };
         for sink in [None, Some(2.0)] {
             let (state, mut whole) = pass(0, 64);
             state.finish(&mut whole, sink);
-            for cuts in [[(0, 5), (5, 64)], [(40, 64), (0, 40)], [(0, 64), (9, 9)], [(9, 9), (0, 64)]] {
+            for cuts in
+                [[(0, 5), (5, 64)], [(40, 64), (0, 40)], [(0, 64), (9, 9)], [(9, 9), (0, 64)]]
+            {
                 let (mut state, mut sum) = (Running::NOTHING, [0.0]);
                 for (from, to) in cuts {
                     let (other, out) = pass(from, to);
@@ -101,7 +108,10 @@ mod tests {
                 }
                 state.finish(&mut sum, sink);
                 let difference = (whole[0] - sum[0]).abs();
-                assert!(difference < 1e-5 * whole[0].abs().max(1.0), "{cuts:?}: {sum:?} is not {whole:?}");
+                assert!(
+                    difference < 1e-5 * whole[0].abs().max(1.0),
+                    "{cuts:?}: {sum:?} is not {whole:?}"
+                );
             }
         }
         let (state, values) = pass(0, 64);
@@ -109,6 +119,9 @@ mod tests {
         state.finish(&mut without, None);
         // A sink as heavy as all others together.
         state.finish(&mut with, Some(state.maximum + state.sum.ln()));
-        assert!((without[0] - 2.0 * with[0]).abs() < 1e-4 * without[0].abs(), "{without:?} is not twice {with:?}");
+        assert!(
+            (without[0] - 2.0 * with[0]).abs() < 1e-4 * without[0].abs(),
+            "{without:?} is not twice {with:?}"
+        );
     }
 }

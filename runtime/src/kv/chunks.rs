@@ -1,7 +1,8 @@
-//! Which chunks of a text a layer's ring holds and where their bytes are, but not the bytes: they may be on a device.
+//! Which chunks of a text a layer's ring holds and where their bytes are, but not the bytes: they
+//! may be on a device.
 //!
-//! Everything that changes, sealing, demotion and eviction, changes when the first token of a chunk arrives. Every layer has
-//! its own units and decides by itself.
+//! Everything that changes, sealing, demotion and eviction, changes when the first token of a chunk
+//! arrives. Every layer has its own units and decides by itself.
 
 mod pass;
 
@@ -124,8 +125,8 @@ impl Chunks {
         self.free_units.len()
     }
 
-    /// How far behind the query the first chunk's keys are moved for tokens of this chunk, so that no distance exceeds the
-    /// reach.
+    /// How far behind the query the first chunk's keys are moved for tokens of this chunk, so that
+    /// no distance exceeds the reach.
     pub const fn shift(&self, chunk: usize) -> usize {
         ((chunk + 1) * CHUNK).saturating_sub(self.reach)
     }
@@ -133,7 +134,10 @@ impl Chunks {
     /// The chunks that tokens of the open one may see, in the order of the text, the open one last.
     pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
         let first = (self.shape.has_sink() && self.begun > 0).then_some(Part::Halves { chunk: 0 });
-        first.into_iter().chain(self.sealed.iter().map(Part::Codes)).chain([Part::Halves { chunk: self.begun }])
+        first
+            .into_iter()
+            .chain(self.sealed.iter().map(Part::Codes))
+            .chain([Part::Halves { chunk: self.begun }])
     }
 
     /// The chunk that is open.
@@ -147,8 +151,8 @@ impl Chunks {
         &self.sealed
     }
 
-    /// Whether the open chunk's keys decide its bits when this chunk begins: [`Chunks::begin`] wants to be told what they
-    /// cost then.
+    /// Whether the open chunk's keys decide its bits when this chunk begins: [`Chunks::begin`]
+    /// wants to be told what they cost then.
     pub fn wants_costs(&self, chunk: usize) -> bool {
         chunk != self.begun && self.seals() && self.ladder.is_learned()
     }
@@ -157,9 +161,9 @@ impl Chunks {
         self.begun > 0 || !self.shape.has_sink()
     }
 
-    /// Begins a chunk, if it has not begun: what left the window is forgotten, and the chunk before gets a place among the
-    /// sealed ones, with the bits that the ladder gives it, or, by what bits cost, its price. Gives that place if there is
-    /// one: its bytes are the caller's to write.
+    /// Begins a chunk, if it has not begun: what left the window is forgotten, and the chunk before
+    /// gets a place among the sealed ones, with the bits that the ladder gives it, or, by what bits
+    /// cost, its price. Gives that place if there is one: its bytes are the caller's to write.
     pub fn begin(&mut self, chunk: usize, costs: Option<&Costs>) -> Option<Sealed> {
         if chunk == self.begun {
             return None;
@@ -180,7 +184,8 @@ impl Chunks {
 
     /// Gives the open chunk its place when `next` begins.
     fn seal(&mut self, next: usize, costs: Option<&Costs>) -> Sealed {
-        let mut sealed = Sealed { chunk: self.begun as u32, levels: self.levels(costs), ..Sealed::default() };
+        let mut sealed =
+            Sealed { chunk: self.begun as u32, levels: self.levels(costs), ..Sealed::default() };
         let wanted = sealed.level().units(self.shape.parts());
         while self.free_units.len() < wanted || self.free_entries.is_empty() {
             self.make_room(next, wanted);
@@ -216,23 +221,29 @@ impl Chunks {
         }
     }
 
-    /// Takes a step towards room for another chunk of so many units: a demotion, or the end of the oldest chunk.
+    /// Takes a step towards room for another chunk of so many units: a demotion, or the end of the
+    /// oldest chunk.
     fn make_room(&mut self, next: usize, wanted: usize) {
         let parts = self.shape.parts();
         let used = |step: usize| {
             let held = self.sealed.iter().filter(|sealed| sealed.step as usize == step);
-            held.map(|sealed| sealed.level().units(parts)).sum::<usize>() + if step == 0 { wanted } else { 0 }
+            held.map(|sealed| sealed.level().units(parts)).sum::<usize>()
+                + if step == 0 { wanted } else { 0 }
         };
         let over = self.ladder.over_share(self.size.units, used);
         let below = over.map(|step| step + 1).filter(|&step| step < self.ladder.steps().len());
-        let oldest = below.and_then(|below| self.sealed.iter_mut().find(|sealed| sealed.step as usize + 1 == below));
+        let oldest = below.and_then(|below| {
+            self.sealed.iter_mut().find(|sealed| sealed.step as usize + 1 == below)
+        });
         match oldest {
             // A chunk without units to give back does not help where entries are short.
             Some(oldest) if !self.free_entries.is_empty() => {
                 let before = oldest.level();
                 oldest.step += 1;
                 let after = oldest.level();
-                for ((units, before), after) in oldest.units.iter().zip(before.0).zip(after.0).take(parts) {
+                for ((units, before), after) in
+                    oldest.units.iter().zip(before.0).zip(after.0).take(parts)
+                {
                     self.free_units.extend_from_slice(&units[after as usize..before as usize]);
                 }
                 self.changed = next;
@@ -266,9 +277,13 @@ impl Chunks {
     }
 }
 
-/// Brings the chunks of all layers back to what they were after so many of the `held` tokens, or after fewer. Gives after how
-/// many.
-pub fn truncate<L: AsRef<Chunks> + AsMut<Chunks>>(layers: &mut [L], held: usize, position: usize) -> usize {
+/// Brings the chunks of all layers back to what they were after so many of the `held` tokens, or
+/// after fewer. Gives after how many.
+pub fn truncate<L: AsRef<Chunks> + AsMut<Chunks>>(
+    layers: &mut [L],
+    held: usize,
+    position: usize,
+) -> usize {
     if position >= held {
         return held;
     }
@@ -288,9 +303,15 @@ pub fn truncate<L: AsRef<Chunks> + AsMut<Chunks>>(layers: &mut [L], held: usize,
 }
 
 /// What the sealed chunks of all layers hold: layer, chunk, and bits of its keys and its values.
-pub fn levels<L: AsRef<Chunks>>(layers: &[L]) -> impl Iterator<Item = (usize, usize, [u32; PARTS_MAX])> {
+pub fn levels<L: AsRef<Chunks>>(
+    layers: &[L],
+) -> impl Iterator<Item = (usize, usize, [u32; PARTS_MAX])> {
     layers.iter().enumerate().flat_map(|(index, layer)| {
-        layer.as_ref().sealed.iter().map(move |sealed| (index, sealed.chunk as usize, sealed.level().0))
+        layer
+            .as_ref()
+            .sealed
+            .iter()
+            .map(move |sealed| (index, sealed.chunk as usize, sealed.level().0))
     })
 }
 

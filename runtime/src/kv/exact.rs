@@ -21,7 +21,13 @@ pub trait KvElement: Copy + Default + Send + Sync {
     /// [`KernelTable::score_halves`] for such numbers.
     fn score(kernels: &KernelTable, queries: &[&[f32]], keys: &[Self], scores: &mut [Scores]);
     /// [`KernelTable::gather_halves`] for such numbers.
-    fn gather(kernels: &KernelTable, weights: &[Scores], values: &[Self], width: usize, out: &mut [f32]);
+    fn gather(
+        kernels: &KernelTable,
+        weights: &[Scores],
+        values: &[Self],
+        width: usize,
+        out: &mut [f32],
+    );
 }
 
 impl KvElement for f32 {
@@ -34,7 +40,13 @@ impl KvElement for f32 {
     fn score(kernels: &KernelTable, queries: &[&[f32]], keys: &[Self], scores: &mut [Scores]) {
         score_each(queries, keys, scores, kernels.dot);
     }
-    fn gather(kernels: &KernelTable, weights: &[Scores], values: &[Self], width: usize, out: &mut [f32]) {
+    fn gather(
+        kernels: &KernelTable,
+        weights: &[Scores],
+        values: &[Self],
+        width: usize,
+        out: &mut [f32],
+    ) {
         gather_each(weights, values, width, out, kernels.add_scaled);
     }
 }
@@ -49,7 +61,13 @@ impl KvElement for f16 {
     fn score(kernels: &KernelTable, queries: &[&[f32]], keys: &[Self], scores: &mut [Scores]) {
         (kernels.score_halves)(queries, keys, scores);
     }
-    fn gather(kernels: &KernelTable, weights: &[Scores], values: &[Self], width: usize, out: &mut [f32]) {
+    fn gather(
+        kernels: &KernelTable,
+        weights: &[Scores],
+        values: &[Self],
+        width: usize,
+        out: &mut [f32],
+    ) {
         (kernels.gather_halves)(weights, values, width, out);
     }
 }
@@ -103,7 +121,10 @@ pub struct LayerKv<E> {
 impl<E: KvElement> LayerKv<E> {
     pub(super) fn new(attention: &AttentionSpec, capacity: usize) -> Result<Self, Error> {
         let (heads, first, second) = cached_shape(attention);
-        Ok(Self { first: Rows::new(heads, capacity, first)?, second: Rows::new(heads, capacity, second)? })
+        Ok(Self {
+            first: Rows::new(heads, capacity, first)?,
+            second: Rows::new(heads, capacity, second)?,
+        })
     }
 
     /// Passes the keys and values of the first `count` tokens into a file or out of it.

@@ -1,5 +1,5 @@
-//! The policy of a ring: bits of a code from when it is new to when it is old, one number for all chunks or what the model's
-//! own policy chooses for each.
+//! The policy of a ring: bits of a code from when it is new to when it is old, one number for all
+//! chunks or what the model's own policy chooses for each.
 
 use hardtack_format::kv_policy::{BITS, KvPolicy, Price};
 use hardtack_format::limits::KV_PRICES_MAX;
@@ -51,14 +51,17 @@ impl Step {
     fn units_mean(self, parts: usize) -> usize {
         match self {
             Self::Fixed(level) => level.units(parts),
-            Self::Learned(price) => ((price.bits * parts as f32) as usize).max(parts * BITS[0] as usize),
+            Self::Learned(price) => {
+                ((price.bits * parts as f32) as usize).max(parts * BITS[0] as usize)
+            }
         }
     }
 }
 
-/// The steps by which a chunk loses bits, none of more than the one before. Every step has an equal share of the ring's
-/// bytes: chunks that are new take the first, and go down a step when the bytes are needed and their step has more than its
-/// share; what is more than the last step's share is forgotten. One step alone forgets the oldest chunk without demoting it.
+/// The steps by which a chunk loses bits, none of more than the one before. Every step has an equal
+/// share of the ring's bytes: chunks that are new take the first, and go down a step when the bytes
+/// are needed and their step has more than its share; what is more than the last step's share is
+/// forgotten. One step alone forgets the oldest chunk without demoting it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ladder {
     steps: [Step; STEPS_MAX],
@@ -73,17 +76,27 @@ impl Default for Ladder {
 }
 
 impl Ladder {
-    /// A ladder of these steps: bits of keys and of values. Of latents, which are both, the first number counts.
+    /// A ladder of these steps: bits of keys and of values. Of latents, which are both, the first
+    /// number counts.
     ///
     /// # Errors
-    /// No step or more than 8, a number of bits that codes cannot have, or a step that is not below the one before.
+    /// No step or more than 8, a number of bits that codes cannot have, or a step that is not below
+    /// the one before.
     pub fn new(steps: &[[u32; PARTS_MAX]]) -> Result<Self, Error> {
         let valid = (1..=STEPS_MAX).contains(&steps.len())
             && steps.as_flattened().iter().all(|bits| BITS.contains(bits))
-            && steps.windows(2).all(|pair| Level(pair[1]).within(Level(pair[0])) && pair[0] != pair[1]);
+            && steps
+                .windows(2)
+                .all(|pair| Level(pair[1]).within(Level(pair[0])) && pair[0] != pair[1]);
         if !valid {
-            let expected = format!("1 to {STEPS_MAX} falling steps, of keys and values, out of 8, 6, 4, 3 and 2");
-            return Err(Error::Setting { setting: "kv bits", expected, found: format!("{steps:?}") });
+            let expected = format!(
+                "1 to {STEPS_MAX} falling steps, of keys and values, out of 8, 6, 4, 3 and 2"
+            );
+            return Err(Error::Setting {
+                setting: "kv bits",
+                expected,
+                found: format!("{steps:?}"),
+            });
         }
         Ok(Self::of(steps.iter().map(|&bits| Step::Fixed(Level(bits)))))
     }
@@ -94,8 +107,10 @@ impl Ladder {
     /// The policy has no such price.
     pub fn learned(policy: &KvPolicy, bits: f32) -> Result<Self, Error> {
         let Some(first) = policy.prices.iter().position(|price| price.bits <= bits) else {
-            let averages: Vec<_> = policy.prices.iter().map(|price| format!("{:.2}", price.bits)).collect();
-            let expected = format!("at least the fewest of the model's averages, {}", averages.join(", "));
+            let averages: Vec<_> =
+                policy.prices.iter().map(|price| format!("{:.2}", price.bits)).collect();
+            let expected =
+                format!("at least the fewest of the model's averages, {}", averages.join(", "));
             return Err(Error::Setting { setting: "kv bits", expected, found: format!("{bits}") });
         };
         Ok(Self::of(policy.prices[first..].iter().map(|&price| Step::Learned(price))))
@@ -131,18 +146,21 @@ impl Ladder {
         self.steps().iter().map(of_step).sum()
     }
 
-    /// Which step to take room from: the first with more than its share of `units`, where `used` has the units of each
-    /// step, what shall be sealed next counted with the first.
+    /// Which step to take room from: the first with more than its share of `units`, where `used`
+    /// has the units of each step, what shall be sealed next counted with the first.
     pub fn over_share(&self, units: usize, used: impl Fn(usize) -> usize) -> Option<usize> {
         (0..self.count).find(|&step| used(step) * self.count > units)
     }
     /// What tells one ladder from another, by name.
     pub fn numbers(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let step = |step: &Step| match step {
-            Step::Fixed(level) => [("bits of keys", level.0[0].into()), ("bits of values", level.0[1].into())],
-            Step::Learned(price) => {
-                [("bits of a price", price.bits.to_bits().into()), ("price of a byte", price.byte.to_bits().into())]
+            Step::Fixed(level) => {
+                [("bits of keys", level.0[0].into()), ("bits of values", level.0[1].into())]
             }
+            Step::Learned(price) => [
+                ("bits of a price", price.bits.to_bits().into()),
+                ("price of a byte", price.byte.to_bits().into()),
+            ],
         };
         [("steps", self.count as u64)].into_iter().chain(self.steps().iter().flat_map(step))
     }

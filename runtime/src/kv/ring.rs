@@ -1,9 +1,9 @@
 //! The ring on the processor: the bytes of the chunks that a layer holds.
 //!
-//! What a token sees depends on its position alone, not on the pieces in which the tokens came: the tokens of its own chunk
-//! and of the first one in half floats, every other chunk that is left as codes. Which those are, `chunks.rs` decides when the
-//! first token of a chunk arrives, in every layer by itself, so that layers may be at different tokens while a prompt is
-//! processed.
+//! What a token sees depends on its position alone, not on the pieces in which the tokens came: the
+//! tokens of its own chunk and of the first one in half floats, every other chunk that is left as
+//! codes. Which those are, `chunks.rs` decides when the first token of a chunk arrives, in every
+//! layer by itself, so that layers may be at different tokens while a prompt is processed.
 
 use std::ops::Range;
 
@@ -37,11 +37,17 @@ impl Ring {
     ///
     /// # Errors
     /// The system has no such room.
-    pub fn new<'a>(size: &RingSize, layers: impl Iterator<Item = &'a AttentionSpec>) -> Result<Self, Error> {
-        Ok(Self { layers: layers.map(|layer| RingLayer::new(size, layer)).collect::<Result<_, _>>()? })
+    pub fn new<'a>(
+        size: &RingSize,
+        layers: impl Iterator<Item = &'a AttentionSpec>,
+    ) -> Result<Self, Error> {
+        Ok(Self {
+            layers: layers.map(|layer| RingLayer::new(size, layer)).collect::<Result<_, _>>()?,
+        })
     }
 
-    /// Brings the ring back to what it was after so many of its tokens, or after fewer. Gives after how many.
+    /// Brings the ring back to what it was after so many of its tokens, or after fewer. Gives after
+    /// how many.
     pub fn truncate(&mut self, held: usize, position: usize) -> usize {
         chunks::truncate(&mut self.layers, held, position)
     }
@@ -53,7 +59,8 @@ impl Ring {
     pub fn pass<P: Pipe>(&mut self, pipe: &mut P, position: usize) -> Result<(), Error> {
         chunks::pass_all(pipe, position, &mut self.layers, |pipe, _, layer, begun| {
             let RingLayer { chunks, halves, units, scales } = layer;
-            let [unit_bytes, scale_elements] = [chunks.shape().unit_bytes(), chunks.shape().scale_elements()];
+            let [unit_bytes, scale_elements] =
+                [chunks.shape().unit_bytes(), chunks.shape().scale_elements()];
             chunks.pass(pipe, begun, |pipe, span| match span {
                 Span::Halves => pipe.bytes(cast_slice_mut(halves.reinterpret_cast_mut())),
                 Span::Scales(entry) => {
@@ -102,7 +109,8 @@ impl RingLayer {
         let LayerSize { units, chunks } = size.layer(&shape);
         // What comes untouched is asked for before lists are filled.
         let halves = zeros(shape.half_slots() * shape.chunk_elements())?;
-        let (units, scales) = (zeros(units * shape.unit_bytes())?, zeros(chunks * shape.scale_elements())?);
+        let (units, scales) =
+            (zeros(units * shape.unit_bytes())?, zeros(chunks * shape.scale_elements())?);
         Ok(Self { chunks: Chunks::new(size, shape)?, halves, units, scales })
     }
 
@@ -142,12 +150,14 @@ impl RingLayer {
     fn half_span(&self, chunk: usize, matrix: usize, head: usize) -> Range<usize> {
         let slot = if chunk == 0 { 0 } else { self.shape().half_slots() - 1 };
         let [first, second] = self.shape().matrices.map(|matrix| matrix.width * CHUNK);
-        let before = slot * self.shape().chunk_elements() + if matrix == 0 { 0 } else { self.shape().heads * first };
+        let before = slot * self.shape().chunk_elements()
+            + if matrix == 0 { 0 } else { self.shape().heads * first };
         let elements = if matrix == 0 { first } else { second };
         before + head * elements..before + (head + 1) * elements
     }
 
-    /// A group of a sealed chunk's codes from row `first` on, with the rows' lowest values and ranges.
+    /// A group of a sealed chunk's codes from row `first` on, with the rows' lowest values and
+    /// ranges.
     pub fn codes(
         &self,
         sealed: &Sealed,
@@ -166,7 +176,14 @@ impl RingLayer {
         (group, &self.scales[lowest], &self.scales[ranges])
     }
 
-    fn unit_span(&self, number: u32, matrix: usize, head: usize, first: usize, rows: usize) -> Range<usize> {
+    fn unit_span(
+        &self,
+        number: u32,
+        matrix: usize,
+        head: usize,
+        first: usize,
+        rows: usize,
+    ) -> Range<usize> {
         let columns = self.shape().matrices[matrix].columns();
         let start = number as usize * self.shape().unit_bytes()
             + self.shape().unit_start(matrix, head)
@@ -174,16 +191,25 @@ impl RingLayer {
         start..start + CodeGroup::unit_bytes(rows, columns)
     }
 
-    fn scale_spans(&self, entry: u32, matrix: usize, head: usize, first: usize, rows: usize) -> [Range<usize>; 2] {
+    fn scale_spans(
+        &self,
+        entry: u32,
+        matrix: usize,
+        head: usize,
+        first: usize,
+        rows: usize,
+    ) -> [Range<usize>; 2] {
         let [keys, values] = self.shape().matrices.map(Matrix::rows);
-        let head_start = entry as usize * self.shape().scale_elements() + head * (keys + values) * 2;
+        let head_start =
+            entry as usize * self.shape().scale_elements() + head * (keys + values) * 2;
         let start = head_start + if matrix == 0 { 0 } else { keys * 2 };
         let all = self.shape().matrices[matrix].rows();
         [start + first..start + first + rows, start + all + first..start + all + first + rows]
     }
 
-    /// Keeps one token of the open chunk: `values` are `[heads, width]` of both matrices. Those that have a scale of their own
-    /// are rotated, here and for good: what is gathered of them has to be rotated back.
+    /// Keeps one token of the open chunk: `values` are `[heads, width]` of both matrices. Those
+    /// that have a scale of their own are rotated, here and for good: what is gathered of them has
+    /// to be rotated back.
     pub fn store(&mut self, position: usize, values: [&mut [f32]; 2]) {
         assert_eq!(position / CHUNK, self.begun(), "a token of the open chunk");
         let at = position % CHUNK;
@@ -201,14 +227,20 @@ impl RingLayer {
         }
     }
 
-    /// Begins a chunk, if it has not begun: the one before is sealed, with the bits that the ladder, or at its price the layer's
-    /// policy, gives it. `codes` is a buffer of [`Ring::codes_max`].
+    /// Begins a chunk, if it has not begun: the one before is sealed, with the bits that the
+    /// ladder, or at its price the layer's policy, gives it. `codes` is a buffer of
+    /// [`Ring::codes_max`].
     pub fn begin(&mut self, chunk: usize, policy: Option<&LayerPolicy>, codes: &mut [u8]) {
         let told = self.chunks.wants_costs(chunk).then(|| {
             let policy = policy.expect("a ladder of prices comes from a policy");
             let (heads, width) = (self.shape().heads, self.shape().matrices[0].width);
             let first = self.half_span(self.begun(), 0, 0).start;
-            costs(policy, &self.halves[first..first + heads * CHUNK * width], width, self.shape().turned)
+            costs(
+                policy,
+                &self.halves[first..first + heads * CHUNK * width],
+                width,
+                self.shape().turned,
+            )
         });
         let Some(sealed) = self.chunks.begin(chunk, told.as_ref()) else { return };
         for matrix in 0..self.shape().matrices.len() {
@@ -219,12 +251,14 @@ impl RingLayer {
     }
 
     fn seal_matrix(&mut self, sealed: &Sealed, matrix: usize, head: usize, codes: &mut [u8]) {
-        let (shape, numbers) = (self.shape().matrices[matrix], sealed.units(self.shape().part(matrix)));
+        let (shape, numbers) =
+            (self.shape().matrices[matrix], sealed.units(self.shape().part(matrix)));
         let halves = self.half_span(sealed.chunk as usize, matrix, head);
         for (first, rows) in shape.groups() {
             let codes = &mut codes[..rows * shape.columns()];
             let spans = self.scale_spans(sealed.entry, matrix, head, first, rows);
-            let [lowest, ranges] = self.scales.get_disjoint_mut(spans).expect("they do not overlap");
+            let [lowest, ranges] =
+                self.scales.get_disjoint_mut(spans).expect("they do not overlap");
             quantize(shape, &self.halves[halves.clone()], first, lowest, ranges, codes);
             for (unit, &number) in numbers.iter().enumerate() {
                 let span = self.unit_span(number, matrix, head, first, rows);

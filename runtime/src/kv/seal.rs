@@ -10,10 +10,11 @@ pub const fn codes_max(matrix: Matrix) -> usize {
     GROUP_ROWS * matrix.columns()
 }
 
-/// Quantizes rows `first` to `first + rows` of a matrix to 8 bits. `halves` is `[tokens, width]`; `lowest` and `ranges`
-/// have a number for each of these rows.
+/// Quantizes rows `first` to `first + rows` of a matrix to 8 bits. `halves` is `[tokens, width]`;
+/// `lowest` and `ranges` have a number for each of these rows.
 ///
-/// Fewer bits of a code are what quantizing to fewer bits would have given (see [`hardtack_kernels::nested`]).
+/// Fewer bits of a code are what quantizing to fewer bits would have given (see
+/// [`hardtack_kernels::nested`]).
 pub fn quantize(
     matrix: Matrix,
     halves: &[f16],

@@ -18,8 +18,8 @@ const UNITS_MAX: usize = 1 << 24;
 pub struct RingSize {
     /// The policy.
     pub ladder: Ladder,
-    /// Tokens over which the ring reaches at most, first chunk and open chunk included: the distances that the model was
-    /// trained for. A multiple of a chunk.
+    /// Tokens over which the ring reaches at most, first chunk and open chunk included: the
+    /// distances that the model was trained for. A multiple of a chunk.
     pub reach: usize,
     /// Units of codes of every layer, fewer where its window needs fewer.
     units: usize,
@@ -37,16 +37,18 @@ pub struct LayerSize {
 impl LayerSize {
     /// Bytes of the lists of units, entries and chunks.
     pub const fn list_bytes(self) -> u64 {
-        (self.units * size_of::<u32>() + self.chunks * (size_of::<u32>() + size_of::<Sealed>())) as u64
+        (self.units * size_of::<u32>() + self.chunks * (size_of::<u32>() + size_of::<Sealed>()))
+            as u64
     }
 }
 
 impl RingSize {
-    /// The largest ring of so many bytes over at most `context` tokens; of 0 bytes, one that never loses bits.
+    /// The largest ring of so many bytes over at most `context` tokens; of 0 bytes, one that never
+    /// loses bits.
     ///
     /// # Errors
-    /// Fewer bytes than one chunk of codes takes beside the first chunk and the open one, too short a context, or learned
-    /// bits of a model that has none.
+    /// Fewer bytes than one chunk of codes takes beside the first chunk and the open one, too short
+    /// a context, or learned bits of a model that has none.
     pub fn of(
         options: &RingOptions,
         policy: Option<&KvPolicy>,
@@ -57,7 +59,11 @@ impl RingSize {
         // The first chunk, a sealed one and the open one.
         if reach < 3 * CHUNK {
             let expected = format!("at least {} for a ring", 3 * CHUNK);
-            return Err(Error::Setting { setting: "context", expected, found: context.to_string() });
+            return Err(Error::Setting {
+                setting: "context",
+                expected,
+                found: context.to_string(),
+            });
         }
         let asked = match options.bits {
             RingBits::Ladder(_) | RingBits::Auto => None,
@@ -68,10 +74,15 @@ impl RingSize {
             (RingBits::Auto, None) => Ladder::default(),
             (RingBits::Learned(_), None) => {
                 let expected = "a number: the model has no policy of its own".to_owned();
-                return Err(Error::Setting { setting: "kv bits", expected, found: "learned".to_owned() });
+                return Err(Error::Setting {
+                    setting: "kv bits",
+                    expected,
+                    found: "learned".to_owned(),
+                });
             }
             (_, Some(policy)) => {
-                let bits = asked.unwrap_or_else(|| affordable(policy, options.bytes, layers, reach));
+                let bits =
+                    asked.unwrap_or_else(|| affordable(policy, options.bytes, layers, reach));
                 Ladder::learned(policy, bits)?
             }
         };
@@ -85,7 +96,11 @@ impl RingSize {
         let least = with(first).bytes(layers);
         if options.bytes < least {
             let expected = format!("at least {least} bytes");
-            return Err(Error::Setting { setting: "kv", expected, found: options.bytes.to_string() });
+            return Err(Error::Setting {
+                setting: "kv",
+                expected,
+                found: options.bytes.to_string(),
+            });
         }
         let (mut fits, mut over) = (first, most + 1);
         while over - fits > 1 {
@@ -101,7 +116,11 @@ impl RingSize {
     }
 
     fn first_units_max(&self, layers: &[AttentionSpec]) -> usize {
-        layers.iter().map(|layer| self.ladder.first_units_max(RingShape::of(layer).parts())).max().unwrap_or(0)
+        layers
+            .iter()
+            .map(|layer| self.ladder.first_units_max(RingShape::of(layer).parts()))
+            .max()
+            .unwrap_or(0)
     }
 
     /// What a layer gets.
@@ -120,20 +139,23 @@ impl RingSize {
         let layer = |attention| {
             let shape = RingShape::of(attention);
             let size = self.layer(&shape);
-            let halves = shape.half_slots() * shape.chunk_elements() + size.chunks * shape.scale_elements();
+            let halves =
+                shape.half_slots() * shape.chunk_elements() + size.chunks * shape.scale_elements();
             (halves * size_of::<f16>() + size.units * shape.unit_bytes()) as u64 + size.list_bytes()
         };
         layers.iter().map(layer).sum()
     }
 }
 
-/// The most bits on average at which a ring of so many bytes holds a whole reach, or else the fewest there are.
+/// The most bits on average at which a ring of so many bytes holds a whole reach, or else the
+/// fewest there are.
 fn affordable(policy: &KvPolicy, bytes: u64, layers: &[AttentionSpec], reach: usize) -> f32 {
     let parts = layers.iter().map(|layer| RingShape::of(layer).parts()).max().unwrap_or(1);
     let fits = |bits: f32| {
         let units = ((reach / CHUNK - 2) as f32 * bits * parts as f32) as usize;
         let ladder = Ladder::learned(policy, bits);
-        bytes == 0 || ladder.is_ok_and(|ladder| RingSize { ladder, reach, units }.bytes(layers) <= bytes)
+        bytes == 0
+            || ladder.is_ok_and(|ladder| RingSize { ladder, reach, units }.bytes(layers) <= bytes)
     };
     let averages = || policy.prices.iter().map(|price| price.bits);
     averages().find(|&bits| fits(bits)).or(averages().next_back()).unwrap_or_default()
@@ -150,12 +172,20 @@ mod tests {
 
     fn grouped(kv_heads: u32, head_dim: u32, window: u32) -> AttentionSpec {
         let kind = AttentionKind::Grouped { kv_heads, head_dim, norm: HeadNorm::None };
-        AttentionSpec { heads: 2 * kv_heads, score_scale: 1.0, window, rope_dim: head_dim, rope_scale: 1.0, kind }
+        AttentionSpec {
+            heads: 2 * kv_heads,
+            score_scale: 1.0,
+            window,
+            rope_dim: head_dim,
+            rope_scale: 1.0,
+            kind,
+        }
     }
 
     #[test]
     fn what_is_counted_is_what_is_allocated() {
-        let latent = AttentionKind::Latent { query_rank: 0, kv_rank: 100, nope_dim: 16, value_dim: 16 };
+        let latent =
+            AttentionKind::Latent { query_rank: 0, kv_rank: 100, nope_dim: 16, value_dim: 16 };
         let latent = AttentionSpec { rope_dim: 24, kind: latent, ..grouped(1, 24, 0) };
         let layers = [grouped(2, 80, 0), grouped(3, 64, 130), latent];
         let price = |bits, byte| Price { bits, byte };
@@ -165,18 +195,26 @@ mod tests {
         let fixed = fixed.map(|steps| RingBits::Ladder(Ladder::new(steps).unwrap()));
         let learned = [None, Some(4.0)].map(RingBits::Learned);
         for bits in fixed.into_iter().chain(learned) {
-            let of = |bytes| RingSize::of(&RingOptions { bytes, bits }, Some(&policy), &layers, 2000);
+            let of =
+                |bytes| RingSize::of(&RingOptions { bytes, bits }, Some(&policy), &layers, 2000);
             let all = of(0).unwrap();
             assert_eq!(all.reach, 1984);
             let refusal = of(1).unwrap_err().to_string();
-            let least = refusal.split("at least ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
+            let least =
+                refusal.split("at least ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
             let (least, most): (u64, u64) = (least.parse().unwrap(), all.bytes(&layers));
             for bytes in [least, least + (most - least) / 3, most - 1, most] {
                 let size = of(bytes).unwrap();
                 let counted = size.bytes(&layers);
-                assert!(counted <= bytes && counted + (16 << 10) > bytes, "{bits:?}: {counted} of {bytes}");
+                assert!(
+                    counted <= bytes && counted + (16 << 10) > bytes,
+                    "{bits:?}: {counted} of {bytes}"
+                );
                 let ring = Ring::new(&size, layers.iter()).unwrap();
-                assert_eq!(ring.layers.iter().map(|layer| layer.allocated_bytes()).sum::<usize>() as u64, counted);
+                assert_eq!(
+                    ring.layers.iter().map(|layer| layer.allocated_bytes()).sum::<usize>() as u64,
+                    counted
+                );
             }
         }
     }
@@ -184,7 +222,9 @@ mod tests {
     #[test]
     fn a_window_needs_no_more_than_itself() {
         let bits = RingBits::Ladder(Ladder::new(&[[4, 4]]).unwrap());
-        let size = RingSize::of(&RingOptions { bytes: 0, bits }, None, &[grouped(1, 64, 130)], 4096).unwrap();
+        let size =
+            RingSize::of(&RingOptions { bytes: 0, bits }, None, &[grouped(1, 64, 130)], 4096)
+                .unwrap();
         let layer = size.layer(&RingShape::of(&grouped(1, 64, 130)));
         assert_eq!(layer, LayerSize { units: 32, chunks: 4 });
     }
@@ -197,14 +237,21 @@ mod tests {
         let policy = KvPolicy { prices, layers: vec![LayerPolicy::default()] };
         let bits = RingBits::Learned(None);
         let first = |bytes| {
-            let size = RingSize::of(&RingOptions { bytes, bits }, Some(&policy), &layers, 2048).unwrap();
+            let size =
+                RingSize::of(&RingOptions { bytes, bits }, Some(&policy), &layers, 2048).unwrap();
             let Step::Learned(price) = size.ladder.steps()[0] else { panic!("{size:?}") };
             price.bits
         };
         // 30 chunks of 2 x 2 x 64 x 64 codes, half a bit more of scales, and two chunks of halves.
-        let around = |bits: f64| (30.0 * 16384.0 * (bits + 0.5) / 8.0 + 2.0 * 32768.0 + 8192.0) as u64;
-        assert_eq!([around(6.0), around(4.5), around(3.0), around(1.0)].map(first), [6.0, 4.0, 2.5, 2.5]);
-        let none = RingSize::of(&RingOptions { bytes: 0, bits }, None, &layers, 2048).unwrap_err().to_string();
+        let around =
+            |bits: f64| (30.0 * 16384.0 * (bits + 0.5) / 8.0 + 2.0 * 32768.0 + 8192.0) as u64;
+        assert_eq!(
+            [around(6.0), around(4.5), around(3.0), around(1.0)].map(first),
+            [6.0, 4.0, 2.5, 2.5]
+        );
+        let none = RingSize::of(&RingOptions { bytes: 0, bits }, None, &layers, 2048)
+            .unwrap_err()
+            .to_string();
         assert!(none.contains("no policy"), "{none}");
     }
 }

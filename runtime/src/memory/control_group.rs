@@ -1,8 +1,10 @@
-//! What the control groups that a process is in leave it, of version 1 and of version 2, its own group and all above it.
+//! What the control groups that a process is in leave it, of version 1 and of version 2, its own
+//! group and all above it.
 //!
-//! Linux names a process's groups in `/proc/self/cgroup` and where they are mounted in `/proc/self/mountinfo`
-//! (cgroups(7), proc_pid_mountinfo(5)). A container may see its group as the root of the mount, or by a path whose first
-//! part is the mount's own root, as Docker does without a namespace.
+//! Linux names a process's groups in `/proc/self/cgroup` and where they are mounted in
+//! `/proc/self/mountinfo` (cgroups(7), proc_pid_mountinfo(5)). A container may see its group as the
+//! root of the mount, or by a path whose first part is the mount's own root, as Docker does without
+//! a namespace.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,14 +12,16 @@ use std::path::{Path, PathBuf};
 /// Limits from here on are none: version 1 writes the largest multiple of a page.
 const UNLIMITED: u64 = 1 << 62;
 
-/// Bytes that the tightest of the groups still gives; nothing where none has a limit. `root` is where the system's files
-/// are: `/`, but for tests.
+/// Bytes that the tightest of the groups still gives; nothing where none has a limit. `root` is
+/// where the system's files are: `/`, but for tests.
 pub fn left(root: &Path) -> Option<u64> {
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
     let mounts = fs::read_to_string(root.join("proc/self/mountinfo")).ok()?;
-    let version_1 = group(&groups, |controllers| controllers.split(',').any(|name| name == "memory"));
+    let version_1 =
+        group(&groups, |controllers| controllers.split(',').any(|name| name == "memory"));
     let version_2 = group(&groups, str::is_empty);
-    let mounted = |kind: &str, option: &str| mounts.lines().find_map(|line| Mount::of(line, kind, option));
+    let mounted =
+        |kind: &str, option: &str| mounts.lines().find_map(|line| Mount::of(line, kind, option));
     let version_1 = version_1.zip(mounted("cgroup", "memory")).and_then(|(group, mount)| {
         mount.folders(root, group).filter_map(|folder| of_folder(&folder, &VERSION_1)).min()
     });
@@ -43,11 +47,14 @@ struct Mount<'a> {
 }
 
 impl<'a> Mount<'a> {
-    /// `id parent device root point options ... - kind source super-options`, of this kind and with this super-option.
+    /// `id parent device root point options ... - kind source super-options`, of this kind and with
+    /// this super-option.
     fn of(line: &'a str, kind: &str, option: &str) -> Option<Self> {
         let (own, system) = line.split_once(" - ")?;
         let mut system = system.split(' ');
-        if system.next() != Some(kind) || !option.is_empty() && !system.nth(1)?.split(',').any(|own| own == option) {
+        if system.next() != Some(kind)
+            || !option.is_empty() && !system.nth(1)?.split(',').any(|own| own == option)
+        {
             return None;
         }
         let mut own = own.split(' ').skip(3);
@@ -58,9 +65,11 @@ impl<'a> Mount<'a> {
     /// The folders of a group and of all above it.
     fn folders(&self, root: &Path, group: &str) -> impl Iterator<Item = PathBuf> {
         let top = root.join(self.point.trim_start_matches('/'));
-        // A group outside the mount is one that this process cannot see: what is mounted stands for it.
+        // A group outside the mount is one that this process cannot see: what is mounted stands for
+        // it.
         let own = group.strip_prefix(self.root.trim_end_matches('/')).unwrap_or("");
-        let own: Vec<&str> = own.split('/').filter(|part| !part.is_empty() && *part != "..").collect();
+        let own: Vec<&str> =
+            own.split('/').filter(|part| !part.is_empty() && *part != "..").collect();
         (0..=own.len()).rev().map(move |count| {
             let mut folder = top.clone();
             folder.extend(&own[..count]);
@@ -83,14 +92,22 @@ const VERSION_1: Files = Files {
     cached: ["total_inactive_file", "total_active_file"],
 };
 /// Above `memory.high` a group is held up until it is of no use.
-const VERSION_2: Files =
-    Files { limits: &["memory.max", "memory.high"], used: "memory.current", cached: ["inactive_file", "active_file"] };
+const VERSION_2: Files = Files {
+    limits: &["memory.max", "memory.high"],
+    used: "memory.current",
+    cached: ["inactive_file", "active_file"],
+};
 
 /// What a group leaves. Cached files are no use of it.
 fn of_folder(folder: &Path, files: &Files) -> Option<u64> {
     let text = |name: &str| fs::read_to_string(folder.join(name)).ok();
     let number = |name: &str| text(name)?.trim().parse::<u64>().ok();
-    let limit = files.limits.iter().filter_map(|name| number(name)).filter(|&limit| limit < UNLIMITED).min()?;
+    let limit = files
+        .limits
+        .iter()
+        .filter_map(|name| number(name))
+        .filter(|&limit| limit < UNLIMITED)
+        .min()?;
     let stat = text("memory.stat").unwrap_or_default();
     let cached: u64 = stat
         .lines()
@@ -111,7 +128,8 @@ mod tests {
 
     impl System {
         fn new(name: &str) -> Self {
-            let folder = std::env::temp_dir().join(format!("hardtack-{}-{name}", std::process::id()));
+            let folder =
+                std::env::temp_dir().join(format!("hardtack-{}-{name}", std::process::id()));
             let _ = fs::remove_dir_all(&folder);
             Self(folder)
         }
@@ -127,14 +145,20 @@ mod tests {
             let at = |name: &str| format!("sys/fs/cgroup/memory/{folder}/{name}");
             self.with(&at("memory.limit_in_bytes"), &format!("{limit}\n"))
                 .with(&at("memory.usage_in_bytes"), &format!("{used}\n"))
-                .with(&at("memory.stat"), &format!("cache 1\nactive_file 7\ntotal_inactive_file {cached}\n"))
+                .with(
+                    &at("memory.stat"),
+                    &format!("cache 1\nactive_file 7\ntotal_inactive_file {cached}\n"),
+                )
         }
 
         fn group_2(self, folder: &str, limit: &str, [used, cached]: [u64; 2]) -> Self {
             let at = |name: &str| format!("sys/fs/cgroup/{folder}/{name}");
             self.with(&at("memory.max"), &format!("{limit}\n"))
                 .with(&at("memory.current"), &format!("{used}\n"))
-                .with(&at("memory.stat"), &format!("anon 5\ninactive_file {cached}\nactive_file 1\n"))
+                .with(
+                    &at("memory.stat"),
+                    &format!("anon 5\ninactive_file {cached}\nactive_file 1\n"),
+                )
         }
 
         fn left(&self) -> Option<u64> {
@@ -148,13 +172,15 @@ mod tests {
         }
     }
 
-    const MOUNT_1: &str = "26 25 0:23 / /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory\n";
+    const MOUNT_1: &str =
+        "26 25 0:23 / /sys/fs/cgroup/memory rw,relatime shared:9 - cgroup cgroup rw,memory\n";
     const MOUNT_2: &str = "30 25 0:26 / /sys/fs/cgroup rw - cgroup2 cgroup2 rw,nsdelegate\n";
 
     #[test]
     fn the_tightest_group_of_version_1_counts() {
         let groups = "5:devices:/a\n4:memory:/a/b\n0::/\n";
-        let system = System::new("v1").with("proc/self/cgroup", groups).with("proc/self/mountinfo", MOUNT_1);
+        let system =
+            System::new("v1").with("proc/self/cgroup", groups).with("proc/self/mountinfo", MOUNT_1);
         let system = system.group_1("a/b", [1000, 600, 500]).group_1("a", [2000, 1950, 30]);
         let system = system.group_1("", [9_223_372_036_854_771_712, 5000, 0]);
         assert_eq!(system.left(), Some(80));
@@ -163,7 +189,9 @@ mod tests {
 
     #[test]
     fn groups_of_version_2_and_max() {
-        let system = System::new("v2").with("proc/self/cgroup", "0::/a/b c\n").with("proc/self/mountinfo", MOUNT_2);
+        let system = System::new("v2")
+            .with("proc/self/cgroup", "0::/a/b c\n")
+            .with("proc/self/mountinfo", MOUNT_2);
         let system = system.group_2("a/b c", "max", [70, 1]).group_2("a", "max", [100, 1]);
         assert_eq!(system.left(), None);
         let system = system.group_2("a", "500", [400, 99]);
@@ -190,9 +218,12 @@ mod tests {
     #[test]
     fn a_system_that_says_nothing() {
         assert_eq!(System::new("none").left(), None);
-        let system = System::new("odd").with("proc/self/cgroup", "what\n4:memory\n").with("proc/self/mountinfo", "-\n");
+        let system = System::new("odd")
+            .with("proc/self/cgroup", "what\n4:memory\n")
+            .with("proc/self/mountinfo", "-\n");
         assert_eq!(system.left(), None);
-        let system = system.with("proc/self/cgroup", "4:memory:/a\n").with("proc/self/mountinfo", MOUNT_1);
+        let system =
+            system.with("proc/self/cgroup", "4:memory:/a\n").with("proc/self/mountinfo", MOUNT_1);
         assert_eq!(system.left(), None);
         let system = system.with("sys/fs/cgroup/memory/a/memory.limit_in_bytes", "many\n");
         assert_eq!(system.left(), None);

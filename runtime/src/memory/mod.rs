@@ -1,4 +1,5 @@
-//! Memory that may not be there: an error, not the end of the program; and how much of it the system would still give.
+//! Memory that may not be there: an error, not the end of the program; and how much of it the
+//! system would still give.
 
 mod control_group;
 mod room;
@@ -11,20 +12,22 @@ use crate::error::Error;
 /// Whether plans are held to what the system would give ([`available`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum SystemMemory {
-    /// They are. Of mapped weights only what a token reads is asked for: all else can be read again.
+    /// They are. Of mapped weights only what a token reads is asked for: all else can be read
+    /// again.
     #[default]
     Checked,
     /// They are not.
     Ignored,
 }
 
-/// `count` zeros. Large ones come from the system untouched and take no memory before they are written.
+/// `count` zeros. Large ones come from the system untouched and take no memory before they are
+/// written.
 ///
 /// # Errors
 /// The system has no room for so many.
 pub(crate) fn zeros<T: Clone + Default>(count: usize) -> Result<Vec<T>, Error> {
-    // `vec!` ends the program where there is no room, and a reserved vector would be touched by filling it: so the room is
-    // asked for first and given back.
+    // `vec!` ends the program where there is no room, and a reserved vector would be touched by
+    // filling it: so the room is asked for first and given back.
     drop(list::<T>(count)?);
     Ok(vec![T::default(); count])
 }
@@ -42,8 +45,8 @@ pub(crate) fn list<T>(count: usize) -> Result<Vec<T>, Error> {
 
 /// Asks the system for so many bytes in one piece and gives them back untouched.
 ///
-/// For what others allocate bit by bit, and where a bit that is refused ends the program: an address space with a
-/// limit, or a system that promises no more than it has, says so here.
+/// For what others allocate bit by bit, and where a bit that is refused ends the program: an
+/// address space with a limit, or a system that promises no more than it has, says so here.
 ///
 /// # Errors
 /// The system has no such room.

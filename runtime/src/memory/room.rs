@@ -34,18 +34,23 @@ impl fmt::Display for Bound {
     }
 }
 
-/// How much memory this process may still take, by the machine's free memory and by the limits of its control groups,
-/// versions 1 and 2, whichever is less. Cached files count as free: the system gives them back. So a mapped blob needs no
-/// room but for what must stay in memory.
+/// How much memory this process may still take, by the machine's free memory and by the limits of
+/// its control groups, versions 1 and 2, whichever is less. Cached files count as free: the system
+/// gives them back. So a mapped blob needs no room but for what must stay in memory.
 ///
-/// `None` where the system does not say: on systems other than Linux and Android, where an app's limit is the system's
-/// secret.
+/// `None` where the system does not say: on systems other than Linux and Android, where an app's
+/// limit is the system's secret.
 pub fn available() -> Option<Room> {
-    if cfg!(any(target_os = "linux", target_os = "android")) { of_system(Path::new("/")) } else { None }
+    if cfg!(any(target_os = "linux", target_os = "android")) {
+        of_system(Path::new("/"))
+    } else {
+        None
+    }
 }
 
 fn of_system(root: &Path) -> Option<Room> {
-    let machine = field(&root.join("proc/meminfo"), "MemAvailable:").map(|bytes| Room { bytes, bound: Bound::Machine });
+    let machine = field(&root.join("proc/meminfo"), "MemAvailable:")
+        .map(|bytes| Room { bytes, bound: Bound::Machine });
     let group = control_group::left(root).map(|bytes| Room { bytes, bound: Bound::ControlGroup });
     machine.into_iter().chain(group).min_by_key(|room| room.bytes)
 }

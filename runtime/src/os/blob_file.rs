@@ -1,7 +1,7 @@
 //! The bytes of a blob: mapped from a file, or in memory of our own, or the program's.
 //!
-//! A mapped file that is truncated by someone else while it is in use raises SIGBUS on the next access. Where that can
-//! happen, use [`Load::Resident`].
+//! A mapped file that is truncated by someone else while it is in use raises SIGBUS on the next
+//! access. Where that can happen, use [`Load::Resident`].
 
 use std::fs::File;
 use std::io;
@@ -12,11 +12,12 @@ use memmap2::{Mmap, MmapMut, MmapOptions};
 /// How the weights come into memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Load {
-    /// Mapped: pages are read when they are first used, shared with other processes, and given back under pressure.
+    /// Mapped: pages are read when they are first used, shared with other processes, and given back
+    /// under pressure.
     #[default]
     Mmap,
-    /// Read into anonymous memory before the first token, in huge pages where the system gives them: one lookup of an
-    /// address then serves 2 MiB in place of 4 KiB.
+    /// Read into anonymous memory before the first token, in huge pages where the system gives
+    /// them: one lookup of an address then serves 2 MiB in place of 4 KiB.
     Resident,
 }
 
@@ -32,20 +33,23 @@ pub enum BlobFile {
 }
 
 impl BlobFile {
-    /// Maps a part of a file for reading. It begins in memory as far behind a page's first byte as in the file.
+    /// Maps a part of a file for reading. It begins in memory as far behind a page's first byte as
+    /// in the file.
     ///
     /// # Errors
     /// What the system says.
     pub fn map(file: &File, range: &Range<u64>) -> io::Result<Self> {
         let length = length(range)?;
-        // SAFETY: the mapping is private and read-only. Another process could still change the file's bytes while they are
-        // borrowed; the format is validated from the same bytes that are used, and no value read from weights is ever used
-        // as an index, so changed bytes give wrong numbers and not wrong accesses. Shrinking the file raises SIGBUS, which
-        // the module's documentation warns of.
+        // SAFETY: the mapping is private and read-only. Another process could still change the
+        // file's bytes while they are borrowed; the format is validated from the same bytes that
+        // are used, and no value read from weights is ever used as an index, so changed bytes give
+        // wrong numbers and not wrong accesses. Shrinking the file raises SIGBUS, which the module'
+        // s documentation warns of.
         Ok(Self::Mapped(unsafe { MmapOptions::new().offset(range.start).len(length).map(file)? }))
     }
 
-    /// Tells the system that all of it will be read soon. A system that cannot be told reads pages when they are first used.
+    /// Tells the system that all of it will be read soon. A system that cannot be told reads pages
+    /// when they are first used.
     pub fn read_ahead(&self) {
         #[cfg(unix)]
         if let Self::Mapped(map) = self {

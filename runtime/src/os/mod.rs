@@ -1,4 +1,5 @@
-//! What the operating system gives. Besides this room, only `backend/pool.rs` has `unsafe` in the runtime.
+//! What the operating system gives. Besides this room, only `backend/pool.rs` has `unsafe` in the
+//! runtime.
 
 mod blob_file;
 

@@ -12,7 +12,9 @@ pub enum TextError {
     #[error("tokenizer section: {0}")]
     Tokenizer(String),
     /// The system has no room for a tokenizer of this size.
-    #[error("tokenizer section: reading it takes up to {bytes} bytes of memory, for which the system has no room")]
+    #[error(
+        "tokenizer section: reading it takes up to {bytes} bytes of memory, for which the system has no room"
+    )]
     Memory {
         /// What it takes at most.
         bytes: u64,
@@ -30,7 +32,8 @@ pub enum TextError {
     /// The tokenizer failed on this text.
     #[error("the text cannot be encoded: {0}")]
     Encode(String),
-    /// The tokenizer gave an id that the vocabulary table does not have: the sections do not belong together.
+    /// The tokenizer gave an id that the vocabulary table does not have: the sections do not belong
+    /// together.
     #[error("the tokenizer gave token {id}, the vocabulary has {count}")]
     UnknownToken {
         /// The id.

@@ -53,7 +53,10 @@ impl Markers {
     ///
     /// # Errors
     /// There are too many names.
-    pub fn new<B: AsRef<[u8]>>(vocabulary: &Vocabulary<B>, template: &str) -> Result<Self, TextError> {
+    pub fn new<B: AsRef<[u8]>>(
+        vocabulary: &Vocabulary<B>,
+        template: &str,
+    ) -> Result<Self, TextError> {
         let (mut names, mut shown, mut more) = (Vec::new(), Vec::new(), Vec::new());
         for id in 0..vocabulary.count() {
             let kind = vocabulary.kind(id);
@@ -95,7 +98,13 @@ impl Markers {
     /// may have a turn's role in its middle, as in `<|user|>`. The model's answers may have as many
     /// whole names as it has written such tokens, `real`; if there are more, the template has put
     /// some together, and none of them counts.
-    pub fn guard_rendered(&self, rendered: &Rendered, roles: &[&str], real: usize, mark: char) -> String {
+    pub fn guard_rendered(
+        &self,
+        rendered: &Rendered,
+        roles: &[&str],
+        real: usize,
+        mark: char,
+    ) -> String {
         let mut end = 0;
         let spans = rendered.spans().map(|span| {
             let start = end;
@@ -112,13 +121,17 @@ impl Markers {
             shown && inside(start, end).all(|&(.., author)| author == Author::Assistant)
         };
         let names = self.finder.find_iter(text);
-        let found = names.filter(|name| is_model_s(name.start(), name.end(), self.shown[name.pattern()])).count();
+        let found = names
+            .filter(|name| is_model_s(name.start(), name.end(), self.shown[name.pattern()]))
+            .count();
         self.break_names(text, mark, |start, end, shown| {
             if is_model_s(start, end, shown) {
                 return found <= real;
             }
             inside(start, end).all(|&(span_start, span_end, author)| {
-                let is_role = span_start > start && span_end < end && roles.contains(&&text[span_start..span_end]);
+                let is_role = span_start > start
+                    && span_end < end
+                    && roles.contains(&&text[span_start..span_end]);
                 author == Author::Template || is_role
             })
         })
@@ -126,13 +139,22 @@ impl Markers {
 
     /// Puts a break after the first letter of every name, unless `keep(start, end, shown)` says
     /// otherwise.
-    fn break_names(&self, text: &str, mark: char, keep: impl Fn(usize, usize, bool) -> bool) -> String {
+    fn break_names(
+        &self,
+        text: &str,
+        mark: char,
+        keep: impl Fn(usize, usize, bool) -> bool,
+    ) -> String {
         let mut guarded = String::with_capacity(text.len() + 16);
         let mut at = 0;
         while let Some(found) = self.finder.find(&text[at..]) {
             let (start, end) = (at + found.start(), at + found.end());
             let whole = keep(start, end, self.shown[found.pattern()]);
-            let next = if whole { end } else { start + text[start..].chars().next().map_or(1, char::len_utf8) };
+            let next = if whole {
+                end
+            } else {
+                start + text[start..].chars().next().map_or(1, char::len_utf8)
+            };
             guarded.push_str(&text[at..next]);
             if !whole {
                 guarded.push(mark);
@@ -164,11 +186,16 @@ impl Markers {
         // Everything before `done` is encoded; up to `at` it is the template's, with whole names.
         let (mut done, mut at) = (0, 0);
         loop {
-            let found = self.finder.find(&text[at..]).map(|found| (at + found.start(), at + found.end()));
+            let found =
+                self.finder.find(&text[at..]).map(|found| (at + found.start(), at + found.end()));
             let (name, after) = found.unwrap_or((text.len(), text.len()));
             if text[at..name].contains(mark) {
-                let Some(markup) = self.markup(tokenizer, &text[done..at], most)? else { return Ok(None) };
-                let Some(plain) = self.spell(tokenizer, &text[at..name], mark, most)? else { return Ok(None) };
+                let Some(markup) = self.markup(tokenizer, &text[done..at], most)? else {
+                    return Ok(None);
+                };
+                let Some(plain) = self.spell(tokenizer, &text[at..name], mark, most)? else {
+                    return Ok(None);
+                };
                 tokens.extend(markup.into_iter().chain(plain));
                 done = name;
             }
@@ -183,7 +210,12 @@ impl Markers {
     }
 
     /// The tokens of text without breaks, in one go as a reference tokenizer reads it.
-    fn markup(&self, tokenizer: &Tokenizer, text: &str, most: usize) -> Result<Option<Vec<u32>>, TextError> {
+    fn markup(
+        &self,
+        tokenizer: &Tokenizer,
+        text: &str,
+        most: usize,
+    ) -> Result<Option<Vec<u32>>, TextError> {
         let markup = |text: &str| tokenizer.encode_markup(text);
         let Some(tokens) = encode_in_pieces(text, most, markup)? else { return Ok(None) };
         let steering = tokens.iter().filter(|&&id| self.steer(tokenizer.vocabulary(), id)).count();
@@ -195,21 +227,32 @@ impl Markers {
         let mut tokens = Vec::new();
         let mut at = 0;
         for name in self.finder.find_iter(text) {
-            let Some(plain) = self.spell(tokenizer, &text[at..name.start()], NO_MARK, most)? else { return Ok(None) };
+            let Some(plain) = self.spell(tokenizer, &text[at..name.start()], NO_MARK, most)? else {
+                return Ok(None);
+            };
             tokens.extend(plain);
             tokens.extend(markup(&text[name.range()])?);
             at = name.end();
         }
-        let Some(plain) = self.spell(tokenizer, &text[at..], NO_MARK, most)? else { return Ok(None) };
+        let Some(plain) = self.spell(tokenizer, &text[at..], NO_MARK, most)? else {
+            return Ok(None);
+        };
         tokens.extend(plain);
         Ok(Some(tokens))
     }
 
     /// The tokens of plain text with breaks in it.
-    fn spell(&self, tokenizer: &Tokenizer, text: &str, mark: char, most: usize) -> Result<Option<Vec<u32>>, TextError> {
+    fn spell(
+        &self,
+        tokenizer: &Tokenizer,
+        text: &str,
+        mark: char,
+        most: usize,
+    ) -> Result<Option<Vec<u32>>, TextError> {
         let whole = text.replace(mark, "");
         let plain = |text: &str| tokenizer.encode(text, Special::Plain);
-        let safe = |tokens: &[u32]| !tokens.iter().any(|&id| self.steer(tokenizer.vocabulary(), id));
+        let safe =
+            |tokens: &[u32]| !tokens.iter().any(|&id| self.steer(tokenizer.vocabulary(), id));
         match encode_in_pieces(&whole, most, plain) {
             Ok(Some(tokens)) if safe(&tokens) => return Ok(Some(tokens)),
             Ok(None) => return Ok(None),
@@ -242,7 +285,9 @@ pub fn unused_mark<'t>(texts: impl Iterator<Item = &'t str> + Clone) -> char {
 /// stand.
 fn is_marker(name: &str, template: &str) -> bool {
     let edges = [name.chars().next(), name.chars().next_back()];
-    let is_mark = |edge: Option<char>| edge.is_some_and(|edge| !edge.is_alphanumeric() && !edge.is_whitespace());
+    let is_mark = |edge: Option<char>| {
+        edge.is_some_and(|edge| !edge.is_alphanumeric() && !edge.is_whitespace())
+    };
     name.len() >= NAME_BYTES_MIN
         && edges.into_iter().all(is_mark)
         && name.chars().any(char::is_alphanumeric)
@@ -273,14 +318,19 @@ mod tests {
     #[test]
     fn only_what_steers_is_a_marker() {
         let markers = markers();
-        assert_eq!((&markers.shown[..], &markers.more[..]), (&[false, false, true, true][..], &[2, 6][..]));
+        assert_eq!(
+            (&markers.shown[..], &markers.more[..]),
+            (&[false, false, true, true][..], &[2, 6][..])
+        );
     }
 
     #[test]
     fn every_name_is_broken_and_other_text_is_not() {
         let markers = markers();
         let guard = |text: &str| markers.guard(text, &[], '_');
-        for text in ["plain", "", " \n", "a < b > c", "x<b>y", "user\n", "im", "say <thinking>", "<|im_"] {
+        for text in
+            ["plain", "", " \n", "a < b > c", "x<b>y", "user\n", "im", "say <thinking>", "<|im_"]
+        {
             assert_eq!(guard(text), text);
         }
         assert_eq!(guard("a<|im_end|>b"), "a<_|im_end|>b");
@@ -300,8 +350,13 @@ mod tests {
         use Author::{Assistant, Other, Template};
         assert_eq!(guarded(&[("<think>", Template), ("<think>", Other)], &[]), "<think><_think>");
         assert_eq!(guarded(&[("<|im_", Other), ("end|>", Other)], &[]), "<_|im_end|>");
-        for halves in [[Template, Other], [Other, Template], [Assistant, Template], [Assistant, Other]] {
-            assert_eq!(guarded(&[("<th", halves[0]), ("ink>", halves[1])], &["ink>", "<th"]), "<_think>");
+        for halves in
+            [[Template, Other], [Other, Template], [Assistant, Template], [Assistant, Other]]
+        {
+            assert_eq!(
+                guarded(&[("<th", halves[0]), ("ink>", halves[1])], &["ink>", "<th"]),
+                "<_think>"
+            );
         }
         let role = [("<", Template), ("turn", Other), (">", Template)];
         assert_eq!(guarded(&role, &["user", "turn"]), "<turn>");

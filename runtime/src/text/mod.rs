@@ -13,6 +13,7 @@ pub use error::{TemplateError, TextError};
 pub use stops::{STOP_BYTES_MAX, STOPS_MAX, Stops};
 pub use stream::{Opening, Piece, TextStream};
 pub use template::{
-    Author, ChatTemplate, Clock, Json, Message, RenderInput, RenderLimits, Rendered, Span, parse_variable,
+    Author, ChatTemplate, Clock, Json, Message, RenderInput, RenderLimits, Rendered, Span,
+    parse_variable,
 };
 pub use tokenizer::{Special, Tokenizer};

@@ -54,7 +54,8 @@ fn cut(text: &str, start: usize) -> usize {
     let least = text.floor_char_boundary(start + PIECE_BYTES / 2);
     let between_words = |&at: &usize| {
         let after = text[at + 1..].chars().next();
-        text[..at].chars().next_back().is_some_and(char::is_alphanumeric) && after.is_some_and(char::is_alphanumeric)
+        text[..at].chars().next_back().is_some_and(char::is_alphanumeric)
+            && after.is_some_and(char::is_alphanumeric)
     };
     let spaces = text[least..most].match_indices([' ', '\n']).map(|(at, _)| least + at);
     spaces.rev().find(between_words).unwrap_or(most)
@@ -74,13 +75,16 @@ mod tests {
     /// with its space.
     fn words(text: &str) -> Result<Vec<u32>, TextError> {
         let text = format!(" {text}").replace('\n', " \n");
-        let number = |word: &str| word.bytes().fold(7, |sum: u32, byte| sum.wrapping_mul(31) + u32::from(byte));
+        let number = |word: &str| {
+            word.bytes().fold(7, |sum: u32, byte| sum.wrapping_mul(31) + u32::from(byte))
+        };
         Ok(text.split(' ').skip(1).map(number).collect())
     }
 
     #[test]
     fn pieces_are_the_whole() {
-        let text: String = (0..20_000).map(|at| format!("word{} line\n", at * 7919 % 1000)).collect();
+        let text: String =
+            (0..20_000).map(|at| format!("word{} line\n", at * 7919 % 1000)).collect();
         let text = text.trim_end();
         let mut longest = 0;
         let pieces = encode_in_pieces(text, usize::MAX, |piece| {

@@ -26,8 +26,8 @@ impl Stops {
         Ok(Self(stops.iter().map(|stop| stop.as_ref().into()).collect()))
     }
 
-    /// The stop string that is complete first, as (where it begins, its number). Two that end together: the longer one.
-    /// Depends on the text only, never on the pieces in which it came.
+    /// The stop string that is complete first, as (where it begins, its number). Two that end
+    /// together: the longer one. Depends on the text only, never on the pieces in which it came.
     pub(crate) fn find(&self, text: &str) -> Option<(usize, usize)> {
         let found = self.0.iter().enumerate().filter_map(|(number, stop)| {
             let start = text.find(stop.as_str())?;
@@ -40,7 +40,10 @@ impl Stops {
     pub(crate) fn held_back(&self, text: &str) -> usize {
         let partial = |stop: &str| {
             let lengths = (1..stop.len().min(text.len() + 1)).rev();
-            lengths.into_iter().find(|&length| text.as_bytes().ends_with(&stop.as_bytes()[..length])).unwrap_or(0)
+            lengths
+                .into_iter()
+                .find(|&length| text.as_bytes().ends_with(&stop.as_bytes()[..length]))
+                .unwrap_or(0)
         };
         self.0.iter().map(|stop| partial(stop)).max().unwrap_or(0)
     }

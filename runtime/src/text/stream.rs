@@ -8,7 +8,8 @@ use crate::text::stops::{STOP_BYTES_MAX, Stops};
 const INCOMPLETE_BYTES_MAX: usize = 3;
 const INPUT_BYTES_MAX: usize = INCOMPLETE_BYTES_MAX + TOKEN_BYTES_MAX as usize;
 /// At worst every byte is invalid and becomes a U+FFFD, behind text held back for a stop string.
-const TEXT_BYTES_MAX: usize = STOP_BYTES_MAX + INPUT_BYTES_MAX * char::REPLACEMENT_CHARACTER.len_utf8();
+const TEXT_BYTES_MAX: usize =
+    STOP_BYTES_MAX + INPUT_BYTES_MAX * char::REPLACEMENT_CHARACTER.len_utf8();
 
 /// Where a stream begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,15 +29,17 @@ pub struct Piece<'a> {
     pub stop: Option<usize>,
 }
 
-/// Joins tokens to text: holds back unfinished UTF-8 and whatever may be the beginning of a stop string,
-/// and writes U+FFFD for invalid bytes exactly as `String::from_utf8_lossy` would for the whole.
-/// Control tokens are no text; markers are (`<think>`).
+/// Joins tokens to text: holds back unfinished UTF-8 and whatever may be the beginning of a stop
+/// string, and writes U+FFFD for invalid bytes exactly as `String::from_utf8_lossy` would for the
+/// whole. Control tokens are no text; markers are (`<think>`).
 pub struct TextStream<'v, B> {
     vocabulary: &'v Vocabulary<B>,
     stops: Stops,
-    /// Unfinished sequence, then the new token's bytes. Capacity `INPUT_BYTES_MAX`, never exceeded.
+    /// Unfinished sequence, then the new token's bytes. Capacity `INPUT_BYTES_MAX`, never
+    /// exceeded.
     input: Vec<u8>,
-    /// Text given out by the last call, then text held back. Capacity `TEXT_BYTES_MAX`, never exceeded.
+    /// Text given out by the last call, then text held back. Capacity `TEXT_BYTES_MAX`, never
+    /// exceeded.
     text: String,
     /// Bytes of `text` that the last call gave out.
     given: usize,
@@ -60,7 +63,8 @@ impl<'v, B: AsRef<[u8]>> TextStream<'v, B> {
 
     /// Takes one token. After a stop nothing more comes out.
     pub fn push(&mut self, id: u32) -> Piece<'_> {
-        let mut bytes = if self.vocabulary.kind(id).is_text() { self.vocabulary.bytes(id) } else { &[] };
+        let mut bytes =
+            if self.vocabulary.kind(id).is_text() { self.vocabulary.bytes(id) } else { &[] };
         if self.strip_space && !bytes.is_empty() {
             bytes = bytes.strip_prefix(b" ").unwrap_or(bytes);
             self.strip_space = false;
@@ -87,7 +91,9 @@ impl<'v, B: AsRef<[u8]>> TextStream<'v, B> {
 
     /// Moves every finished character from `input` and `bytes` to `text`.
     fn decode(&mut self, bytes: &[u8]) {
-        assert!(self.input.len() <= INCOMPLETE_BYTES_MAX && bytes.len() <= TOKEN_BYTES_MAX as usize);
+        assert!(
+            self.input.len() <= INCOMPLETE_BYTES_MAX && bytes.len() <= TOKEN_BYTES_MAX as usize
+        );
         if self.stop.is_some() {
             return;
         }

@@ -21,15 +21,16 @@ const NORMALIZED_BYTES_MAX: usize = 256 << 20;
 /// Whether names of control tokens and markers in a text mean those tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Special {
-    /// They do. Never for text that anybody else has a word in, a rendered chat template included: a user could forge
-    /// turns. [`Prompter`](crate::chat::Prompter) makes prompts.
+    /// They do. Never for text that anybody else has a word in, a rendered chat template included:
+    /// a user could forge turns. [`Prompter`](crate::chat::Prompter) makes prompts.
     #[doc(hidden)]
     Parse,
     /// They are plain text. For whatever a user or a document wrote: it cannot forge a turn.
     Plain,
 }
 
-/// A blob's tokenizer. Encoding allocates and may take long; everything else is a look into a table.
+/// A blob's tokenizer. Encoding allocates and may take long; everything else is a look into a
+/// table.
 ///
 /// The library that encodes has panics in its code for odd files. They are contained, print
 /// nothing, and become errors; a program that is built with `panic = "abort"` ends there all the
@@ -52,22 +53,27 @@ impl Tokenizer {
     pub fn from_sections(tokenizer_json: &[u8], vocabulary: &[u8]) -> Result<Self, TextError> {
         limit("tokenizer section", tokenizer_json, SECTION_BYTES_MAX)?;
         let vocabulary = Vocabulary::read(Box::from(vocabulary))?;
-        let survey =
-            hardtack_tokenizer::survey(tokenizer_json).map_err(|error| TextError::Tokenizer(error.to_string()))?;
-        let text_bytes_max = TEXT_BYTES_MAX.min((NORMALIZED_BYTES_MAX as f64 / survey.growth) as usize);
+        let survey = hardtack_tokenizer::survey(tokenizer_json)
+            .map_err(|error| TextError::Tokenizer(error.to_string()))?;
+        let text_bytes_max =
+            TEXT_BYTES_MAX.min((NORMALIZED_BYTES_MAX as f64 / survey.growth) as usize);
         // The library allocates bit by bit, and ends the program where a bit is refused.
         let bytes = survey.memory_bytes();
         expect_room(bytes).map_err(|_| TextError::Memory { bytes })?;
-        let mut library =
-            contained(|| hardtack_tokenizer::load(tokenizer_json, survey.model)).map_err(TextError::Tokenizer)?;
+        let mut library = contained(|| hardtack_tokenizer::load(tokenizer_json, survey.model))
+            .map_err(TextError::Tokenizer)?;
         // Begin and end tokens are ours to add, and a text is never cut or padded in silence.
         library.with_padding(None);
-        library.with_truncation(None).map_err(|error| TextError::Tokenizer(one_line(&error.to_string())))?;
+        library
+            .with_truncation(None)
+            .map_err(|error| TextError::Tokenizer(one_line(&error.to_string())))?;
         library.with_post_processor(None::<tokenizers::PostProcessorWrapper>);
         if let ModelWrapper::BPE(model) = library.get_model()
             && model.dropout.is_some()
         {
-            return Err(TextError::Tokenizer("its dropout would give other tokens every time".into()));
+            return Err(TextError::Tokenizer(
+                "its dropout would give other tokens every time".into(),
+            ));
         }
         contained(|| guard(&mut library, &vocabulary)).map_err(TextError::Tokenizer)?;
         Ok(Self { library: Mutex::new(library), vocabulary, text_bytes_max })
@@ -82,7 +88,8 @@ impl Tokenizer {
     pub fn encode(&self, text: &str, special: Special) -> Result<Vec<u32>, TextError> {
         limit("text", text.as_bytes(), self.text_bytes_max)?;
         let encoding = {
-            // The library holds no invariant that a panic in it could break: it is only read while encoding.
+            // The library holds no invariant that a panic in it could break: it is only read while
+            // encoding.
             let mut library = self.library.lock().unwrap_or_else(PoisonError::into_inner);
             library.set_encode_special_tokens(special == Special::Plain);
             contained(|| library.encode_fast(text, false)).map_err(TextError::Encode)?
@@ -112,13 +119,14 @@ impl Tokenizer {
         Ok(tokens)
     }
 
-    /// The ids of a template's own words, in which the names of control tokens mean those tokens. Whatever somebody else may
-    /// have written in it has its names broken already.
+    /// The ids of a template's own words, in which the names of control tokens mean those tokens.
+    /// Whatever somebody else may have written in it has its names broken already.
     pub(crate) fn encode_markup(&self, text: &str) -> Result<Vec<u32>, TextError> {
         self.encode(text, Special::Parse)
     }
 
-    /// The bytes of one token, for control tokens their name; empty for an id outside the vocabulary.
+    /// The bytes of one token, for control tokens their name; empty for an id outside the
+    /// vocabulary.
     pub fn bytes(&self, id: u32) -> &[u8] {
         self.vocabulary.bytes(id)
     }
@@ -143,13 +151,19 @@ impl Tokenizer {
 
 impl std::fmt::Debug for Tokenizer {
     fn fmt(&self, to: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        to.debug_struct("Tokenizer").field("tokens", &self.vocabulary.count()).finish_non_exhaustive()
+        to.debug_struct("Tokenizer")
+            .field("tokens", &self.vocabulary.count())
+            .finish_non_exhaustive()
     }
 }
 
-/// Makes every added token that steers one that `Special::Plain` spells out. The file calls some of them no special
-/// tokens (Qwen3's `<think>`, DeepSeek's `<｜User｜>`), because their text is shown.
-fn guard<B: AsRef<[u8]>>(library: &mut tokenizers::Tokenizer, vocabulary: &Vocabulary<B>) -> tokenizers::Result<()> {
+/// Makes every added token that steers one that `Special::Plain` spells out. The file calls some of
+/// them no special tokens (Qwen3's `<think>`, DeepSeek's `<｜User｜>`), because their text is
+/// shown.
+fn guard<B: AsRef<[u8]>>(
+    library: &mut tokenizers::Tokenizer,
+    vocabulary: &Vocabulary<B>,
+) -> tokenizers::Result<()> {
     if !(0..vocabulary.count()).any(|id| vocabulary.kind(id) == TokenKind::Marker) {
         return Ok(());
     }
@@ -160,7 +174,11 @@ fn guard<B: AsRef<[u8]>>(library: &mut tokenizers::Tokenizer, vocabulary: &Vocab
 }
 
 fn limit(what: &'static str, bytes: &[u8], limit: usize) -> Result<(), TextError> {
-    if bytes.len() <= limit { Ok(()) } else { Err(TextError::Size { what, found: bytes.len(), limit }) }
+    if bytes.len() <= limit {
+        Ok(())
+    } else {
+        Err(TextError::Size { what, found: bytes.len(), limit })
+    }
 }
 
 /// Runs the library, whose code for odd files has panics in it.

@@ -7,7 +7,9 @@ use std::path::{Path, PathBuf};
 use hardtack::{Engine, Options};
 use hardtack_format::spec::*;
 use hardtack_format::vocabulary::{TextRules, TokenKind, write};
-use hardtack_format::{Encoding, Layout, ModelSpec, Role, SectionKey, SectionKind, SectionPlan, TensorPlan};
+use hardtack_format::{
+    Encoding, Layout, ModelSpec, Role, SectionKey, SectionKind, SectionPlan, TensorPlan,
+};
 use serde_json::{Map, Value, json};
 
 /// ChatML, as Qwen and SmolLM2 have it.
@@ -68,7 +70,11 @@ impl Script<'_> {
                     window: 0,
                     rope_dim: 0,
                     rope_scale: 1.0,
-                    kind: AttentionKind::Grouped { kv_heads: 1, head_dim: 64, norm: HeadNorm::None },
+                    kind: AttentionKind::Grouped {
+                        kv_heads: 1,
+                        head_dim: 64,
+                        norm: HeadNorm::None,
+                    },
                 },
                 feed_forward: FeedForwardSpec {
                     activation: Activation::Silu,
@@ -83,8 +89,16 @@ impl Script<'_> {
             SectionKind::Template => self.template.as_bytes().to_vec(),
             _ => b"{}".to_vec(),
         };
-        let plain = [SectionKind::Spec, SectionKind::Tokenizer, SectionKind::Vocabulary, SectionKind::Template]
-            .map(|kind| SectionPlan::Plain { key: SectionKey::only(kind), bytes: content(kind).len() as u64 });
+        let plain = [
+            SectionKind::Spec,
+            SectionKind::Tokenizer,
+            SectionKind::Vocabulary,
+            SectionKind::Template,
+        ]
+        .map(|kind| SectionPlan::Plain {
+            key: SectionKey::only(kind),
+            bytes: content(kind).len() as u64,
+        });
         let plans: Vec<SectionPlan> = plain.into_iter().chain(weights(&spec)).collect();
         let layout = Layout::new(&plans).unwrap();
         let mut file = vec![0; layout.file_bytes() as usize];
@@ -95,7 +109,8 @@ impl Script<'_> {
                 file[place.clone()].copy_from_slice(&content(section.key.kind));
             }
             for (role, tensor) in layout.tensors(section) {
-                let bytes = &mut file[tensor.offset as usize..(tensor.offset + tensor.bytes) as usize];
+                let bytes =
+                    &mut file[tensor.offset as usize..(tensor.offset + tensor.bytes) as usize];
                 self.fill(role, tensor.columns, bytes);
             }
             hashes.push(*blake3::hash(&file[place]).as_bytes());
@@ -113,12 +128,17 @@ impl Script<'_> {
         };
         let panel = |row: u32, column: u32| (row / 16 * columns + column) * 16 + row % 16;
         match role {
-            Role::AttentionNorm | Role::FeedForwardNorm | Role::FinalNorm => (0..columns).for_each(|at| set(at, 1.0)),
-            Role::Embedding => (0..256 + self.tokens.len() as u32).for_each(|token| set(panel(token, token), 1.0)),
+            Role::AttentionNorm | Role::FeedForwardNorm | Role::FinalNorm => {
+                (0..columns).for_each(|at| set(at, 1.0))
+            }
+            Role::Embedding => {
+                (0..256 + self.tokens.len() as u32).for_each(|token| set(panel(token, token), 1.0))
+            }
             Role::Head => {
                 let answer: Vec<u32> = self.answer.iter().map(|name| self.id(name)).collect();
                 // Bytes and the tokens that a template ends with are followed by the answer.
-                let begin = (0..256 + self.tokens.len() as u32).filter(|token| !answer.contains(token));
+                let begin =
+                    (0..256 + self.tokens.len() as u32).filter(|token| !answer.contains(token));
                 begin.for_each(|token| set(panel(answer[0], token), 1.0));
                 answer.windows(2).for_each(|pair| set(panel(pair[1], pair[0]), 1.0));
                 set(panel(answer[0], *answer.last().unwrap()), 1.0);
@@ -141,16 +161,17 @@ impl Script<'_> {
         // from U+0100 on.
         let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
         let mut beyond = (0x100..).filter_map(char::from_u32);
-        let letters =
-            (0..=u8::MAX).map(|byte| if printable(&byte) { char::from(byte) } else { beyond.next().unwrap() });
-        let vocabulary: Map<String, Value> =
-            letters.zip(0..).map(|(letter, id): (char, u32)| (letter.to_string(), json!(id))).collect();
+        let letters = (0..=u8::MAX)
+            .map(|byte| if printable(&byte) { char::from(byte) } else { beyond.next().unwrap() });
+        let vocabulary: Map<String, Value> = letters
+            .zip(0..)
+            .map(|(letter, id): (char, u32)| (letter.to_string(), json!(id)))
+            .collect();
         let added = self.tokens.iter().zip(256..).map(|((name, kind), id): (_, u32)| {
             json!({ "id": id, "content": name, "special": *kind == TokenKind::Control, "single_word": false,
                 "lstrip": false, "rstrip": false, "normalized": false })
         });
-        let byte_level =
-            json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
+        let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
         json!({ "version": "1.0", "truncation": null, "padding": null, "added_tokens": added.collect::<Vec<_>>(),
             "normalizer": null, "pre_tokenizer": byte_level, "post_processor": null, "decoder": byte_level,
             "model": { "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
@@ -165,8 +186,10 @@ pub fn options() -> Options {
 
 fn weights(spec: &ModelSpec) -> Vec<SectionPlan> {
     let hidden = spec.hidden;
-    let matrix = |role, rows, columns| TensorPlan { role, encoding: Encoding::F32, stack: 1, rows, columns };
-    let vector = |role| TensorPlan { role, encoding: Encoding::Plain, stack: 1, rows: 1, columns: hidden };
+    let matrix =
+        |role, rows, columns| TensorPlan { role, encoding: Encoding::F32, stack: 1, rows, columns };
+    let vector =
+        |role| TensorPlan { role, encoding: Encoding::Plain, stack: 1, rows: 1, columns: hidden };
     let globals = vec![
         matrix(Role::Embedding, spec.vocabulary, hidden),
         vector(Role::FinalNorm),

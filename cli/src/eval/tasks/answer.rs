@@ -34,7 +34,12 @@ pub enum Given {
 
 impl Answer {
     /// Of a question whose choices have these log-likelihoods and bytes.
-    pub fn chosen(log_likelihoods: Vec<f64>, bytes: &[usize], gold: usize, truncated: bool) -> Self {
+    pub fn chosen(
+        log_likelihoods: Vec<f64>,
+        bytes: &[usize],
+        gold: usize,
+        truncated: bool,
+    ) -> Self {
         let for_each_byte: Vec<f64> =
             log_likelihoods.iter().zip(bytes).map(|(nats, &bytes)| nats / bytes as f64).collect();
         let chosen = [first_largest(&log_likelihoods), first_largest(&for_each_byte)];

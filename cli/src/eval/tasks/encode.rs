@@ -2,9 +2,9 @@
 
 use anyhow::Context;
 
-/// Tokens of a context, and of each continuation behind it. Both are encoded together, since a token may begin with the space
-/// between them: the continuation's tokens are those behind as many as the context has alone. Spaces at the context's end go
-/// to the continuation.
+/// Tokens of a context, and of each continuation behind it. Both are encoded together, since a
+/// token may begin with the space between them: the continuation's tokens are those behind as many
+/// as the context has alone. Spaces at the context's end go to the continuation.
 ///
 /// # Errors
 /// Those of `tokens_of`, or a continuation that vanishes in the context's last token.
@@ -18,7 +18,11 @@ pub fn encode(
     let behind = |continuation: &&str| {
         let whole = tokens_of(&format!("{context}{continuation}"))?;
         let asked = whole.get(given.len()..).filter(|asked| !asked.is_empty());
-        Ok(asked.with_context(|| format!("{continuation:?} has no token of its own behind the context"))?.to_vec())
+        Ok(asked
+            .with_context(|| {
+                format!("{continuation:?} has no token of its own behind the context")
+            })?
+            .to_vec())
     };
     let asked = continuations.iter().map(behind).collect::<anyhow::Result<_>>()?;
     Ok((given, asked))

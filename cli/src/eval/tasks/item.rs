@@ -5,7 +5,8 @@
 pub struct Question {
     /// Where it stands: the file's name and the item's number, from 1.
     pub place: String,
-    /// What stands before the solved examples; examples of another preamble are not this question's.
+    /// What stands before the solved examples; examples of another preamble are not this
+    /// question's.
     pub preamble: String,
     pub choices: Vec<Choice>,
     /// The right one's index.

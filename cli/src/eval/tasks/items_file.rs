@@ -33,7 +33,13 @@ impl ItemsFile {
     }
 
     /// Adds a model's answer.
-    pub fn add(&mut self, task: Task, item: &str, blob: &Path, answer: &Answer) -> anyhow::Result<()> {
+    pub fn add(
+        &mut self,
+        task: Task,
+        item: &str,
+        blob: &Path,
+        answer: &Answer,
+    ) -> anyhow::Result<()> {
         let line = Line { task: task.name(), item, blob: blob.display().to_string(), answer };
         let line = serde_json::to_string(&line)? + "\n";
         self.file.write_all(line.as_bytes()).with_context(|| format!("{}", self.path.display()))

@@ -1,5 +1,6 @@
-//! `hardtack eval tasks`: accuracy on the field's tasks, with prompts, scores and metrics as lm-evaluation-harness has them
-//! ([`prompts`] has the table), and against another model on the same items.
+//! `hardtack eval tasks`: accuracy on the field's tasks, with prompts, scores and metrics as
+//! lm-evaluation-harness has them ([`prompts`] has the table), and against another model on the
+//! same items.
 
 mod answer;
 mod choose;
@@ -54,20 +55,35 @@ type Examinee<'a> = Box<dyn FnMut(usize) -> anyhow::Result<Option<Answer>> + 'a>
 pub fn tasks(arguments: &TasksArguments) -> anyhow::Result<()> {
     interrupt::catch()?;
     let open = |blob: &PathBuf| {
-        let engine = model::open(blob, &arguments.engine, &model::session_options(&arguments.session))?;
+        let engine =
+            model::open(blob, &arguments.engine, &model::session_options(&arguments.session))?;
         model::tokenizer(&engine)?;
         Ok(engine)
     };
-    let models: Vec<Engine> =
-        [&arguments.blob].into_iter().chain(&arguments.against).map(open).collect::<anyhow::Result<_>>()?;
-    let sets: Vec<Set<'_>> =
-        arguments.tasks.iter().map(|file| Set::read(file, &models, arguments)).collect::<anyhow::Result<_>>()?;
+    let models: Vec<Engine> = [&arguments.blob]
+        .into_iter()
+        .chain(&arguments.against)
+        .map(open)
+        .collect::<anyhow::Result<_>>()?;
+    let sets: Vec<Set<'_>> = arguments
+        .tasks
+        .iter()
+        .map(|file| Set::read(file, &models, arguments))
+        .collect::<anyhow::Result<_>>()?;
     for file in &arguments.shots_from {
         let asked = arguments.tasks.iter().any(|asked| asked.task == file.task);
-        ensure!(asked, "{}: solved examples of {}, which is no --task", file.path.display(), file.task.name());
+        ensure!(
+            asked,
+            "{}: solved examples of {}, which is no --task",
+            file.path.display(),
+            file.task.name()
+        );
     }
     let solves = sets.iter().any(|set| set.file.task == Task::Gsm8k);
-    ensure!(solves || !arguments.chat, "--chat is for gsm8k: choices are scored as continuations of a text");
+    ensure!(
+        solves || !arguments.chat,
+        "--chat is for gsm8k: choices are scored as continuations of a text"
+    );
     let mut items_file = arguments.items.as_deref().map(ItemsFile::create).transpose()?;
 
     let mut report = Report { tasks: Vec::new() };
@@ -88,8 +104,13 @@ pub fn tasks(arguments: &TasksArguments) -> anyhow::Result<()> {
 }
 
 impl<'a> Set<'a> {
-    /// Reads everything, and refuses what a model was calibrated on and examples that are under test.
-    fn read(file: &'a TaskFile, models: &[Engine], arguments: &TasksArguments) -> anyhow::Result<Self> {
+    /// Reads everything, and refuses what a model was calibrated on and examples that are under
+    /// test.
+    fn read(
+        file: &'a TaskFile,
+        models: &[Engine],
+        arguments: &TasksArguments,
+    ) -> anyhow::Result<Self> {
         let (mut items, sources) = read::read(file)?;
         for source in &sources {
             for contents in source.contents() {
@@ -103,9 +124,14 @@ impl<'a> Set<'a> {
         let default = if file.task == Task::Gsm8k { SHOTS_GSM8K } else { SHOTS };
         let shots = arguments.shots.unwrap_or(default);
         let (examples, example_sources) = read::read(from)?;
-        let same = example_sources.iter().find(|source| sources.iter().any(|tested| tested.text == source.text));
+        let same = example_sources
+            .iter()
+            .find(|source| sources.iter().any(|tested| tested.text == source.text));
         if let Some(source) = same {
-            bail!("{}: this file is under test and cannot give solved examples too", source.path.display());
+            bail!(
+                "{}: this file is under test and cannot give solved examples too",
+                source.path.display()
+            );
         }
         let set = Self { file, items, examples, shots };
         set.check_examples()?;
@@ -115,18 +141,23 @@ impl<'a> Set<'a> {
     /// Every item has as many examples as asked for.
     fn check_examples(&self) -> anyhow::Result<()> {
         match (&self.items, &self.examples) {
-            (Items::Questions(questions), Items::Questions(examples)) => {
-                questions.iter().try_for_each(|question| choose::before(question, examples, self.shots).map(drop))
-            }
+            (Items::Questions(questions), Items::Questions(examples)) => questions
+                .iter()
+                .try_for_each(|question| choose::before(question, examples, self.shots).map(drop)),
             (_, examples) => {
                 let found = examples.count();
-                ensure!(found >= self.shots, "expected {} solved examples, found {found}", self.shots);
+                ensure!(
+                    found >= self.shots,
+                    "expected {} solved examples, found {found}",
+                    self.shots
+                );
                 Ok(())
             }
         }
     }
 
-    /// Lets every model answer every item, one item after another, until Ctrl-C; nothing if it came before the first.
+    /// Lets every model answer every item, one item after another, until Ctrl-C; nothing if it came
+    /// before the first.
     fn measure(
         &self,
         models: &[Engine],
@@ -134,8 +165,10 @@ impl<'a> Set<'a> {
         mut items_file: Option<&mut ItemsFile>,
     ) -> anyhow::Result<Option<TaskReport>> {
         let task = self.file.task;
-        let mut examinees: Vec<Examinee<'_>> =
-            models.iter().map(|engine| self.examinee(engine, arguments)).collect::<anyhow::Result<_>>()?;
+        let mut examinees: Vec<Examinee<'_>> = models
+            .iter()
+            .map(|engine| self.examinee(engine, arguments))
+            .collect::<anyhow::Result<_>>()?;
         let mut tallies: Vec<Tally> = models.iter().map(|_| Tally::default()).collect();
         let things = format!("items of {}", task.name());
         let done = progress::for_each(self.items.count(), &things, |index| {
@@ -149,19 +182,35 @@ impl<'a> Set<'a> {
             }
             if let Some(file) = &mut items_file {
                 let blobs = models.iter().map(Engine::path);
-                blobs
-                    .zip(&answers)
-                    .try_for_each(|(blob, answer)| file.add(task, self.items.place(index), blob, answer))?;
+                blobs.zip(&answers).try_for_each(|(blob, answer)| {
+                    file.add(task, self.items.place(index), blob, answer)
+                })?;
             }
             let headline = task.headline();
-            Ok(Some(format!("{} {:.2} %", task.metrics()[headline], tallies[0].share(headline) * 100.0)))
+            Ok(Some(format!(
+                "{} {:.2} %",
+                task.metrics()[headline],
+                tallies[0].share(headline) * 100.0
+            )))
         })?;
-        let report =
-            || TaskReport::new(task, &self.file.path, self.items.count(), self.shots, &tallies, &arguments.bootstrap);
+        let report = || {
+            TaskReport::new(
+                task,
+                &self.file.path,
+                self.items.count(),
+                self.shots,
+                &tallies,
+                &arguments.bootstrap,
+            )
+        };
         Ok((done > 0).then(report))
     }
 
-    fn examinee<'b>(&'b self, engine: &'b Engine, arguments: &TasksArguments) -> anyhow::Result<Examinee<'b>> {
+    fn examinee<'b>(
+        &'b self,
+        engine: &'b Engine,
+        arguments: &TasksArguments,
+    ) -> anyhow::Result<Examinee<'b>> {
         let tokenizer = model::tokenizer(engine)?;
         Ok(match (&self.items, &self.examples) {
             (Items::Questions(questions), Items::Questions(examples)) => {

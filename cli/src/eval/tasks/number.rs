@@ -4,8 +4,10 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
-static BEHIND_MARK: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"#### (-?[0-9.,]+)").expect("a valid pattern"));
-static ANY: LazyLock<Regex> = LazyLock::new(|| Regex::new(r"-?[$0-9.,]{2,}|-?[0-9]+").expect("a valid pattern"));
+static BEHIND_MARK: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"#### (-?[0-9.,]+)").expect("a valid pattern"));
+static ANY: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"-?[$0-9.,]{2,}|-?[0-9]+").expect("a valid pattern"));
 
 /// The first number behind `####`.
 pub fn strict(text: &str) -> Option<String> {

@@ -1,4 +1,5 @@
-//! The prompt of every task, as lm-evaluation-harness writes it. All prompts stand here and in the table.
+//! The prompt of every task, as lm-evaluation-harness writes it. All prompts stand here and in the
+//! table.
 //!
 //! | task | context | continuations | headline |
 //! |---|---|---|---|
@@ -13,11 +14,13 @@
 //! | mmlu | `{question}\nA. {option}\nB. {option}\nC. {option}\nD. {option}\nAnswer:` | ` A` to ` D` | acc |
 //! | gsm8k | `Question: {question}\nAnswer:` | generated | strict_match |
 //!
-//! Each of mmlu's prompts is preceded by `The following are multiple choice questions (with answers) about {subject}.` and
-//! an empty line. A solved example is a context with its right continuation, and an empty line behind it.
+//! Each of mmlu's prompts is preceded by `The following are multiple choice questions (with
+//! answers) about {subject}.` and an empty line. A solved example is a context with its right
+//! continuation, and an empty line behind it.
 //!
-//! `acc`: the choice of the highest log-likelihood is the right one. `acc_norm`: that of the highest log-likelihood for
-//! each byte of the answer, the space before it not counted (the harness counts characters: the same in ASCII).
+//! `acc`: the choice of the highest log-likelihood is the right one. `acc_norm`: that of the
+//! highest log-likelihood for each byte of the answer, the space before it not counted (the harness
+//! counts characters: the same in ASCII).
 
 use super::item::{Choice, Problem};
 
@@ -41,7 +44,8 @@ pub fn yes_or_no(question: &str) -> Vec<Choice> {
     ["no", "yes"].into_iter().map(|answer| choice(&context, answer)).collect()
 }
 
-/// WinoGrande by partial evaluation (arXiv 1806.02847): the choices differ in what is given, the same words are scored.
+/// WinoGrande by partial evaluation (arXiv 1806.02847): the choices differ in what is given, the
+/// same words are scored.
 pub fn filled_in(before: &str, after: &str, options: &[String]) -> Vec<Choice> {
     options.iter().map(|option| choice(&format!("{before}{option}"), after.trim())).collect()
 }

@@ -94,7 +94,8 @@ impl TaskReport {
             let own = &tallies[0].right[index];
             let against = tallies.get(1).map(|other| {
                 let other = &other.right[index];
-                let differences: Vec<f64> = own.iter().zip(other).map(|(own, other)| own - other).collect();
+                let differences: Vec<f64> =
+                    own.iter().zip(other).map(|(own, other)| own - other).collect();
                 let (mean, difference) = (mean(other), Estimate::of(&differences, bootstrap));
                 Against { value: mean.mean(), standard_error: mean.standard_error(), difference }
             });
@@ -123,7 +124,8 @@ impl TaskReport {
     pub fn text(&self) -> String {
         let mut text = format!("{}: {} items", self.task, self.items);
         if self.partial() {
-            write!(text, " of {}, interrupted", self.items_wanted).expect("writing to a string never fails");
+            write!(text, " of {}, interrupted", self.items_wanted)
+                .expect("writing to a string never fails");
         }
         text.push_str(&match self.shots {
             0 => String::new(),
@@ -131,7 +133,8 @@ impl TaskReport {
             shots => format!(", {shots} shots"),
         });
         if self.truncated > 0 {
-            write!(text, ", {} cut to fit the context", self.truncated).expect("writing to a string never fails");
+            write!(text, ", {} cut to fit the context", self.truncated)
+                .expect("writing to a string never fails");
         }
         text.push('\n');
         for metric in &self.metrics {
@@ -144,7 +147,8 @@ impl TaskReport {
 
 impl Metric {
     fn text(&self) -> String {
-        let mut text = format!("{:6.2} +- {:.2} %", self.value * 100.0, self.standard_error * 100.0);
+        let mut text =
+            format!("{:6.2} +- {:.2} %", self.value * 100.0, self.standard_error * 100.0);
         if let Some(Against { value, standard_error, difference }) = &self.against {
             text.push_str(&format!(
                 "; against {:.2} +- {:.2} %: {:+.2} (95 %: {}): {}",

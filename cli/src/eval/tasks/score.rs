@@ -6,8 +6,8 @@ use hardtack::Session;
 use crate::eval::finite::ensure_finite;
 use crate::eval::likelihood::log_likelihood;
 
-/// A session that keeps what the next context has in common with the last: the words of a question between its choices,
-/// solved examples between questions.
+/// A session that keeps what the next context has in common with the last: the words of a question
+/// between its choices, solved examples between questions.
 pub struct Scorer {
     session: Session,
     /// The tokens that the session holds.
@@ -28,39 +28,48 @@ impl Scorer {
         Self { session, held: Vec::new() }
     }
 
-    /// Scores continuations, each of at least one token, behind a context of at least one. Where not everything fits, the
-    /// context keeps its end.
+    /// Scores continuations, each of at least one token, behind a context of at least one. Where
+    /// not everything fits, the context keeps its end.
     ///
     /// # Errors
     /// A continuation is longer than all that fits, or has a token the model does not have.
     pub fn score(&mut self, context: &[u32], continuations: &[Vec<u32>]) -> anyhow::Result<Scores> {
         let longest = continuations.iter().map(Vec::len).max().unwrap_or(1);
         let capacity = self.session.capacity();
-        ensure!(longest <= capacity, "a continuation has {longest} tokens, {capacity} fit the context");
+        ensure!(
+            longest <= capacity,
+            "a continuation has {longest} tokens, {capacity} fit the context"
+        );
         // A continuation's last token is asked for and never fed.
         let room = capacity + 1 - longest;
         let truncated = context.len() > room;
         let context = &context[context.len().saturating_sub(room)..];
 
-        let common = self.held.iter().zip(context).take_while(|(held, wanted)| held == wanted).count();
+        let common =
+            self.held.iter().zip(context).take_while(|(held, wanted)| held == wanted).count();
         // The last token is fed in any case, for its logits.
         let kept = common.min(context.len() - 1);
         let kept = self.session.truncate(kept);
         self.held.truncate(kept);
         let logits = self.session.feed(&context[kept..])?;
-        let mut nats: Vec<f64> = continuations.iter().map(|tokens| log_likelihood(logits, tokens[0])).collect();
+        let mut nats: Vec<f64> =
+            continuations.iter().map(|tokens| log_likelihood(logits, tokens[0])).collect();
         self.held.extend_from_slice(&context[kept..]);
-        for (nats, tokens) in nats.iter_mut().zip(continuations).filter(|(_, tokens)| tokens.len() > 1) {
+        for (nats, tokens) in
+            nats.iter_mut().zip(continuations).filter(|(_, tokens)| tokens.len() > 1)
+        {
             let (fed, asked) = (&tokens[..tokens.len() - 1], &tokens[1..]);
             self.back_to(context)?;
-            self.session.feed_each(fed, |index, logits| *nats += log_likelihood(logits, asked[index]))?;
+            self.session
+                .feed_each(fed, |index, logits| *nats += log_likelihood(logits, asked[index]))?;
         }
         self.back_to(context)?;
         nats.iter().try_for_each(|&nats| ensure_finite("a log-likelihood", nats))?;
         Ok(Scores { nats, truncated })
     }
 
-    /// Goes back to where just the context had been fed; a ring may have to be fed the end of it again.
+    /// Goes back to where just the context had been fed; a ring may have to be fed the end of it
+    /// again.
     fn back_to(&mut self, context: &[u32]) -> anyhow::Result<()> {
         let kept = self.session.truncate(context.len());
         if kept < context.len() {
@@ -103,7 +112,8 @@ mod tests {
     fn what_is_kept_changes_no_score() {
         let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures/llama");
         if !fixture.is_dir() {
-            let line = format!("SKIPPED: {} is not at hand: no score is checked\n", fixture.display());
+            let line =
+                format!("SKIPPED: {} is not at hand: no score is checked\n", fixture.display());
             let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
             return;
         }
@@ -125,15 +135,21 @@ mod tests {
         let continuations = [vec![7], vec![8, 9], vec![7, 10, 11, 12, 13], vec![14]];
         let mut scorer = Scorer::new(engine.session(&options(64)).unwrap());
         // Longer, with a common beginning, the same again, shorter, and another.
-        for context in [&[1, 2, 3][..], &[1, 2, 3, 4, 5, 6], &[1, 2, 3, 4, 5, 6], &[1, 2], &[9, 2]] {
+        for context in [&[1, 2, 3][..], &[1, 2, 3, 4, 5, 6], &[1, 2, 3, 4, 5, 6], &[1, 2], &[9, 2]]
+        {
             let found = scorer.score(context, &continuations).unwrap();
             assert!(!found.truncated);
             for (nats, continuation) in found.nats.iter().zip(&continuations) {
-                assert_eq!(*nats, alone(&engine, context, continuation), "{context:?} {continuation:?}");
+                assert_eq!(
+                    *nats,
+                    alone(&engine, context, continuation),
+                    "{context:?} {continuation:?}"
+                );
             }
         }
 
-        // Eight tokens fit: four of the context before the four of the longest continuation that are fed.
+        // Eight tokens fit: four of the context before the four of the longest continuation that
+        // are fed.
         let mut scorer = Scorer::new(engine.session(&options(8)).unwrap());
         let found = scorer.score(&[1, 2, 3, 4, 5, 6], &continuations).unwrap();
         assert!(found.truncated);

@@ -1,4 +1,5 @@
-//! The tasks: their names, the files they are recognised by, and the metric the field quotes of each.
+//! The tasks: their names, the files they are recognised by, and the metric the field quotes of
+//! each.
 
 use std::path::{Path, PathBuf};
 
@@ -43,8 +44,8 @@ impl Task {
         NAMES.iter().find(|(task, _)| *task == self).expect("every task is listed").1
     }
 
-    /// The names of its two metrics: for choices the likeliest, as it is and for each byte; for GSM8K the answer behind
-    /// `####`, and the last number of any kind.
+    /// The names of its two metrics: for choices the likeliest, as it is and for each byte; for
+    /// GSM8K the answer behind `####`, and the last number of any kind.
     pub fn metrics(self) -> [&'static str; 2] {
         match self {
             Self::Gsm8k => ["strict_match", "flexible_extract"],
@@ -94,13 +95,16 @@ impl TaskFile {
         if let Some((name, path)) = text.split_once('=')
             && !name.contains(['/', '\\'])
         {
-            let task = Task::from_name(name).ok_or_else(|| format!("no task {name}: expected one of {}", names()))?;
+            let task = Task::from_name(name)
+                .ok_or_else(|| format!("no task {name}: expected one of {}", names()))?;
             return Ok(Self { task, path: path.into() });
         }
         let path = PathBuf::from(text);
         match Task::of_path(&path) {
             Some(task) => Ok(Self { task, path }),
-            None => Err(format!("the path names no task: write NAME={text} with one of {}", names())),
+            None => {
+                Err(format!("the path names no task: write NAME={text} with one of {}", names()))
+            }
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Multi-head and grouped-query attention over a whole sequence, and the softmax that latent attention shares with it.
+//! Multi-head and grouped-query attention over a whole sequence, and the softmax that latent
+//! attention shares with it.
 
 use candle_core::{D, DType, Device, Result, Tensor};
 use hardtack_format::spec::{AttentionKind, AttentionSpec, HeadNorm};
@@ -10,7 +11,12 @@ use super::rope::rotate;
 use super::weights::GroupedWeights;
 
 /// The block's output `[tokens, hidden]` for a normalized stream `x [tokens, hidden]`.
-pub fn attention(spec: &AttentionSpec, weights: &GroupedWeights, x: &Tensor, pass: &Pass) -> Result<Tensor> {
+pub fn attention(
+    spec: &AttentionSpec,
+    weights: &GroupedWeights,
+    x: &Tensor,
+    pass: &Pass,
+) -> Result<Tensor> {
     linear(&attended(spec, weights, x, pass)?, &weights.output, weights.output_bias.as_ref())
 }
 
@@ -18,7 +24,12 @@ pub fn attention(spec: &AttentionSpec, weights: &GroupedWeights, x: &Tensor, pas
 ///
 /// # Errors
 /// Shapes or types of numbers do not agree.
-pub fn attended(spec: &AttentionSpec, weights: &GroupedWeights, x: &Tensor, pass: &Pass) -> Result<Tensor> {
+pub fn attended(
+    spec: &AttentionSpec,
+    weights: &GroupedWeights,
+    x: &Tensor,
+    pass: &Pass,
+) -> Result<Tensor> {
     let [query, key, value] = heads(spec, weights, x, pass)?;
     attend(spec, &query, &key, &value, weights.sinks.as_ref())
 }
@@ -27,12 +38,18 @@ pub fn attended(spec: &AttentionSpec, weights: &GroupedWeights, x: &Tensor, pass
 ///
 /// # Errors
 /// Shapes or types of numbers do not agree.
-pub fn heads(spec: &AttentionSpec, weights: &GroupedWeights, x: &Tensor, pass: &Pass) -> Result<[Tensor; 3]> {
+pub fn heads(
+    spec: &AttentionSpec,
+    weights: &GroupedWeights,
+    x: &Tensor,
+    pass: &Pass,
+) -> Result<[Tensor; 3]> {
     let AttentionKind::Grouped { kv_heads, head_dim, norm } = spec.kind else {
         unreachable!("loaded for the same spec")
     };
     let (heads, kv_heads, head_dim) = (spec.heads as usize, kv_heads as usize, head_dim as usize);
-    let query = Projection { matrix: &weights.query, bias: &weights.query_bias, gain: &weights.query_norm };
+    let query =
+        Projection { matrix: &weights.query, bias: &weights.query_bias, gain: &weights.query_norm };
     let key = Projection { matrix: &weights.key, bias: &weights.key_bias, gain: &weights.key_norm };
     let value = Projection { matrix: &weights.value, bias: &weights.value_bias, gain: &None };
 
@@ -49,7 +66,14 @@ struct Projection<'a> {
 
 impl Projection<'_> {
     /// `[heads, tokens, head_dim]`
-    fn heads(&self, norm: HeadNorm, x: &Tensor, heads: usize, head_dim: usize, pass: &Pass) -> Result<Tensor> {
+    fn heads(
+        &self,
+        norm: HeadNorm,
+        x: &Tensor,
+        heads: usize,
+        head_dim: usize,
+        pass: &Pass,
+    ) -> Result<Tensor> {
         let mut projected = linear(x, self.matrix, self.bias.as_ref())?;
         if let (HeadNorm::Whole, Some(gain)) = (norm, self.gain) {
             projected = rms_norm(&projected, gain, pass.epsilon)?;
@@ -108,7 +132,12 @@ pub struct Softmax {
 ///
 /// # Errors
 /// Shapes or types of numbers do not agree.
-pub fn softmax(spec: &AttentionSpec, query: &Tensor, key: &Tensor, sinks: Option<&Tensor>) -> Result<Softmax> {
+pub fn softmax(
+    spec: &AttentionSpec,
+    query: &Tensor,
+    key: &Tensor,
+    sinks: Option<&Tensor>,
+) -> Result<Softmax> {
     let (heads, tokens, width) = query.dims3()?;
     let kv_heads = key.dim(0)?;
     // The heads that share a key stand together, so their queries are rows of one matrix.
@@ -116,7 +145,8 @@ pub fn softmax(spec: &AttentionSpec, query: &Tensor, key: &Tensor, sinks: Option
     let scores = (scores * f64::from(spec.score_scale))?.reshape((heads, tokens, tokens))?;
     let scores = scores.broadcast_add(&mask(tokens, spec.window as usize, query.dtype())?)?;
 
-    // Softmax does not change when a constant is taken off its scores, so the maximum needs no gradient.
+    // Softmax does not change when a constant is taken off its scores, so the maximum needs no
+    // gradient.
     let mut maximum = scores.detach().max_keepdim(D::Minus1)?;
     let sinks = sinks.map(|sinks| sinks.reshape((heads, 1, 1))).transpose()?;
     if let Some(sinks) = &sinks {
@@ -135,7 +165,8 @@ pub fn softmax(spec: &AttentionSpec, query: &Tensor, key: &Tensor, sinks: Option
 fn mask(tokens: usize, window: usize, dtype: DType) -> Result<Tensor> {
     let window = if window == 0 { tokens } else { window };
     let row = |token: usize| {
-        (0..tokens).map(move |at| if at <= token && token - at < window { 0.0 } else { f32::NEG_INFINITY })
+        (0..tokens)
+            .map(move |at| if at <= token && token - at < window { 0.0 } else { f32::NEG_INFINITY })
     };
     let values: Vec<f32> = (0..tokens).flat_map(row).collect();
     Tensor::from_vec(values, (tokens, tokens), &Device::Cpu)?.to_dtype(dtype)

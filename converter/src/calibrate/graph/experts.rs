@@ -41,7 +41,8 @@ pub fn block_output(weights: &BlockWeights, inner: &Tensor) -> Result<Tensor> {
     linear(inner, &weights.down, weights.down_bias.as_ref())
 }
 
-/// A mixture of experts on a normalized stream `x [tokens, hidden]`: its output, and where the tokens went.
+/// A mixture of experts on a normalized stream `x [tokens, hidden]`: its output, and where the
+/// tokens went.
 ///
 /// # Errors
 /// Shapes or types of numbers do not agree.
@@ -82,7 +83,8 @@ pub fn experts(
     Ok((mixed, routes))
 }
 
-/// What the shared expert's own gate leaves of its output, `[tokens, 1]`; nothing where it has no gate.
+/// What the shared expert's own gate leaves of its output, `[tokens, 1]`; nothing where it has no
+/// gate.
 ///
 /// # Errors
 /// Shapes or types of numbers do not agree.

@@ -1,5 +1,5 @@
-//! The gate: which experts a token goes to, and with what weight. The choice is the runtime's; only the weights of the
-//! chosen have a gradient.
+//! The gate: which experts a token goes to, and with what weight. The choice is the runtime's; only
+//! the weights of the chosen have a gradient.
 
 use candle_core::{D, DType, Device, Result, Tensor};
 use hardtack_format::spec::{ExpertsSpec, GateKind};
@@ -16,7 +16,8 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// For each of `count` experts the places in `experts` where it stands; a place's token is `place / chosen`.
+    /// For each of `count` experts the places in `experts` where it stands; a place's token is
+    /// `place / chosen`.
     pub fn by_expert(&self, count: usize) -> Vec<Vec<u32>> {
         let mut places = vec![Vec::new(); count];
         for (place, &expert) in (0..).zip(&self.experts) {
@@ -30,7 +31,12 @@ impl Routes {
 ///
 /// # Errors
 /// Shapes or types of numbers do not agree.
-pub fn route(spec: &ExpertsSpec, gate: &Tensor, bias: Option<&Tensor>, x: &Tensor) -> Result<Routes> {
+pub fn route(
+    spec: &ExpertsSpec,
+    gate: &Tensor,
+    bias: Option<&Tensor>,
+    x: &Tensor,
+) -> Result<Routes> {
     let mut logits = x.matmul(&gate.t()?)?;
     if let Some(bias) = bias {
         logits = logits.broadcast_add(bias)?;

@@ -19,12 +19,18 @@ pub fn embed(spec: &ModelSpec, embedding: &Tensor, tokens: &[u32]) -> Result<Ten
 ///
 /// # Errors
 /// Shapes or types of numbers do not agree.
-pub fn logits(spec: &ModelSpec, final_norm: &Tensor, head: &Tensor, stream: &Tensor) -> Result<Tensor> {
+pub fn logits(
+    spec: &ModelSpec,
+    final_norm: &Tensor,
+    head: &Tensor,
+    stream: &Tensor,
+) -> Result<Tensor> {
     let normed = rms_norm(stream, final_norm, f64::from(spec.norm_epsilon))?;
     linear(&normed, head, None)? * f64::from(spec.logit_scale)
 }
 
-/// Negative log-likelihood of `targets`, in nats, summed over the rows of `logits [tokens, vocabulary]`.
+/// Negative log-likelihood of `targets`, in nats, summed over the rows of `logits [tokens,
+/// vocabulary]`.
 ///
 /// # Errors
 /// There is not one target a row, or one is outside the vocabulary.

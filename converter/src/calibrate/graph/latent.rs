@@ -1,5 +1,5 @@
-//! Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1). Keys and values are made whole here; the
-//! runtime, which works on the latents themselves, computes the same.
+//! Multi-head latent attention (DeepSeek-V2, arXiv 2405.04434, section 2.1). Keys and values are
+//! made whole here; the runtime, which works on the latents themselves, computes the same.
 
 use candle_core::{Result, Tensor};
 use hardtack_format::spec::{AttentionKind, AttentionSpec};
@@ -12,7 +12,12 @@ use super::rope::rotate;
 use super::weights::LatentWeights;
 
 /// The block's output `[tokens, hidden]` for a normalized stream `x [tokens, hidden]`.
-pub fn latent_attention(spec: &AttentionSpec, weights: &LatentWeights, x: &Tensor, pass: &Pass) -> Result<Tensor> {
+pub fn latent_attention(
+    spec: &AttentionSpec,
+    weights: &LatentWeights,
+    x: &Tensor,
+    pass: &Pass,
+) -> Result<Tensor> {
     let Latents { query, latent, shared_key } = latents(spec, weights, x, pass)?;
     let [key, value] = expand(spec, weights, &latent, &shared_key)?;
     linear(&attend(spec, &query, &key, &value, None)?, &weights.output, None)
@@ -33,16 +38,25 @@ pub struct Latents {
 ///
 /// # Errors
 /// Shapes or types of numbers do not agree.
-pub fn latents(spec: &AttentionSpec, weights: &LatentWeights, x: &Tensor, pass: &Pass) -> Result<Latents> {
-    let AttentionKind::Latent { kv_rank, nope_dim, .. } = spec.kind else { unreachable!("loaded for the same spec") };
-    let [heads, rank, nope, rope] = [spec.heads, kv_rank, nope_dim, spec.rope_dim].map(|count| count as usize);
+pub fn latents(
+    spec: &AttentionSpec,
+    weights: &LatentWeights,
+    x: &Tensor,
+    pass: &Pass,
+) -> Result<Latents> {
+    let AttentionKind::Latent { kv_rank, nope_dim, .. } = spec.kind else {
+        unreachable!("loaded for the same spec")
+    };
+    let [heads, rank, nope, rope] =
+        [spec.heads, kv_rank, nope_dim, spec.rope_dim].map(|count| count as usize);
     let scale = f64::from(spec.rope_scale);
     let query = split(project_query(weights, x, pass)?, heads, nope + rope)?;
     let turned = rotate(&query.narrow(2, nope, rope)?, &pass.turns, scale)?;
     let query = Tensor::cat(&[query.narrow(2, 0, nope)?, turned], 2)?;
     let down = linear(x, &weights.key_value_down, None)?;
     let latent = rms_norm(&down.narrow(1, 0, rank)?, &weights.key_value_norm, pass.epsilon)?;
-    let shared_key = rotate(&down.narrow(1, rank, rope)?.unsqueeze(0)?, &pass.turns, scale)?.squeeze(0)?;
+    let shared_key =
+        rotate(&down.narrow(1, rank, rope)?.unsqueeze(0)?, &pass.turns, scale)?.squeeze(0)?;
     Ok(Latents { query, latent, shared_key })
 }
 
@@ -64,7 +78,8 @@ pub fn expand(
     // The blob keeps key up-projections transposed.
     let key_up = weights.key_up.transpose(1, 2)?.reshape((heads * nope, rank))?;
     let key = split(linear(latent, &key_up, None)?, heads, nope)?;
-    let shared_key = shared_key.unsqueeze(0)?.broadcast_as((heads, latent.dim(0)?, rope))?.contiguous()?;
+    let shared_key =
+        shared_key.unsqueeze(0)?.broadcast_as((heads, latent.dim(0)?, rope))?.contiguous()?;
     let key = Tensor::cat(&[key, shared_key], 2)?;
     let value_up = weights.value_up.reshape((heads * value, rank))?;
     Ok([key, split(linear(latent, &value_up, None)?, heads, value)?])

@@ -1,4 +1,5 @@
-//! One transformer layer in its two halves: attention, then the feed-forward block, each behind its own residual.
+//! One transformer layer in its two halves: attention, then the feed-forward block, each behind its
+//! own residual.
 
 use candle_core::{DType, Result, Tensor};
 use hardtack_format::spec::{FeedForwardKind, FeedForwardSpec, LayerSpec, ModelSpec};
@@ -48,8 +49,14 @@ impl Pass {
 ///
 /// # Errors
 /// Shapes or types of numbers do not agree.
-pub fn layer(spec: &LayerSpec, weights: &LayerWeights, stream: &Tensor, pass: &Pass) -> Result<Tensor> {
-    let attended = attention_block(spec, &weights.attention_norm, &weights.attention, stream, pass)?;
+pub fn layer(
+    spec: &LayerSpec,
+    weights: &LayerWeights,
+    stream: &Tensor,
+    pass: &Pass,
+) -> Result<Tensor> {
+    let attended =
+        attention_block(spec, &weights.attention_norm, &weights.attention, stream, pass)?;
     let stream = pass.join(stream, &attended)?;
     let normed = rms_norm(&stream, &weights.feed_forward_norm, pass.epsilon)?;
     let (output, _) = feed_forward_block(&spec.feed_forward, &weights.feed_forward, &normed)?;
@@ -70,11 +77,14 @@ pub fn attention_block(
     let normed = rms_norm(stream, gain, pass.epsilon)?;
     match weights {
         AttentionWeights::Grouped(weights) => attention(&spec.attention, weights, &normed, pass),
-        AttentionWeights::Latent(weights) => latent_attention(&spec.attention, weights, &normed, pass),
+        AttentionWeights::Latent(weights) => {
+            latent_attention(&spec.attention, weights, &normed, pass)
+        }
     }
 }
 
-/// Output of the feed-forward block, before its residual, for a normalized stream; and where a mixture sent the tokens.
+/// Output of the feed-forward block, before its residual, for a normalized stream; and where a
+/// mixture sent the tokens.
 ///
 /// # Errors
 /// Shapes or types of numbers do not agree.
@@ -85,7 +95,8 @@ pub fn feed_forward_block(
 ) -> Result<(Tensor, Option<Routes>)> {
     match (&spec.kind, weights) {
         (FeedForwardKind::Experts(mixture), FeedForwardWeights::Experts(weights)) => {
-            experts(mixture, spec.activation, weights, normed).map(|(output, routes)| (output, Some(routes)))
+            experts(mixture, spec.activation, weights, normed)
+                .map(|(output, routes)| (output, Some(routes)))
         }
         (FeedForwardKind::Dense { .. }, FeedForwardWeights::Dense(weights)) => {
             Ok((block(spec.activation, weights, normed)?, None))

@@ -3,7 +3,8 @@
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Storage, Tensor, bail};
 
-/// `x [tokens, columns]` times a constant matrix `[rows, columns]`, plus a bias `[rows]`: `[tokens, rows]`.
+/// `x [tokens, columns]` times a constant matrix `[rows, columns]`, plus a bias `[rows]`: `[tokens,
+/// rows]`.
 ///
 /// # Errors
 /// Shapes or types of numbers do not agree.
@@ -15,7 +16,8 @@ pub fn linear(x: &Tensor, matrix: &Tensor, bias: Option<&Tensor>) -> Result<Tens
     }
 }
 
-/// A product of two tensors would also make the gradient of its second one, which here is the larger half of the work.
+/// A product of two tensors would also make the gradient of its second one, which here is the
+/// larger half of the work.
 struct Product {
     matrix: Tensor,
 }

@@ -1,8 +1,8 @@
-//! The network as a differentiable function, a layer at a time: what the runtime computes, written from the spec alone on
-//! tensors that know their gradients.
+//! The network as a differentiable function, a layer at a time: what the runtime computes, written
+//! from the spec alone on tensors that know their gradients.
 //!
-//! Only inputs and gates are ever differentiated; every other weight is a constant. All tensors of a pass have one type of
-//! numbers: singles for the work, doubles for tests.
+//! Only inputs and gates are ever differentiated; every other weight is a constant. All tensors of
+//! a pass have one type of numbers: singles for the work, doubles for tests.
 
 mod attention;
 mod experts;

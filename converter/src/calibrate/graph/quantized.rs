@@ -1,4 +1,5 @@
-//! A matrix as an encoding would keep it: quantized by the converter's own quantizer, and read back.
+//! A matrix as an encoding would keep it: quantized by the converter's own quantizer, and read
+//! back.
 
 use candle_core::{DType, Device, Tensor};
 use hardtack_format::Encoding;
@@ -8,7 +9,8 @@ use crate::quantize::round_trip;
 
 use super::weights::{AttentionWeights, BlockWeights, GroupedWeights, LatentWeights};
 
-/// The same matrix (or stack of matrices) through an encoding and back, in the same type of numbers.
+/// The same matrix (or stack of matrices) through an encoding and back, in the same type of
+/// numbers.
 ///
 /// # Errors
 /// A weight does not fit the encoding.
@@ -45,8 +47,18 @@ impl AttentionWeights {
     pub fn quantized(&self, encoding: Encoding) -> Result<Self, CalibrateError> {
         let mut own = self.clone();
         let matrices = match &mut own {
-            Self::Grouped(GroupedWeights { query, key, value, output, .. }) => vec![query, key, value, output],
-            Self::Latent(LatentWeights { query, query_down, key_value_down, key_up, value_up, output, .. }) => {
+            Self::Grouped(GroupedWeights { query, key, value, output, .. }) => {
+                vec![query, key, value, output]
+            }
+            Self::Latent(LatentWeights {
+                query,
+                query_down,
+                key_value_down,
+                key_up,
+                value_up,
+                output,
+                ..
+            }) => {
                 let mut matrices = vec![query, key_value_down, key_up, value_up, output];
                 matrices.extend(query_down.as_mut().map(|(down, _)| down));
                 matrices

@@ -1,4 +1,5 @@
-//! Rotary position embedding (arXiv 2104.09864): turns pairs of elements by an angle that grows with the position.
+//! Rotary position embedding (arXiv 2104.09864): turns pairs of elements by an angle that grows
+//! with the position.
 
 use candle_core::{D, DType, Device, Result, Tensor};
 
@@ -10,25 +11,29 @@ pub struct Turns {
 }
 
 impl Turns {
-    /// The turns of positions `0..tokens` at these angular frequencies, as the runtime rounds them: the angle to single
-    /// precision, its sine and cosine in double.
+    /// The turns of positions `0..tokens` at these angular frequencies, as the runtime rounds them:
+    /// the angle to single precision, its sine and cosine in double.
     ///
     /// # Errors
     /// The table cannot be made.
     pub fn new(frequencies: &[f32], tokens: usize, dtype: DType) -> Result<Self> {
         let angles = (0..tokens).flat_map(|position| {
-            frequencies.iter().map(move |frequency| f64::from(position as f32 * frequency).sin_cos())
+            frequencies
+                .iter()
+                .map(move |frequency| f64::from(position as f32 * frequency).sin_cos())
         });
         let (sines, cosines): (Vec<f64>, Vec<f64>) = angles.unzip();
         let table = |values: Vec<f64>| {
-            let rounded: Vec<f64> = values.into_iter().map(|value| f64::from(value as f32)).collect();
+            let rounded: Vec<f64> =
+                values.into_iter().map(|value| f64::from(value as f32)).collect();
             Tensor::from_vec(rounded, (tokens, frequencies.len()), &Device::Cpu)?.to_dtype(dtype)
         };
         Ok(Self { sine: table(sines)?, cosine: table(cosines)? })
     }
 }
 
-/// Turns element `i` of `x [heads, tokens, width]` with element `i + width / 2`; `scale` multiplies the result.
+/// Turns element `i` of `x [heads, tokens, width]` with element `i + width / 2`; `scale` multiplies
+/// the result.
 ///
 /// # Errors
 /// There are fewer turns than tokens or pairs.

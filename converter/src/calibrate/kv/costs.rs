@@ -1,5 +1,5 @@
-//! What fewer bits of one cached chunk do to the tokens behind it: the change of the attention's output, weighted by the
-//! squared gradient there, in the same unit as the costs of weights.
+//! What fewer bits of one cached chunk do to the tokens behind it: the change of the attention's
+//! output, weighted by the squared gradient there, in the same unit as the costs of weights.
 
 use candle_core::{D, DType, Device, Result, Tensor};
 use half::f16;
@@ -19,7 +19,8 @@ const STRIDE: usize = 4;
 /// Rows of keys that are kept of every chunk.
 pub const ROWS: usize = 64;
 
-/// One chunk: costs for a token behind it, at each of the [`BITS`] of each part, and keys as the kv_router reads them.
+/// One chunk: costs for a token behind it, at each of the [`BITS`] of each part, and keys as the
+/// kv_router reads them.
 #[derive(Clone, Debug)]
 pub struct Chunk {
     /// `[part][bits]`
@@ -38,8 +39,8 @@ struct Cached<'a> {
     sinks: Option<&'a Tensor>,
 }
 
-/// The chunks of a window that are sealed before it ends: all but the first and the last. `x` is the normalized stream
-/// `[tokens, hidden]`, `gradient` that at the attention block's output.
+/// The chunks of a window that are sealed before it ends: all but the first and the last. `x` is
+/// the normalized stream `[tokens, hidden]`, `gradient` that at the attention block's output.
 ///
 /// # Errors
 /// Shapes or types of numbers do not agree.
@@ -83,7 +84,8 @@ impl Seen {
     fn new(cached: &Cached<'_>, gradient: &Tensor) -> Result<Self> {
         let (heads, tokens, _) = cached.query.dims3()?;
         let (kv_heads, _, value_dim) = cached.value.dims3()?;
-        let Softmax { shares, maximum, sum } = softmax(cached.spec, &cached.query, &cached.key, cached.sinks)?;
+        let Softmax { shares, maximum, sum } =
+            softmax(cached.spec, &cached.query, &cached.key, cached.sinks)?;
         let rows = heads / kv_heads * tokens;
         let attended = shares.reshape((kv_heads, rows, tokens))?.matmul(&cached.value)?;
         let attended = attended.reshape((heads, tokens, value_dim))?.broadcast_div(&sum)?;
@@ -104,7 +106,8 @@ impl Seen {
     /// The queries behind a chunk.
     fn behind(&self, chunk: usize) -> Result<Self> {
         let first = (chunk + 1) * CHUNK / STRIDE;
-        let behind = |tensor: &Tensor| tensor.narrow(1, first, tensor.dim(1)? - first)?.contiguous();
+        let behind =
+            |tensor: &Tensor| tensor.narrow(1, first, tensor.dim(1)? - first)?.contiguous();
         Ok(Self {
             query: behind(&self.query)?,
             shares: behind(&self.shares.narrow(2, chunk * CHUNK, CHUNK)?)?,
@@ -136,7 +139,8 @@ impl Cached<'_> {
                 let latents = rounded(&rows(latent)?, Scaled::Channel)?;
                 let keys = rounded(&rows(shared_key)?, Scaled::Channel)?;
                 for ((cost, latent), shared_key) in costs[0].iter_mut().zip(latents).zip(keys) {
-                    let [key, changed] = expand(self.spec, weights, &latent.squeeze(0)?, &shared_key.squeeze(0)?)?;
+                    let [key, changed] =
+                        expand(self.spec, weights, &latent.squeeze(0)?, &shared_key.squeeze(0)?)?;
                     *cost = self.cost(&behind, &value, Some(&key), &changed)?;
                 }
             }
@@ -144,20 +148,31 @@ impl Cached<'_> {
         Ok(Chunk { costs, inputs: self.inputs(chunk)? })
     }
 
-    /// `mean over queries of the sum over elements of gradient^2 * change^2` where a chunk has other keys, if any, and values.
-    fn cost(&self, seen: &Seen, value: &Tensor, key: Option<&Tensor>, changed: &Tensor) -> Result<f64> {
+    /// `mean over queries of the sum over elements of gradient^2 * change^2` where a chunk has
+    /// other keys, if any, and values.
+    fn cost(
+        &self,
+        seen: &Seen,
+        value: &Tensor,
+        key: Option<&Tensor>,
+        changed: &Tensor,
+    ) -> Result<f64> {
         let (heads, queries, width) = seen.query.dims3()?;
         let (kv_heads, _, value_dim) = value.dims3()?;
         let rows = heads / kv_heads * queries;
         let gather = |shares: &Tensor, value: &Tensor| {
-            shares.reshape((kv_heads, rows, CHUNK))?.matmul(value)?.reshape((heads, queries, value_dim))
+            shares
+                .reshape((kv_heads, rows, CHUNK))?
+                .matmul(value)?
+                .reshape((heads, queries, value_dim))
         };
         let before = gather(&seen.shares, value)?;
         let (after, more) = match key {
             None => (gather(&seen.shares, changed)?, None),
             Some(key) => {
                 let scores = seen.query.reshape((kv_heads, rows, width))?.matmul(&key.t()?)?;
-                let scores = (scores * f64::from(self.spec.score_scale))?.reshape((heads, queries, CHUNK))?;
+                let scores = (scores * f64::from(self.spec.score_scale))?
+                    .reshape((heads, queries, CHUNK))?;
                 let mut shares = scores.broadcast_sub(&seen.maximum)?.exp()?;
                 if self.spec.window > 0 {
                     // What is out of the window stays out of it.
@@ -181,13 +196,19 @@ impl Cached<'_> {
     fn inputs(&self, chunk: usize) -> Result<Vec<f32>> {
         let (keys, turned) = match (&self.latents, self.spec.kind) {
             (Some((_, latent, _)), _) => (latent.unsqueeze(0)?, 0),
-            (None, AttentionKind::Grouped { .. }) => (self.key.clone(), self.spec.rope_dim as usize),
-            (None, AttentionKind::Latent { .. }) => unreachable!("latents are there for latent attention"),
+            (None, AttentionKind::Grouped { .. }) => {
+                (self.key.clone(), self.spec.rope_dim as usize)
+            }
+            (None, AttentionKind::Latent { .. }) => {
+                unreachable!("latents are there for latent attention")
+            }
         };
         let keys = keys.narrow(1, chunk * CHUNK, CHUNK)?.contiguous()?;
         let (heads, _, width) = keys.dims3()?;
-        let keys: Vec<f16> = keys.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f16::from_f32).collect();
-        let row = |index: usize| &keys[((index % heads) * CHUNK + index % CHUNK) * width..][..width];
+        let keys: Vec<f16> =
+            keys.flatten_all()?.to_vec1::<f32>()?.into_iter().map(f16::from_f32).collect();
+        let row =
+            |index: usize| &keys[((index % heads) * CHUNK + index % CHUNK) * width..][..width];
         Ok((0..ROWS).flat_map(|index| inputs(row(index), turned)).collect())
     }
 }

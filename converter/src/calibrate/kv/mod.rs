@@ -1,5 +1,5 @@
-//! The KV policy of a model: what bits of cached chunks cost, which chunks cost more than others, and the prices at which a
-//! ring of few bytes or of many chooses (MoQAE, arXiv 2506.07533).
+//! The KV policy of a model: what bits of cached chunks cost, which chunks cost more than others,
+//! and the prices at which a ring of few bytes or of many chooses (MoQAE, arXiv 2506.07533).
 
 mod costs;
 mod rounding;
@@ -16,16 +16,18 @@ use self::router::{Lesson, Trained, train};
 
 /// Bits of a code on average that prices are looked for.
 const AVERAGES: [f32; 6] = [6.0, 5.0, 4.0, 3.5, 3.0, 2.5];
-/// A router must choose this much better than a constant on chunks that it has not seen, or the constant stays.
+/// A router must choose this much better than a constant on chunks that it has not seen, or the
+/// constant stays.
 const GAIN_MIN: f64 = 0.01;
-/// Consecutive layers that learn a router together (routing sharing): each alone, as many as in the paper, and more, which takes
-/// more memory.
+/// Consecutive layers that learn a router together (routing sharing): each alone, as many as in the
+/// paper, and more, which takes more memory.
 const GROUPS: [usize; 3] = [1, 3, 12];
 
 /// What came of a layer's router.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Learned {
-    /// What its choices cost on chunks held out, bytes included, as a share of what constant choices cost.
+    /// What its choices cost on chunks held out, bytes included, as a share of what constant
+    /// choices cost.
     pub share: f64,
     /// What the cheapest choices of all would cost, as such a share.
     pub best: f64,
@@ -40,9 +42,13 @@ impl Learned {
     }
 }
 
-/// Makes a model's policy from chunks to fit on and chunks held out, `[layer][chunk]` each; and tells what came of each
-/// layer's router. Nothing where the windows were too short to have chunks.
-pub fn policy(spec: &ModelSpec, fit: &[Vec<Chunk>], held_out: &[Vec<Chunk>]) -> Option<(KvPolicy, Vec<Learned>)> {
+/// Makes a model's policy from chunks to fit on and chunks held out, `[layer][chunk]` each; and
+/// tells what came of each layer's router. Nothing where the windows were too short to have chunks.
+pub fn policy(
+    spec: &ModelSpec,
+    fit: &[Vec<Chunk>],
+    held_out: &[Vec<Chunk>],
+) -> Option<(KvPolicy, Vec<Learned>)> {
     let mut school = School::new(spec, fit, held_out)?;
     let mut routers = school.routers(GROUPS[0]);
     for group in &GROUPS[1..] {
@@ -65,9 +71,14 @@ pub fn policy(spec: &ModelSpec, fit: &[Vec<Chunk>], held_out: &[Vec<Chunk>]) -> 
     Some((KvPolicy { prices, layers: school.layers }, learned))
 }
 
-/// What came of the routers that so many consecutive layers learn together, for every layer; nothing where the windows were too
-/// short to have chunks.
-pub fn shared(spec: &ModelSpec, fit: &[Vec<Chunk>], held_out: &[Vec<Chunk>], group: usize) -> Option<Vec<Learned>> {
+/// What came of the routers that so many consecutive layers learn together, for every layer;
+/// nothing where the windows were too short to have chunks.
+pub fn shared(
+    spec: &ModelSpec,
+    fit: &[Vec<Chunk>],
+    held_out: &[Vec<Chunk>],
+    group: usize,
+) -> Option<Vec<Learned>> {
     let school = School::new(spec, fit, held_out)?;
     let routers = school.routers(group);
     Some(routers.iter().enumerate().map(|(index, own)| school.learned(index, own)).collect())
@@ -90,7 +101,9 @@ impl<'a> School<'a> {
             return None;
         }
         let inputs = |layer: usize| ROWS * router_inputs(&spec.layers[layer].attention) as usize;
-        debug_assert!(fit.iter().enumerate().all(|(layer, chunks)| chunks[0].inputs.len() == inputs(layer)));
+        debug_assert!(
+            fit.iter().enumerate().all(|(layer, chunks)| chunks[0].inputs.len() == inputs(layer))
+        );
         let elements: Vec<_> = spec.layers.iter().map(|layer| elements(&layer.attention)).collect();
         let constant = |chunks: &Vec<Chunk>| LayerPolicy { costs: mean(chunks), router: None };
         let layers: Vec<LayerPolicy> = fit.iter().map(constant).collect();
@@ -98,16 +111,20 @@ impl<'a> School<'a> {
         Some(Self { fit, held_out, elements, layers, prices })
     }
 
-    /// A router of each layer, learned together with up to `group - 1` others beside it whose caches are alike.
+    /// A router of each layer, learned together with up to `group - 1` others beside it whose
+    /// caches are alike.
     fn routers(&self, group: usize) -> Vec<Trained> {
         let alike = |index: usize| (self.elements[index], self.fit[index][0].inputs.len());
         let mut all = Vec::new();
         while all.len() < self.layers.len() {
             let first = all.len();
             let beside = (first..self.layers.len()).take(group);
-            let own: Vec<usize> = beside.take_while(|&index| alike(index) == alike(first)).collect();
-            let lessons: Vec<Lesson<'_>> =
-                own.iter().map(|&index| Lesson { chunks: &self.fit[index], mean: &self.layers[index].costs }).collect();
+            let own: Vec<usize> =
+                beside.take_while(|&index| alike(index) == alike(first)).collect();
+            let lessons: Vec<Lesson<'_>> = own
+                .iter()
+                .map(|&index| Lesson { chunks: &self.fit[index], mean: &self.layers[index].costs })
+                .collect();
             let judge = |lesson: usize, policy: &LayerPolicy, chunks: &[&Chunk]| {
                 self.paid(first + lesson, policy, chunks.iter().copied())
             };
@@ -117,7 +134,12 @@ impl<'a> School<'a> {
     }
 
     /// What a layer's choices cost.
-    fn paid<'c>(&self, index: usize, policy: &LayerPolicy, chunks: impl Iterator<Item = &'c Chunk> + Clone) -> f64 {
+    fn paid<'c>(
+        &self,
+        index: usize,
+        policy: &LayerPolicy,
+        chunks: impl Iterator<Item = &'c Chunk> + Clone,
+    ) -> f64 {
         paid(policy, chunks, &self.prices, self.elements[index])
     }
 
@@ -134,7 +156,8 @@ impl<'a> School<'a> {
 /// Most bytes that a policy of these layers takes.
 pub fn bytes_max(spec: &ModelSpec) -> u64 {
     let layer = |attention| {
-        let weights = (2 * u64::from(router_inputs(attention)) + (PARTS * BITS.len()) as u64) * router::WIDTH as u64;
+        let weights = (2 * u64::from(router_inputs(attention)) + (PARTS * BITS.len()) as u64)
+            * router::WIDTH as u64;
         4 * (weights + 1 + (PARTS * BITS.len()) as u64)
     };
     8 + 8 * AVERAGES.len() as u64 + spec.layers.iter().map(|own| layer(&own.attention)).sum::<u64>()
@@ -161,7 +184,10 @@ fn mean(chunks: &[Chunk]) -> Costs {
 
 /// What a policy tells of a chunk.
 fn told(policy: &LayerPolicy, chunk: &Chunk) -> Costs {
-    tell(policy, chunk.inputs.chunks_exact(chunk.inputs.len() / ROWS).map(|row| row.iter().copied()))
+    tell(
+        policy,
+        chunk.inputs.chunks_exact(chunk.inputs.len() / ROWS).map(|row| row.iter().copied()),
+    )
 }
 
 /// What a policy's choices cost at all prices, each as a share of the best choices.
@@ -175,15 +201,20 @@ fn paid<'c>(
     for &price in prices {
         let worth = |chunk: &Chunk, chosen: [u32; PARTS]| -> f64 {
             let part = |part: usize| {
-                let index = BITS.iter().position(|&bits| bits == chosen[part]).expect("one of them");
+                let index =
+                    BITS.iter().position(|&bits| bits == chosen[part]).expect("one of them");
                 let bytes = (elements[part] * chosen[part] as usize) as f64 / 8.0;
                 chunk.costs[part][index] + f64::from(price.byte) * bytes
             };
             (0..PARTS).filter(|&own| elements[own] > 0).map(part).sum()
         };
-        let best =
-            |chunk: &Chunk| choose(&chunk.costs.map(|costs| costs.map(|cost| cost.ln() as f32)), price, elements);
-        let own: f64 = chunks.clone().map(|chunk| worth(chunk, choose(&told(policy, chunk), price, elements))).sum();
+        let best = |chunk: &Chunk| {
+            choose(&chunk.costs.map(|costs| costs.map(|cost| cost.ln() as f32)), price, elements)
+        };
+        let own: f64 = chunks
+            .clone()
+            .map(|chunk| worth(chunk, choose(&told(policy, chunk), price, elements)))
+            .sum();
         sum += own / chunks.clone().map(|chunk| worth(chunk, best(chunk))).sum::<f64>();
     }
     sum

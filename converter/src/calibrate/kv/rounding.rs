@@ -56,7 +56,8 @@ mod tests {
 
     #[test]
     fn more_bits_are_closer_and_eight_are_close() {
-        let values: Vec<f32> = (0..2 * 64 * 32).map(|at| ((at * 37 % 101) as f32 - 50.0) * 0.02).collect();
+        let values: Vec<f32> =
+            (0..2 * 64 * 32).map(|at| ((at * 37 % 101) as f32 - 50.0) * 0.02).collect();
         let chunk = Tensor::from_vec(values.clone(), (2, 64, 32), &Device::Cpu).unwrap();
         for scaled in [Scaled::Channel, Scaled::Token] {
             let mut last = f32::INFINITY;
@@ -64,7 +65,10 @@ mod tests {
                 let rounded = rounded.flatten_all().unwrap().to_vec1::<f32>().unwrap();
                 let off = rounded.iter().zip(&values).map(|(a, b)| (a - b) * (a - b)).sum::<f32>();
                 let mean = (off / values.len() as f32).sqrt();
-                assert!(mean < last && mean < 2.5 / (1 << bits) as f32, "{scaled:?}, {bits} bits: {mean}");
+                assert!(
+                    mean < last && mean < 2.5 / (1 << bits) as f32,
+                    "{scaled:?}, {bits} bits: {mean}"
+                );
                 last = mean;
             }
         }

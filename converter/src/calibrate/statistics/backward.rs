@@ -1,5 +1,6 @@
-//! Backward through one layer: its two halves are run again on their own inputs, the gradient goes through each, and the
-//! costs of the half's weights are taken while the gradient at its output is at hand.
+//! Backward through one layer: its two halves are run again on their own inputs, the gradient goes
+//! through each, and the costs of the half's weights are taken while the gradient at its output is
+//! at hand.
 
 use candle_core::{Tensor, Var};
 use hardtack_format::spec::FeedForwardSpec;
@@ -11,8 +12,8 @@ use super::rows::{Rows, put};
 use super::{DTYPE, Phase, Run};
 use crate::calibrate::error::CalibrateError;
 use crate::calibrate::graph::{
-    BlockWeights, ExpertsWeights, FeedForwardWeights, LayerWeights, attention_block, feed_forward_block, rms_norm,
-    shared_share,
+    BlockWeights, ExpertsWeights, FeedForwardWeights, LayerWeights, attention_block,
+    feed_forward_block, rms_norm, shared_share,
 };
 use crate::calibrate::tables::{State, Tables};
 
@@ -35,7 +36,8 @@ pub struct Met {
 }
 
 impl Run<'_> {
-    /// Does the last layer that is left: its costs go to the tables, the state's gradient to its input.
+    /// Does the last layer that is left: its costs go to the tables, the state's gradient to its
+    /// input.
     pub fn backward(
         &mut self,
         boundaries: &Boundaries,
@@ -56,8 +58,8 @@ impl Run<'_> {
         Ok(State { tables, gradient, layers_left: index })
     }
 
-    /// Runs the layer again up to its output; gives what the feed-forward block met, and the gradient at its residual
-    /// stream.
+    /// Runs the layer again up to its output; gives what the feed-forward block met, and the
+    /// gradient at its residual stream.
     pub fn feed_forward_half(
         &self,
         index: usize,
@@ -79,10 +81,18 @@ impl Run<'_> {
         for window in &self.windows {
             self.check_stop()?;
             let stream = Rows::new(input, hidden).window(window)?;
-            let attended = attention_block(spec, &weights.attention_norm, &weights.attention, &stream, &self.pass)?;
+            let attended = attention_block(
+                spec,
+                &weights.attention_norm,
+                &weights.attention,
+                &stream,
+                &self.pass,
+            )?;
             let variable = Var::from_tensor(&self.pass.join(&stream, &attended)?)?;
-            let normed = rms_norm(variable.as_tensor(), &weights.feed_forward_norm, self.pass.epsilon)?;
-            let (output, routes) = feed_forward_block(&spec.feed_forward, &weights.feed_forward, &normed)?;
+            let normed =
+                rms_norm(variable.as_tensor(), &weights.feed_forward_norm, self.pass.epsilon)?;
+            let (output, routes) =
+                feed_forward_block(&spec.feed_forward, &weights.feed_forward, &normed)?;
             let joined = self.pass.join(variable.as_tensor(), &output)?;
             put(&mut met.attended, hidden, window, &attended)?;
             put(&mut met.normed, hidden, window, &normed.detach())?;
@@ -113,7 +123,13 @@ impl Run<'_> {
             let window = self.windows[number];
             let variable = Var::from_tensor(&Rows::new(input, self.hidden).window(&window)?)?;
             let stream = variable.as_tensor();
-            let attended = attention_block(spec, &weights.attention_norm, &weights.attention, stream, &self.pass)?;
+            let attended = attention_block(
+                spec,
+                &weights.attention_norm,
+                &weights.attention,
+                stream,
+                &self.pass,
+            )?;
             let joined = self.pass.join(stream, &attended)?;
             let upstream = Rows::new(&gradient, self.hidden).window(&window)?;
             let own = pull(&variable, &joined, &upstream)?;
@@ -140,7 +156,13 @@ impl Run<'_> {
             for window in &self.windows {
                 self.check_stop()?;
                 let rows = |values| Rows::new(values, self.hidden).window(window);
-                let changed = attention_block(spec, &weights.attention_norm, &twin, &rows(input)?, &self.pass)?;
+                let changed = attention_block(
+                    spec,
+                    &weights.attention_norm,
+                    &twin,
+                    &rows(input)?,
+                    &self.pass,
+                )?;
                 let cost = squared_change(&(rows(gradient)? * scale)?, &rows(attended)?, &changed)?;
                 tables.domains[window.domain].layers[index].attention[option] += cost;
             }
@@ -204,14 +226,21 @@ impl Run<'_> {
         consumer: &mut dyn Consumer,
     ) -> Result<(), CalibrateError> {
         let (options, domains) = (&self.settings.options, tables.domains.len());
-        let domain_of: Vec<usize> =
-            self.windows.iter().flat_map(|window| vec![window.domain; window.tokens.len()]).collect();
+        let domain_of: Vec<usize> = self
+            .windows
+            .iter()
+            .flat_map(|window| vec![window.domain; window.tokens.len()])
+            .collect();
         let mut places = vec![Vec::new(); mixture.experts.len()];
-        met.experts.iter().enumerate().for_each(|(place, &expert)| places[expert as usize].push(place));
+        met.experts
+            .iter()
+            .enumerate()
+            .for_each(|(place, &expert)| places[expert as usize].push(place));
         for (expert, (block, places)) in mixture.experts.iter().zip(places).enumerate() {
             self.check_stop()?;
             for &place in &places {
-                let own = &mut tables.domains[domain_of[place / met.chosen]].layers[index].experts[expert];
+                let own = &mut tables.domains[domain_of[place / met.chosen]].layers[index].experts
+                    [expert];
                 own.tokens += 1;
                 own.mass += f64::from(met.weights[place]);
             }
@@ -220,19 +249,28 @@ impl Run<'_> {
             for (domain, costs) in tables.domains.iter_mut().zip(costs) {
                 domain.layers[index].experts[expert].cost = costs;
             }
-            let own = [Place::Expert { layer: index, expert }, Place::ExpertDown { layer: index, expert }];
+            let own = [
+                Place::Expert { layer: index, expert },
+                Place::ExpertDown { layer: index, expert },
+            ];
             hand_inputs(spec.activation, block, &tiles, own, consumer)?;
         }
         Ok(())
     }
 
     /// Tiles of all tokens; for a shared expert behind its own gate, with what the gate leaves.
-    fn common_tiles(&self, met: &Met, mixture: Option<&ExpertsWeights>) -> Result<Vec<Tile>, CalibrateError> {
+    fn common_tiles(
+        &self,
+        met: &Met,
+        mixture: Option<&ExpertsWeights>,
+    ) -> Result<Vec<Tile>, CalibrateError> {
         let mut tiles = Vec::new();
         for window in &self.windows {
             let input = Rows::new(&met.normed, self.hidden).window(window)?;
             let mut gradient = Rows::new(&met.gradient, self.hidden).window(window)?;
-            if let Some(share) = mixture.map(|mixture| shared_share(mixture, &input)).transpose()?.flatten() {
+            if let Some(share) =
+                mixture.map(|mixture| shared_share(mixture, &input)).transpose()?.flatten()
+            {
                 gradient = gradient.broadcast_mul(&share)?;
             }
             tiles.push(Tile { domain: window.domain, input, gradient });
@@ -241,7 +279,12 @@ impl Run<'_> {
     }
 
     /// Tiles of the tokens at some places of the routes, each of one text.
-    fn expert_tiles(&self, met: &Met, places: &[usize], domain_of: &[usize]) -> Result<Vec<Tile>, CalibrateError> {
+    fn expert_tiles(
+        &self,
+        met: &Met,
+        places: &[usize],
+        domain_of: &[usize],
+    ) -> Result<Vec<Tile>, CalibrateError> {
         let mut tiles = Vec::new();
         let domain = |place: &usize| domain_of[place / met.chosen];
         // Windows stand text after text, so equal neighbours are all there are of a text.
@@ -251,7 +294,8 @@ impl Run<'_> {
                 let weights: Vec<f32> = places.iter().map(|&place| met.weights[place]).collect();
                 let input = Rows::new(&met.normed, self.hidden).gather(&rows)?;
                 let weights = Tensor::from_vec(weights, (rows.len(), 1), input.device())?;
-                let gradient = Rows::new(&met.gradient, self.hidden).gather(&rows)?.broadcast_mul(&weights)?;
+                let gradient =
+                    Rows::new(&met.gradient, self.hidden).gather(&rows)?.broadcast_mul(&weights)?;
                 tiles.push(Tile { domain: domain(&places[0]), input, gradient });
             }
         }

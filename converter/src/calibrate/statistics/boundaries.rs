@@ -1,4 +1,5 @@
-//! The stream before each layer, for all windows: in memory, or in a temporary file where that would be too much.
+//! The stream before each layer, for all windows: in memory, or in a temporary file where that
+//! would be too much.
 
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -25,8 +26,14 @@ enum Place {
 }
 
 impl Boundaries {
-    /// Room for `layers` blocks of `length` numbers; a file in `folder` if they take more than `bytes_max`.
-    pub fn new(layers: usize, length: usize, bytes_max: u64, folder: &Path) -> Result<Self, CalibrateError> {
+    /// Room for `layers` blocks of `length` numbers; a file in `folder` if they take more than
+    /// `bytes_max`.
+    pub fn new(
+        layers: usize,
+        length: usize,
+        bytes_max: u64,
+        folder: &Path,
+    ) -> Result<Self, CalibrateError> {
         let place = if layers as u64 * length as u64 * 4 <= bytes_max {
             Place::Memory(vec![Vec::new(); layers])
         } else {
@@ -48,7 +55,8 @@ impl Boundaries {
                 let written = file.seek(SeekFrom::Start(at)).and_then(|_| {
                     // In pieces, so that there is no second copy of the whole block.
                     stream.chunks(1 << 16).try_for_each(|piece| {
-                        let bytes: Vec<u8> = piece.iter().flat_map(|value| value.to_le_bytes()).collect();
+                        let bytes: Vec<u8> =
+                            piece.iter().flat_map(|value| value.to_le_bytes()).collect();
                         file.write_all(&bytes)
                     })
                 });
@@ -66,12 +74,19 @@ impl Boundaries {
                 let mut file = file;
                 let mut stream = Vec::with_capacity(self.length);
                 let mut bytes = vec![0; 1 << 18];
-                let failed = |source: io::Error| CalibrateError::Read { path: folder.clone(), source };
+                let failed =
+                    |source: io::Error| CalibrateError::Read { path: folder.clone(), source };
                 file.seek(SeekFrom::Start((layer * self.length * 4) as u64)).map_err(failed)?;
                 while stream.len() < self.length {
                     let count = ((self.length - stream.len()) * 4).min(bytes.len());
                     file.read_exact(&mut bytes[..count]).map_err(failed)?;
-                    stream.extend(bytes[..count].as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)));
+                    stream.extend(
+                        bytes[..count]
+                            .as_chunks::<4>()
+                            .0
+                            .iter()
+                            .map(|value| f32::from_le_bytes(*value)),
+                    );
                 }
                 Ok(stream)
             }
@@ -86,9 +101,11 @@ mod tests {
     #[test]
     fn a_file_keeps_what_memory_keeps() {
         let folder = tempfile::tempdir().expect("folder");
-        let block = |layer: usize| (0..70_000).map(|index| (index * 3 + layer) as f32).collect::<Vec<_>>();
+        let block =
+            |layer: usize| (0..70_000).map(|index| (index * 3 + layer) as f32).collect::<Vec<_>>();
         for bytes_max in [0, u64::MAX] {
-            let mut boundaries = Boundaries::new(3, 70_000, bytes_max, folder.path()).expect("room");
+            let mut boundaries =
+                Boundaries::new(3, 70_000, bytes_max, folder.path()).expect("room");
             for layer in [2, 0, 1] {
                 boundaries.put(layer, &block(layer)).expect("kept");
             }
@@ -97,7 +114,11 @@ mod tests {
             }
             assert_eq!(matches!(boundaries.place, Place::File { .. }), bytes_max == 0);
             if cfg!(unix) {
-                assert_eq!(std::fs::read_dir(folder.path()).expect("folder").count(), 0, "a file has a name");
+                assert_eq!(
+                    std::fs::read_dir(folder.path()).expect("folder").count(),
+                    0,
+                    "a file has a name"
+                );
             }
         }
     }

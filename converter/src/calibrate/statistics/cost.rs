@@ -15,7 +15,8 @@ pub struct Tile {
     pub domain: usize,
     /// The block's inputs `[tokens, hidden]`.
     pub input: Tensor,
-    /// Gradient at the block's own output, the weight that the output gets included: `[tokens, hidden]`.
+    /// Gradient at the block's own output, the weight that the output gets included: `[tokens,
+    /// hidden]`.
     pub gradient: Tensor,
 }
 
@@ -28,7 +29,8 @@ pub fn squared_change(gradient: &Tensor, exact: &Tensor, changed: &Tensor) -> Te
     change.to_dtype(DType::F64)?.sqr()?.sum_all()?.to_scalar::<f64>()
 }
 
-/// Costs of a block at each option, `[options]` for each text: its quantized twin runs on the same inputs.
+/// Costs of a block at each option, `[options]` for each text: its quantized twin runs on the same
+/// inputs.
 ///
 /// # Errors
 /// A weight does not fit an option, or shapes or types of numbers do not agree.
@@ -43,8 +45,10 @@ pub fn block_costs(
     if tiles.is_empty() {
         return Ok(costs);
     }
-    let exact: Vec<Tensor> =
-        tiles.iter().map(|tile| block(activation, weights, &tile.input)).collect::<TensorResult<_>>()?;
+    let exact: Vec<Tensor> = tiles
+        .iter()
+        .map(|tile| block(activation, weights, &tile.input))
+        .collect::<TensorResult<_>>()?;
     for (option, &encoding) in options.iter().enumerate() {
         let twin = weights.quantized(encoding)?;
         for (tile, exact) in tiles.iter().zip(&exact) {
@@ -73,8 +77,11 @@ pub fn hand_inputs(
     let floats = |tensor: &Tensor| tensor.flatten_all()?.to_vec1::<f32>();
     let hand = |own: &mut dyn Accumulate, inner: bool| -> Result<(), CalibrateError> {
         for tile in tiles {
-            let inputs =
-                if inner { floats(&block_inner(activation, weights, &tile.input)?)? } else { floats(&tile.input)? };
+            let inputs = if inner {
+                floats(&block_inner(activation, weights, &tile.input)?)?
+            } else {
+                floats(&tile.input)?
+            };
             own.add(&inputs, token_weights(tile)?.as_deref());
         }
         Ok(())

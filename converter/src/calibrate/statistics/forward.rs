@@ -15,8 +15,8 @@ use crate::calibrate::tables::Tables;
 use crate::calibrate::text::Window;
 
 impl Run<'_> {
-    /// Keeps the stream before each of the first `kept` layers, runs the first `layers` of them, and gives what comes
-    /// out: the stream of all windows' tokens, `[tokens, hidden]`.
+    /// Keeps the stream before each of the first `kept` layers, runs the first `layers` of them,
+    /// and gives what comes out: the stream of all windows' tokens, `[tokens, hidden]`.
     pub fn forward(
         &mut self,
         kept: usize,
@@ -44,7 +44,11 @@ impl Run<'_> {
     }
 
     /// Runs some layers on the stream before the first of them.
-    pub fn run_layers(&mut self, layers: Range<usize>, stream: &mut [f32]) -> Result<(), CalibrateError> {
+    pub fn run_layers(
+        &mut self,
+        layers: Range<usize>,
+        stream: &mut [f32],
+    ) -> Result<(), CalibrateError> {
         layers.into_iter().try_for_each(|index| self.run_layer(index, stream))
     }
 
@@ -54,7 +58,12 @@ impl Run<'_> {
         for number in 0..self.windows.len() {
             self.check_stop()?;
             let window = self.windows[number];
-            let output = layer(spec, &weights, &Rows::new(stream, self.hidden).window(&window)?, &self.pass)?;
+            let output = layer(
+                spec,
+                &weights,
+                &Rows::new(stream, self.hidden).window(&window)?,
+                &self.pass,
+            )?;
             put(stream, self.hidden, &window, &output)?;
             self.step(Phase::Forward, 1);
         }
@@ -62,7 +71,11 @@ impl Run<'_> {
     }
 
     /// Costs of the embeddings, from the gradient at the stream before the first layer.
-    pub fn embedding(&self, gradient: &Rows<'_>, tables: &mut Tables) -> Result<(), CalibrateError> {
+    pub fn embedding(
+        &self,
+        gradient: &Rows<'_>,
+        tables: &mut Tables,
+    ) -> Result<(), CalibrateError> {
         let scale = f64::from(self.model.spec().embedding_scale);
         let row = |token| self.model.global_rows(Role::Embedding, token as usize, 1);
         let rows = embedding_rows(&self.windows, row)?;
@@ -71,7 +84,8 @@ impl Run<'_> {
             let mut changes = BTreeMap::new();
             for (&token, row) in &rows {
                 let exact = Tensor::from_slice(row, (1, self.hidden), &Device::Cpu)?;
-                let change = (&exact - quantized(&exact, encoding)?)?.flatten_all()?.to_vec1::<f32>()?;
+                let change =
+                    (&exact - quantized(&exact, encoding)?)?.flatten_all()?.to_vec1::<f32>()?;
                 changes.insert(token, change);
             }
             for window in &self.windows {

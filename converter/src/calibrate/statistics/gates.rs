@@ -1,6 +1,8 @@
-//! Gates tuned to quantized experts: cross-entropy on text, everything but the gates frozen (GEMQ, arXiv 2605.23078).
+//! Gates tuned to quantized experts: cross-entropy on text, everything but the gates frozen (GEMQ,
+//! arXiv 2605.23078).
 //!
-//! Which experts a token is sent to is not differentiated; a gate learns from the weights that it gives the chosen ones.
+//! Which experts a token is sent to is not differentiated; a gate learns from the weights that it
+//! gives the chosen ones.
 
 use candle_core::{Device, Tensor, Var};
 
@@ -23,8 +25,8 @@ pub struct GateGradient {
     pub bias: Option<Vec<f32>>,
 }
 
-/// The loss of a model in nats, summed over the predicted tokens of some texts, and its gradient at every gate; nothing for a
-/// layer without one.
+/// The loss of a model in nats, summed over the predicted tokens of some texts, and its gradient at
+/// every gate; nothing for a layer without one.
 ///
 /// # Errors
 /// The model or a text is no use, or `stop` was set.
@@ -40,7 +42,8 @@ pub fn gate_gradients(
     let settings = &Settings { options: Vec::new(), output: None, ..*settings };
     let mut run = Run::new(model, settings, windows, 0, &mut quiet)?;
     let length = run.tokens() * run.hidden;
-    let mut boundaries = Boundaries::new(layers, length, settings.boundary_bytes_max, settings.scratch)?;
+    let mut boundaries =
+        Boundaries::new(layers, length, settings.boundary_bytes_max, settings.scratch)?;
     let stream = run.forward(layers, layers, &mut boundaries)?;
     let mut tables = no_options(texts);
     let mut gradient = run.head(stream, &mut tables)?;
@@ -133,8 +136,9 @@ impl Default for TuneSettings {
     }
 }
 
-/// Tunes all gates of a model on some texts, and gives them layer by layer; nothing for a layer without one. The rate falls
-/// to zero along the way. `progress` is told the step, of how many, and the mean loss in nats.
+/// Tunes all gates of a model on some texts, and gives them layer by layer; nothing for a layer
+/// without one. The rate falls to zero along the way. `progress` is told the step, of how many, and
+/// the mean loss in nats.
 ///
 /// # Errors
 /// The model or a text is no use, or `stop` was set.
@@ -148,7 +152,8 @@ pub fn tune_gates(
     let layers = model.spec().layers.len();
     let mut learners = Vec::with_capacity(layers);
     for index in 0..layers {
-        learners.push(model.gate(index, DTYPE)?.map(|gate| learners_of(&gate, tune.rate)).transpose()?);
+        learners
+            .push(model.gate(index, DTYPE)?.map(|gate| learners_of(&gate, tune.rate)).transpose()?);
     }
     let windows = interleaved(texts);
     let batches: Vec<&[Vec<u32>]> = windows.chunks(tune.batch.max(1)).collect();
@@ -187,12 +192,21 @@ fn learners_of(gate: &Gate, rate: f32) -> Result<GateLearners, CalibrateError> {
     Ok((learner(&gate.weights)?, gate.bias.as_ref().map(learner).transpose()?))
 }
 
-fn gates_of(model: &Model, learners: &[Option<GateLearners>]) -> Result<Vec<Option<Gate>>, CalibrateError> {
+fn gates_of(
+    model: &Model,
+    learners: &[Option<GateLearners>],
+) -> Result<Vec<Option<Gate>>, CalibrateError> {
     let hidden = model.spec().hidden as usize;
     let gate = |(weights, bias): &GateLearners| -> Result<Gate, CalibrateError> {
         let rows = weights.values.len() / hidden;
-        let bias = bias.as_ref().map(|bias| Tensor::from_slice(&bias.values, rows, &Device::Cpu)).transpose()?;
-        Ok(Gate { weights: Tensor::from_slice(&weights.values, (rows, hidden), &Device::Cpu)?, bias })
+        let bias = bias
+            .as_ref()
+            .map(|bias| Tensor::from_slice(&bias.values, rows, &Device::Cpu))
+            .transpose()?;
+        Ok(Gate {
+            weights: Tensor::from_slice(&weights.values, (rows, hidden), &Device::Cpu)?,
+            bias,
+        })
     };
     learners.iter().map(|own| own.as_ref().map(gate).transpose()).collect()
 }
@@ -200,5 +214,7 @@ fn gates_of(model: &Model, learners: &[Option<GateLearners>]) -> Result<Vec<Opti
 /// Windows of all texts in turn, so that every batch has of each.
 fn interleaved(texts: &[Domain]) -> Vec<Vec<u32>> {
     let most = texts.iter().map(|text| text.tokens.len()).max().unwrap_or(0);
-    (0..most).flat_map(|index| texts.iter().filter_map(move |text| text.tokens.get(index).cloned())).collect()
+    (0..most)
+        .flat_map(|index| texts.iter().filter_map(move |text| text.tokens.get(index).cloned()))
+        .collect()
 }

@@ -1,8 +1,9 @@
-//! The loss, its gradient at the stream behind the last layer, and the head's costs: the vocabulary goes by in blocks of
-//! rows, so that neither the head nor the logits are ever in memory as a whole.
+//! The loss, its gradient at the stream behind the last layer, and the head's costs: the vocabulary
+//! goes by in blocks of rows, so that neither the head nor the logits are ever in memory as a
+//! whole.
 //!
-//! The first time the blocks give every token's normalizer `log sum exp`; the second time its gradient at the logits,
-//! `g = share - target`, and with it all that depends on the head.
+//! The first time the blocks give every token's normalizer `log sum exp`; the second time its
+//! gradient at the logits, `g = share - target`, and with it all that depends on the head.
 
 use candle_core::{Device, Tensor, Var};
 use hardtack_format::Role;
@@ -66,7 +67,11 @@ impl Block {
 
 impl Run<'_> {
     /// Adds losses and the head's costs to the tables; gives the gradient at `stream`.
-    pub fn head(&mut self, stream: Vec<f32>, tables: &mut Tables) -> Result<Vec<f32>, CalibrateError> {
+    pub fn head(
+        &mut self,
+        stream: Vec<f32>,
+        tables: &mut Tables,
+    ) -> Result<Vec<f32>, CalibrateError> {
         let epsilon = f64::from(self.model.spec().norm_epsilon);
         let gain = self.model.global(Role::FinalNorm, DTYPE)?;
         let stream = Tensor::from_vec(stream, (self.tokens(), self.hidden), &Device::Cpu)?;
@@ -81,7 +86,8 @@ impl Run<'_> {
         let variable = Var::from_tensor(&stream)?;
         let weighted = (rms_norm(variable.as_tensor(), &gain, epsilon)? * gradient)?.sum_all()?;
         let gradients = weighted.backward()?;
-        let gradient = gradients.get(&variable).expect("the stream takes part").flatten_all()?.to_vec1()?;
+        let gradient =
+            gradients.get(&variable).expect("the stream takes part").flatten_all()?.to_vec1()?;
         self.step(Phase::Head, self.windows.len() as u64);
         Ok(gradient)
     }
@@ -102,7 +108,10 @@ impl Run<'_> {
     }
 
     /// Blocks of the head's rows, one after another.
-    fn each_block(&self, mut work: impl FnMut(Block) -> Result<(), CalibrateError>) -> Result<(), CalibrateError> {
+    fn each_block(
+        &self,
+        mut work: impl FnMut(Block) -> Result<(), CalibrateError>,
+    ) -> Result<(), CalibrateError> {
         for first in (0..self.model.spec().vocabulary as usize).step_by(Block::rows(self.model)) {
             self.check_stop()?;
             work(Block::read(self.model, first)?)?;
@@ -115,17 +124,25 @@ impl Run<'_> {
         self.each_block(|block| {
             let width = block.width()?;
             for (tile, tokens) in tokens.chunks_mut(TOKENS).enumerate() {
-                let logits = block.logits(self.model, &normed.narrow(0, tile * TOKENS, tokens.len())?)?;
-                tokens.par_iter_mut().zip(logits.par_chunks_exact(width)).for_each(|(token, logits)| {
-                    token.meet(block.first, logits);
-                });
+                let logits =
+                    block.logits(self.model, &normed.narrow(0, tile * TOKENS, tokens.len())?)?;
+                tokens.par_iter_mut().zip(logits.par_chunks_exact(width)).for_each(
+                    |(token, logits)| {
+                        token.meet(block.first, logits);
+                    },
+                );
             }
             Ok(())
         })
     }
 
     /// Gradient at the normalized stream, `[tokens, hidden]`; the head's costs go to the tables.
-    fn gradients(&self, normed: &Tensor, tokens: &[Token], tables: &mut Tables) -> Result<Tensor, CalibrateError> {
+    fn gradients(
+        &self,
+        normed: &Tensor,
+        tokens: &[Token],
+        tables: &mut Tables,
+    ) -> Result<Tensor, CalibrateError> {
         let scale = f64::from(self.model.spec().logit_scale);
         let mut gradient: Vec<Option<Tensor>> = vec![None; tokens.len().div_ceil(TOKENS)];
         self.each_block(|block| {
@@ -139,9 +156,11 @@ impl Run<'_> {
             for (tile, (tokens, sum)) in tokens.chunks(TOKENS).zip(&mut gradient).enumerate() {
                 let normed = normed.narrow(0, tile * TOKENS, tokens.len())?;
                 let mut logits = block.logits(self.model, &normed)?;
-                tokens.par_iter().zip(logits.par_chunks_exact_mut(width)).for_each(|(token, logits)| {
-                    token.gradient(block.first, logits);
-                });
+                tokens.par_iter().zip(logits.par_chunks_exact_mut(width)).for_each(
+                    |(token, logits)| {
+                        token.gradient(block.first, logits);
+                    },
+                );
                 for (option, change) in changes.iter().enumerate() {
                     let change = linear(&normed, change, None)?.flatten_all()?.to_vec1::<f32>()?;
                     let costs: Vec<f64> = logits
@@ -153,7 +172,8 @@ impl Run<'_> {
                         tables.domains[token.domain].head[option] += cost;
                     }
                 }
-                let own = Tensor::from_vec(logits, (tokens.len(), width), &Device::Cpu)?.matmul(&block.weights)?;
+                let own = Tensor::from_vec(logits, (tokens.len(), width), &Device::Cpu)?
+                    .matmul(&block.weights)?;
                 *sum = Some(match sum.take() {
                     Some(sum) => (sum + own)?,
                     None => own,
@@ -209,7 +229,9 @@ impl Token {
 }
 
 fn squares(gradient: &[f32], change: &[f32], scale: f64) -> f64 {
-    let square = |(&gradient, &change): (&f32, &f32)| (f64::from(gradient) * f64::from(change) * scale).powi(2);
+    let square = |(&gradient, &change): (&f32, &f32)| {
+        (f64::from(gradient) * f64::from(change) * scale).powi(2)
+    };
     gradient.iter().zip(change).map(square).sum()
 }
 
@@ -222,9 +244,15 @@ mod tests {
         let logits: Vec<f32> = (0..23).map(|index| ((index * 7 % 11) as f32 - 5.0) * 3.0).collect();
         let sum: f64 = logits.iter().map(|logit| f64::from(*logit).exp()).sum();
         for target in [0, 9, 10, 22] {
-            let mut token =
-                Token { domain: 0, target: Some(target), largest: f32::NEG_INFINITY, sum: 0.0, target_logit: 0.0 };
-            let blocks = || logits.chunks(10).enumerate().map(|(index, block)| (index * 10, block.to_vec()));
+            let mut token = Token {
+                domain: 0,
+                target: Some(target),
+                largest: f32::NEG_INFINITY,
+                sum: 0.0,
+                target_logit: 0.0,
+            };
+            let blocks =
+                || logits.chunks(10).enumerate().map(|(index, block)| (index * 10, block.to_vec()));
             blocks().for_each(|(first, block)| token.meet(first, &block));
             assert_eq!(token.target_logit, logits[target as usize]);
             assert!((f64::from(token.largest) + token.sum.ln() - sum.ln()).abs() < 1e-6);
@@ -235,7 +263,10 @@ mod tests {
             for (index, found) in gradient.enumerate() {
                 let own = if index == target as usize { 1.0 } else { 0.0 };
                 let expected = f64::from(logits[index]).exp() / sum - own;
-                assert!((f64::from(found) - expected).abs() < 1e-6, "{index}: {found}, not {expected}");
+                assert!(
+                    (f64::from(found) - expected).abs() < 1e-6,
+                    "{index}: {found}, not {expected}"
+                );
             }
         }
     }

@@ -1,4 +1,5 @@
-//! What goes into the matrices of experts and dense blocks, for those who want more than costs: Hessians of GPTQ.
+//! What goes into the matrices of experts and dense blocks, for those who want more than costs:
+//! Hessians of GPTQ.
 
 use crate::calibrate::error::CalibrateError;
 
@@ -31,7 +32,8 @@ pub enum Place {
     },
 }
 
-/// Takes the inputs of one matrix, some tokens at a time: `sum of weight * x x^T`, or whatever else.
+/// Takes the inputs of one matrix, some tokens at a time: `sum of weight * x x^T`, or whatever
+/// else.
 pub trait Accumulate {
     /// `inputs [tokens, columns]`, and how much each token counts (all the same without weights).
     fn add(&mut self, inputs: &[f32], weights: Option<&[f32]>);
@@ -42,7 +44,8 @@ pub trait Consumer {
     /// Where the inputs of this place go, `columns` wide; nothing if they are not wanted.
     fn accumulator(&mut self, place: Place, columns: usize) -> Option<&mut dyn Accumulate>;
 
-    /// Whether tokens count by `mean over d of (weight of the expert * g(t, d))^2` instead of one each.
+    /// Whether tokens count by `mean over d of (weight of the expert * g(t, d))^2` instead of one
+    /// each.
     fn by_gradient(&self) -> bool {
         false
     }

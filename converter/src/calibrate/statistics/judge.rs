@@ -1,4 +1,5 @@
-//! How far a changed model is from the checkpoint on given text: losses of both, and the divergence of their predictions.
+//! How far a changed model is from the checkpoint on given text: losses of both, and the divergence
+//! of their predictions.
 
 use std::ops::Range;
 
@@ -13,7 +14,8 @@ use crate::calibrate::graph::rms_norm;
 use crate::calibrate::model::Model;
 use crate::calibrate::text::{Domain, windows};
 
-/// A changed model beside the checkpoint on one text, everything as a mean over the predicted tokens, in nats.
+/// A changed model beside the checkpoint on one text, everything as a mean over the predicted
+/// tokens, in nats.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Judged {
     /// The text's name.
@@ -28,7 +30,8 @@ pub struct Judged {
     pub divergence: f64,
 }
 
-/// The stream of a model before one of its layers, or behind the last, for all windows of some texts.
+/// The stream of a model before one of its layers, or behind the last, for all windows of some
+/// texts.
 #[derive(Clone, Debug)]
 pub struct Stream {
     /// Layers behind it.
@@ -100,7 +103,11 @@ impl<'a> Judge<'a> {
     ///
     /// # Errors
     /// The model is no use, a loss or a divergence is not finite, or `stop` was set.
-    pub fn judge(&self, changed: &Model, progress: &mut dyn FnMut(Progress)) -> Result<Vec<Judged>, CalibrateError> {
+    pub fn judge(
+        &self,
+        changed: &Model,
+        progress: &mut dyn FnMut(Progress),
+    ) -> Result<Vec<Judged>, CalibrateError> {
         self.judge_from(self.begin(changed)?, changed, progress)
     }
 
@@ -116,10 +123,17 @@ impl<'a> Judge<'a> {
     ) -> Result<Vec<Judged>, CalibrateError> {
         let changed = side(changed, stream, self.domains, self.settings, progress)?;
         let divergences = divergences(&self.exact, &changed)?;
-        let none =
-            |own: &Domain| Judged { domain: own.name.clone(), tokens: 0, exact: 0.0, changed: 0.0, divergence: 0.0 };
+        let none = |own: &Domain| Judged {
+            domain: own.name.clone(),
+            tokens: 0,
+            exact: 0.0,
+            changed: 0.0,
+            divergence: 0.0,
+        };
         let mut judged: Vec<Judged> = self.domains.iter().map(none).collect();
-        for ((exact, changed), divergence) in self.exact.tokens.iter().zip(&changed.tokens).zip(divergences) {
+        for ((exact, changed), divergence) in
+            self.exact.tokens.iter().zip(&changed.tokens).zip(divergences)
+        {
             if exact.target.is_some() {
                 let own = &mut judged[exact.domain];
                 own.tokens += 1;
@@ -143,7 +157,11 @@ impl<'a> Judge<'a> {
 /// A verdict that is no number must not be kept, compared with another, or printed: `NaN < x` is
 /// false, and so would say that nothing is wrong.
 fn finite(domain: &Domain, what: &'static str, found: f64) -> Result<(), CalibrateError> {
-    if found.is_finite() { Ok(()) } else { Err(CalibrateError::NotFinite { domain: domain.name.clone(), what, found }) }
+    if found.is_finite() {
+        Ok(())
+    } else {
+        Err(CalibrateError::NotFinite { domain: domain.name.clone(), what, found })
+    }
 }
 
 /// A pass of a model through some of its layers.
@@ -159,7 +177,11 @@ fn run<'a>(
     Run::new(model, settings, windows, total, progress)
 }
 
-fn begin(model: &Model, domains: &[Domain], settings: &Settings<'_>) -> Result<Stream, CalibrateError> {
+fn begin(
+    model: &Model,
+    domains: &[Domain],
+    settings: &Settings<'_>,
+) -> Result<Stream, CalibrateError> {
     Ok(Stream { layer: 0, rows: run(model, 0..0, domains, settings, &mut |_| ())?.begin()? })
 }
 
@@ -192,10 +214,13 @@ fn divergences(exact: &Side<'_>, changed: &Side<'_>) -> Result<Vec<f64>, Calibra
             let own = block.logits(exact.model, &exact.normed.narrow(0, at, count)?)?;
             let others = other.logits(changed.model, &changed.normed.narrow(0, at, count)?)?;
             let rows = own.par_chunks_exact(width).zip(others.par_chunks_exact(width));
-            let tokens = exact.tokens[at..at + count].par_iter().zip(&changed.tokens[at..at + count]);
-            sums.par_iter_mut().zip(rows).zip(tokens).for_each(|((sum, (own, others)), (token, other))| {
-                *sum += divergence(token.normalizer(), own, other.normalizer(), others);
-            });
+            let tokens =
+                exact.tokens[at..at + count].par_iter().zip(&changed.tokens[at..at + count]);
+            sums.par_iter_mut().zip(rows).zip(tokens).for_each(
+                |((sum, (own, others)), (token, other))| {
+                    *sum += divergence(token.normalizer(), own, other.normalizer(), others);
+                },
+            );
         }
     }
     Ok(sums)

@@ -1,4 +1,5 @@
-//! Costs of cached chunks: the same two passes as for weights, layer by layer, with the gradient at each attention's output.
+//! Costs of cached chunks: the same two passes as for weights, layer by layer, with the gradient at
+//! each attention's output.
 
 use super::boundaries::Boundaries;
 use super::rows::Rows;
@@ -26,7 +27,8 @@ pub fn kv_chunks(
     let settings = &Settings { options: Vec::new(), output: None, ..*settings };
     let mut run = Run::new(model, settings, windows, total, progress)?;
     let length = run.tokens() * run.hidden;
-    let mut boundaries = Boundaries::new(layers, length, settings.boundary_bytes_max, settings.scratch)?;
+    let mut boundaries =
+        Boundaries::new(layers, length, settings.boundary_bytes_max, settings.scratch)?;
     let stream = run.forward(layers, layers, &mut boundaries)?;
     let mut gradient = run.head(stream, &mut no_options(texts))?;
     let mut all = vec![Vec::new(); layers];
@@ -39,8 +41,15 @@ pub fn kv_chunks(
             run.check_stop()?;
             let stream = Rows::new(&input, run.hidden).window(window)?;
             let normed = rms_norm(&stream, &weights.attention_norm, run.pass.epsilon)?;
-            let upstream = (Rows::new(&middle, run.hidden).window(window)? * run.pass.residual_scale)?;
-            all[index].extend(chunks(&spec.attention, &weights.attention, &normed, &upstream, &run.pass)?);
+            let upstream =
+                (Rows::new(&middle, run.hidden).window(window)? * run.pass.residual_scale)?;
+            all[index].extend(chunks(
+                &spec.attention,
+                &weights.attention,
+                &normed,
+                &upstream,
+                &run.pass,
+            )?);
         }
         gradient = run.attention_half(index, &weights, &input, middle)?;
     }

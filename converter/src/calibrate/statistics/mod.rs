@@ -1,5 +1,6 @@
-//! The statistics that bits are allocated by, one layer in memory at a time: forward through all layers, the loss, then
-//! backward layer by layer, each layer's costs taken as its gradient comes by.
+//! The statistics that bits are allocated by, one layer in memory at a time: forward through all
+//! layers, the loss, then backward layer by layer, each layer's costs taken as its gradient comes
+//! by.
 
 mod backward;
 mod boundaries;
@@ -51,14 +52,16 @@ pub struct Settings<'a> {
     pub boundary_bytes_max: u64,
     /// Folder of that temporary file.
     pub scratch: &'a Path,
-    /// Where the tables go. Beside it, under the same name with `.state`, stands what is done so far.
+    /// Where the tables go. Beside it, under the same name with `.state`, stands what is done so
+    /// far.
     pub output: Option<&'a Path>,
     /// Set from elsewhere to stop.
     pub stop: &'a AtomicBool,
 }
 
 impl<'a> Settings<'a> {
-    /// No encodings are tried and no tables kept; blocks' inputs may take a GiB, and a text needs two tokens.
+    /// No encodings are tried and no tables kept; blocks' inputs may take a GiB, and a text needs
+    /// two tokens.
     pub fn new(scratch: &'a Path, stop: &'a AtomicBool) -> Self {
         Self {
             options: Vec::new(),
@@ -99,11 +102,13 @@ pub enum Phase {
     Backward,
 }
 
-/// Takes all statistics of a checkpoint on some texts. What goes into each expert is handed to `consumer` on the way.
+/// Takes all statistics of a checkpoint on some texts. What goes into each expert is handed to
+/// `consumer` on the way.
 ///
-/// With an output, the tables are written there, and everything is saved after each layer: a calibration of the same
-/// checkpoint, tokens and settings goes on from the last layer that was saved, and gives the same tables to the bit. The
-/// consumer is not told again of layers that were done before.
+/// With an output, the tables are written there, and everything is saved after each layer: a
+/// calibration of the same checkpoint, tokens and settings goes on from the last layer that was
+/// saved, and gives the same tables to the bit. The consumer is not told again of layers that were
+/// done before.
 ///
 /// # Errors
 /// The checkpoint, a text or a file is no use, or `stop` was set.
@@ -128,16 +133,20 @@ fn calibrate_as(
 ) -> Result<Tables, CalibrateError> {
     let windows = windows(domains, model.spec(), settings.domain_tokens_min)?;
     if settings.options.is_empty() || settings.options.contains(&Encoding::Plain) {
-        let found = settings.options.iter().map(|option| option.name()).collect::<Vec<_>>().join(", ");
-        return Err(CalibrateError::Settings { expected: "encodings of matrices as options".to_owned(), found });
+        let found =
+            settings.options.iter().map(|option| option.name()).collect::<Vec<_>>().join(", ");
+        return Err(CalibrateError::Settings {
+            expected: "encodings of matrices as options".to_owned(),
+            found,
+        });
     }
     let header = known.map_or_else(|| header(model, domains, settings), Ok)?;
     let total = (2 * model.spec().layers.len() as u64 + 1) * windows.len() as u64;
     Run::new(model, settings, windows, total, progress)?.all(header, consumer)
 }
 
-/// The tables in the settings' output if they are of this checkpoint, these texts and these options; else a calibration, which
-/// writes them there.
+/// The tables in the settings' output if they are of this checkpoint, these texts and these
+/// options; else a calibration, which writes them there.
 ///
 /// # Errors
 /// Those of [`calibrate`].
@@ -160,7 +169,11 @@ pub fn calibrate_once(
     calibrate_as(known, model, domains, settings, &mut NoConsumer, progress)
 }
 
-fn header(model: &Model, domains: &[Domain], settings: &Settings<'_>) -> Result<Header, CalibrateError> {
+fn header(
+    model: &Model,
+    domains: &[Domain],
+    settings: &Settings<'_>,
+) -> Result<Header, CalibrateError> {
     let source = model.source_hash(settings.stop)?;
     Ok(Header::new(model.spec(), source, domains, &settings.options, settings.seed))
 }
@@ -187,12 +200,25 @@ impl<'a> Run<'a> {
     ) -> Result<Self, CalibrateError> {
         let longest = windows.iter().map(|window| window.tokens.len()).max().unwrap_or(0);
         let pass = Pass::new(model.spec(), &model.frequencies()?, longest, DTYPE)?;
-        Ok(Self { model, settings, pass, hidden: model.spec().hidden as usize, windows, done: 0, total, progress })
+        Ok(Self {
+            model,
+            settings,
+            pass,
+            hidden: model.spec().hidden as usize,
+            windows,
+            done: 0,
+            total,
+            progress,
+        })
     }
 }
 
 impl Run<'_> {
-    fn all(&mut self, header: Header, consumer: &mut dyn Consumer) -> Result<Tables, CalibrateError> {
+    fn all(
+        &mut self,
+        header: Header,
+        consumer: &mut dyn Consumer,
+    ) -> Result<Tables, CalibrateError> {
         let layers = self.model.spec().layers.len();
         let state_path = self.settings.output.map(state_path);
         let saved = match &state_path {
@@ -201,12 +227,15 @@ impl Run<'_> {
         };
         let depth = saved.as_ref().map_or(layers, |state| state.layers_left);
         let bytes_max = self.settings.boundary_bytes_max;
-        let mut boundaries = Boundaries::new(depth, self.tokens() * self.hidden, bytes_max, self.settings.scratch)?;
+        let mut boundaries =
+            Boundaries::new(depth, self.tokens() * self.hidden, bytes_max, self.settings.scratch)?;
         let mut state = match saved {
             Some(state) => {
-                // What was done before: the head, and both directions of the layers that are not needed again.
+                // What was done before: the head, and both directions of the layers that are not
+                // needed again.
                 self.done = self.windows.len() as u64 * (2 * (layers - depth) as u64 + 1);
-                // The gradient stands at this layer's output, so its input is the last boundary there is.
+                // The gradient stands at this layer's output, so its input is the last boundary
+                // there is.
                 self.forward(depth, depth.saturating_sub(1), &mut boundaries)?;
                 state
             }
@@ -244,7 +273,11 @@ impl Run<'_> {
     }
 
     fn check_stop(&self) -> Result<(), CalibrateError> {
-        if self.settings.stop.load(Ordering::Relaxed) { Err(CalibrateError::Interrupted) } else { Ok(()) }
+        if self.settings.stop.load(Ordering::Relaxed) {
+            Err(CalibrateError::Interrupted)
+        } else {
+            Ok(())
+        }
     }
 
     fn step(&mut self, phase: Phase, windows: u64) {

@@ -1,4 +1,5 @@
-//! Rows of a stream, one for each token of all windows, as tensors: whole windows, or the rows that an expert met.
+//! Rows of a stream, one for each token of all windows, as tensors: whole windows, or the rows that
+//! an expert met.
 
 use candle_core::{Device, Result, Tensor};
 

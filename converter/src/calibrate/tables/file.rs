@@ -1,5 +1,5 @@
-//! The side file: a safetensors file whose metadata holds the header as JSON under `hardtack_calibration`, and whose
-//! tensors are
+//! The side file: a safetensors file whose metadata holds the header as JSON under
+//! `hardtack_calibration`, and whose tensors are
 //!
 //! ```text
 //! domain.D.loss                      F64 [1]
@@ -11,8 +11,8 @@
 //! domain.D.layer.L.experts.mass      F64 [experts]
 //! ```
 //!
-//! The state of a calibration that was stopped has the same tensors, and `gradient` F32 `[tokens, hidden]` with
-//! `layers_left` U64 `[1]`. Numbers are binary, so they come back to the bit.
+//! The state of a calibration that was stopped has the same tensors, and `gradient` F32 `[tokens,
+//! hidden]` with `layers_left` U64 `[1]`. Numbers are binary, so they come back to the bit.
 
 use std::collections::HashMap;
 use std::fs;
@@ -56,7 +56,8 @@ pub fn write(path: &Path, tables: &Tables) -> Result<(), CalibrateError> {
 /// # Errors
 /// The file cannot be read, or is not what `write` writes.
 pub fn read(path: &Path) -> Result<Tables, CalibrateError> {
-    let bytes = fs::read(path).map_err(|source| CalibrateError::Read { path: path.to_owned(), source })?;
+    let bytes =
+        fs::read(path).map_err(|source| CalibrateError::Read { path: path.to_owned(), source })?;
     let reader = Reader::new(path, &bytes)?;
     let tables = reader.tables(0)?;
     Ok(tables)
@@ -74,8 +75,13 @@ pub fn write_state(path: &Path, state: &State, hidden: usize) -> Result<(), Cali
     write_parts(path, &state.tables, parts)
 }
 
-/// The state of a calibration with this very header; nothing where there is no file, or where it is of another one.
-pub fn read_state(path: &Path, header: &Header, hidden: usize) -> Result<Option<State>, CalibrateError> {
+/// The state of a calibration with this very header; nothing where there is no file, or where it is
+/// of another one.
+pub fn read_state(
+    path: &Path,
+    header: &Header,
+    hidden: usize,
+) -> Result<Option<State>, CalibrateError> {
     let bytes = match fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
@@ -88,9 +94,12 @@ pub fn read_state(path: &Path, header: &Header, hidden: usize) -> Result<Option<
     let tables = reader.tables(2)?;
     let tokens: u64 = header.domains.iter().map(|domain| domain.tokens).sum();
     let gradient = reader.take("gradient", Dtype::F32, &[tokens as usize, hidden])?;
-    let gradient = gradient.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect();
+    let gradient =
+        gradient.as_chunks::<4>().0.iter().map(|value| f32::from_le_bytes(*value)).collect();
     let left = reader.take("layers_left", Dtype::U64, &[1])?;
-    let layers_left = left.as_chunks::<8>().0.iter().map(|value| u64::from_le_bytes(*value)).sum::<u64>() as usize;
+    let layers_left =
+        left.as_chunks::<8>().0.iter().map(|value| u64::from_le_bytes(*value)).sum::<u64>()
+            as usize;
     if layers_left > header.layers.len() {
         let expected = format!("at most {}", header.layers.len());
         return Err(reader.wrong("layers_left", expected, layers_left.to_string()));
@@ -101,16 +110,23 @@ pub fn read_state(path: &Path, header: &Header, hidden: usize) -> Result<Option<
 type Part = (String, Dtype, Vec<usize>, Vec<u8>);
 
 fn write_parts(path: &Path, tables: &Tables, mut parts: Vec<Part>) -> Result<(), CalibrateError> {
-    let header = serde_json::to_string(&tables.header).expect("plain strings and numbers always serialize");
+    let header =
+        serde_json::to_string(&tables.header).expect("plain strings and numbers always serialize");
     let mut tables = tables.clone();
     for (name, shape, values) in tensors(&mut tables) {
         parts.push(match values {
-            Values::Floats(values) => {
-                (name, Dtype::F64, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect())
-            }
-            Values::Counts(values) => {
-                (name, Dtype::U64, shape, values.iter().flat_map(|value| value.to_le_bytes()).collect())
-            }
+            Values::Floats(values) => (
+                name,
+                Dtype::F64,
+                shape,
+                values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            ),
+            Values::Counts(values) => (
+                name,
+                Dtype::U64,
+                shape,
+                values.iter().flat_map(|value| value.to_le_bytes()).collect(),
+            ),
         });
     }
     let views = parts.iter().map(|(name, kind, shape, bytes)| {
@@ -136,10 +152,13 @@ impl<'a> Reader<'a> {
             found,
         };
         let file = "a safetensors file";
-        let parsed = SafeTensors::deserialize(bytes).map_err(|error| wrong("contents", file, error.to_string()))?;
-        let (_, about) = SafeTensors::read_metadata(bytes).map_err(|error| wrong("header", file, error.to_string()))?;
+        let parsed = SafeTensors::deserialize(bytes)
+            .map_err(|error| wrong("contents", file, error.to_string()))?;
+        let (_, about) = SafeTensors::read_metadata(bytes)
+            .map_err(|error| wrong("header", file, error.to_string()))?;
         let header = about.metadata().as_ref().and_then(|metadata| metadata.get(HEADER));
-        let header = header.ok_or_else(|| wrong("metadata", &format!("the key {HEADER}"), "none".to_owned()))?;
+        let header = header
+            .ok_or_else(|| wrong("metadata", &format!("the key {HEADER}"), "none".to_owned()))?;
         if header.len() > HEADER_BYTES_MAX {
             let expected = format!("at most {HEADER_BYTES_MAX} bytes");
             return Err(wrong(HEADER, &expected, header.len().to_string()));
@@ -148,13 +167,23 @@ impl<'a> Reader<'a> {
     }
 
     fn wrong(&self, field: &str, expected: String, found: String) -> CalibrateError {
-        CalibrateError::File { path: self.path.to_owned(), field: field.to_owned(), expected, found }
+        CalibrateError::File {
+            path: self.path.to_owned(),
+            field: field.to_owned(),
+            expected,
+            found,
+        }
     }
 
     fn header(&self) -> Result<Header, CalibrateError> {
-        let header: Header = serde_json::from_str(&self.header)
-            .map_err(|error| self.wrong(HEADER, "the header of a calibration".to_owned(), error.to_string()))?;
-        let rows = header.layers.iter().map(|layer| layer.experts as usize + 2).fold(2, usize::saturating_add);
+        let header: Header = serde_json::from_str(&self.header).map_err(|error| {
+            self.wrong(HEADER, "the header of a calibration".to_owned(), error.to_string())
+        })?;
+        let rows = header
+            .layers
+            .iter()
+            .map(|layer| layer.experts as usize + 2)
+            .fold(2, usize::saturating_add);
         let all = rows.saturating_mul(header.domains.len()).saturating_mul(header.options.len());
         if all > ROWS_MAX {
             return Err(self.wrong(HEADER, format!("at most {ROWS_MAX} costs"), all.to_string()));
@@ -168,7 +197,11 @@ impl<'a> Reader<'a> {
         let wanted = tensors(&mut tables);
         let expected = wanted.len() + others;
         if self.tensors.len() != expected {
-            return Err(self.wrong("contents", format!("{expected} tensors"), self.tensors.len().to_string()));
+            return Err(self.wrong(
+                "contents",
+                format!("{expected} tensors"),
+                self.tensors.len().to_string(),
+            ));
         }
         for (name, shape, values) in wanted {
             match values {
@@ -199,7 +232,11 @@ impl<'a> Reader<'a> {
             return Err(self.wrong(name, expected, "nothing".to_owned()));
         };
         if tensor.dtype() != kind || tensor.shape() != shape {
-            return Err(self.wrong(name, expected, format!("{:?} {:?}", tensor.dtype(), tensor.shape())));
+            return Err(self.wrong(
+                name,
+                expected,
+                format!("{:?} {:?}", tensor.dtype(), tensor.shape()),
+            ));
         }
         Ok(tensor.data())
     }

@@ -1,9 +1,11 @@
-//! What calibration gives: for every part of the network and every option, how much its quantization would cost.
+//! What calibration gives: for every part of the network and every option, how much its
+//! quantization would cost.
 //!
-//! A cost is `sum over tokens t and elements d of g(t, d)^2 * change(t, d)^2`, where `change` is what the option does to the
-//! block's output and `g` is the gradient, at that place, of the summed loss of the token's window (in nats). Half of it
-//! estimates the rise of that sum (Gauss-Newton, diagonal). Costs are additive over tokens, so tables of texts can be
-//! mixed by arithmetic, and they do not depend on any budget.
+//! A cost is `sum over tokens t and elements d of g(t, d)^2 * change(t, d)^2`, where `change` is
+//! what the option does to the block's output and `g` is the gradient, at that place, of the summed
+//! loss of the token's window (in nats). Half of it estimates the rise of that sum (Gauss-Newton,
+//! diagonal). Costs are additive over tokens, so tables of texts can be mixed by arithmetic, and
+//! they do not depend on any budget.
 
 mod file;
 mod names;
@@ -116,9 +118,17 @@ pub struct Starved {
 
 impl Header {
     /// Of a checkpoint whose files have this hash.
-    pub(super) fn new(spec: &ModelSpec, source: String, domains: &[Domain], options: &[Encoding], seed: u64) -> Self {
+    pub(super) fn new(
+        spec: &ModelSpec,
+        source: String,
+        domains: &[Domain],
+        options: &[Encoding],
+        seed: u64,
+    ) -> Self {
         let layers = spec.layers.iter().map(|layer| match layer.feed_forward.experts() {
-            Some(mixture) => LayerHeader { experts: mixture.count, shared: mixture.shared_inner > 0 },
+            Some(mixture) => {
+                LayerHeader { experts: mixture.count, shared: mixture.shared_inner > 0 }
+            }
             None => LayerHeader { experts: 0, shared: false },
         });
         Self {
@@ -163,7 +173,11 @@ impl Tables {
         let mut starved = Vec::new();
         for (layer, header) in self.header.layers.iter().enumerate() {
             for expert in 0..header.experts as usize {
-                let tokens = self.domains.iter().map(|domain| domain.layers[layer].experts[expert].tokens).sum();
+                let tokens = self
+                    .domains
+                    .iter()
+                    .map(|domain| domain.layers[layer].experts[expert].tokens)
+                    .sum();
                 if tokens < tokens_min {
                     starved.push(Starved { layer, expert, tokens });
                 }

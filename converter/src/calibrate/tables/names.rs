@@ -37,7 +37,11 @@ fn row(name: String, values: &mut [f64]) -> (String, Vec<usize>, Values<'_>) {
     (name, vec![values.len()], Values::Floats(values.iter_mut().collect()))
 }
 
-fn push_experts<'a>(prefix: &str, experts: &'a mut [ExpertTable], all: &mut Vec<(String, Vec<usize>, Values<'a>)>) {
+fn push_experts<'a>(
+    prefix: &str,
+    experts: &'a mut [ExpertTable],
+    all: &mut Vec<(String, Vec<usize>, Values<'a>)>,
+) {
     let (count, options) = (experts.len(), experts[0].cost.len());
     let (mut costs, mut tokens, mut masses) = (Vec::new(), Vec::new(), Vec::new());
     for expert in experts {

@@ -40,8 +40,8 @@ pub(super) fn iq2_xs(block: &[u8; 74], numbers: &mut [f32; 256]) {
     }
 }
 
-/// scale f16 | low 8 bits of 32 points | 32 bytes of signs | high 2 bits of the points | part scales
-/// as in IQ2_XS; parts of 16: value = scale * (part scale + 1/2) / 4 * point.
+/// scale f16 | low 8 bits of 32 points | 32 bytes of signs | high 2 bits of the points | part
+/// scales as in IQ2_XS; parts of 16: value = scale * (part scale + 1/2) / 4 * point.
 pub(super) fn iq2_s(block: &[u8; 82], numbers: &mut [f32; 256]) {
     let scale = half_at(block, 0);
     let (low, signs, high, parts) = (&block[2..34], &block[34..66], &block[66..74], &block[74..]);
@@ -60,7 +60,12 @@ pub(super) fn iq3_xxs(block: &[u8; 98], numbers: &mut [f32; 256]) {
         let word = u32_at(block, 66 + 4 * (j / 4));
         let points = [0, 1].map(|half| codebooks::IQ3_XXS[usize::from(block[2 + 2 * j + half])]);
         let part_scale = scale * (0.5 + (word >> 28) as f32) * 0.5;
-        signed(eight, part_scale, three_bits(points, IQ3_XXS_VALUES), seven_signs(word >> (7 * (j % 4))));
+        signed(
+            eight,
+            part_scale,
+            three_bits(points, IQ3_XXS_VALUES),
+            seven_signs(word >> (7 * (j % 4))),
+        );
     }
 }
 
@@ -68,10 +73,12 @@ pub(super) fn iq3_xxs(block: &[u8; 98], numbers: &mut [f32; 256]) {
 /// scales of 4 bits; parts of 32: value = scale * (2 * part scale + 1) * point.
 pub(super) fn iq3_s(block: &[u8; 110], numbers: &mut [f32; 256]) {
     let scale = half_at(block, 0);
-    let (low, ninth, signs, parts) = (&block[2..66], &block[66..74], &block[74..106], &block[106..]);
+    let (low, ninth, signs, parts) =
+        (&block[2..66], &block[66..74], &block[74..106], &block[106..]);
     for (j, eight) in numbers.as_chunks_mut().0.iter_mut().enumerate() {
         let points = [2 * j, 2 * j + 1].map(|place| {
-            let point = usize::from(low[place]) | usize::from(ninth[place / 8] >> (place % 8) & 1) << 8;
+            let point =
+                usize::from(low[place]) | usize::from(ninth[place / 8] >> (place % 8) & 1) << 8;
             codebooks::IQ3_S[point]
         });
         let part_scale = scale * (2.0 * nibble(parts, j / 4) + 1.0);

@@ -1,12 +1,14 @@
-//! GGUF's K layouts: 256 elements under one f16 scale, in parts of 16 or 32 that have small scales of their own.
+//! GGUF's K layouts: 256 elements under one f16 scale, in parts of 16 or 32 that have small scales
+//! of their own.
 //!
-//! Where a layout splits an element into planes of bits, a plane of `w`-bit fields puts element `j` of its run into byte
-//! `j % stride`, at bit `w * (j / stride)`: neighbours lie in neighbouring bytes, not in one byte.
+//! Where a layout splits an element into planes of bits, a plane of `w`-bit fields puts element `j`
+//! of its run into byte `j % stride`, at bit `w * (j / stride)`: neighbours lie in neighbouring
+//! bytes, not in one byte.
 
 use super::{half_at, u32_at};
 
-/// part scales 16 x (4-bit scale, 4-bit minimum) | 2-bit fields [2 runs of 128, stride 32] | scale f16 | minimum f16;
-/// parts of 16: value = scale * part scale * field - minimum * part minimum.
+/// part scales 16 x (4-bit scale, 4-bit minimum) | 2-bit fields [2 runs of 128, stride 32] | scale
+/// f16 | minimum f16; parts of 16: value = scale * part scale * field - minimum * part minimum.
 pub(super) fn q2_k(block: &[u8; 84], numbers: &mut [f32; 256]) {
     let (parts, fields) = (&block[..16], &block[16..80]);
     let (scale, minimum) = (half_at(block, 80), half_at(block, 82));
@@ -18,11 +20,11 @@ pub(super) fn q2_k(block: &[u8; 84], numbers: &mut [f32; 256]) {
     }
 }
 
-/// third bits [1 run of 256, stride 32] | 2-bit fields as in Q2_K | 16 part scales of 6 bits in 12 bytes | scale f16;
-/// parts of 16: value = scale * (part scale - 32) * (three bits - 4).
+/// third bits [1 run of 256, stride 32] | 2-bit fields as in Q2_K | 16 part scales of 6 bits in 12
+/// bytes | scale f16; parts of 16: value = scale * (part scale - 32) * (three bits - 4).
 ///
-/// Part scale `s`: its low four bits are a 4-bit field of bytes 0..8 (stride 8), its high two a 2-bit field of bytes
-/// 8..12 (stride 4).
+/// Part scale `s`: its low four bits are a 4-bit field of bytes 0..8 (stride 8), its high two a
+/// 2-bit field of bytes 8..12 (stride 4).
 pub(super) fn q3_k(block: &[u8; 110], numbers: &mut [f32; 256]) {
     let (third_bits, fields, parts) = (&block[..32], &block[32..96], &block[96..108]);
     let scale = half_at(block, 108);
@@ -36,8 +38,8 @@ pub(super) fn q3_k(block: &[u8; 110], numbers: &mut [f32; 256]) {
     }
 }
 
-/// scale f16 | minimum f16 | 8 part scales and minima of 6 bits in 12 bytes | nibbles [4 runs of 64, stride 32];
-/// parts of 32: value = scale * part scale * nibble - minimum * part minimum.
+/// scale f16 | minimum f16 | 8 part scales and minima of 6 bits in 12 bytes | nibbles [4 runs of
+/// 64, stride 32]; parts of 32: value = scale * part scale * nibble - minimum * part minimum.
 pub(super) fn q4_k(block: &[u8; 144], numbers: &mut [f32; 256]) {
     let (scale, minimum) = (half_at(block, 0), half_at(block, 2));
     let (parts, nibbles) = (&block[4..16], &block[16..]);
@@ -48,8 +50,9 @@ pub(super) fn q4_k(block: &[u8; 144], numbers: &mut [f32; 256]) {
     }
 }
 
-/// scale f16 | minimum f16 | part scales and minima as in Q4_K | fifth bits [1 run of 256, stride 32] | nibbles as in
-/// Q4_K; parts of 32: value = scale * part scale * five bits - minimum * part minimum.
+/// scale f16 | minimum f16 | part scales and minima as in Q4_K | fifth bits [1 run of 256, stride
+/// 32] | nibbles as in Q4_K; parts of 32: value = scale * part scale * five bits - minimum * part
+/// minimum.
 pub(super) fn q5_k(block: &[u8; 176], numbers: &mut [f32; 256]) {
     let (scale, minimum) = (half_at(block, 0), half_at(block, 2));
     let (parts, fifth_bits, nibbles) = (&block[4..16], &block[16..48], &block[48..]);
@@ -60,8 +63,8 @@ pub(super) fn q5_k(block: &[u8; 176], numbers: &mut [f32; 256]) {
     }
 }
 
-/// nibbles [2 runs of 128, stride 64] | high bits, 2-bit fields [2 runs of 128, stride 32] | 16 signed part scales |
-/// scale f16; parts of 16: value = scale * part scale * (six bits - 32).
+/// nibbles [2 runs of 128, stride 64] | high bits, 2-bit fields [2 runs of 128, stride 32] | 16
+/// signed part scales | scale f16; parts of 16: value = scale * part scale * (six bits - 32).
 pub(super) fn q6_k(block: &[u8; 210], numbers: &mut [f32; 256]) {
     let (nibbles, high_bits, parts) = (&block[..128], &block[128..192], &block[192..208]);
     let scale = half_at(block, 208);
@@ -93,8 +96,9 @@ fn nibble(nibbles: &[u8], j: usize, stride: usize) -> u8 {
 
 /// The scale and minimum of one of the 8 parts of Q4_K and Q5_K, 6 bits each.
 ///
-/// Bytes 0..4 hold scales 0..4 and bytes 4..8 minima 0..4 in their low six bits. Bytes 8..12 hold the low four bits of
-/// scales (low nibble) and minima (high nibble) 4..8, whose top two bits are the top bits of bytes 0..4 and 4..8.
+/// Bytes 0..4 hold scales 0..4 and bytes 4..8 minima 0..4 in their low six bits. Bytes 8..12 hold
+/// the low four bits of scales (low nibble) and minima (high nibble) 4..8, whose top two bits are
+/// the top bits of bytes 0..4 and 4..8.
 fn scale_and_minimum(parts: &[u8], part: usize) -> (f32, f32) {
     let place = part % 4;
     let (scale, minimum) = (parts[place], parts[place + 4]);

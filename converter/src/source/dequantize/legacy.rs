@@ -30,7 +30,8 @@ pub(super) fn q5_0(block: &[u8; 22], numbers: &mut [f32; 32]) {
     }
 }
 
-/// scale f16 | minimum f16 | fifth bits u32 | 16 bytes of nibbles; value = scale * five bits + minimum.
+/// scale f16 | minimum f16 | fifth bits u32 | 16 bytes of nibbles; value = scale * five bits +
+/// minimum.
 pub(super) fn q5_1(block: &[u8; 24], numbers: &mut [f32; 32]) {
     let (scale, minimum) = (half_at(block, 0), half_at(block, 2));
     for (i, number) in numbers.iter_mut().enumerate() {
@@ -47,7 +48,8 @@ pub(super) fn q8_0(block: &[u8; 34], numbers: &mut [f32; 32]) {
     }
 }
 
-/// scale f16 | scale * sum of the bytes, which says nothing new | 32 signed bytes; value = scale * byte.
+/// scale f16 | scale * sum of the bytes, which says nothing new | 32 signed bytes; value = scale *
+/// byte.
 pub(super) fn q8_1(block: &[u8; 36], numbers: &mut [f32; 32]) {
     let scale = half_at(block, 0);
     for (number, &byte) in numbers.iter_mut().zip(&block[4..]) {

@@ -1,4 +1,5 @@
-//! From stored blocks to f32: one small function for each block layout, and the table that finds it.
+//! From stored blocks to f32: one small function for each block layout, and the table that finds
+//! it.
 
 mod codebooks;
 pub(super) mod float8;
@@ -106,7 +107,8 @@ fn u32_at(block: &[u8], offset: usize) -> u32 {
 mod tests {
     use super::{ElementKind, decoder};
 
-    /// Every kind of a GGUF file can be read. The sizes in the code of each decoder are those of the table that lays out files: `blocks` asserts them.
+    /// Every kind of a GGUF file can be read. The sizes in the code of each decoder are those of
+    /// the table that lays out files: `blocks` asserts them.
     #[test]
     fn decoders_agree_with_the_layout_table() {
         for number in 0..64 {

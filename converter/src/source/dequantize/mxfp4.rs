@@ -1,4 +1,5 @@
-//! MXFP4 as GGUF holds it: 32 four-bit floats under one power of two (OCP Microscaling Formats 1.0, section 5.4).
+//! MXFP4 as GGUF holds it: 32 four-bit floats under one power of two (OCP Microscaling Formats 1.0,
+//! section 5.4).
 
 use hardtack_models::mxfp4::{BLOCK_BYTES, VALUES, exponent_value};
 

@@ -134,9 +134,8 @@ impl GgufMetadata {
         (0..list.len())
             .map(|place| match list.integer(place) {
                 None => Err(self.wrong(key, expected, value.kind())),
-                Some(integer) => {
-                    i32::try_from(integer).map_err(|_| self.wrong(key, expected, format!("{integer} in it")))
-                }
+                Some(integer) => i32::try_from(integer)
+                    .map_err(|_| self.wrong(key, expected, format!("{integer} in it"))),
             })
             .collect()
     }
@@ -147,21 +146,31 @@ impl GgufMetadata {
     }
 
     fn value(&self, key: &str) -> Result<&Value, SourceError> {
-        self.values.get(key).ok_or_else(|| SourceError::MissingKey { file: self.label.clone(), key: one_line(key) })
+        self.values
+            .get(key)
+            .ok_or_else(|| SourceError::MissingKey { file: self.label.clone(), key: one_line(key) })
     }
 
-    fn integer<T: TryFrom<i128>>(&self, key: &str, expected: &'static str) -> Result<T, SourceError> {
+    fn integer<T: TryFrom<i128>>(
+        &self,
+        key: &str,
+        expected: &'static str,
+    ) -> Result<T, SourceError> {
         let value = self.value(key)?;
         let integer = match value {
             Value::Scalar(list) => list.integer(0),
             Value::Array(_) => None,
         };
         let integer = integer.ok_or_else(|| self.wrong(key, expected, value.kind()))?;
-        T::try_from(integer).map_err(|_| self.wrong(key, expected, format!("{} {integer}", value.kind())))
+        T::try_from(integer)
+            .map_err(|_| self.wrong(key, expected, format!("{} {integer}", value.kind())))
     }
 
     /// Reads `count` keys with their values.
-    pub(super) fn take<R: Read>(reader: &mut Reader<'_, R>, count: usize) -> Result<Self, SourceError> {
+    pub(super) fn take<R: Read>(
+        reader: &mut Reader<'_, R>,
+        count: usize,
+    ) -> Result<Self, SourceError> {
         let mut values = HashMap::new();
         for _ in 0..count {
             let offset = reader.offset();
@@ -181,7 +190,11 @@ impl GgufMetadata {
 }
 
 /// kind u32 | length u64 | elements.
-fn take_array<R: Read>(reader: &mut Reader<'_, R>, what: &str, depth: usize) -> Result<List, SourceError> {
+fn take_array<R: Read>(
+    reader: &mut Reader<'_, R>,
+    what: &str,
+    depth: usize,
+) -> Result<List, SourceError> {
     let offset = reader.offset();
     if depth > ARRAY_DEPTH_MAX {
         let expected = format!("arrays at most {ARRAY_DEPTH_MAX} deep");
@@ -236,7 +249,11 @@ fn fitting<R: Read>(reader: &Reader<'_, R>, count: usize, element_bytes: usize) 
     count.min((reader.remaining() / element_bytes as u64) as usize)
 }
 
-fn take_flags<R: Read>(reader: &mut Reader<'_, R>, what: &str, count: usize) -> Result<Vec<bool>, SourceError> {
+fn take_flags<R: Read>(
+    reader: &mut Reader<'_, R>,
+    what: &str,
+    count: usize,
+) -> Result<Vec<bool>, SourceError> {
     let offset = reader.offset();
     let bytes = reader.take_many(what, count, u8::from_le_bytes)?;
     if let Some(place) = bytes.iter().position(|&byte| byte > 1) {

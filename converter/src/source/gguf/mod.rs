@@ -1,8 +1,9 @@
-//! GGUF files, versions 2 and 3: metadata, then where each tensor lies, then the tensors. A model may be split
-//! over several of them.
+//! GGUF files, versions 2 and 3: metadata, then where each tensor lies, then the tensors. A model
+//! may be split over several of them.
 //!
-//! Layout: magic "GGUF" | version u32 | tensor count u64 | metadata count u64 | metadata | tensor table | padding to the
-//! alignment | tensors. All numbers are little-endian; nothing here trusts any of them.
+//! Layout: magic "GGUF" | version u32 | tensor count u64 | metadata count u64 | metadata | tensor
+//! table | padding to the alignment | tensors. All numbers are little-endian; nothing here trusts
+//! any of them.
 
 mod metadata;
 mod reader;
@@ -24,7 +25,8 @@ const MAGIC: [u8; 4] = *b"GGUF";
 const VERSIONS: std::ops::RangeInclusive<u32> = 2..=3;
 const METADATA_COUNT_MAX: u64 = 1 << 16;
 const TENSOR_COUNT_MAX: u64 = 1 << 16;
-/// The tensors begin at, and each lies at, a multiple of this where the file names no other alignment.
+/// The tensors begin at, and each lies at, a multiple of this where the file names no other
+/// alignment.
 const ALIGNMENT_DEFAULT: u32 = 32;
 const ALIGNMENT_MAX: u32 = 1 << 20;
 
@@ -56,7 +58,11 @@ pub(super) fn open(source: SourceFile) -> Result<Model, SourceError> {
     let gguf = read(&source)?;
     for key in ["general.split", "general.split_count"] {
         if gguf.metadata.contains(key) {
-            return Err(gguf.metadata.wrong(key, "no such key: merge with the llama.cpp of that time", "it".into()));
+            return Err(gguf.metadata.wrong(
+                key,
+                "no such key: merge with the llama.cpp of that time",
+                "it".into(),
+            ));
         }
     }
     refuse_other_things(&source.label, &gguf.metadata)?;
@@ -74,20 +80,26 @@ fn refuse_other_things(file: &str, metadata: &GgufMetadata) -> Result<(), Source
         ("mmproj", _) | (_, "clip") => {
             "the vision or audio part of a model (mmproj): give the file of the language model beside it"
         }
-        ("imatrix", _) | (_, "imatrix") => "an importance matrix: give the file of the model it was made on",
+        ("imatrix", _) | (_, "imatrix") => {
+            "an importance matrix: give the file of the model it was made on"
+        }
         _ => return Ok(()),
     };
     let expected = "a whole language model".to_owned();
     Err(SourceError::NotAModel { file: file.to_owned(), expected, found: found.to_owned() })
 }
 
-/// Parses the head of one file. A piece of a file that was cut by bytes looks like a damaged one: its
-/// name tells.
+/// Parses the head of one file. A piece of a file that was cut by bytes looks like a damaged one:
+/// its name tells.
 fn read(source: &SourceFile) -> Result<Gguf, SourceError> {
     parse(Reader::new(source.stream(), &source.label, source.bytes)).map_err(|error| match error {
-        SourceError::NotAModel { .. } | SourceError::Ends { .. } | SourceError::Unexpected { .. } => {
+        SourceError::NotAModel { .. }
+        | SourceError::Ends { .. }
+        | SourceError::Unexpected { .. } => {
             let name = source.path.file_name().unwrap_or_default().to_string_lossy();
-            let is_piece = |rest: &str| rest.contains(|own: char| own.is_ascii_digit()) || rest.contains("split");
+            let is_piece = |rest: &str| {
+                rest.contains(|own: char| own.is_ascii_digit()) || rest.contains("split")
+            };
             match name.split_once(".gguf").filter(|(_, rest)| is_piece(rest)) {
                 Some((stem, rest)) => SourceError::Piece {
                     file: source.label.clone(),
@@ -107,10 +119,14 @@ fn parse<R: Read>(mut reader: Reader<'_, R>) -> Result<Gguf, SourceError> {
     let version = reader.take_u32("version")?;
     if !VERSIONS.contains(&version) {
         let (expected, found) = match version {
-            1 => ("2 or 3: convert the model again, with llama.cpp of August 2023 or later", "1".to_owned()),
-            _ if (1..=*VERSIONS.end()).contains(&version.swap_bytes()) => {
-                ("a little-endian file: convert it with gguf-py's gguf_convert_endian", "a big-endian file".to_owned())
-            }
+            1 => (
+                "2 or 3: convert the model again, with llama.cpp of August 2023 or later",
+                "1".to_owned(),
+            ),
+            _ if (1..=*VERSIONS.end()).contains(&version.swap_bytes()) => (
+                "a little-endian file: convert it with gguf-py's gguf_convert_endian",
+                "a big-endian file".to_owned(),
+            ),
             _ => ("2 or 3", version.to_string()),
         };
         return Err(reader.unexpected("version", version_offset, expected, found));
@@ -132,7 +148,8 @@ fn check_magic<R: Read>(reader: &mut Reader<'_, R>) -> Result<(), SourceError> {
             _ if magic == MAGIC => return Ok(()),
             // The numbers 0x67676d6c and so on, stored with the low byte first.
             b"lmgg" | b"fmgg" | b"tjgg" | b"algg" => {
-                "a GGML file from before GGUF: convert the model again from its original weights".to_owned()
+                "a GGML file from before GGUF: convert the model again from its original weights"
+                    .to_owned()
             }
             _ => format!("\"{}\"", magic.escape_ascii()),
         }

@@ -1,4 +1,5 @@
-//! Little-endian numbers and strings taken one after another, never past the end, each error naming the byte.
+//! Little-endian numbers and strings taken one after another, never past the end, each error naming
+//! the byte.
 
 use std::io::Read;
 
@@ -86,7 +87,8 @@ impl<'a, R: Read> Reader<'a, R> {
         })
     }
 
-    /// A string that names something: it will be shown in messages, so it may hold no control characters.
+    /// A string that names something: it will be shown in messages, so it may hold no control
+    /// characters.
     pub fn take_name(&mut self, what: &str, bytes_max: u64) -> Result<String, SourceError> {
         let offset = self.offset;
         let name = self.take_string(what, bytes_max)?;
@@ -127,7 +129,9 @@ impl<'a, R: Read> Reader<'a, R> {
 
     fn fill(&mut self, target: &mut [u8], what: &str) -> Result<(), SourceError> {
         self.check_left(what, target.len() as u64)?;
-        self.input.read_exact(target).map_err(|source| SourceError::Io { file: self.label.to_owned(), source })?;
+        self.input
+            .read_exact(target)
+            .map_err(|source| SourceError::Io { file: self.label.to_owned(), source })?;
         self.offset += target.len() as u64;
         Ok(())
     }

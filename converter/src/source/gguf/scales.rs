@@ -15,7 +15,9 @@ pub fn take(tensors: &mut Vec<TensorInfo>) -> Scales {
     let matrices: HashMap<String, usize> = tensors
         .iter()
         .filter(|tensor| tensor.name.ends_with(".weight"))
-        .map(|tensor| (tensor.name.clone(), if tensor.shape.len() > 2 { tensor.shape[0] } else { 1 }))
+        .map(|tensor| {
+            (tensor.name.clone(), if tensor.shape.len() > 2 { tensor.shape[0] } else { 1 })
+        })
         .collect();
     let mut scales = Scales::new();
     tensors.retain(|tensor| {
@@ -49,7 +51,14 @@ mod tests {
 
     fn tensor(name: &str, shape: &[usize]) -> TensorInfo {
         let bytes = 4 * shape.iter().product::<usize>() as u64;
-        TensorInfo { name: name.into(), shape: shape.into(), kind: ElementKind::F32, file: 0, offset: 0, bytes }
+        TensorInfo {
+            name: name.into(),
+            shape: shape.into(),
+            kind: ElementKind::F32,
+            file: 0,
+            offset: 0,
+            bytes,
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! A model split over several GGUF files, as `llama-gguf-split` cuts it.
 //!
-//! The parts are named `NAME-00001-of-00003.gguf` and say by keys which part of how many they are. The
-//! first one holds the model's metadata; tensors stand in any of them, each once.
+//! The parts are named `NAME-00001-of-00003.gguf` and say by keys which part of how many they are.
+//! The first one holds the model's metadata; tensors stand in any of them, each once.
 
 use std::collections::HashMap;
 use std::io;
@@ -59,7 +59,9 @@ pub fn open(given: SourceFile, head: Gguf, part: Part) -> Result<Model, SourceEr
             Some(own) => own,
             None => open_other(path, index, part, &given_label)?,
         };
-        tensors.extend(head.tensors.into_iter().map(|tensor| TensorInfo { file: sources.len(), ..tensor }));
+        tensors.extend(
+            head.tensors.into_iter().map(|tensor| TensorInfo { file: sources.len(), ..tensor }),
+        );
         heads.push(head.metadata);
         sources.push(source);
     }
@@ -78,7 +80,9 @@ fn paths(given: &SourceFile, head: &Gguf, part: Part) -> Result<Vec<PathBuf>, So
         let more = given.bytes.saturating_sub(end.next_multiple_of(alignment(&head.metadata)?));
         let joined = match more {
             0 => String::new(),
-            more => format!(" and {more} bytes behind its last tensor (parts joined by `cat` are no model)"),
+            more => format!(
+                " and {more} bytes behind its last tensor (parts joined by `cat` are no model)"
+            ),
         };
         return Err(SourceError::Split {
             file: given.label.clone(),
@@ -87,18 +91,27 @@ fn paths(given: &SourceFile, head: &Gguf, part: Part) -> Result<Vec<PathBuf>, So
             found: one_line(&name) + &joined,
         });
     };
-    Ok((0..part.count).map(|index| given.path.with_file_name(format!("{stem}{}", part.ending(index)))).collect())
+    Ok((0..part.count)
+        .map(|index| given.path.with_file_name(format!("{stem}{}", part.ending(index))))
+        .collect())
 }
 
 /// Opens a part beside the one given, and sees that it says so itself.
-fn open_other(path: &Path, index: u32, part: Part, given: &str) -> Result<(SourceFile, Gguf), SourceError> {
+fn open_other(
+    path: &Path,
+    index: u32,
+    part: Part,
+    given: &str,
+) -> Result<(SourceFile, Gguf), SourceError> {
     let source = SourceFile::open(path).map_err(|error| match error {
-        SourceError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => SourceError::MissingPart {
-            file: one_line(&path.display().to_string()),
-            number: index + 1,
-            count: part.count,
-            given: given.to_owned(),
-        },
+        SourceError::Io { source, .. } if source.kind() == io::ErrorKind::NotFound => {
+            SourceError::MissingPart {
+                file: one_line(&path.display().to_string()),
+                number: index + 1,
+                count: part.count,
+                given: given.to_owned(),
+            }
+        }
         error => error,
     })?;
     let head = read(&source)?;
@@ -116,7 +129,8 @@ fn open_other(path: &Path, index: u32, part: Part, given: &str) -> Result<(Sourc
 
 fn describe(part: Option<Part>) -> String {
     let Some(Part { index, count, tensors }) = part else { return "a whole model".to_owned() };
-    let tensors = tensors.map_or(String::new(), |tensors| format!(" with {tensors} tensors in all"));
+    let tensors =
+        tensors.map_or(String::new(), |tensors| format!(" with {tensors} tensors in all"));
     format!("part {} of {count}{tensors}", index + 1)
 }
 
@@ -137,7 +151,11 @@ fn same_model(heads: &[GgufMetadata], sources: &[SourceFile]) -> Result<(), Sour
     Ok(())
 }
 
-fn each_once(tensors: &[TensorInfo], sources: &[SourceFile], part: Part) -> Result<(), SourceError> {
+fn each_once(
+    tensors: &[TensorInfo],
+    sources: &[SourceFile],
+    part: Part,
+) -> Result<(), SourceError> {
     let mut seen = HashMap::new();
     for tensor in tensors {
         if let Some(before) = seen.insert(tensor.name.as_str(), tensor.file) {

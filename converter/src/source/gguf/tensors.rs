@@ -1,4 +1,5 @@
-//! GGUF's tensor table: names, dimensions, kinds, and byte ranges that neither overlap nor leave the file.
+//! GGUF's tensor table: names, dimensions, kinds, and byte ranges that neither overlap nor leave
+//! the file.
 
 use std::collections::HashSet;
 use std::io::Read;
@@ -14,7 +15,8 @@ const DIMENSIONS_MAX: u32 = 4;
 const ENTRY_BYTES_MIN: u64 = 8 + 4 + 8 + 4 + 8;
 
 /// What to do about a type that nobody here knows.
-const ADVICE: &str = "take a file of types that llama.cpp has, such as Q8_0 or Q6_K, or the original weights";
+const ADVICE: &str =
+    "take a file of types that llama.cpp has, such as Q8_0 or Q6_K, or the original weights";
 
 /// Reads `count` entries and places them behind the table, at a multiple of `alignment`.
 pub(super) fn take<R: Read>(
@@ -31,7 +33,12 @@ pub(super) fn take<R: Read>(
         let entry = take_entry(reader, alignment)?;
         if !names.insert(entry.name().to_owned()) {
             let what = format!("tensor {}", entry.name());
-            return Err(reader.unexpected(what, entry_offset, "each name once", "it a second time"));
+            return Err(reader.unexpected(
+                what,
+                entry_offset,
+                "each name once",
+                "it a second time",
+            ));
         }
         match entry {
             Entry::Known(tensor) => tensors.push(tensor),
@@ -101,7 +108,8 @@ impl Entry {
     }
 }
 
-/// name | dimension count u32 | dimensions u64, the contiguous one first | kind u32 | offset u64 from the data's start.
+/// name | dimension count u32 | dimensions u64, the contiguous one first | kind u32 | offset u64
+/// from the data's start.
 fn take_entry<R: Read>(reader: &mut Reader<'_, R>, alignment: u64) -> Result<Entry, SourceError> {
     let name = reader.take_name("tensor name", NAME_BYTES_MAX)?;
     let what = format!("tensor {name}");
@@ -120,9 +128,12 @@ fn take_entry<R: Read>(reader: &mut Reader<'_, R>, alignment: u64) -> Result<Ent
     let number = reader.take_u32(&what)?;
     let offset_offset = reader.offset();
     let offset = reader.take_u64(&what)?;
-    let Some(kind) = ElementKind::from_gguf(number) else { return Ok(Entry::Unknown { name, number }) };
-    let bytes = storage_bytes(&shape, kind)
-        .map_err(|expected| reader.unexpected(what.as_str(), count_offset, expected, format!("{shape:?}")))?;
+    let Some(kind) = ElementKind::from_gguf(number) else {
+        return Ok(Entry::Unknown { name, number });
+    };
+    let bytes = storage_bytes(&shape, kind).map_err(|expected| {
+        reader.unexpected(what.as_str(), count_offset, expected, format!("{shape:?}"))
+    })?;
     if !offset.is_multiple_of(alignment) {
         let expected = format!("an offset divisible by {alignment}");
         return Err(reader.unexpected(what, offset_offset, expected, offset));
@@ -145,7 +156,8 @@ fn place<R: Read>(
         if let Some((name, kind)) = before {
             expected.push_str(&format!(", behind tensor {name} of type {kind}"));
             if *kind == ElementKind::Q2_0 {
-                expected.push_str(" (which has other blocks in a fork: take a file of another type)");
+                expected
+                    .push_str(" (which has other blocks in a fork: take a file of another type)");
             }
         }
         return Err(reader.unexpected(what, offset, expected, offset));
@@ -154,16 +166,24 @@ fn place<R: Read>(
     Ok(())
 }
 
-/// Two layouts go by the number of Q8_1: gguf-py counts the one of 2023, whose scales are f32. The next
-/// tensor tells which it is.
-fn check_layouts<R: Read>(reader: &Reader<'_, R>, tensors: &[TensorInfo], alignment: u64) -> Result<(), SourceError> {
-    for (place, tensor) in tensors.iter().enumerate().filter(|(_, tensor)| tensor.kind == ElementKind::Q8_1) {
+/// Two layouts go by the number of Q8_1: gguf-py counts the one of 2023, whose scales are f32. The
+/// next tensor tells which it is.
+fn check_layouts<R: Read>(
+    reader: &Reader<'_, R>,
+    tensors: &[TensorInfo],
+    alignment: u64,
+) -> Result<(), SourceError> {
+    for (place, tensor) in
+        tensors.iter().enumerate().filter(|(_, tensor)| tensor.kind == ElementKind::Q8_1)
+    {
         let end = tensor.offset + tensor.bytes;
         let next = tensors.get(place + 1).map_or(reader.file_bytes(), |next| next.offset);
         if next > end.next_multiple_of(alignment) {
             let what = format!("tensor {}: Q8_1", tensor.name);
             let expected = format!("to end at {end}, in blocks of 36 bytes");
-            let found = format!("{next}, as with the blocks of 40 bytes of 2023: take a file of another type");
+            let found = format!(
+                "{next}, as with the blocks of 40 bytes of 2023: take a file of another type"
+            );
             return Err(reader.unexpected(what, tensor.offset, expected, found));
         }
     }

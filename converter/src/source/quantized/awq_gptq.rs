@@ -19,7 +19,11 @@ const WORD_BITS: usize = 32;
 const AWQ_BITS: usize = 4;
 
 /// The weight whose codes are `NAME.qweight`.
-pub(super) fn find(name: &str, parts: &mut Parts<'_>, settings: &Settings) -> Result<Option<Quantized>, SourceError> {
+pub(super) fn find(
+    name: &str,
+    parts: &mut Parts<'_>,
+    settings: &Settings,
+) -> Result<Option<Quantized>, SourceError> {
     let Some(module) = name.strip_suffix(".qweight") else { return Ok(None) };
     let Some(codes) = parts.take(name) else { return Ok(None) };
     let weight = format!("{module}.weight");
@@ -84,25 +88,41 @@ impl Own {
         let stored_bits = self.codes.shape[0] * WORD_BITS;
         let fits = |bits: &usize| (self.outputs * bits).div_ceil(WORD_BITS) == self.zeros.shape[1];
         let by_inputs = listed.as_ref().map(|listed| stored_bits / listed.elements());
-        let candidates = by_inputs.into_iter().chain(settings.bits()).chain([4, 8, 2, 3, 5, 6, 7, 1]);
+        let candidates =
+            by_inputs.into_iter().chain(settings.bits()).chain([4, 8, 2, 3, 5, 6, 7, 1]);
         let Some(bits) = candidates.filter(|bits| (1..=8).contains(bits)).find(fits) else {
             let expected = format!("zero points of 1 to 8 bits for {} outputs", self.outputs);
-            return Err(parts.wrong(&self.zeros, ": shape", expected, format!("{:?}", self.zeros.shape)));
+            return Err(parts.wrong(
+                &self.zeros,
+                ": shape",
+                expected,
+                format!("{:?}", self.zeros.shape),
+            ));
         };
         let inputs = listed.as_ref().map_or(stored_bits / bits, TensorInfo::elements);
         parts.check_shape(&self.codes, &[(inputs * bits).div_ceil(WORD_BITS), self.outputs])?;
-        parts.check_shape(&self.zeros, &[self.groups, (self.outputs * bits).div_ceil(WORD_BITS)])?;
+        parts
+            .check_shape(&self.zeros, &[self.groups, (self.outputs * bits).div_ceil(WORD_BITS)])?;
         let length = settings.group_size().filter(|length| inputs.div_ceil(*length) == self.groups);
         let groups = match (listed, length) {
             (Some(tensor), _) if tensor.kind != ElementKind::I32 => {
                 return Err(parts.wrong_kind(&tensor, "groups as I32"));
             }
-            (Some(tensor), length) => Groups::Listed(tensor, length.unwrap_or(inputs.div_ceil(self.groups))),
+            (Some(tensor), length) => {
+                Groups::Listed(tensor, length.unwrap_or(inputs.div_ceil(self.groups)))
+            }
             (None, Some(length)) => Groups::Every(length),
-            (None, None) if inputs.is_multiple_of(self.groups) => Groups::Every(inputs / self.groups),
+            (None, None) if inputs.is_multiple_of(self.groups) => {
+                Groups::Every(inputs / self.groups)
+            }
             (None, None) => {
                 let expected = format!("a number of groups that divides {inputs} inputs");
-                return Err(parts.wrong(&self.scales, ": shape", expected, self.groups.to_string()));
+                return Err(parts.wrong(
+                    &self.scales,
+                    ": shape",
+                    expected,
+                    self.groups.to_string(),
+                ));
             }
         };
         let zero_values = if less_one { Values::one_more(bits) } else { Values::unsigned() };
@@ -119,8 +139,10 @@ impl Own {
         method: &str,
     ) -> Quantized {
         let Self { weight, codes, scales, zeros, groups: group_count, outputs } = self;
-        let grid = |entries| Grid { entries, groups: group_count, turned: true, sharing: Sharing::NONE };
-        let zeros = Codes { tensor: zeros, rows: group_count, columns: outputs, bits, order: zero_order };
+        let grid =
+            |entries| Grid { entries, groups: group_count, turned: true, sharing: Sharing::NONE };
+        let zeros =
+            Codes { tensor: zeros, rows: group_count, columns: outputs, bits, order: zero_order };
         let layout = Grouped {
             codes: Codes { tensor: codes.clone(), rows: inputs, columns: outputs, bits, order },
             values: Values::unsigned(),

@@ -55,10 +55,17 @@ impl Codes {
     }
 
     /// The codes of a rectangle, row-major; only the bytes that hold them are read.
-    pub fn read(&self, stored: Stored<'_>, rows: Range<usize>, columns: Range<usize>) -> Result<Vec<u8>, SourceError> {
+    pub fn read(
+        &self,
+        stored: Stored<'_>,
+        rows: Range<usize>,
+        columns: Range<usize>,
+    ) -> Result<Vec<u8>, SourceError> {
         match self.order {
             Order::Along => self.along(stored, rows, columns),
-            Order::AlongWhole => self.in_words(stored, rows, columns, WORD_BITS / self.bits, |place| place as u32),
+            Order::AlongWhole => {
+                self.in_words(stored, rows, columns, WORD_BITS / self.bits, |place| place as u32)
+            }
             Order::Down => {
                 let place = |row: usize| (row * self.bits / WORD_BITS, row * self.bits % WORD_BITS);
                 self.down(stored, rows, columns, place)
@@ -67,7 +74,9 @@ impl Codes {
                 let each = WORD_BITS / self.bits;
                 self.down(stored, rows, columns, |row| (row / each, row % each * self.bits))
             }
-            Order::Awq => self.in_words(stored, rows, columns, AWQ_NIBBLES.len(), |place| AWQ_NIBBLES[place]),
+            Order::Awq => {
+                self.in_words(stored, rows, columns, AWQ_NIBBLES.len(), |place| AWQ_NIBBLES[place])
+            }
         }
     }
 
@@ -75,7 +84,12 @@ impl Codes {
         (1 << self.bits) - 1
     }
 
-    fn along(&self, stored: Stored<'_>, rows: Range<usize>, columns: Range<usize>) -> Result<Vec<u8>, SourceError> {
+    fn along(
+        &self,
+        stored: Stored<'_>,
+        rows: Range<usize>,
+        columns: Range<usize>,
+    ) -> Result<Vec<u8>, SourceError> {
         let row_bytes = self.tensor.bytes as usize / self.rows;
         let first_bit = columns.start * self.bits;
         let bytes = first_bit / 8..(columns.end * self.bits).div_ceil(8);
@@ -115,7 +129,9 @@ impl Codes {
             let words = row.as_chunks().0;
             for column in columns.clone() {
                 let word = u32::from_le_bytes(words[column / each - first]);
-                codes.push(((word >> (number_of(column % each) * self.bits as u32)) & self.mask()) as u8);
+                codes.push(
+                    ((word >> (number_of(column % each) * self.bits as u32)) & self.mask()) as u8,
+                );
             }
         }
         Ok(codes)
@@ -136,10 +152,15 @@ impl Codes {
         let (last_word, last_bit) = place(rows.end - 1);
         let words = place(rows.start).0..last_word + (last_bit + self.bits).div_ceil(WORD_BITS);
         let bytes = columns.start * WORD_BYTES..columns.end * WORD_BYTES;
-        let packed = stored.rectangle(&self.tensor, self.columns * WORD_BYTES, words.clone(), bytes)?;
+        let packed =
+            stored.rectangle(&self.tensor, self.columns * WORD_BYTES, words.clone(), bytes)?;
         let packed = packed.as_chunks().0;
         let word_at = |word: usize, column: usize| {
-            u64::from(packed.get((word - words.start) * width + column).map_or(0, |word| u32::from_le_bytes(*word)))
+            u64::from(
+                packed
+                    .get((word - words.start) * width + column)
+                    .map_or(0, |word| u32::from_le_bytes(*word)),
+            )
         };
         let mut codes = Vec::with_capacity(rows.len() * width);
         for row in rows {
@@ -172,7 +193,8 @@ mod tests {
             for column in 0..codes.columns {
                 for bit in 0..codes.bits {
                     let at = place(row, column) + bit;
-                    bytes[at / 8] |= (((value(row, column, codes.bits) >> bit) & 1) as u8) << (at % 8);
+                    bytes[at / 8] |=
+                        (((value(row, column, codes.bits) >> bit) & 1) as u8) << (at % 8);
                 }
             }
         }
@@ -186,7 +208,9 @@ mod tests {
         let sources = [SourceFile::open(file.path()).unwrap()];
         codes.tensor.bytes = bytes.len() as u64;
         let (rows, columns) = (codes.rows, codes.columns);
-        for (rows, columns) in [(0..rows, 0..columns), (1..2, 3..5), (rows - 1..rows, 0..1), (0..3, 8..columns)] {
+        for (rows, columns) in
+            [(0..rows, 0..columns), (1..2, 3..5), (rows - 1..rows, 0..1), (0..3, 8..columns)]
+        {
             let found = codes.read(Stored::of(&sources), rows.clone(), columns.clone()).unwrap();
             let expected: Vec<u8> = rows
                 .flat_map(|row| columns.clone().map(move |column| (row, column)))
@@ -198,7 +222,14 @@ mod tests {
 
     fn codes(bits: usize, order: Order) -> Codes {
         let shape = vec![1];
-        let tensor = TensorInfo { name: "q".into(), shape, kind: ElementKind::U8, file: 0, offset: 4, bytes: 0 };
+        let tensor = TensorInfo {
+            name: "q".into(),
+            shape,
+            kind: ElementKind::U8,
+            file: 0,
+            offset: 4,
+            bytes: 0,
+        };
         Codes { tensor, rows: 64, columns: 40, bits, order }
     }
 
@@ -217,8 +248,13 @@ mod tests {
         }
         let awq = codes(4, Order::Awq);
         // The nibbles of a word hold the columns 0, 2, 4, 6, 1, 3, 5, 7.
-        let nibble = |column: usize| [0, 2, 4, 6, 1, 3, 5, 7].iter().position(|own| *own == column % 8).unwrap();
-        check(awq.clone(), &packed(&awq, |row, column| row * 160 + column / 8 * 32 + nibble(column) * 4));
+        let nibble = |column: usize| {
+            [0, 2, 4, 6, 1, 3, 5, 7].iter().position(|own| *own == column % 8).unwrap()
+        };
+        check(
+            awq.clone(),
+            &packed(&awq, |row, column| row * 160 + column / 8 * 32 + nibble(column) * 4),
+        );
     }
 
     #[test]
@@ -231,7 +267,8 @@ mod tests {
                     for bit in 0..bits {
                         let (word, inside) = ((row * bits + bit) / 32, (row * bits + bit) % 32);
                         let at = (word * codes.columns + column) * 4 + inside / 8;
-                        bytes[at] |= (((value(row, column, bits) >> bit) & 1) as u8) << (inside % 8);
+                        bytes[at] |=
+                            (((value(row, column, bits) >> bit) & 1) as u8) << (inside % 8);
                     }
                 }
             }

@@ -65,7 +65,8 @@ pub(super) fn find_four_bits(
 
     let count = own.shape.iter().try_fold(1usize, |product, length| product.checked_mul(*length));
     let count = count.filter(|count| *count > 0 && !own.shape.is_empty());
-    let count = count.ok_or_else(|| wrong_state(parts, &state, "a shape whose numbers fit in memory"))?;
+    let count =
+        count.ok_or_else(|| wrong_state(parts, &state, "a shape whose numbers fit in memory"))?;
     if own.blocksize == 0 {
         return Err(wrong_state(parts, &state, "blocks of at least one number"));
     }
@@ -105,15 +106,21 @@ fn parsed(parts: &Parts<'_>, state: &TensorInfo) -> Result<State, SourceError> {
         return Err(parts.wrong_kind(state, "a short JSON text in bytes"));
     }
     let bytes = parts.stored.bytes(state)?;
-    serde_json::from_slice(&bytes)
-        .map_err(|error| parts.wrong(state, "", "its settings as JSON".into(), one_line(&error.to_string())))
+    serde_json::from_slice(&bytes).map_err(|error| {
+        parts.wrong(state, "", "its settings as JSON".into(), one_line(&error.to_string()))
+    })
 }
 
 fn wrong_state(parts: &Parts<'_>, state: &TensorInfo, expected: &str) -> SourceError {
     parts.wrong(state, "", expected.to_owned(), "other settings".into())
 }
 
-fn of_kind(parts: &Parts<'_>, tensor: &TensorInfo, kind: ElementKind, count: usize) -> Result<(), SourceError> {
+fn of_kind(
+    parts: &Parts<'_>,
+    tensor: &TensorInfo,
+    kind: ElementKind,
+    count: usize,
+) -> Result<(), SourceError> {
     if tensor.kind == kind && tensor.elements() == count {
         return Ok(());
     }
@@ -127,7 +134,8 @@ impl Blocks {
             return Ok(Vec::new());
         }
         let bytes = wanted.start / 2..wanted.end.div_ceil(2);
-        let codes = stored.rectangle(&self.codes, self.codes.bytes as usize, 0..1, bytes.clone())?;
+        let codes =
+            stored.rectangle(&self.codes, self.codes.bytes as usize, 0..1, bytes.clone())?;
         let values = stored.numbers(&self.values, CODES, 0..1, 0..CODES)?;
         let blocks = wanted.start / self.length..(wanted.end - 1) / self.length + 1;
         let scales = self.scales.read(stored, blocks.clone())?;
@@ -142,7 +150,8 @@ impl Blocks {
 
 impl Scales {
     fn read(&self, stored: Stored<'_>, blocks: Range<usize>) -> Result<Vec<f32>, SourceError> {
-        let numbers = |tensor: &TensorInfo, range| stored.numbers(tensor, tensor.elements(), 0..1, range);
+        let numbers =
+            |tensor: &TensorInfo, range| stored.numbers(tensor, tensor.elements(), 0..1, range);
         match self {
             Self::Plain(tensor) => numbers(tensor, blocks),
             Self::Nested { codes, values, scales, length, offset } => {
@@ -150,8 +159,9 @@ impl Scales {
                 let first = blocks.start / length;
                 let scales = numbers(scales, first..(blocks.end - 1) / length + 1)?;
                 let codes = stored.rectangle(codes, codes.bytes as usize, 0..1, blocks.clone())?;
-                let scale =
-                    |(block, code): (usize, u8)| values[usize::from(code)] * scales[block / length - first] + offset;
+                let scale = |(block, code): (usize, u8)| {
+                    values[usize::from(code)] * scales[block / length - first] + offset
+                };
                 Ok(blocks.zip(codes).map(scale).collect())
             }
         }
@@ -167,7 +177,9 @@ pub(super) fn find_eight_bits(
     let Some(module) = name.strip_suffix(".SCB") else { return Ok(None) };
     let Some(scales) = parts.take(name) else { return Ok(None) };
     let codes = parts.take_for(&scales, &format!("{module}.weight"))?;
-    let [rows, columns] = codes.shape[..] else { return Err(parts.wrong_kind(&codes, "a matrix of I8")) };
+    let [rows, columns] = codes.shape[..] else {
+        return Err(parts.wrong_kind(&codes, "a matrix of I8"));
+    };
     if codes.kind != ElementKind::I8 {
         return Err(parts.wrong_kind(&codes, "a matrix of I8"));
     }
@@ -176,7 +188,12 @@ pub(super) fn find_eight_bits(
         codes: Codes { tensor: codes.clone(), rows, columns, bits: 8, order: Order::Along },
         values: Values::new(|code| f32::from(code as i8) / 127.0),
         turned: false,
-        scales: Grid { entries: Entries::Numbers(scales), groups: 1, turned: false, sharing: Sharing::NONE },
+        scales: Grid {
+            entries: Entries::Numbers(scales),
+            groups: 1,
+            turned: false,
+            sharing: Sharing::NONE,
+        },
         scales_of_scales: None,
         shift: Shift::None,
         groups: Groups::Every(columns),

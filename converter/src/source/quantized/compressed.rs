@@ -19,7 +19,11 @@ use super::{Grouped, Groups, Layout, Quantized, SecondScale, Shift};
 const WORD_BITS: usize = 32;
 
 /// The weight whose codes are `NAME_packed`.
-pub(super) fn find(name: &str, parts: &mut Parts<'_>, settings: &Settings) -> Result<Option<Quantized>, SourceError> {
+pub(super) fn find(
+    name: &str,
+    parts: &mut Parts<'_>,
+    settings: &Settings,
+) -> Result<Option<Quantized>, SourceError> {
     let Some(weight) = name.strip_suffix("_packed") else { return Ok(None) };
     let scale = format!("{weight}_scale");
     if parts.get(&scale).is_none() {
@@ -43,7 +47,11 @@ struct Own {
 }
 
 impl Own {
-    fn integers(self, parts: &mut Parts<'_>, settings: &Settings) -> Result<Quantized, SourceError> {
+    fn integers(
+        self,
+        parts: &mut Parts<'_>,
+        settings: &Settings,
+    ) -> Result<Quantized, SourceError> {
         let Self { weight, codes, scale } = self;
         let shape_tensor = parts.take_for(&codes, &format!("{weight}_shape"))?;
         let shape = read_shape(parts, &shape_tensor)?;
@@ -67,7 +75,9 @@ impl Own {
             Some(listed) if listed.kind == ElementKind::I32 && listed.elements() == columns => {
                 Groups::Listed(listed, length)
             }
-            Some(listed) => return Err(parts.wrong_kind(&listed, &format!("groups as I32 [{columns}]"))),
+            Some(listed) => {
+                return Err(parts.wrong_kind(&listed, &format!("groups as I32 [{columns}]")));
+            }
         };
         let layout = Grouped {
             codes: Codes { tensor: codes.clone(), rows, columns, bits, order },
@@ -79,7 +89,13 @@ impl Own {
             groups,
         };
         let label = format!("compressed-tensors, {bits} bits");
-        Ok(Quantized { name: weight, shape, codes, label, layout: Layout::Grouped(Box::new(layout)) })
+        Ok(Quantized {
+            name: weight,
+            shape,
+            codes,
+            label,
+            layout: Layout::Grouped(Box::new(layout)),
+        })
     }
 
     fn floats(self, parts: &mut Parts<'_>) -> Result<Quantized, SourceError> {
@@ -122,7 +138,12 @@ pub(super) fn four_bit_floats(
         codes: Codes { tensor: codes.clone(), rows, columns, bits: 4, order: Order::Along },
         values: Values::e2m1(),
         turned: false,
-        scales: Grid { entries: Entries::Codes(scale_codes, values), groups, turned: false, sharing: Sharing::NONE },
+        scales: Grid {
+            entries: Entries::Codes(scale_codes, values),
+            groups,
+            turned: false,
+            sharing: Sharing::NONE,
+        },
         scales_of_scales,
         shift: Shift::None,
         groups: Groups::Every(length),
@@ -187,11 +208,16 @@ fn read_shape(parts: &Parts<'_>, tensor: &TensorInfo) -> Result<Vec<usize>, Sour
     }
     let bytes = parts.stored.bytes(tensor)?;
     let lengths: Vec<i64> = match tensor.kind {
-        ElementKind::I64 => bytes.as_chunks().0.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect(),
-        ElementKind::I32 => bytes.as_chunks().0.iter().map(|bytes| i64::from(i32::from_le_bytes(*bytes))).collect(),
+        ElementKind::I64 => {
+            bytes.as_chunks().0.iter().map(|bytes| i64::from_le_bytes(*bytes)).collect()
+        }
+        ElementKind::I32 => {
+            bytes.as_chunks().0.iter().map(|bytes| i64::from(i32::from_le_bytes(*bytes))).collect()
+        }
         _ => return Err(wrong()),
     };
-    let fitting =
-        lengths.iter().map(|length| usize::try_from(*length).ok().filter(|length| (1..1 << 32).contains(length)));
+    let fitting = lengths
+        .iter()
+        .map(|length| usize::try_from(*length).ok().filter(|length| (1..1 << 32).contains(length)));
     fitting.collect::<Option<Vec<usize>>>().ok_or_else(wrong)
 }

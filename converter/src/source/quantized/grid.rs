@@ -46,18 +46,28 @@ impl Sharing {
 
 impl Grid {
     /// The numbers of `count` rows from `first` on, `[count, groups]`.
-    pub fn read(&self, stored: Stored<'_>, first: usize, count: usize) -> Result<Vec<f32>, SourceError> {
+    pub fn read(
+        &self,
+        stored: Stored<'_>,
+        first: usize,
+        count: usize,
+    ) -> Result<Vec<f32>, SourceError> {
         if count == 0 {
             return Ok(Vec::new());
         }
         let rows = self.sharing.at(first)..self.sharing.at(first + count - 1) + 1;
         let groups = 0..self.groups;
-        let (outer, inner) = if self.turned { (groups.clone(), rows.clone()) } else { (rows.clone(), groups.clone()) };
+        let (outer, inner) = if self.turned {
+            (groups.clone(), rows.clone())
+        } else {
+            (rows.clone(), groups.clone())
+        };
         let width = inner.len();
         let numbers = match &self.entries {
             Entries::Numbers(tensor) => {
                 // A row of a turned matrix holds more than is wanted of it.
-                let row_numbers = if self.turned { tensor.elements() / self.groups } else { self.groups };
+                let row_numbers =
+                    if self.turned { tensor.elements() / self.groups } else { self.groups };
                 stored.numbers(tensor, row_numbers, outer, inner)?
             }
             Entries::Codes(codes, values) => {
@@ -67,7 +77,8 @@ impl Grid {
         let mut wanted = Vec::with_capacity(count * self.groups);
         for row in first..first + count {
             let row = self.sharing.at(row) - rows.start;
-            let at = |group: usize| if self.turned { group * width + row } else { row * width + group };
+            let at =
+                |group: usize| if self.turned { group * width + row } else { row * width + group };
             wanted.extend(groups.clone().map(|group| numbers[at(group)]));
         }
         Ok(wanted)

@@ -15,7 +15,11 @@ use super::{Grouped, Groups, Layout, Quantized, Shift};
 const WORD_BITS: usize = 32;
 
 /// The weight of `NAME.scales`.
-pub(super) fn find(name: &str, parts: &mut Parts<'_>, settings: &Settings) -> Result<Option<Quantized>, SourceError> {
+pub(super) fn find(
+    name: &str,
+    parts: &mut Parts<'_>,
+    settings: &Settings,
+) -> Result<Option<Quantized>, SourceError> {
     let Some(module) = name.strip_suffix(".scales") else { return Ok(None) };
     let weight = format!("{module}.weight");
     if parts.get(&weight).is_none_or(|weight| weight.kind != ElementKind::U32) {
@@ -53,7 +57,8 @@ pub(super) fn find(name: &str, parts: &mut Parts<'_>, settings: &Settings) -> Re
     if let Some(last) = shape.last_mut() {
         *last = groups;
     }
-    let whole = groups * length == columns && columns * bits == codes.columns() * WORD_BITS && groups > 0;
+    let whole =
+        groups * length == columns && columns * bits == codes.columns() * WORD_BITS && groups > 0;
     if !whole || scales.shape != shape {
         let expected = format!("groups of {length} codes of {bits} bits, {shape:?}");
         return Err(parts.wrong(&scales, ": shape", expected, format!("{:?}", scales.shape)));
@@ -72,7 +77,8 @@ pub(super) fn find(name: &str, parts: &mut Parts<'_>, settings: &Settings) -> Re
         }
         Some(_) if scales.kind != ElementKind::U8 => return Err(parts.wrong_kind(&scales, "bytes")),
         Some(values) => {
-            let codes = Codes { tensor: scales, rows, columns: groups, bits: 8, order: Order::Along };
+            let codes =
+                Codes { tensor: scales, rows, columns: groups, bits: 8, order: Order::Along };
             (grid(Entries::Codes(codes, values)), Shift::None)
         }
     };
@@ -89,5 +95,11 @@ pub(super) fn find(name: &str, parts: &mut Parts<'_>, settings: &Settings) -> Re
         groups: Groups::Every(length),
     };
     let label = if mode == "affine" { format!("MLX, {bits} bits") } else { format!("MLX, {mode}") };
-    Ok(Some(Quantized { name: weight, shape, codes, label, layout: Layout::Grouped(Box::new(layout)) }))
+    Ok(Some(Quantized {
+        name: weight,
+        shape,
+        codes,
+        label,
+        layout: Layout::Grouped(Box::new(layout)),
+    }))
 }

@@ -106,11 +106,18 @@ impl Quantized {
     }
 
     /// Rows `first..first + count`, which exist; no more than their parts is read.
-    pub fn read_rows(&self, sources: &[SourceFile], first: usize, count: usize) -> Result<Vec<f32>, SourceError> {
+    pub fn read_rows(
+        &self,
+        sources: &[SourceFile],
+        first: usize,
+        count: usize,
+    ) -> Result<Vec<f32>, SourceError> {
         let stored = Stored::of(sources);
         match &self.layout {
             Layout::Grouped(grouped) => grouped.read_rows(stored, first, count, self.columns()),
-            Layout::Blocks(blocks) => blocks.read(stored, first * self.columns()..(first + count) * self.columns()),
+            Layout::Blocks(blocks) => {
+                blocks.read(stored, first * self.columns()..(first + count) * self.columns())
+            }
         }
     }
 }
@@ -149,7 +156,8 @@ impl Grouped {
         let mut numbers = Vec::with_capacity(count * columns);
         for row in 0..count {
             for (column, group) in group_of.iter().enumerate() {
-                let code = codes[if self.turned { column * count + row } else { row * columns + column }];
+                let code =
+                    codes[if self.turned { column * count + row } else { row * columns + column }];
                 let (value, place) = (self.values.of(code), row * groups + *group as usize);
                 let scale = scales[place];
                 numbers.push(match self.shift {
@@ -170,8 +178,13 @@ impl Grouped {
         match &self.groups {
             Groups::Every(length) => Ok(every(*length)),
             Groups::Listed(tensor, length) => {
-                let listed: Vec<u32> =
-                    stored.bytes(tensor)?.as_chunks().0.iter().map(|bytes| u32::from_le_bytes(*bytes)).collect();
+                let listed: Vec<u32> = stored
+                    .bytes(tensor)?
+                    .as_chunks()
+                    .0
+                    .iter()
+                    .map(|bytes| u32::from_le_bytes(*bytes))
+                    .collect();
                 if listed.iter().all(|group| *group == UNUSED) {
                     return Ok(every(*length));
                 }
@@ -229,7 +242,12 @@ pub(super) fn put_together(
         let Some(found) = found else { continue };
         let codes = found.codes.clone();
         if let Some(other) = quantized.insert(found.name.clone(), found) {
-            return Err(parts.wrong(&codes, "", format!("no other codes of {}", other.name), other.codes.name));
+            return Err(parts.wrong(
+                &codes,
+                "",
+                format!("no other codes of {}", other.name),
+                other.codes.name,
+            ));
         }
     }
     settings.check_plain(&parts)?;

@@ -67,7 +67,13 @@ impl<'a> Parts<'a> {
     }
 
     /// A tensor that does not fit the others; `item` is what of it, such as `: shape`.
-    pub fn wrong(&self, tensor: &TensorInfo, item: &str, expected: String, found: String) -> SourceError {
+    pub fn wrong(
+        &self,
+        tensor: &TensorInfo,
+        item: &str,
+        expected: String,
+        found: String,
+    ) -> SourceError {
         SourceError::Unexpected {
             file: self.stored.label(tensor).to_owned(),
             what: format!("tensor {}{item}", tensor.name),
@@ -93,7 +99,9 @@ impl<'a> Parts<'a> {
     /// What is left, in the order of its bytes, without what only a quantized network's activations
     /// need.
     pub fn rest(mut self, quantized: bool) -> Vec<TensorInfo> {
-        let is_kept = |name: &&String| !quantized || !NOT_OF_WEIGHTS.iter().any(|ending| name.ends_with(ending));
+        let is_kept = |name: &&String| {
+            !quantized || !NOT_OF_WEIGHTS.iter().any(|ending| name.ends_with(ending))
+        };
         self.names.iter().filter(is_kept).filter_map(|name| self.tensors.remove(name)).collect()
     }
 

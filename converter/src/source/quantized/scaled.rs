@@ -18,19 +18,29 @@ use super::{Grouped, Groups, Layout, Quantized, SecondScale, Shift};
 const BLOCK: usize = 128;
 
 /// The weight of `NAME_scale` or `NAME_scale_inv`.
-pub(super) fn find(name: &str, parts: &mut Parts<'_>, settings: &Settings) -> Result<Option<Quantized>, SourceError> {
-    let Some(weight) = name.strip_suffix("_scale_inv").or_else(|| name.strip_suffix("_scale")) else {
+pub(super) fn find(
+    name: &str,
+    parts: &mut Parts<'_>,
+    settings: &Settings,
+) -> Result<Option<Quantized>, SourceError> {
+    let Some(weight) = name.strip_suffix("_scale_inv").or_else(|| name.strip_suffix("_scale"))
+    else {
         return Ok(None);
     };
-    let Some(values) = parts.get(weight).and_then(|weight| values(weight.kind)) else { return Ok(None) };
+    let Some(values) = parts.get(weight).and_then(|weight| values(weight.kind)) else {
+        return Ok(None);
+    };
     let Some(codes) = parts.take(weight) else { return Ok(None) };
     let scale = parts.take_for(&codes, name)?;
     if codes.shape.len() < 2 {
         return Err(parts.wrong_kind(&codes, "a matrix beside a scale"));
     }
     let Some(values) = values else {
-        let second = parts.take(&format!("{weight}_scale_2")).map(|second| (second, SecondScale::Multiplies));
-        return four_bit_floats(parts, weight.to_owned(), codes, scale, second, "ModelOpt").map(Some);
+        let second = parts
+            .take(&format!("{weight}_scale_2"))
+            .map(|second| (second, SecondScale::Multiplies));
+        return four_bit_floats(parts, weight.to_owned(), codes, scale, second, "ModelOpt")
+            .map(Some);
     };
     let (scales, length) = scale_grid(parts, &codes.shape, scale, settings.block())?;
     let shift = match parts.take(&format!("{weight}_zero_point")) {
@@ -39,7 +49,13 @@ pub(super) fn find(name: &str, parts: &mut Parts<'_>, settings: &Settings) -> Re
     };
     let columns = codes.columns();
     let layout = Grouped {
-        codes: Codes { tensor: codes.clone(), rows: codes.rows(), columns, bits: 8, order: Order::Along },
+        codes: Codes {
+            tensor: codes.clone(),
+            rows: codes.rows(),
+            columns,
+            bits: 8,
+            order: Order::Along,
+        },
         values,
         turned: false,
         scales,
@@ -77,7 +93,9 @@ pub(super) fn scale_grid(
     tensor: TensorInfo,
     block: Option<[usize; 2]>,
 ) -> Result<(Grid, usize), SourceError> {
-    let [leading @ .., rows, columns] = shape else { return Err(parts.wrong_kind(&tensor, "a matrix beside it")) };
+    let [leading @ .., rows, columns] = shape else {
+        return Err(parts.wrong_kind(&tensor, "a matrix beside it"));
+    };
     let (rows, columns) = (*rows, *columns);
     let own = &tensor.shape[..];
     let fit = if tensor.elements() == 1 {
@@ -88,8 +106,9 @@ pub(super) fn scale_grid(
         && let Some(length) = step(columns, *column_count, block.map(|block| block[1]))
     {
         let sharing = Sharing { matrix_rows: rows, each };
-        entries(&tensor, *column_count)
-            .map(|entries| (Grid { entries, groups: *column_count, turned: false, sharing }, length))
+        entries(&tensor, *column_count).map(|entries| {
+            (Grid { entries, groups: *column_count, turned: false, sharing }, length)
+        })
     } else {
         let matrices: usize = leading.iter().product();
         let each = if tensor.elements() == matrices * rows {
@@ -105,11 +124,17 @@ pub(super) fn scale_grid(
         };
         each.and_then(grid).map(|grid| (grid, columns))
     };
-    fit.ok_or_else(|| parts.wrong_kind(&tensor, &format!("scales for the whole, the rows or blocks of {shape:?}")))
+    fit.ok_or_else(|| {
+        parts.wrong_kind(&tensor, &format!("scales for the whole, the rows or blocks of {shape:?}"))
+    })
 }
 
 /// One number for a whole weight of this shape.
-pub(super) fn whole_grid(parts: &Parts<'_>, shape: &[usize], tensor: TensorInfo) -> Result<Grid, SourceError> {
+pub(super) fn whole_grid(
+    parts: &Parts<'_>,
+    shape: &[usize],
+    tensor: TensorInfo,
+) -> Result<Grid, SourceError> {
     let rows: usize = shape[..shape.len() - 1].iter().product();
     let matrix_rows = shape[shape.len() - 2];
     let sharing = match tensor.elements() {
@@ -129,7 +154,8 @@ fn entries(tensor: &TensorInfo, groups: usize) -> Option<Entries> {
         kind if is_numbers(kind) => Some(Entries::Numbers(tensor.clone())),
         ElementKind::U8 => {
             let (rows, columns) = (tensor.elements() / groups, groups);
-            let codes = Codes { tensor: tensor.clone(), rows, columns, bits: 8, order: Order::Along };
+            let codes =
+                Codes { tensor: tensor.clone(), rows, columns, bits: 8, order: Order::Along };
             Some(Entries::Codes(codes, Values::e8m0()))
         }
         _ => None,
@@ -140,7 +166,13 @@ fn entries(tensor: &TensorInfo, groups: usize) -> Option<Entries> {
 fn step(length: usize, entries: usize, configured: Option<usize>) -> Option<usize> {
     let even = length.is_multiple_of(entries).then(|| length / entries);
     let blocks = (entries > 1 && entries < length).then_some(BLOCK);
-    let candidates = [configured, (entries == length).then_some(1), (entries == 1).then_some(length), blocks, even];
+    let candidates = [
+        configured,
+        (entries == length).then_some(1),
+        (entries == 1).then_some(length),
+        blocks,
+        even,
+    ];
     candidates.into_iter().flatten().find(|step| *step > 0 && length.div_ceil(*step) == entries)
 }
 
@@ -156,7 +188,10 @@ fn zero_grid(parts: &Parts<'_>, tensor: TensorInfo, scales: &Grid) -> Result<Gri
     let entries = match tensor.kind {
         ElementKind::I8 => {
             let (rows, columns) = (count / scales.groups, scales.groups);
-            Entries::Codes(Codes { tensor, rows, columns, bits: 8, order: Order::Along }, Values::signed())
+            Entries::Codes(
+                Codes { tensor, rows, columns, bits: 8, order: Order::Along },
+                Values::signed(),
+            )
         }
         kind if is_numbers(kind) => Entries::Numbers(tensor),
         _ => return Err(parts.wrong_kind(&tensor, "zero points as I8")),

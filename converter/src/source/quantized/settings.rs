@@ -12,12 +12,16 @@ use super::super::{ElementKind, SourceError};
 use super::parts::Parts;
 
 /// Methods whose tensors can be read, as messages list them.
-const KNOWN: &str = "awq, bitsandbytes, compressed-tensors, fbgemm_fp8, fp8, gptq, mlx, modelopt, mxfp4";
+const KNOWN: &str =
+    "awq, bitsandbytes, compressed-tensors, fbgemm_fp8, fp8, gptq, mlx, modelopt, mxfp4";
 /// Where a configuration has its settings.
 const KEYS: [&str; 3] = ["quantization_config", "compression_config", "quantization"];
 /// Files that hold them where `config.json` does not: of ModelOpt, AutoGPTQ and AutoAWQ.
-const FILES: [(&str, &str); 3] =
-    [("hf_quant_config.json", "modelopt"), ("quantize_config.json", "gptq"), ("quant_config.json", "awq")];
+const FILES: [(&str, &str); 3] = [
+    ("hf_quant_config.json", "modelopt"),
+    ("quantize_config.json", "gptq"),
+    ("quant_config.json", "awq"),
+];
 
 /// Endings of tensors by which methods show that are not read here.
 const FOREIGN: [(&str, &str); 7] = [
@@ -57,8 +61,13 @@ pub(in super::super) struct Settings {
 impl Settings {
     /// Takes the settings out of `config`, whose families know nothing of them; those of a family
     /// stay.
-    pub fn read(folder: &Path, config: &mut Value, sources: &mut Vec<SourceFile>) -> Result<Self, SourceError> {
-        let mut settings = Self { file: sources[0].label.clone(), method: None, values: Value::Null };
+    pub fn read(
+        folder: &Path,
+        config: &mut Value,
+        sources: &mut Vec<SourceFile>,
+    ) -> Result<Self, SourceError> {
+        let mut settings =
+            Self { file: sources[0].label.clone(), method: None, values: Value::Null };
         let is_set = |value: &Value| value.as_object().is_some_and(|settings| !settings.is_empty());
         let nested = config.get("text_config").cloned();
         let found = KEYS.iter().find_map(|key| {
@@ -97,7 +106,13 @@ impl Settings {
             "fp8" | "fbgemm-fp8" | "bitsandbytes" => Method::ByTensors,
             "mlx" => Method::Mlx,
             "mxfp4" => Method::Mxfp4,
-            _ => return Err(self.unknown("quant_method", self.text("quant_method").unwrap_or(&name), KNOWN)),
+            _ => {
+                return Err(self.unknown(
+                    "quant_method",
+                    self.text("quant_method").unwrap_or(&name),
+                    KNOWN,
+                ));
+            }
         };
         self.method = Some(method);
         Ok(())
@@ -125,7 +140,8 @@ impl Settings {
 
     /// AutoRound writes the formats of others.
     fn auto_round(&self) -> Result<Method, SourceError> {
-        const FORMATS: &str = "auto_round, auto_round:auto_gptq, auto_round:gptqmodel, auto_round:auto_awq";
+        const FORMATS: &str =
+            "auto_round, auto_round:auto_gptq, auto_round:gptqmodel, auto_round:auto_awq";
         let format = self.text("packing_format").unwrap_or("none");
         match format {
             "auto_round:auto_gptq" => Ok(Method::Gptq),
@@ -147,26 +163,39 @@ impl Settings {
             "nvfp4-pack-quantized",
             "pack-quantized",
         ];
-        let formats =
-            self.values.get("format").into_iter().chain(self.groups().filter_map(|group| group.get("format")));
+        let formats = self
+            .values
+            .get("format")
+            .into_iter()
+            .chain(self.groups().filter_map(|group| group.get("format")));
         for format in formats.filter_map(Value::as_str) {
             if !FORMATS.contains(&format) {
                 return Err(self.unknown("format", format, &FORMATS.join(", ")));
             }
         }
-        let sparse = self.values.get("sparsity_config").and_then(|sparse| sparse.get("format")).and_then(Value::as_str);
+        let sparse = self
+            .values
+            .get("sparsity_config")
+            .and_then(|sparse| sparse.get("format"))
+            .and_then(Value::as_str);
         if let Some(format) = sparse.filter(|format| *format != "dense") {
             return Err(self.unknown("sparsity_config.format", format, "dense"));
         }
-        let turned = self.values.get("transform_config").and_then(|turned| turned.get("config_groups"));
+        let turned =
+            self.values.get("transform_config").and_then(|turned| turned.get("config_groups"));
         if turned.and_then(Value::as_object).is_some_and(|groups| !groups.is_empty()) {
-            return Err(self.unknown("transform_config", "transformed weights", "weights as they are"));
+            return Err(self.unknown(
+                "transform_config",
+                "transformed weights",
+                "weights as they are",
+            ));
         }
         Ok(Method::ByTensors)
     }
 
     fn model_opt(&self) -> Result<Method, SourceError> {
-        const ALGORITHMS: [&str; 5] = ["FP8", "FP8_PB_WO", "FP8_PER_CHANNEL_PER_TOKEN", "MIXED_PRECISION", "NVFP4"];
+        const ALGORITHMS: [&str; 5] =
+            ["FP8", "FP8_PB_WO", "FP8_PER_CHANNEL_PER_TOKEN", "MIXED_PRECISION", "NVFP4"];
         let inner = self.values.get("quantization").unwrap_or(&self.values);
         match inner.get("quant_algo").and_then(Value::as_str) {
             Some(algorithm) if !ALGORITHMS.contains(&algorithm) => {
@@ -186,7 +215,11 @@ impl Settings {
     }
 
     fn groups(&self) -> impl Iterator<Item = &Value> {
-        self.values.get("config_groups").and_then(Value::as_object).into_iter().flat_map(|groups| groups.values())
+        self.values
+            .get("config_groups")
+            .and_then(Value::as_object)
+            .into_iter()
+            .flat_map(|groups| groups.values())
     }
 
     fn text(&self, key: &str) -> Option<&str> {
@@ -209,11 +242,13 @@ impl Settings {
     pub fn block(&self) -> Option<[usize; 2]> {
         let own = |values: &Value, key: &str| -> Option<[usize; 2]> {
             let sizes = values.get(key)?.as_array()?;
-            let size = |at: usize| usize::try_from(sizes.get(at)?.as_u64()?).ok().filter(|size| *size > 0);
+            let size =
+                |at: usize| usize::try_from(sizes.get(at)?.as_u64()?).ok().filter(|size| *size > 0);
             Some([size(0)?, size(1)?])
         };
-        own(&self.values, "weight_block_size")
-            .or_else(|| self.groups().find_map(|group| own(group.get("weights")?, "block_structure")))
+        own(&self.values, "weight_block_size").or_else(|| {
+            self.groups().find_map(|group| own(group.get("weights")?, "block_structure"))
+        })
     }
 
     /// The widths that compressed-tensors packs, as the configuration names them.
@@ -245,7 +280,9 @@ impl Settings {
                     part: format!("{}_scale", tensor.name),
                 });
             }
-            if let Some((_, method)) = FOREIGN.iter().find(|(ending, _)| tensor.name.ends_with(ending)) {
+            if let Some((_, method)) =
+                FOREIGN.iter().find(|(ending, _)| tensor.name.ends_with(ending))
+            {
                 let setting = format!("the method of tensor {}", tensor.name);
                 return Err(self.unknown(&setting, method, KNOWN));
             }

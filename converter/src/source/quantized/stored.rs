@@ -60,8 +60,10 @@ impl<'a> Stored<'a> {
         columns: Range<usize>,
     ) -> Result<Vec<f32>, SourceError> {
         let each = tensor.kind.block_bytes();
-        let bytes = self.rectangle(tensor, width * each, rows, columns.start * each..columns.end * each)?;
-        let decode = decoder(tensor.kind).expect("a kind of numbers, as was found when the checkpoint was opened");
+        let bytes =
+            self.rectangle(tensor, width * each, rows, columns.start * each..columns.end * each)?;
+        let decode = decoder(tensor.kind)
+            .expect("a kind of numbers, as was found when the checkpoint was opened");
         let mut numbers = vec![0.0; bytes.len() / each];
         decode(&bytes, &mut numbers);
         Ok(numbers)

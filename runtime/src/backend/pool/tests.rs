@@ -12,7 +12,10 @@ fn every_piece_is_run_once() {
             let pieces = round % 37;
             let counts: Vec<AtomicUsize> = (0..pieces).map(|_| AtomicUsize::new(0)).collect();
             pool.run(pieces, &|piece| _ = counts[piece].fetch_add(1, Ordering::Relaxed));
-            assert!(counts.iter().all(|count| count.load(Ordering::Relaxed) == 1), "{threads} threads, round {round}");
+            assert!(
+                counts.iter().all(|count| count.load(Ordering::Relaxed) == 1),
+                "{threads} threads, round {round}"
+            );
             if round % 500 == 0 {
                 thread::sleep(AWAKE * 3);
             }
@@ -26,9 +29,14 @@ fn parts_are_disjoint_and_cover_the_whole() {
     for length in [0, 1, 7, 1000] {
         let ends: Vec<usize> = [0, length / 3, length / 3, length / 2, length].to_vec();
         let mut whole = vec![0usize; length];
-        pool.split(&mut whole, &ends, |piece, part| part.iter_mut().for_each(|element| *element += piece + 1));
+        pool.split(&mut whole, &ends, |piece, part| {
+            part.iter_mut().for_each(|element| *element += piece + 1)
+        });
         let piece_of = |index: usize| ends.iter().position(|&end| index < end).unwrap();
-        assert!(whole.iter().enumerate().all(|(index, &found)| found == piece_of(index) + 1), "{length}");
+        assert!(
+            whole.iter().enumerate().all(|(index, &found)| found == piece_of(index) + 1),
+            "{length}"
+        );
     }
     pool.split(&mut [0u8; 0], &[], |_, _| unreachable!("no parts"));
 }

@@ -1,6 +1,7 @@
 //! A ring's content on its way into a file or out of it, in one order for both.
 //!
-//! Where codes lie in the arena is not kept: a chunk that is read takes units as a chunk that is sealed does.
+//! Where codes lie in the arena is not kept: a chunk that is read takes units as a chunk that is
+//! sealed does.
 
 use hardtack_format::kv_policy::BITS;
 
@@ -21,7 +22,8 @@ pub enum Span {
     Unit(usize),
 }
 
-/// Passes the chunks of all layers after `position` tokens: `pass(pipe, index, layer, open chunk)` passes one.
+/// Passes the chunks of all layers after `position` tokens: `pass(pipe, index, layer, open chunk)`
+/// passes one.
 ///
 /// # Errors
 /// The file cannot be written, or what is read is nothing that a ring can hold.
@@ -50,13 +52,16 @@ impl Chunks {
         mut bytes: impl FnMut(&mut P, Span) -> Result<(), Error>,
     ) -> Result<(), Error> {
         let changed = pipe.number("last change", self.changed as u64, 0..=begun as u64)? as usize;
-        let count = pipe.number("sealed chunks", self.sealed.len() as u64, 0..=self.size.chunks as u64)? as usize;
+        let count =
+            pipe.number("sealed chunks", self.sealed.len() as u64, 0..=self.size.chunks as u64)?
+                as usize;
         if P::READS {
             self.forget_from(0);
         }
         bytes(pipe, Span::Halves)?;
         // A layer that keeps the first chunk never seals it; and no later chunk is on a lower step.
-        let (mut first, mut step_max) = (u64::from(self.shape.has_sink()), self.ladder.steps().len() as u64 - 1);
+        let (mut first, mut step_max) =
+            (u64::from(self.shape.has_sink()), self.ladder.steps().len() as u64 - 1);
         for index in 0..count {
             let held = self.sealed.get(index).copied().unwrap_or_default();
             let last = (begun as u64).saturating_sub((count - index) as u64);
@@ -78,7 +83,11 @@ impl Chunks {
     }
 
     /// A chunk's bits at every step: those of the ladder, or what a policy may have said.
-    fn pass_levels<P: Pipe>(&self, pipe: &mut P, held: &[Level; STEPS_MAX]) -> Result<[Level; STEPS_MAX], Error> {
+    fn pass_levels<P: Pipe>(
+        &self,
+        pipe: &mut P,
+        held: &[Level; STEPS_MAX],
+    ) -> Result<[Level; STEPS_MAX], Error> {
         let mut levels = [Level::default(); STEPS_MAX];
         let mut above = Level::MOST;
         for (index, step) in self.ladder.steps().iter().enumerate() {

@@ -1,5 +1,6 @@
-//! Characters that remember who wrote them. Texts of a template are slices of these, so that Python's positions, which
-//! count characters, are positions of a slice, and whatever is done to a text keeps its authors.
+//! Characters that remember who wrote them. Texts of a template are slices of these, so that
+//! Python's positions, which count characters, are positions of a slice, and whatever is done to a
+//! text keeps its authors.
 
 use crate::text::template::rendered::Author;
 
@@ -93,7 +94,15 @@ pub(super) fn is_space(ch: Ch) -> bool {
 pub(super) fn is_line_end(ch: Ch) -> bool {
     matches!(
         ch.get(),
-        '\n' | '\r' | '\u{b}' | '\u{c}' | '\u{1c}' | '\u{1d}' | '\u{1e}' | '\u{85}' | '\u{2028}' | '\u{2029}'
+        '\n' | '\r'
+            | '\u{b}'
+            | '\u{c}'
+            | '\u{1c}'
+            | '\u{1d}'
+            | '\u{1e}'
+            | '\u{85}'
+            | '\u{2028}'
+            | '\u{2029}'
     )
 }
 
@@ -108,7 +117,8 @@ pub(super) fn lower(text: &[Ch]) -> Vec<Ch> {
         // A capital sigma at the end of a word has a form of its own.
         if ch.is('Σ') {
             let is_letter = |ch: &Ch| ch.get().is_alphabetic();
-            let ends = text[..index].last().is_some_and(is_letter) && !text[index + 1..].first().is_some_and(is_letter);
+            let ends = text[..index].last().is_some_and(is_letter)
+                && !text[index + 1..].first().is_some_and(is_letter);
             made.push(ch.replaced(if ends { 'ς' } else { 'σ' }));
         } else {
             made.extend(ch.get().to_lowercase().map(|character| ch.replaced(character)));
@@ -125,6 +135,10 @@ pub(super) fn upper(text: &[Ch]) -> Vec<Ch> {
 pub(super) fn trimmed(text: &[Ch], strips: impl Fn(Ch) -> bool, left: bool, right: bool) -> &[Ch] {
     let stays = |ch: &Ch| !strips(*ch);
     let start = if left { text.iter().position(stays).unwrap_or(text.len()) } else { 0 };
-    let end = if right { text.iter().rposition(stays).map_or(start, |last| last + 1) } else { text.len() };
+    let end = if right {
+        text.iter().rposition(stays).map_or(start, |last| last + 1)
+    } else {
+        text.len()
+    };
     &text[start..end.max(start)]
 }

@@ -2,7 +2,8 @@
 
 use chrono::{Datelike, Local, NaiveDate, NaiveDateTime, Timelike};
 
-const DAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+const DAYS: [&str; 7] =
+    ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 const MONTHS: [&str; 12] = [
     "January",
     "February",
@@ -41,7 +42,8 @@ impl Clock {
         Some(Self { now: self.now.date().and_hms_opt(hour, minute, second)? })
     }
 
-    /// Writes the time as `datetime.strftime` does in the C locale; directives that it does not know stay as they are.
+    /// Writes the time as `datetime.strftime` does in the C locale; directives that it does not
+    /// know stay as they are.
     pub(super) fn format(&self, format: &str) -> String {
         let mut text = String::new();
         let mut rest = format;
@@ -121,7 +123,8 @@ impl Clock {
 }
 
 fn flagged(written: &str, flag: Option<char>) -> String {
-    let is_number = written.trim_start().bytes().all(|byte| byte.is_ascii_digit()) && !written.is_empty();
+    let is_number =
+        written.trim_start().bytes().all(|byte| byte.is_ascii_digit()) && !written.is_empty();
     let bare = || match written.trim_start_matches(['0', ' ']) {
         "" => "0".to_owned(),
         digits => digits.to_owned(),

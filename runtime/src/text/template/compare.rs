@@ -34,11 +34,15 @@ pub(super) fn equal(heap: &Heap<'_>, left: &Value, right: &Value) -> Outcome<boo
         }
         (Value::Range(left), Value::Range(right)) => {
             let ends = |range: &crate::text::template::value::Range| {
-                (range.len() > 0).then(|| (range.len(), range.start, if range.len() > 1 { range.step } else { 1 }))
+                (range.len() > 0).then(|| {
+                    (range.len(), range.start, if range.len() > 1 { range.step } else { 1 })
+                })
             };
             Ok(ends(left) == ends(right))
         }
-        (Value::Object(left), Value::Object(right)) | (Value::Macro(left), Value::Macro(right)) => Ok(left == right),
+        (Value::Object(left), Value::Object(right)) | (Value::Macro(left), Value::Macro(right)) => {
+            Ok(left == right)
+        }
         (Value::Function(left), Value::Function(right)) => Ok(left == right),
         (Value::Loop(left), Value::Loop(right)) => Ok(left == right),
         _ => Ok(false),
@@ -58,7 +62,11 @@ pub(super) fn equal_items(heap: &Heap<'_>, left: &[Value], right: &[Value]) -> O
     Ok(true)
 }
 
-fn equal_dicts(heap: &Heap<'_>, left: &[(Value, Value)], right: &[(Value, Value)]) -> Outcome<bool> {
+fn equal_dicts(
+    heap: &Heap<'_>,
+    left: &[(Value, Value)],
+    right: &[(Value, Value)],
+) -> Outcome<bool> {
     if left.len() != right.len() {
         return Ok(false);
     }
@@ -72,7 +80,11 @@ fn equal_dicts(heap: &Heap<'_>, left: &[(Value, Value)], right: &[(Value, Value)
 }
 
 /// The value of a key in a dictionary.
-pub(super) fn find<'d>(heap: &Heap<'_>, pairs: &'d [(Value, Value)], key: &Value) -> Outcome<Option<&'d Value>> {
+pub(super) fn find<'d>(
+    heap: &Heap<'_>,
+    pairs: &'d [(Value, Value)],
+    key: &Value,
+) -> Outcome<Option<&'d Value>> {
     for (other, value) in pairs {
         if equal(heap, key, other)? {
             return Ok(Some(value));
@@ -92,7 +104,12 @@ pub(super) fn among(heap: &Heap<'_>, items: &[Value], wanted: &Value) -> Outcome
 }
 
 /// Puts a value under a key, where the key stands already or at the end.
-pub(super) fn put(heap: &Heap<'_>, pairs: &mut Vec<(Value, Value)>, key: Value, value: Value) -> Outcome<()> {
+pub(super) fn put(
+    heap: &Heap<'_>,
+    pairs: &mut Vec<(Value, Value)>,
+    key: Value,
+    value: Value,
+) -> Outcome<()> {
     hashable(&key)?;
     for (other, place) in pairs.iter_mut() {
         if equal(heap, &key, other)? {
@@ -107,14 +124,21 @@ pub(super) fn put(heap: &Heap<'_>, pairs: &mut Vec<(Value, Value)>, key: Value, 
 /// Whether a value may be a key.
 pub(super) fn hashable(value: &Value) -> Outcome<()> {
     match value {
-        Value::List(_) | Value::Dict(_) => failed(format_args!("unhashable type: '{}'", value.type_name())),
+        Value::List(_) | Value::Dict(_) => {
+            failed(format_args!("unhashable type: '{}'", value.type_name()))
+        }
         Value::Tuple(items) => items.iter().try_for_each(hashable),
         _ => Ok(()),
     }
 }
 
 /// `left < right` and the like, by `sign` in the failure.
-pub(super) fn order(heap: &Heap<'_>, left: &Value, right: &Value, sign: &str) -> Outcome<Option<Ordering>> {
+pub(super) fn order(
+    heap: &Heap<'_>,
+    left: &Value,
+    right: &Value,
+    sign: &str,
+) -> Outcome<Option<Ordering>> {
     heap.work(COMPARISON)?;
     left.defined()?;
     right.defined()?;
@@ -139,7 +163,9 @@ pub(super) fn order(heap: &Heap<'_>, left: &Value, right: &Value, sign: &str) ->
         }
         _ => {
             let (left, right) = (left.type_name(), right.type_name());
-            failed(format_args!("'{sign}' not supported between instances of '{left}' and '{right}'"))
+            failed(format_args!(
+                "'{sign}' not supported between instances of '{left}' and '{right}'"
+            ))
         }
     }
 }
@@ -149,7 +175,10 @@ pub(super) fn contains(heap: &Heap<'_>, container: &Value, item: &Value) -> Outc
     match container {
         Value::Text(text) => match item {
             Value::Text(part) => Ok(find_text(heap, text, part, 0)?.is_some()),
-            other => failed(format_args!("'in <string>' requires string as left operand, not {}", other.described())),
+            other => failed(format_args!(
+                "'in <string>' requires string as left operand, not {}",
+                other.described()
+            )),
         },
         Value::Dict(pairs) | Value::View(View::Keys, pairs) => {
             hashable(item)?;
@@ -168,7 +197,12 @@ pub(super) fn contains(heap: &Heap<'_>, container: &Value, item: &Value) -> Outc
 }
 
 /// Where a part first stands in a text, from `start` on.
-pub(super) fn find_text(heap: &Heap<'_>, text: &[Ch], part: &[Ch], start: usize) -> Outcome<Option<usize>> {
+pub(super) fn find_text(
+    heap: &Heap<'_>,
+    text: &[Ch],
+    part: &[Ch],
+    start: usize,
+) -> Outcome<Option<usize>> {
     let Some(first) = part.first() else { return Ok((start <= text.len()).then_some(start)) };
     let last_start = match text.len().checked_sub(part.len()) {
         Some(last) if start <= last => last,

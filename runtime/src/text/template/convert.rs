@@ -18,7 +18,8 @@ pub(super) fn messages(heap: &Heap<'_>, messages: &[Message]) -> Outcome<Value> 
     heap.list(items)
 }
 
-/// Any value that is not the template's own. JSON that came from a parser is never nested deeper than 128.
+/// Any value that is not the template's own. JSON that came from a parser is never nested deeper
+/// than 128.
 pub(super) fn value(heap: &Heap<'_>, json: &Json, author: Author) -> Outcome<Value> {
     Ok(match json {
         Json::Null => Value::None,
@@ -36,7 +37,9 @@ pub(super) fn list(heap: &Heap<'_>, items: &[Json], author: Author) -> Outcome<V
 }
 
 fn object(heap: &Heap<'_>, fields: &Map<String, Json>, author: Author) -> Outcome<Value> {
-    let pair = |(name, field): (&String, &Json)| Ok((text_value(heap, name, author)?, value(heap, field, author)?));
+    let pair = |(name, field): (&String, &Json)| {
+        Ok((text_value(heap, name, author)?, value(heap, field, author)?))
+    };
     let pairs = fields.iter().map(pair).collect::<Outcome<_>>()?;
     heap.dict(pairs)
 }

@@ -44,7 +44,9 @@ impl Spec {
             [fill, align, after @ ..] if is_align(align) => {
                 (parsed.fill, parsed.align, rest) = (*fill, Some(align.get()), after);
             }
-            [align, after @ ..] if is_align(align) => (parsed.align, rest) = (Some(align.get()), after),
+            [align, after @ ..] if is_align(align) => {
+                (parsed.align, rest) = (Some(align.get()), after)
+            }
             _ => {}
         }
         let take = |rest: &mut &[Ch], wanted: &[char]| match rest.split_first() {
@@ -63,7 +65,9 @@ impl Spec {
         parsed.width = digits(&mut rest)?.unwrap_or(0);
         parsed.grouping = take(&mut rest, &[',', '_']);
         if take(&mut rest, &['.']).is_some() {
-            let Some(precision) = digits(&mut rest)? else { return failed("Format specifier missing precision") };
+            let Some(precision) = digits(&mut rest)? else {
+                return failed("Format specifier missing precision");
+            };
             parsed.precision = Some(precision);
         }
         if let Some((kind, after)) = rest.split_first() {
@@ -93,7 +97,8 @@ pub(super) fn format(heap: &Heap<'_>, value: &Value, spec: &[Ch]) -> Outcome<Vec
     let spec = Spec::parse(spec)?;
     match value {
         Value::Text(text) => {
-            if !matches!(spec.kind, None | Some('s')) || spec.align == Some('=') || spec.sign != '-' {
+            if !matches!(spec.kind, None | Some('s')) || spec.align == Some('=') || spec.sign != '-'
+            {
                 return failed("Invalid format specifier for object of type 'str'");
             }
             let text = &text[..spec.precision.unwrap_or(text.len()).min(text.len())];
@@ -104,11 +109,16 @@ pub(super) fn format(heap: &Heap<'_>, value: &Value, spec: &[Ch]) -> Outcome<Vec
             padded(heap, &[], &text, &spec, '<')
         }
         other => match (other.as_integer(), other.as_float()) {
-            (Some(number), _) if !matches!(spec.kind, Some('e' | 'E' | 'f' | 'F' | 'g' | 'G' | '%')) => {
+            (Some(number), _)
+                if !matches!(spec.kind, Some('e' | 'E' | 'f' | 'F' | 'g' | 'G' | '%')) =>
+            {
                 integer(heap, number, &spec)
             }
             (_, Some(number)) => real(heap, number, &spec),
-            _ => failed(format_args!("unsupported format string passed to {}.__format__", other.described())),
+            _ => failed(format_args!(
+                "unsupported format string passed to {}.__format__",
+                other.described()
+            )),
         },
     }
 }
@@ -127,7 +137,9 @@ pub(super) fn integer(heap: &Heap<'_>, number: i128, spec: &Spec) -> Outcome<Vec
             let Some(character) = character else { return failed("%c arg not in range(0x110000)") };
             return padded(heap, &[], &[Ch::own(character)], spec, '<');
         }
-        Some(kind) => return failed(format_args!("Unknown format code '{kind}' for object of type 'int'")),
+        Some(kind) => {
+            return failed(format_args!("Unknown format code '{kind}' for object of type 'int'"));
+        }
     };
     let prefix = if spec.alternate { prefix } else { "" };
     let head: Vec<Ch> = chars::own(sign(number < 0, spec.sign)).chain(chars::own(prefix)).collect();
@@ -145,8 +157,12 @@ pub(super) fn real(heap: &Heap<'_>, number: f64, spec: &Spec) -> Outcome<Vec<Ch>
         None => number::by_type(number, 'g', precision, false),
         Some('n') => number::by_type(number, 'g', precision, spec.alternate),
         Some('%') => number::by_type(number * 100.0, 'f', precision, spec.alternate) + "%",
-        Some(kind @ ('e' | 'E' | 'f' | 'F' | 'g' | 'G')) => number::by_type(number, kind, precision, spec.alternate),
-        Some(kind) => return failed(format_args!("Unknown format code '{kind}' for object of type 'float'")),
+        Some(kind @ ('e' | 'E' | 'f' | 'F' | 'g' | 'G')) => {
+            number::by_type(number, kind, precision, spec.alternate)
+        }
+        Some(kind) => {
+            return failed(format_args!("Unknown format code '{kind}' for object of type 'float'"));
+        }
     };
     let negative = number.is_sign_negative() && !number.is_nan();
     let head: Vec<Ch> = chars::own(sign(negative, spec.sign)).collect();
@@ -163,9 +179,19 @@ fn sign(negative: bool, wanted: char) -> &'static str {
 }
 
 /// Puts signs between groups of digits, and pads.
-fn numeric(heap: &Heap<'_>, head: &[Ch], digits: &str, group: usize, spec: &Spec) -> Outcome<Vec<Ch>> {
+fn numeric(
+    heap: &Heap<'_>,
+    head: &[Ch],
+    digits: &str,
+    group: usize,
+    spec: &Spec,
+) -> Outcome<Vec<Ch>> {
     let whole = digits.find(|other: char| !other.is_ascii_hexdigit()).unwrap_or(digits.len());
-    let whole = if group == 3 { digits.find(|other: char| !other.is_ascii_digit()).unwrap_or(whole) } else { whole };
+    let whole = if group == 3 {
+        digits.find(|other: char| !other.is_ascii_digit()).unwrap_or(whole)
+    } else {
+        whole
+    };
     let mut body = Vec::new();
     for (index, character) in digits[..whole].chars().enumerate() {
         if let Some(separator) = spec.grouping
@@ -181,7 +207,13 @@ fn numeric(heap: &Heap<'_>, head: &[Ch], digits: &str, group: usize, spec: &Spec
 }
 
 /// Fills up to the width; `=` fills between the sign and the digits.
-pub(super) fn padded(heap: &Heap<'_>, head: &[Ch], body: &[Ch], spec: &Spec, align: char) -> Outcome<Vec<Ch>> {
+pub(super) fn padded(
+    heap: &Heap<'_>,
+    head: &[Ch],
+    body: &[Ch],
+    spec: &Spec,
+    align: char,
+) -> Outcome<Vec<Ch>> {
     let missing = spec.width.saturating_sub(head.len() + body.len());
     heap.room(missing.saturating_add(head.len() + body.len()))?;
     let (before, between, after) = match spec.align.unwrap_or(align) {

@@ -1,5 +1,5 @@
-//! What a rendering may spend, and the values that have an identity. Steps and characters looked at are counted and never
-//! given back; memory is counted while values live.
+//! What a rendering may spend, and the values that have an identity. Steps and characters looked at
+//! are counted and never given back; memory is counted while values live.
 
 use std::cell::{Cell, RefCell};
 use std::fmt::Display;
@@ -9,7 +9,8 @@ use crate::text::template::chars::{self, Ch};
 use crate::text::template::input::RenderLimits;
 use crate::text::template::value::{Dict, List, Text, Value};
 
-/// Characters that may be looked at or made, for each step and for each byte of text that may be rendered.
+/// Characters that may be looked at or made, for each step and for each byte of text that may be
+/// rendered.
 const CHARACTERS_PER_STEP: u64 = 64;
 const CHARACTERS_PER_OUTPUT_BYTE: u64 = 64;
 /// What a step counts for in the time between two looks at whether somebody wants to stop.
@@ -83,10 +84,9 @@ impl<'r> Heap<'r> {
         Self {
             steps_left: Cell::new(limits.steps),
             characters_left: Cell::new(
-                limits
-                    .steps
-                    .saturating_mul(CHARACTERS_PER_STEP)
-                    .saturating_add((limits.output_bytes as u64).saturating_mul(CHARACTERS_PER_OUTPUT_BYTE)),
+                limits.steps.saturating_mul(CHARACTERS_PER_STEP).saturating_add(
+                    (limits.output_bytes as u64).saturating_mul(CHARACTERS_PER_OUTPUT_BYTE),
+                ),
             ),
             characters_to_look: Cell::new(CHARACTERS_PER_LOOK),
             total: Rc::new(Cell::new(0)),
@@ -152,7 +152,11 @@ impl<'r> Heap<'r> {
     pub fn room(&self, characters: usize) -> Outcome<()> {
         self.work(characters)?;
         let bytes = characters.saturating_mul(size_of::<Ch>());
-        if self.total.get().saturating_add(bytes) > self.bytes_max { Err(Box::new(Cause::Memory)) } else { Ok(()) }
+        if self.total.get().saturating_add(bytes) > self.bytes_max {
+            Err(Box::new(Cause::Memory))
+        } else {
+            Ok(())
+        }
     }
 
     pub fn text(&self, characters: &[Ch]) -> Outcome<Text> {
@@ -282,5 +286,9 @@ impl<'h, 'r> Draft<'h, 'r> {
 /// How deep a value of these parts is.
 fn nesting<'v>(parts: impl Iterator<Item = &'v Value>) -> Outcome<u16> {
     let deepest = parts.map(Value::nesting).max().unwrap_or(0);
-    if deepest < NESTING_MAX { Ok(deepest + 1) } else { failed("lists or dictionaries are nested too deep") }
+    if deepest < NESTING_MAX {
+        Ok(deepest + 1)
+    } else {
+        failed("lists or dictionaries are nested too deep")
+    }
 }

@@ -11,8 +11,8 @@ const RESERVED: [&str; 4] = ["messages", "tools", "documents", "add_generation_p
 /// What a template may spend.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RenderLimits {
-    /// Statements, expressions and turns of a loop. Characters that operations look at or make are counted too: 64 are
-    /// allowed for each step, and 64 for each byte of the rendered text.
+    /// Statements, expressions and turns of a loop. Characters that operations look at or make are
+    /// counted too: 64 are allowed for each step, and 64 for each byte of the rendered text.
     pub steps: u64,
     /// Bytes of the rendered text.
     pub output_bytes: usize,
@@ -36,7 +36,8 @@ impl Default for RenderLimits {
     }
 }
 
-/// Everything that a template is given. As in `transformers`, `tools` and `documents` are none where there are none.
+/// Everything that a template is given. As in `transformers`, `tools` and `documents` are none
+/// where there are none.
 #[derive(Clone)]
 pub struct RenderInput<'a> {
     pub(super) messages: &'a [Message],
@@ -85,7 +86,8 @@ impl<'a> RenderInput<'a> {
         self
     }
 
-    /// Variables of the template, such as `enable_thinking` or `reasoning_effort`; see [`parse_variable`].
+    /// Variables of the template, such as `enable_thinking` or `reasoning_effort`; see
+    /// [`parse_variable`].
     #[must_use]
     pub fn variables(mut self, variables: &'a Map<String, Json>) -> Self {
         self.variables = Some(variables);
@@ -106,7 +108,8 @@ impl<'a> RenderInput<'a> {
         self
     }
 
-    /// Asked every few thousand steps; rendering ends with `TemplateError::Interrupted` once it says true.
+    /// Asked every few thousand steps; rendering ends with `TemplateError::Interrupted` once it
+    /// says true.
     #[must_use]
     pub fn interrupted(mut self, interrupted: &'a dyn Fn() -> bool) -> Self {
         self.interrupted = Some(interrupted);

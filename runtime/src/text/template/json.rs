@@ -28,7 +28,9 @@ pub(super) fn filter(heap: &Heap<'_>, value: &Value, given: Given) -> Outcome<Va
     let indent = match indent {
         None | Some(Value::None) => None,
         Some(Value::Text(text)) => Some(text.to_vec()),
-        Some(width) => Some(vec![Ch::own(' '); width.integer("indent")?.clamp(0, INDENT_MAX) as usize]),
+        Some(width) => {
+            Some(vec![Ch::own(' '); width.integer("indent")?.clamp(0, INDENT_MAX) as usize])
+        }
     };
     let (item_separator, key_separator) = match separators {
         None | Some(Value::None) => {
@@ -42,8 +44,14 @@ pub(super) fn filter(heap: &Heap<'_>, value: &Value, given: Given) -> Outcome<Va
     };
     let is_true = |option: Option<Value>| option.is_some_and(|option| option.is_true());
     let (sort_keys, ensure_ascii) = (is_true(sort_keys), is_true(ensure_ascii));
-    let mut writer =
-        Writer { draft: Draft::new(heap)?, indent, item_separator, key_separator, sort_keys, ensure_ascii };
+    let mut writer = Writer {
+        draft: Draft::new(heap)?,
+        indent,
+        item_separator,
+        key_separator,
+        sort_keys,
+        ensure_ascii,
+    };
     writer.value(value, 0)?;
     writer.draft.value()
 }
@@ -82,7 +90,10 @@ impl Writer<'_, '_> {
                 }
                 self.close("}", pairs.is_empty(), depth)
             }
-            other => failed(format_args!("Object of type {} is not JSON serializable", other.type_name())),
+            other => failed(format_args!(
+                "Object of type {} is not JSON serializable",
+                other.type_name()
+            )),
         }
     }
 
@@ -139,7 +150,11 @@ impl Writer<'_, '_> {
                 control if control < ' ' => format!("\\u{:04x}", u32::from(control)),
                 other if self.ensure_ascii && (!other.is_ascii() || other == '\u{7f}') => {
                     let mut units = [0; 2];
-                    other.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")).collect()
+                    other
+                        .encode_utf16(&mut units)
+                        .iter()
+                        .map(|unit| format!("\\u{unit:04x}"))
+                        .collect()
                 }
                 _ => {
                     self.draft.one(*ch)?;

@@ -31,8 +31,8 @@ pub(super) type SyntaxError = (u32, String);
 
 /// Longer ones first, so that the first that fits is the right one.
 const SIGNS: [&str; 27] = [
-    "//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]", "(", ")", "{", "}", ">", "<", "=", ".",
-    ":", "|", ",", ";", "!",
+    "//", "**", "==", "!=", ">=", "<=", "+", "-", "/", "*", "%", "~", "[", "]", "(", ")", "{", "}",
+    ">", "<", "=", ".", ":", "|", ",", ";", "!",
 ];
 
 /// The tokens of a template, the last one `End`.
@@ -41,7 +41,8 @@ pub(super) fn tokens(source: &str) -> Result<Vec<Token>, SyntaxError> {
     if source.ends_with('\n') {
         source.pop();
     }
-    let mut lexer = Lexer { source: &source, at: 0, line: 1, line_starts: true, tokens: Vec::new() };
+    let mut lexer =
+        Lexer { source: &source, at: 0, line: 1, line_starts: true, tokens: Vec::new() };
     lexer.root()?;
     Ok(lexer.tokens)
 }
@@ -98,7 +99,8 @@ impl<'s> Lexer<'s> {
                 self.push(Kind::End);
                 return Ok(());
             };
-            let control = rest.as_bytes().get(at + 2).copied().filter(|control| b"-+".contains(control));
+            let control =
+                rest.as_bytes().get(at + 2).copied().filter(|control| b"-+".contains(control));
             self.data(at, control, second != '{');
             let opener = 2 + usize::from(control.is_some());
             match second {
@@ -150,7 +152,8 @@ impl<'s> Lexer<'s> {
     fn raw(&mut self) -> Result<(), SyntaxError> {
         let rest = self.rest();
         for (at, _) in rest.match_indices("{%") {
-            let control = rest.as_bytes().get(at + 2).copied().filter(|control| b"-+".contains(control));
+            let control =
+                rest.as_bytes().get(at + 2).copied().filter(|control| b"-+".contains(control));
             let opener = 2 + usize::from(control.is_some());
             if let Some(bytes) = raw_end(&rest[at..], opener, "endraw", true) {
                 self.data(at, control, true);
@@ -174,8 +177,11 @@ impl<'s> Lexer<'s> {
                 && let Some((bytes, control)) = tag_end(self.rest(), tag)
             {
                 self.push(if tag == Tag::Print { Kind::PrintEnd } else { Kind::BlockEnd });
-                let trims =
-                    if tag == Tag::Print && control.is_none() { 0 } else { trailing(&self.rest()[bytes..], control) };
+                let trims = if tag == Tag::Print && control.is_none() {
+                    0
+                } else {
+                    trailing(&self.rest()[bytes..], control)
+                };
                 self.skip(bytes + trims);
                 return Ok(());
             }
@@ -195,7 +201,9 @@ impl<'s> Lexer<'s> {
             self.push(kind);
             self.skip(bytes);
         } else if first == '_' || first.is_alphanumeric() {
-            let end = rest.find(|other: char| other != '_' && !other.is_alphanumeric()).unwrap_or(rest.len());
+            let end = rest
+                .find(|other: char| other != '_' && !other.is_alphanumeric())
+                .unwrap_or(rest.len());
             self.push(Kind::Name(rest[..end].to_owned()));
             self.skip(end);
         } else if first == '\'' || first == '"' {
@@ -206,7 +214,8 @@ impl<'s> Lexer<'s> {
             self.push(Kind::Text(text));
             self.skip(end + 1);
         } else {
-            let Some(sign) = SIGNS.into_iter().find(|sign| rest.starts_with(sign) && *sign != "!") else {
+            let Some(sign) = SIGNS.into_iter().find(|sign| rest.starts_with(sign) && *sign != "!")
+            else {
                 return self.fail(format!("unexpected char {first:?}"));
             };
             match sign {
@@ -215,7 +224,9 @@ impl<'s> Lexer<'s> {
                 "{" => open.push("}"),
                 ")" | "]" | "}" => match open.pop() {
                     Some(expected) if expected == sign => {}
-                    Some(expected) => return self.fail(format!("unexpected '{sign}', expected '{expected}'")),
+                    Some(expected) => {
+                        return self.fail(format!("unexpected '{sign}', expected '{expected}'"));
+                    }
                     None => return self.fail(format!("unexpected '{sign}'")),
                 },
                 _ => {}
@@ -235,7 +246,8 @@ fn trim_end(text: &str) -> &str {
     text.trim_end_matches(is_python_space)
 }
 
-/// Bytes behind an end of tag that belong to it: all spaces after `-`, none after `+`, else one line break.
+/// Bytes behind an end of tag that belong to it: all spaces after `-`, none after `+`, else one
+/// line break.
 fn trailing(rest: &str, control: Option<u8>) -> usize {
     match control {
         Some(b'-') => rest.len() - rest.trim_start_matches(is_python_space).len(),
@@ -250,7 +262,8 @@ fn tag_end(rest: &str, tag: Tag) -> Option<(usize, Option<u8>)> {
     if rest.starts_with(end) {
         return Some((2, None));
     }
-    let control = rest.bytes().next().filter(|byte| *byte == b'-' || *byte == b'+' && tag == Tag::Block)?;
+    let control =
+        rest.bytes().next().filter(|byte| *byte == b'-' || *byte == b'+' && tag == Tag::Block)?;
     rest[1..].starts_with(end).then_some((3, Some(control)))
 }
 
@@ -280,7 +293,8 @@ fn text_end(rest: &str, quote: u8) -> Option<usize> {
 
 fn number(rest: &str, after_point: bool) -> Result<(usize, Kind), String> {
     let digits = |from: usize| {
-        let run = rest[from..].bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'_').count();
+        let run =
+            rest[from..].bytes().take_while(|byte| byte.is_ascii_digit() || *byte == b'_').count();
         from + rest[from..from + run].trim_end_matches('_').len()
     };
     let radix = match rest.as_bytes().get(1).map(u8::to_ascii_lowercase) {
@@ -290,7 +304,10 @@ fn number(rest: &str, after_point: bool) -> Result<(usize, Kind), String> {
         _ => 10,
     };
     if rest.starts_with('0') && radix != 10 {
-        let run = rest[2..].bytes().take_while(|byte| char::from(*byte).is_digit(radix) || *byte == b'_').count();
+        let run = rest[2..]
+            .bytes()
+            .take_while(|byte| char::from(*byte).is_digit(radix) || *byte == b'_')
+            .count();
         if let Ok(number) = i128::from_str_radix(&rest[2..2 + run].replace('_', ""), radix) {
             return Ok((2 + run, Kind::Integer(number)));
         }
@@ -309,12 +326,21 @@ fn number(rest: &str, after_point: bool) -> Result<(usize, Kind), String> {
     }
     let text = rest[..end].replace('_', "");
     if end > whole {
-        return text.parse().map(|number| (end, Kind::Float(number))).map_err(|_| format!("not a number: {text}"));
+        return text
+            .parse()
+            .map(|number| (end, Kind::Float(number)))
+            .map_err(|_| format!("not a number: {text}"));
     }
     // Python has no numbers such as 012.
-    let end = if text.len() > 1 && text.starts_with('0') && text.bytes().any(|byte| byte != b'0') { 1 } else { end };
+    let end = if text.len() > 1 && text.starts_with('0') && text.bytes().any(|byte| byte != b'0') {
+        1
+    } else {
+        end
+    };
     let text = rest[..end].replace('_', "");
-    text.parse().map(|number| (end, Kind::Integer(number))).map_err(|_| "a number is too large".to_owned())
+    text.parse()
+        .map(|number| (end, Kind::Integer(number)))
+        .map_err(|_| "a number is too large".to_owned())
 }
 
 /// What Python's escapes in a text mean. A backslash before anything else stays.
@@ -337,16 +363,22 @@ fn unescaped(text: &str) -> Result<String, String> {
             't' => made.push('\t'),
             'v' => made.push('\u{b}'),
             '0'..='7' => {
-                taken = after.bytes().take(3).take_while(|byte| (b'0'..=b'7').contains(byte)).count();
+                taken =
+                    after.bytes().take(3).take_while(|byte| (b'0'..=b'7').contains(byte)).count();
                 let code = u32::from_str_radix(&after[..taken], 8).unwrap_or(0);
                 made.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
             }
             'x' | 'u' | 'U' => {
-                let length =
-                    [('x', 2), ('u', 4), ('U', 8)].into_iter().find(|(of, _)| *of == escape).map_or(0, |of| of.1);
-                let digits =
-                    after.get(1..1 + length).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
-                let Some(digits) = digits else { return Err(format!("truncated \\{escape} escape")) };
+                let length = [('x', 2), ('u', 4), ('U', 8)]
+                    .into_iter()
+                    .find(|(of, _)| *of == escape)
+                    .map_or(0, |of| of.1);
+                let digits = after
+                    .get(1..1 + length)
+                    .filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+                let Some(digits) = digits else {
+                    return Err(format!("truncated \\{escape} escape"));
+                };
                 let code = u32::from_str_radix(digits, 16).unwrap_or(0);
                 made.push(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
                 taken = 1 + length;

@@ -25,20 +25,24 @@ impl Message {
     /// A turn of `role`: `system`, `user`, `assistant`, `tool`, or what else the template knows.
     /// `content` is a text, a list of parts such as `{"type": "text", "text": ...}`, or null.
     pub fn new(role: &str, content: impl Into<Json>) -> Self {
-        let fields = [("role".to_owned(), Json::from(role)), ("content".to_owned(), content.into())];
+        let fields =
+            [("role".to_owned(), Json::from(role)), ("content".to_owned(), content.into())];
         Self { fields: fields.into_iter().collect() }
     }
 
     /// A turn as chat APIs write it: an object with at least a `role` that is a text.
     pub fn from_json(turn: Json) -> Result<Self, TemplateError> {
         match turn {
-            Json::Object(fields) if fields.get("role").is_some_and(Json::is_string) => Ok(Self { fields }),
+            Json::Object(fields) if fields.get("role").is_some_and(Json::is_string) => {
+                Ok(Self { fields })
+            }
             Json::Object(_) => Err(TemplateError::Input("a message has no \"role\"".into())),
             _ => Err(TemplateError::Input("a message is not an object".into())),
         }
     }
 
-    /// Adds or replaces a field: `reasoning_content`, `thinking`, `tool_calls`, `tool_call_id`, `name` or another.
+    /// Adds or replaces a field: `reasoning_content`, `thinking`, `tool_calls`, `tool_call_id`,
+    /// `name` or another.
     #[must_use]
     pub fn with(mut self, field: &str, value: impl Into<Json>) -> Self {
         self.set(field, value);

@@ -1,9 +1,10 @@
 //! Chat templates: a conversation in, the text that the model was trained on out.
 //!
-//! A template is code from a stranger's file, in the language of Python's Jinja. It is read into a tree (`lexer`, `parser`,
-//! `ast`) and run on Python's values (`machine`, `filters`, `methods`, `tests`) as `transformers` runs it; where the two
-//! differ is listed in `TEMPLATES.md`. Steps, text and memory are bounded by `heap`, which every operation pays. Every
-//! character keeps its author (`chars`), so that what a user said is never taken for the template's own words.
+//! A template is code from a stranger's file, in the language of Python's Jinja. It is read into a
+//! tree (`lexer`, `parser`, `ast`) and run on Python's values (`machine`, `filters`, `methods`,
+//! `tests`) as `transformers` runs it; where the two differ is listed in `TEMPLATES.md`. Steps,
+//! text and memory are bounded by `heap`, which every operation pays. Every character keeps its
+//! author (`chars`), so that what a user said is never taken for the template's own words.
 
 mod ast;
 mod chars;
@@ -47,7 +48,8 @@ use crate::text::contain::contain;
 /// Longest template. The converter leaves longer ones out.
 pub const TEMPLATE_BYTES_MAX: usize = 128 << 10;
 
-/// A template that has been read and found sound. Cloning it is cheap; rendering reads nothing anew.
+/// A template that has been read and found sound. Cloning it is cheap; rendering reads nothing
+/// anew.
 #[derive(Clone, Debug)]
 pub struct ChatTemplate {
     source: Arc<str>,
@@ -68,7 +70,8 @@ impl ChatTemplate {
         if source.trim().is_empty() {
             return Err(TemplateError::Empty);
         }
-        let program = contain(|| parser::parse(source)).unwrap_or_else(|panic| Err(TemplateError::Syntax(panic)))?;
+        let program = contain(|| parser::parse(source))
+            .unwrap_or_else(|panic| Err(TemplateError::Syntax(panic)))?;
         Ok(Self {
             source: source.into(),
             program: Arc::new(program),
@@ -78,11 +81,17 @@ impl ChatTemplate {
         })
     }
 
-    /// Reads the section `template`, with the begin, end and unknown tokens that the vocabulary names.
-    pub fn from_section<B: AsRef<[u8]>>(template: &[u8], vocabulary: &Vocabulary<B>) -> Result<Self, TemplateError> {
+    /// Reads the section `template`, with the begin, end and unknown tokens that the vocabulary
+    /// names.
+    pub fn from_section<B: AsRef<[u8]>>(
+        template: &[u8],
+        vocabulary: &Vocabulary<B>,
+    ) -> Result<Self, TemplateError> {
         let source = String::from_utf8(template.to_vec())
             .map_err(|error| TemplateError::Syntax(format!("not UTF-8: {}", error.utf8_error())))?;
-        let name = |id: Option<u32>| id.map(|id| String::from_utf8_lossy(vocabulary.bytes(id))).unwrap_or_default();
+        let name = |id: Option<u32>| {
+            id.map(|id| String::from_utf8_lossy(vocabulary.bytes(id))).unwrap_or_default()
+        };
         let rules = vocabulary.rules();
         let mut template = Self::new(&source, &name(rules.begin), &name(rules.end))?;
         let unknown = (0..vocabulary.count()).find(|&id| vocabulary.kind(id) == TokenKind::Unknown);
@@ -92,8 +101,11 @@ impl ChatTemplate {
 
     /// The special tokens that a template sees, by their names there.
     fn tokens(&self) -> Vec<(&'static str, &str)> {
-        let known =
-            [("bos_token", Some(&self.begin)), ("eos_token", Some(&self.end)), ("unk_token", self.unknown.as_ref())];
+        let known = [
+            ("bos_token", Some(&self.begin)),
+            ("eos_token", Some(&self.end)),
+            ("unk_token", self.unknown.as_ref()),
+        ];
         known.into_iter().filter_map(|(name, token)| Some((name, &**token?))).collect()
     }
 

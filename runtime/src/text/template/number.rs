@@ -36,7 +36,8 @@ fn signed_exponent(exponent: i32) -> String {
     format!("{sign}{:02}", exponent.unsigned_abs())
 }
 
-/// A float without its sign by one of the types `e`, `f`, `g` and their capitals; `alternate` keeps the point and zeros.
+/// A float without its sign by one of the types `e`, `f`, `g` and their capitals; `alternate` keeps
+/// the point and zeros.
 pub(super) fn by_type(number: f64, kind: char, precision: usize, alternate: bool) -> String {
     let number = number.abs();
     let written = match not_finite(number) {
@@ -96,15 +97,19 @@ pub(super) fn parse_integer(text: &[Ch], base: u32) -> Option<i128> {
         None => (false, text.strip_prefix('+').unwrap_or(&text)),
     };
     let prefixes = [(16, ["0x", "0X"]), (8, ["0o", "0O"]), (2, ["0b", "0B"])];
-    let prefix = prefixes
-        .iter()
-        .find(|(of, names)| (base == 0 || base == *of) && names.iter().any(|name| digits.starts_with(name)));
+    let prefix = prefixes.iter().find(|(of, names)| {
+        (base == 0 || base == *of) && names.iter().any(|name| digits.starts_with(name))
+    });
     let (base, digits) = match prefix {
         Some((of, _)) => (*of, digits[2..].strip_prefix('_').unwrap_or(&digits[2..])),
         None if base == 0 => (10, digits),
         None => (base, digits),
     };
-    if digits.is_empty() || digits.starts_with('_') || digits.ends_with('_') || digits.contains("__") {
+    if digits.is_empty()
+        || digits.starts_with('_')
+        || digits.ends_with('_')
+        || digits.contains("__")
+    {
         return None;
     }
     if digits.starts_with(['+', '-']) || !(2..=36).contains(&base) {

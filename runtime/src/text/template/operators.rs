@@ -7,7 +7,12 @@ use crate::text::template::percent;
 use crate::text::template::value::Value;
 
 /// `left operator right`.
-pub(super) fn binary(heap: &Heap<'_>, operator: Operator, left: &Value, right: &Value) -> Outcome<Value> {
+pub(super) fn binary(
+    heap: &Heap<'_>,
+    operator: Operator,
+    left: &Value,
+    right: &Value,
+) -> Outcome<Value> {
     // A text on the left takes anything that it can write.
     if !(operator == Operator::Remainder && matches!(left, Value::Text(_))) {
         left.defined()?;
@@ -19,25 +24,34 @@ pub(super) fn binary(heap: &Heap<'_>, operator: Operator, left: &Value, right: &
             let both: Vec<Ch> = left.iter().chain(right.iter()).copied().collect();
             heap.value(&both)
         }
-        (Operator::Add, Value::List(left), Value::List(right)) => heap.list(joined(heap, left, right)?),
-        (Operator::Add, Value::Tuple(left), Value::Tuple(right)) => heap.tuple(joined(heap, left, right)?),
-        (Operator::Multiply, Value::Text(text), times) | (Operator::Multiply, times, Value::Text(text))
+        (Operator::Add, Value::List(left), Value::List(right)) => {
+            heap.list(joined(heap, left, right)?)
+        }
+        (Operator::Add, Value::Tuple(left), Value::Tuple(right)) => {
+            heap.tuple(joined(heap, left, right)?)
+        }
+        (Operator::Multiply, Value::Text(text), times)
+        | (Operator::Multiply, times, Value::Text(text))
             if times.as_integer().is_some() =>
         {
             let times = repetitions(heap, text.len(), times)?;
             heap.value(&text.repeat(times))
         }
-        (Operator::Multiply, Value::List(items), times) | (Operator::Multiply, times, Value::List(items))
+        (Operator::Multiply, Value::List(items), times)
+        | (Operator::Multiply, times, Value::List(items))
             if times.as_integer().is_some() =>
         {
             heap.list(repeated(heap, items, times)?)
         }
-        (Operator::Multiply, Value::Tuple(items), times) | (Operator::Multiply, times, Value::Tuple(items))
+        (Operator::Multiply, Value::Tuple(items), times)
+        | (Operator::Multiply, times, Value::Tuple(items))
             if times.as_integer().is_some() =>
         {
             heap.tuple(repeated(heap, items, times)?)
         }
-        (Operator::Remainder, Value::Text(format), arguments) => percent::format(heap, format, arguments),
+        (Operator::Remainder, Value::Text(format), arguments) => {
+            percent::format(heap, format, arguments)
+        }
         _ => number(operator, left, right),
     }
 }
@@ -65,7 +79,9 @@ fn number(operator: Operator, left: &Value, right: &Value) -> Outcome<Value> {
     }
     let (Some(one), Some(other)) = (left.as_float(), right.as_float()) else {
         let (sign, left, right) = (operator.sign(), left.type_name(), right.type_name());
-        return failed(format_args!("unsupported operand type(s) for {sign}: '{left}' and '{right}'"));
+        return failed(format_args!(
+            "unsupported operand type(s) for {sign}: '{left}' and '{right}'"
+        ));
     };
     real(operator, one, other)
 }
@@ -85,9 +101,9 @@ fn whole(operator: Operator, left: i128, right: i128) -> Outcome<Value> {
             // Python rounds down, Rust so that the remainder is not negative.
             if right < 0 && left.rem_euclid(right) != 0 { euclidean - 1 } else { euclidean }
         }),
-        Operator::Remainder => {
-            left.checked_rem(right).map(|rest| if rest != 0 && (rest < 0) != (right < 0) { rest + right } else { rest })
-        }
+        Operator::Remainder => left
+            .checked_rem(right)
+            .map(|rest| if rest != 0 && (rest < 0) != (right < 0) { rest + right } else { rest }),
         Operator::Power if right < 0 => return real(operator, left as f64, right as f64),
         Operator::Power => match left {
             0 | 1 if right > 0 => Some(left),
@@ -112,8 +128,12 @@ fn real(operator: Operator, left: f64, right: f64) -> Outcome<Value> {
         Operator::Remainder if right == 0.0 => return failed("float modulo"),
         Operator::FloorDivide => ((left - remainder(left, right)) / right).round(),
         Operator::Remainder => remainder(left, right),
-        Operator::Power if left == 0.0 && right < 0.0 => return failed("zero cannot be raised to a negative power"),
-        Operator::Power if left < 0.0 && right.fract() != 0.0 => return failed("complex numbers are not supported"),
+        Operator::Power if left == 0.0 && right < 0.0 => {
+            return failed("zero cannot be raised to a negative power");
+        }
+        Operator::Power if left < 0.0 && right.fract() != 0.0 => {
+            return failed("complex numbers are not supported");
+        }
         Operator::Power => {
             let power = left.powf(right);
             if power.is_infinite() && left.is_finite() && right.is_finite() {
@@ -135,10 +155,15 @@ fn remainder(left: f64, right: f64) -> f64 {
 pub(super) fn sign(value: &Value, negative: bool) -> Outcome<Value> {
     match value.defined()? {
         Value::Float(number) => Ok(Value::Float(if negative { -number } else { *number })),
-        other => match other.as_integer().map(|number| if negative { number.checked_neg() } else { Some(number) }) {
+        other => match other
+            .as_integer()
+            .map(|number| if negative { number.checked_neg() } else { Some(number) })
+        {
             Some(Some(number)) => Ok(Value::Integer(number)),
             Some(None) => failed("the number is too large"),
-            None => failed(format_args!("bad operand type for unary sign: '{}'", other.type_name())),
+            None => {
+                failed(format_args!("bad operand type for unary sign: '{}'", other.type_name()))
+            }
         },
     }
 }

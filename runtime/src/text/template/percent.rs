@@ -103,7 +103,9 @@ fn key(heap: &Heap<'_>, rest: &mut &[Ch], values: &mut Values<'_>) -> Outcome<Op
     if !rest.first().is_some_and(|ch| ch.is('(')) {
         return Ok(None);
     }
-    let Some(end) = rest.iter().position(|ch| ch.is(')')) else { return failed("incomplete format key") };
+    let Some(end) = rest.iter().position(|ch| ch.is(')')) else {
+        return failed("incomplete format key");
+    };
     let name = heap.value(&rest[1..end])?;
     *rest = &rest[end + 1..];
     let Value::Dict(pairs) = values.all else { return failed("format requires a mapping") };
@@ -143,12 +145,16 @@ fn convert(heap: &Heap<'_>, kind: char, value: &Value, mut spec: Spec) -> Outcom
         },
         'd' | 'i' | 'u' | 'x' | 'X' | 'o' => {
             let number = match value.defined()? {
-                Value::Float(number) if number.is_finite() && "diu".contains(kind) => number.trunc() as i128,
+                Value::Float(number) if number.is_finite() && "diu".contains(kind) => {
+                    number.trunc() as i128
+                }
                 other => match other.as_integer() {
                     Some(number) => number,
                     None => {
                         let found = other.type_name();
-                        return failed(format_args!("%{kind} format: a real number is required, not {found}"));
+                        return failed(format_args!(
+                            "%{kind} format: a real number is required, not {found}"
+                        ));
                     }
                 },
             };
@@ -159,7 +165,12 @@ fn convert(heap: &Heap<'_>, kind: char, value: &Value, mut spec: Spec) -> Outcom
             }
             // Digits up to the precision are zeros, the width is filled around them.
             let signed = usize::from(number < 0 || spec.sign != '-');
-            let inner = Spec { width: precision.saturating_add(signed), fill: Ch::own('0'), align: Some('='), ..spec };
+            let inner = Spec {
+                width: precision.saturating_add(signed),
+                fill: Ch::own('0'),
+                align: Some('='),
+                ..spec
+            };
             padded(heap, &[], &integer(heap, number, &inner)?, &spec, '>')
         }
         'e' | 'E' | 'f' | 'F' | 'g' | 'G' => {
@@ -181,6 +192,7 @@ fn ascii(text: &[Ch]) -> Vec<Ch> {
         code @ ..0x1_0000 => format!("\\u{code:04x}"),
         code => format!("\\U{code:08x}"),
     };
-    let replaced = |ch: &Ch| chars::own(&escaped(ch)).map(|own| ch.replaced(own.get())).collect::<Vec<_>>();
+    let replaced =
+        |ch: &Ch| chars::own(&escaped(ch)).map(|own| ch.replaced(own.get())).collect::<Vec<_>>();
     text.iter().flat_map(replaced).collect()
 }

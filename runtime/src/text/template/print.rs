@@ -49,15 +49,23 @@ pub(super) fn append_repr(draft: &mut Draft<'_, '_>, value: &Value) -> Outcome<(
         Value::Tuple(items) if items.len() == 1 => list(draft, items, ["(", ",)"]),
         Value::Tuple(items) => list(draft, items, ["(", ")"]),
         Value::Dict(pairs) => dict(draft, pairs),
-        Value::View(View::Keys, pairs) => view(draft, "dict_keys", pairs, |draft, (key, _)| append_repr(draft, key)),
+        Value::View(View::Keys, pairs) => {
+            view(draft, "dict_keys", pairs, |draft, (key, _)| append_repr(draft, key))
+        }
         Value::View(View::Values, pairs) => {
             view(draft, "dict_values", pairs, |draft, (_, value)| append_repr(draft, value))
         }
-        Value::View(View::Items, pairs) => view(draft, "dict_items", pairs, |draft, (key, value)| {
-            list(draft, &[key.clone(), value.clone()], ["(", ")"])
-        }),
-        Value::Range(range) if range.step == 1 => draft.own(&format!("range({}, {})", range.start, range.stop)),
-        Value::Range(range) => draft.own(&format!("range({}, {}, {})", range.start, range.stop, range.step)),
+        Value::View(View::Items, pairs) => {
+            view(draft, "dict_items", pairs, |draft, (key, value)| {
+                list(draft, &[key.clone(), value.clone()], ["(", ")"])
+            })
+        }
+        Value::Range(range) if range.step == 1 => {
+            draft.own(&format!("range({}, {})", range.start, range.stop))
+        }
+        Value::Range(range) => {
+            draft.own(&format!("range({}, {}, {})", range.start, range.stop, range.step))
+        }
         Value::Object(number) => object(draft, *number),
         Value::Iterator(_) => draft.own("<generator object>"),
         Value::Macro(_) => draft.own("<Macro>"),
@@ -161,6 +169,8 @@ pub(super) fn is_printable(character: char) -> bool {
         ' '..='~' => true,
         '\0'..='\u{7f}' => false,
         // Behind a letter a combining mark is not escaped for being one.
-        other => !['a', other].iter().collect::<String>().escape_debug().to_string().contains("\\u"),
+        other => {
+            !['a', other].iter().collect::<String>().escape_debug().to_string().contains("\\u")
+        }
     }
 }

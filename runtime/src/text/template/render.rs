@@ -22,7 +22,11 @@ pub(super) fn render(
     machine.run(program).map_err(|(line, fault)| explain(*fault, Some(line), input))
 }
 
-fn machine<'r>(program: &'r Program, tokens: &[(&'static str, &str)], input: &RenderInput<'r>) -> Outcome<Machine<'r>> {
+fn machine<'r>(
+    program: &'r Program,
+    tokens: &[(&'static str, &str)],
+    input: &RenderInput<'r>,
+) -> Outcome<Machine<'r>> {
     let heap = Heap::new(&input.limits, input.interrupted);
     let mut machine = Machine::new(program, heap, &input.limits, input.clock)?;
     for (name, token) in tokens {
@@ -36,7 +40,8 @@ fn machine<'r>(program: &'r Program, tokens: &[(&'static str, &str)], input: &Re
     let messages = convert::messages(&machine.heap, input.messages)?;
     machine.define("messages", messages);
     for (name, list) in [("tools", input.tools), ("documents", input.documents)] {
-        let value = list.map_or(Ok(Value::None), |list| convert::list(&machine.heap, list, Author::Other))?;
+        let value =
+            list.map_or(Ok(Value::None), |list| convert::list(&machine.heap, list, Author::Other))?;
         machine.define(name, value);
     }
     machine.define("add_generation_prompt", Value::Bool(input.add_generation_prompt));

@@ -23,8 +23,9 @@ pub struct Span<'r> {
     pub text: &'r str,
 }
 
-/// The text of a conversation. Whatever a template does with a message (cutting, trimming, replacing, escaping), its
-/// characters keep their author, so that nobody's words can be taken for the template's.
+/// The text of a conversation. Whatever a template does with a message (cutting, trimming,
+/// replacing, escaping), its characters keep their author, so that nobody's words can be taken for
+/// the template's.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Rendered {
     text: String,
@@ -33,7 +34,8 @@ pub struct Rendered {
 }
 
 impl Rendered {
-    /// The whole text. To turn it into tokens use `spans`: the text alone does not say who wrote what.
+    /// The whole text. To turn it into tokens use `spans`: the text alone does not say who wrote
+    /// what.
     pub fn text(&self) -> &str {
         &self.text
     }

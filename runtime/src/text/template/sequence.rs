@@ -49,8 +49,8 @@ pub(super) fn length(value: &Value) -> Outcome<usize> {
     }
 }
 
-/// `value[index]` of texts, lists, tuples, ranges and dictionaries; none if there is no such item, as a template sees it
-/// for whatever Python would raise.
+/// `value[index]` of texts, lists, tuples, ranges and dictionaries; none if there is no such item,
+/// as a template sees it for whatever Python would raise.
 pub(super) fn item(heap: &Heap<'_>, value: &Value, index: &Value) -> Outcome<Option<Value>> {
     let position = |length: usize| {
         let index = index.as_integer()?;
@@ -59,8 +59,12 @@ pub(super) fn item(heap: &Heap<'_>, value: &Value, index: &Value) -> Outcome<Opt
     };
     match value {
         Value::Dict(pairs) => Ok(compare::find(heap, pairs, index)?.cloned()),
-        Value::List(items) | Value::Tuple(items) => Ok(position(items.len()).map(|index| items[index].clone())),
-        Value::Text(text) => position(text.len()).map(|index| heap.value(&[text[index]])).transpose(),
+        Value::List(items) | Value::Tuple(items) => {
+            Ok(position(items.len()).map(|index| items[index].clone()))
+        }
+        Value::Text(text) => {
+            position(text.len()).map(|index| heap.value(&[text[index]])).transpose()
+        }
         Value::Range(range) => Ok(position(range.len()).map(|index| range.get(index))),
         _ => Ok(None),
     }
@@ -86,8 +90,12 @@ pub(super) fn slice(heap: &Heap<'_>, value: &Value, bounds: [&Value; 3]) -> Outc
             let part: Vec<Ch> = indices.iter().map(|index| text[index]).collect();
             heap.value(&part)?
         }
-        Value::List(items) => heap.list(indices.iter().map(|index| items[index].clone()).collect())?,
-        Value::Tuple(items) => heap.tuple(indices.iter().map(|index| items[index].clone()).collect())?,
+        Value::List(items) => {
+            heap.list(indices.iter().map(|index| items[index].clone()).collect())?
+        }
+        Value::Tuple(items) => {
+            heap.tuple(indices.iter().map(|index| items[index].clone()).collect())?
+        }
         Value::Range(range) => heap.list(indices.iter().map(|index| range.get(index)).collect())?,
         _ => return Ok(None),
     }))
@@ -112,13 +120,15 @@ impl Indices {
 
 fn indices(bounds: [Option<i128>; 3], length: usize) -> Option<Indices> {
     let length = length as i128;
-    let [start, stop, step] = bounds.map(|bound| bound.map(|bound| bound.clamp(-(1 << 64), 1 << 64)));
+    let [start, stop, step] =
+        bounds.map(|bound| bound.map(|bound| bound.clamp(-(1 << 64), 1 << 64)));
     let step = step.unwrap_or(1);
     if step == 0 {
         return None;
     }
     let (lowest, highest) = if step > 0 { (0, length) } else { (-1, length - 1) };
-    let clip = |index: i128| (if index < 0 { index + length } else { index }).clamp(lowest, highest);
+    let clip =
+        |index: i128| (if index < 0 { index + length } else { index }).clamp(lowest, highest);
     let (all_start, all_stop) = if step > 0 { (0, length) } else { (length - 1, -1) };
     let first = start.map_or(all_start, clip);
     let last = stop.map_or(all_stop, clip);

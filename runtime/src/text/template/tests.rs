@@ -41,7 +41,11 @@ impl Machine<'_> {
             "filter" | "test" => {
                 given.none(name)?;
                 let known = chars::string(value.text(name)?);
-                Ok(if name == "filter" { FILTERS.contains(&&*known) } else { TESTS.contains(&&*known) })
+                Ok(if name == "filter" {
+                    FILTERS.contains(&&*known)
+                } else {
+                    TESTS.contains(&&*known)
+                })
             }
             other => {
                 given.none(other)?;
@@ -182,8 +186,14 @@ fn plain(heap: &Heap<'_>, name: &str, value: &Value) -> Outcome<bool> {
         ),
         "callable" => match value {
             // Calling what is undefined is a method of it, though one that fails.
-            Value::Undefined(_) | Value::Function(_) | Value::Macro(_) | Value::Method(_) | Value::Loop(_) => true,
-            Value::Object(number) => matches!(heap.objects.borrow().get(*number), Some(Object::Joiner { .. })),
+            Value::Undefined(_)
+            | Value::Function(_)
+            | Value::Macro(_)
+            | Value::Method(_)
+            | Value::Loop(_) => true,
+            Value::Object(number) => {
+                matches!(heap.objects.borrow().get(*number), Some(Object::Joiner { .. }))
+            }
             _ => false,
         },
         "odd" | "even" => {
@@ -211,9 +221,13 @@ fn same(left: &Value, right: &Value) -> bool {
         (Value::Bool(left), Value::Bool(right)) => left == right,
         (Value::Integer(left), Value::Integer(right)) => left == right,
         (Value::Text(left), Value::Text(right)) => left[..] == right[..],
-        (Value::List(left), Value::List(right)) | (Value::Tuple(left), Value::Tuple(right)) => left.same(right),
+        (Value::List(left), Value::List(right)) | (Value::Tuple(left), Value::Tuple(right)) => {
+            left.same(right)
+        }
         (Value::Dict(left), Value::Dict(right)) => left.same(right),
-        (Value::Object(left), Value::Object(right)) | (Value::Macro(left), Value::Macro(right)) => left == right,
+        (Value::Object(left), Value::Object(right)) | (Value::Macro(left), Value::Macro(right)) => {
+            left == right
+        }
         (Value::Function(left), Value::Function(right)) => left == right,
         _ => false,
     }

@@ -1,5 +1,5 @@
-//! Python's values, as far as templates meet them. All but namespaces, cyclers and joiners are immutable, as in the
-//! sandbox that `transformers` renders in.
+//! Python's values, as far as templates meet them. All but namespaces, cyclers and joiners are
+//! immutable, as in the sandbox that `transformers` renders in.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -77,7 +77,11 @@ impl Range {
             true => (i128::from(self.stop) - i128::from(self.start), i128::from(self.step)),
             false => (i128::from(self.start) - i128::from(self.stop), -i128::from(self.step)),
         };
-        if distance <= 0 { 0 } else { usize::try_from((distance + step - 1) / step.max(1)).unwrap_or(usize::MAX) }
+        if distance <= 0 {
+            0
+        } else {
+            usize::try_from((distance + step - 1) / step.max(1)).unwrap_or(usize::MAX)
+        }
     }
 
     pub fn get(&self, index: usize) -> Value {
@@ -304,7 +308,8 @@ impl Value {
         }
     }
 
-    /// Fails on what is undefined, as every operation but printing, looping and asking for truth does.
+    /// Fails on what is undefined, as every operation but printing, looping and asking for truth
+    /// does.
     pub fn defined(&self) -> Outcome<&Self> {
         match self {
             Self::Undefined(missing) => failed(missing.reason()),

@@ -1,5 +1,5 @@
-//! The layout of LLM-Adapters (arXiv 2304.01933): a JSON array of objects whose `instruction` holds question and options as
-//! a text, and whose `answer` names the right one.
+//! The layout of LLM-Adapters (arXiv 2304.01933): a JSON array of objects whose `instruction` holds
+//! question and options as a text, and whose `answer` names the right one.
 //!
 //! | task | instruction (`¶` an empty line) |
 //! |---|---|
@@ -38,7 +38,10 @@ pub fn read(task: Task, source: &Source) -> anyhow::Result<Vec<Question>> {
     (1..).zip(&records).map(read).collect()
 }
 
-fn parse(task: Task, Record { instruction, answer }: &Record) -> anyhow::Result<(Vec<Choice>, usize)> {
+fn parse(
+    task: Task,
+    Record { instruction, answer }: &Record,
+) -> anyhow::Result<(Vec<Choice>, usize)> {
     match task {
         Task::ArcEasy | Task::ArcChallenge | Task::OpenBookQa => {
             let labels = labels(instruction, "\n\nAnswer format: ", "answer")?;
@@ -75,7 +78,10 @@ fn parse(task: Task, Record { instruction, answer }: &Record) -> anyhow::Result<
             ensure!(blanks == 1, "expected one blank _ in the sentence, found {blanks}");
             let (before, after) = sentence.split_once('_').expect("there is one");
             ensure!(!after.trim().is_empty(), "nothing stands behind the blank");
-            Ok((prompts::filled_in(before, after, &options), gold(answer, &["option1", "option2"])?))
+            Ok((
+                prompts::filled_in(before, after, &options),
+                gold(answer, &["option1", "option2"])?,
+            ))
         }
         Task::BoolQ => {
             let marks = [
@@ -87,7 +93,8 @@ fn parse(task: Task, Record { instruction, answer }: &Record) -> anyhow::Result<
             Ok((prompts::yes_or_no(question), gold(answer, &["false", "true"])?))
         }
         Task::MathQa => {
-            let (problem, options) = instruction.split_once(" The options: ").context("expected \" The options: \"")?;
+            let (problem, options) =
+                instruction.split_once(" The options: ").context("expected \" The options: \"")?;
             ensure!(!problem.trim().is_empty(), "the problem is empty");
             let options = lettered_options(options)?;
             ensure!(options.iter().all(|option| !option.is_empty()), "an option is empty");
@@ -97,13 +104,17 @@ fn parse(task: Task, Record { instruction, answer }: &Record) -> anyhow::Result<
     }
 }
 
-/// The labels behind `mark` at the text's end, such as `answer1/answer2`: numbered from 1, at least two.
+/// The labels behind `mark` at the text's end, such as `answer1/answer2`: numbered from 1, at least
+/// two.
 fn labels<'a>(text: &'a str, mark: &str, word: &str) -> anyhow::Result<Vec<&'a str>> {
     let (_, behind) = text.rsplit_once(mark).with_context(|| format!("expected {mark:?}"))?;
     let labels: Vec<&str> = behind.split('/').collect();
     let numbered = (1..).zip(&labels).all(|(number, label)| *label == format!("{word}{number}"));
     let count = labels.len();
-    ensure!(numbered && (2..=OPTIONS_MAX).contains(&count), "expected {word}1/{word}2/..., found {behind:?}");
+    ensure!(
+        numbered && (2..=OPTIONS_MAX).contains(&count),
+        "expected {word}1/{word}2/..., found {behind:?}"
+    );
     Ok(labels)
 }
 
@@ -119,20 +130,25 @@ fn question_and_options(text: &str, marks: &[String]) -> anyhow::Result<(String,
 
 fn gold(answer: &str, labels: &[&str]) -> anyhow::Result<usize> {
     let place = labels.iter().position(|label| *label == answer);
-    place.with_context(|| format!("expected the answer to be one of {}, found {answer:?}", labels.join(", ")))
+    place.with_context(|| {
+        format!("expected the answer to be one of {}, found {answer:?}", labels.join(", "))
+    })
 }
 
-/// MathQA's options A to E in either of their two forms. The file has every letter a to e in them as a capital (`mEtErs`),
-/// whatever it was; the data set itself has small letters only.
+/// MathQA's options A to E in either of their two forms. The file has every letter a to e in them
+/// as a capital (`mEtErs`), whatever it was; the data set itself has small letters only.
 fn lettered_options(text: &str) -> anyhow::Result<Vec<String>> {
     let listed = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
     let options = match listed {
         Some(inner) => {
-            let inner = inner.strip_suffix('\'').context("expected the list to end with a quote")?;
+            let inner =
+                inner.strip_suffix('\'').context("expected the list to end with a quote")?;
             let marks = ["'A ) ", "', 'B ) ", "', 'C ) ", "', 'D ) ", "', 'E ) "];
             between(inner, &marks.map(str::to_owned))?
         }
-        None => between(text, &["A ) ", " , B ) ", " , C ) ", " , D ) ", " , E ) "].map(str::to_owned))?,
+        None => {
+            between(text, &["A ) ", " , B ) ", " , C ) ", " , D ) ", " , E ) "].map(str::to_owned))?
+        }
     };
     Ok(options.into_iter().map(|option| option.trim().to_lowercase()).collect())
 }

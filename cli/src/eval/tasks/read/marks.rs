@@ -2,7 +2,8 @@
 
 use anyhow::{Context, ensure};
 
-/// The pieces between these marks, from behind the first mark, which the text begins with, to its end.
+/// The pieces between these marks, from behind the first mark, which the text begins with, to its
+/// end.
 ///
 /// # Errors
 /// A mark that is not there, or more than once behind the one before it.
@@ -13,7 +14,11 @@ pub fn between<'a>(text: &'a str, marks: &[String]) -> anyhow::Result<Vec<&'a st
     let mut pieces = Vec::with_capacity(marks.len());
     for mark in others {
         let (piece, behind) = rest.split_once(mark.as_str()).with_context(|| missing(mark))?;
-        ensure!(!behind.contains(mark.as_str()), "expected {mark:?} once, found it again in {:?}", shortened(behind));
+        ensure!(
+            !behind.contains(mark.as_str()),
+            "expected {mark:?} once, found it again in {:?}",
+            shortened(behind)
+        );
         pieces.push(piece);
         rest = behind;
     }

@@ -18,7 +18,8 @@ pub use source::Source;
 /// Reads all items of a task, and what they were read from.
 ///
 /// # Errors
-/// A file that cannot be read, is too long, or has an item that is not of the task's layout: file and item are named.
+/// A file that cannot be read, is too long, or has an item that is not of the task's layout: file
+/// and item are named.
 pub fn read(file: &TaskFile) -> anyhow::Result<(Items, Vec<Source>)> {
     let sources = match file.task {
         Task::Mmlu => source::of_folder(&file.path)?,
@@ -31,7 +32,9 @@ pub fn read(file: &TaskFile) -> anyhow::Result<(Items, Vec<Source>)> {
     for source in &sources {
         let path = source.path.display();
         match &mut items {
-            Items::Problems(problems) => problems.extend(gsm8k::read(source).with_context(|| format!("{path}"))?),
+            Items::Problems(problems) => {
+                problems.extend(gsm8k::read(source).with_context(|| format!("{path}"))?)
+            }
             Items::Questions(questions) => {
                 let read = match file.task {
                     Task::HellaSwag => hellaswag::read(source),

@@ -38,7 +38,8 @@ pub fn of_file(path: &Path) -> anyhow::Result<Source> {
     let file = File::open(path).with_context(|| format!("{shown}"))?;
     let bytes = take(file).with_context(|| format!("{shown}"))?;
     let (unpacked, packed) = if path.extension().is_some_and(|ending| ending == "bz2") {
-        let unpacked = take(MultiBzDecoder::new(&bytes[..])).with_context(|| format!("{shown}: bzip2"))?;
+        let unpacked =
+            take(MultiBzDecoder::new(&bytes[..])).with_context(|| format!("{shown}: bzip2"))?;
         (unpacked, Some(bytes))
     } else {
         (bytes, None)
@@ -51,7 +52,9 @@ pub fn of_file(path: &Path) -> anyhow::Result<Source> {
 pub fn of_folder(path: &Path) -> anyhow::Result<Vec<Source>> {
     let shown = path.display();
     let mut paths = Vec::new();
-    for entry in fs::read_dir(path).with_context(|| format!("{shown}: expected a folder of CSV files"))? {
+    for entry in
+        fs::read_dir(path).with_context(|| format!("{shown}: expected a folder of CSV files"))?
+    {
         let path = entry.with_context(|| format!("{shown}"))?.path();
         if path.extension().is_some_and(|ending| ending == "csv") {
             ensure!(paths.len() < FILES_MAX, "{shown}: more than {FILES_MAX} files");

@@ -10,11 +10,17 @@ use crate::text::template::operators;
 use crate::text::template::value::{Value, View};
 use crate::text::template::{ast, print, sequence};
 
-/// How a filter gets at what it looks at: nothing for the item itself, else its attribute, step by step.
+/// How a filter gets at what it looks at: nothing for the item itself, else its attribute, step by
+/// step.
 type Path = Option<Vec<Value>>;
 
 impl Machine<'_> {
-    pub(super) fn collection_filter(&mut self, name: &str, value: &Value, given: Given) -> Outcome<Value> {
+    pub(super) fn collection_filter(
+        &mut self,
+        name: &str,
+        value: &Value,
+        given: Given,
+    ) -> Outcome<Value> {
         match name {
             "list" => {
                 given.none(name)?;
@@ -80,11 +86,15 @@ impl Machine<'_> {
             && name == "first"
         {
             let first = iteration.next();
-            return Ok(first.unwrap_or_else(|| Value::missing("No first item, sequence was empty.")));
+            return Ok(
+                first.unwrap_or_else(|| Value::missing("No first item, sequence was empty."))
+            );
         }
         let items = match value {
             // Python's `last` goes from the end, which a generator does not have.
-            Value::Iterator(_) if name == "last" => return failed("'generator' object is not reversible"),
+            Value::Iterator(_) if name == "last" => {
+                return failed("'generator' object is not reversible");
+            }
             Value::Text(text) => {
                 let one = if name == "first" { text.first() } else { text.last() };
                 return match one {
@@ -95,7 +105,9 @@ impl Machine<'_> {
             other => sequence::items(&self.heap, other)?,
         };
         let item = if name == "first" { items.first() } else { items.last() };
-        Ok(item.cloned().unwrap_or_else(|| Value::missing(format!("No {name} item, sequence was empty."))))
+        Ok(item
+            .cloned()
+            .unwrap_or_else(|| Value::missing(format!("No {name} item, sequence was empty."))))
     }
 
     fn path(&mut self, attribute: Option<Value>) -> Outcome<Path> {
@@ -105,7 +117,9 @@ impl Machine<'_> {
             Some(number) => return Ok(Some(vec![number])),
         };
         let part = |part: &[Ch]| {
-            let digits = !part.is_empty() && part.len() < 10 && part.iter().all(|ch| ch.get().is_ascii_digit());
+            let digits = !part.is_empty()
+                && part.len() < 10
+                && part.iter().all(|ch| ch.get().is_ascii_digit());
             match chars::string(part).parse() {
                 Ok(number) if digits => Ok(Value::Integer(number)),
                 _ => self.heap.value(part),
@@ -174,7 +188,8 @@ impl Machine<'_> {
             let name = chars::string(name.text("map")?);
             for item in items.iter() {
                 self.heap.step()?;
-                let given = Given { positional: given.positional.clone(), named: given.named.clone() };
+                let given =
+                    Given { positional: given.positional.clone(), named: given.named.clone() };
                 let value = self.deeper(|machine| machine.filter(&name, item, given))?;
                 made.push(value);
             }
@@ -182,7 +197,13 @@ impl Machine<'_> {
         Ok(Value::iterator(self.heap.items(made)?))
     }
 
-    fn select(&mut self, wanted: bool, value: &Value, mut given: Given, by_attribute: bool) -> Outcome<Value> {
+    fn select(
+        &mut self,
+        wanted: bool,
+        value: &Value,
+        mut given: Given,
+        by_attribute: bool,
+    ) -> Outcome<Value> {
         if !value.is_true() {
             return self.nothing();
         }
@@ -194,8 +215,10 @@ impl Machine<'_> {
             let attribute = given.positional.remove(0);
             path = self.path(Some(attribute))?;
         }
-        let test = if given.positional.is_empty() { None } else { Some(given.positional.remove(0)) };
-        let test = test.map(|name| name.text("select").map(|name| chars::string(name))).transpose()?;
+        let test =
+            if given.positional.is_empty() { None } else { Some(given.positional.remove(0)) };
+        let test =
+            test.map(|name| name.text("select").map(|name| chars::string(name))).transpose()?;
         let mut chosen = Vec::new();
         for item in sequence::items(&self.heap, value)?.iter() {
             self.heap.step()?;
@@ -203,7 +226,8 @@ impl Machine<'_> {
             let holds = match &test {
                 None => looked_at.is_true(),
                 Some(name) => {
-                    let given = Given { positional: given.positional.clone(), named: given.named.clone() };
+                    let given =
+                        Given { positional: given.positional.clone(), named: given.named.clone() };
                     self.test(name, &looked_at, given)?
                 }
             };
@@ -215,14 +239,16 @@ impl Machine<'_> {
     }
 
     fn sort(&mut self, value: &Value, given: Given) -> Outcome<Value> {
-        let [reverse, case_sensitive, attribute] = given.bind("sort", ["reverse", "case_sensitive", "attribute"], 0)?;
+        let [reverse, case_sensitive, attribute] =
+            given.bind("sort", ["reverse", "case_sensitive", "attribute"], 0)?;
         let is_true = |option: Option<Value>| option.is_some_and(|option| option.is_true());
         let (reverse, case_sensitive) = (is_true(reverse), is_true(case_sensitive));
         let items = sequence::items(&self.heap, value)?.into_owned();
         let several: Vec<Value> = match &attribute {
-            Some(Value::Text(text)) if text.iter().any(|ch| ch.is(',')) => {
-                text.split(|ch| ch.is(',')).map(|part| self.heap.value(part)).collect::<Outcome<_>>()?
-            }
+            Some(Value::Text(text)) if text.iter().any(|ch| ch.is(',')) => text
+                .split(|ch| ch.is(','))
+                .map(|part| self.heap.value(part))
+                .collect::<Outcome<_>>()?,
             _ => Vec::new(),
         };
         let keys = if several.is_empty() {
@@ -244,7 +270,8 @@ impl Machine<'_> {
     }
 
     fn sort_dict(&mut self, value: &Value, given: Given) -> Outcome<Value> {
-        let [case_sensitive, by, reverse] = given.bind("dictsort", ["case_sensitive", "by", "reverse"], 0)?;
+        let [case_sensitive, by, reverse] =
+            given.bind("dictsort", ["case_sensitive", "by", "reverse"], 0)?;
         let is_true = |option: Option<Value>| option.is_some_and(|option| option.is_true());
         let by_value = match by {
             None => false,
@@ -267,7 +294,8 @@ impl Machine<'_> {
     }
 
     fn unique(&mut self, value: &Value, given: Given) -> Outcome<Value> {
-        let [case_sensitive, attribute] = given.bind("unique", ["case_sensitive", "attribute"], 0)?;
+        let [case_sensitive, attribute] =
+            given.bind("unique", ["case_sensitive", "attribute"], 0)?;
         let path = self.path(attribute)?;
         let items = sequence::items(&self.heap, value)?.into_owned();
         let keys = self.keys(&items, &path, case_sensitive.is_some_and(|case| case.is_true()))?;
@@ -302,7 +330,9 @@ impl Machine<'_> {
         let mut groups: Vec<(Value, Value, Vec<Value>)> = Vec::new();
         for (compared, key, item) in keyed {
             match groups.last_mut() {
-                Some((last, _, members)) if compare::equal(&self.heap, last, &compared)? => members.push(item),
+                Some((last, _, members)) if compare::equal(&self.heap, last, &compared)? => {
+                    members.push(item)
+                }
                 _ => groups.push((compared, key, vec![item])),
             }
         }
@@ -321,7 +351,8 @@ impl Machine<'_> {
             let better = match &best {
                 None => true,
                 Some((other, _)) => {
-                    let order = compare::order(&self.heap, &key, other, if largest { ">" } else { "<" })?;
+                    let order =
+                        compare::order(&self.heap, &key, other, if largest { ">" } else { "<" })?;
                     order.is_some_and(|order| if largest { order.is_gt() } else { order.is_lt() })
                 }
             };
@@ -329,7 +360,10 @@ impl Machine<'_> {
                 best = Some((key, item));
             }
         }
-        Ok(best.map_or_else(|| Value::missing("No aggregated item, sequence was empty."), |(_, item)| item))
+        Ok(best.map_or_else(
+            || Value::missing("No aggregated item, sequence was empty."),
+            |(_, item)| item,
+        ))
     }
 
     fn sum(&mut self, value: &Value, given: Given) -> Outcome<Value> {
@@ -374,7 +408,8 @@ impl Machine<'_> {
                 start = end;
             }
         }
-        let lists = parts.into_iter().map(|part| self.heap.list(part)).collect::<Outcome<Vec<_>>>()?;
+        let lists =
+            parts.into_iter().map(|part| self.heap.list(part)).collect::<Outcome<Vec<_>>>()?;
         Ok(Value::iterator(self.heap.items(lists)?))
     }
 }

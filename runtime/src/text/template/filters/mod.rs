@@ -21,8 +21,8 @@ impl Machine<'_> {
             "tojson" => json::filter(heap, value, given),
             "default" | "d" => {
                 let [default, boolean] = given.bind(name, ["default_value", "boolean"], 0)?;
-                let absent =
-                    value.is_undefined() || boolean.is_some_and(|boolean| boolean.is_true()) && !value.is_true();
+                let absent = value.is_undefined()
+                    || boolean.is_some_and(|boolean| boolean.is_true()) && !value.is_true();
                 if absent { default.map_or_else(|| heap.own(""), Ok) } else { Ok(value.clone()) }
             }
             "length" | "count" => {
@@ -33,11 +33,12 @@ impl Machine<'_> {
                 given.none(name)?;
                 Ok(Value::Text(print::text(heap, value)?))
             }
-            "safe" | "escape" | "e" | "forceescape" | "upper" | "lower" | "capitalize" | "title" | "trim"
-            | "replace" | "center" | "indent" | "truncate" | "wordcount" | "format" | "urlencode" => {
-                texts::filter(heap, name, value, given)
+            "safe" | "escape" | "e" | "forceescape" | "upper" | "lower" | "capitalize"
+            | "title" | "trim" | "replace" | "center" | "indent" | "truncate" | "wordcount"
+            | "format" | "urlencode" => texts::filter(heap, name, value, given),
+            "abs" | "float" | "int" | "round" | "filesizeformat" => {
+                numbers::filter(heap, name, value, given)
             }
-            "abs" | "float" | "int" | "round" | "filesizeformat" => numbers::filter(heap, name, value, given),
             "attr" => {
                 let [attribute] = given.bind(name, ["name"], 1)?;
                 let attribute = attribute.unwrap_or(Value::None);

@@ -43,7 +43,9 @@ fn integer(value: &Value, base: u32) -> Option<i128> {
         Value::Text(text) => number::parse_integer(text, base),
         other => other.as_integer(),
     };
-    whole.or_else(|| float(value).filter(|number| number.abs() < 1e38).map(|number| number.trunc() as i128))
+    whole.or_else(|| {
+        float(value).filter(|number| number.abs() < 1e38).map(|number| number.trunc() as i128)
+    })
 }
 
 fn float(value: &Value) -> Option<f64> {
@@ -60,7 +62,9 @@ fn round(value: &Value, given: Given) -> Outcome<Value> {
     let Some(number) = value.defined()?.as_float() else {
         return failed(format_args!("round: expected a number, found {}", value.type_name()));
     };
-    let common = method.as_ref().is_none_or(|method| matches!(method, Value::Text(text) if text.is("common")));
+    let common = method
+        .as_ref()
+        .is_none_or(|method| matches!(method, Value::Text(text) if text.is("common")));
     if common {
         return Ok(match value.as_integer() {
             // A whole number stays one.
@@ -71,8 +75,12 @@ fn round(value: &Value, given: Given) -> Outcome<Value> {
     }
     let scale = 10f64.powi(precision);
     match method {
-        Some(Value::Text(text)) if text.is("ceil") => Ok(Value::Float((number * scale).ceil() / scale)),
-        Some(Value::Text(text)) if text.is("floor") => Ok(Value::Float((number * scale).floor() / scale)),
+        Some(Value::Text(text)) if text.is("ceil") => {
+            Ok(Value::Float((number * scale).ceil() / scale))
+        }
+        Some(Value::Text(text)) if text.is("floor") => {
+            Ok(Value::Float((number * scale).floor() / scale))
+        }
         _ => failed("method must be common, ceil or floor"),
     }
 }
@@ -80,7 +88,9 @@ fn round(value: &Value, given: Given) -> Outcome<Value> {
 fn file_size(heap: &Heap<'_>, value: &Value, given: Given) -> Outcome<Value> {
     let [binary] = given.bind("filesizeformat", ["binary"], 0)?;
     let binary = binary.is_some_and(|binary| binary.is_true());
-    let Some(bytes) = float(value.defined()?) else { return failed("filesizeformat: expected a number") };
+    let Some(bytes) = float(value.defined()?) else {
+        return failed("filesizeformat: expected a number");
+    };
     let (base, infix) = if binary { (1024.0, "i") } else { (1000.0, "") };
     let text = if bytes == 1.0 {
         "1 Byte".to_owned()

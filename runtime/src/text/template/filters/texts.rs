@@ -35,7 +35,12 @@ pub(super) fn filter(heap: &Heap<'_>, name: &str, value: &Value, given: Given) -
         "center" => {
             let [width] = given.bind(name, ["width"], 0)?;
             let width = width.map_or(Ok(80), |width| width.integer(name))?;
-            methods::centered(heap, &text, usize::try_from(width.max(0)).unwrap_or(usize::MAX), Ch::own(' '))?
+            methods::centered(
+                heap,
+                &text,
+                usize::try_from(width.max(0)).unwrap_or(usize::MAX),
+                Ch::own(' '),
+            )?
         }
         "format" => {
             let Given { positional, named } = given;
@@ -109,12 +114,14 @@ fn indent(heap: &Heap<'_>, text: &[Ch], given: Given) -> Outcome<Value> {
 }
 
 fn truncate(heap: &Heap<'_>, text: &[Ch], given: Given) -> Outcome<Vec<Ch>> {
-    let [length, kill_words, end, leeway] = given.bind("truncate", ["length", "killwords", "end", "leeway"], 0)?;
+    let [length, kill_words, end, leeway] =
+        given.bind("truncate", ["length", "killwords", "end", "leeway"], 0)?;
     let number = |value: Option<Value>, default: usize| match value {
         None | Some(Value::None) => Ok(default),
         Some(value) => {
             let number = value.integer("truncate")?;
-            usize::try_from(number).or_else(|_| failed(format_args!("truncate: expected a length, got {number}")))
+            usize::try_from(number)
+                .or_else(|_| failed(format_args!("truncate: expected a length, got {number}")))
         }
     };
     let (length, leeway) = (number(length, 255)?, number(leeway, 5)?);
@@ -173,9 +180,12 @@ fn url_encoded(heap: &Heap<'_>, value: &Value, text: &[Ch]) -> Outcome<Vec<Ch>> 
             ' ' if in_query => "+".to_owned(),
             '/' if !in_query => "/".to_owned(),
             plain if plain.is_ascii_alphanumeric() || "_.-~".contains(plain) => plain.to_string(),
-            other => other.encode_utf8(&mut [0; 4]).bytes().map(|byte| format!("%{byte:02X}")).collect(),
+            other => {
+                other.encode_utf8(&mut [0; 4]).bytes().map(|byte| format!("%{byte:02X}")).collect()
+            }
         };
-        let replaced = |ch: &Ch| chars::own(&quote(ch)).map(|own| ch.replaced(own.get())).collect::<Vec<_>>();
+        let replaced =
+            |ch: &Ch| chars::own(&quote(ch)).map(|own| ch.replaced(own.get())).collect::<Vec<_>>();
         text.iter().flat_map(replaced).collect()
     };
     let Value::Dict(pairs) = value else {

@@ -1,5 +1,5 @@
-//! `value.name` and `value[item]`: the first looks for what Python's type has before what is in the value, the second the
-//! other way about.
+//! `value.name` and `value[item]`: the first looks for what Python's type has before what is in the
+//! value, the second the other way about.
 
 use std::rc::Rc;
 
@@ -11,7 +11,11 @@ use crate::text::template::value::{Function, Value};
 
 impl Machine<'_> {
     /// `value.name`.
-    pub(in crate::text::template) fn attribute(&mut self, value: &Value, name: &str) -> Outcome<Value> {
+    pub(in crate::text::template) fn attribute(
+        &mut self,
+        value: &Value,
+        name: &str,
+    ) -> Outcome<Value> {
         self.heap.work(4 + name.len())?;
         value.defined()?;
         if let Some(found) = self.own_attribute(value, name)? {
@@ -27,7 +31,11 @@ impl Machine<'_> {
     }
 
     /// `value[item]`.
-    pub(in crate::text::template) fn item(&mut self, value: &Value, item: &Value) -> Outcome<Value> {
+    pub(in crate::text::template) fn item(
+        &mut self,
+        value: &Value,
+        item: &Value,
+    ) -> Outcome<Value> {
         value.defined()?;
         if let Some(found) = sequence::item(&self.heap, value, item)? {
             return Ok(found);
@@ -44,7 +52,11 @@ impl Machine<'_> {
     }
 
     /// What Python's type itself has under a name.
-    pub(in crate::text::template) fn own_attribute(&mut self, value: &Value, name: &str) -> Outcome<Option<Value>> {
+    pub(in crate::text::template) fn own_attribute(
+        &mut self,
+        value: &Value,
+        name: &str,
+    ) -> Outcome<Option<Value>> {
         let method = |name: &'static str| Some(Value::Method(Rc::new((value.clone(), name))));
         if name.starts_with("__") {
             return Ok(Some(unsafe_attribute(value, name)));
@@ -87,7 +99,9 @@ impl Machine<'_> {
                 "list" => items.last().cloned(),
                 _ => methods::find(value, name).and_then(method),
             },
-            Value::List(_) | Value::Dict(_) if methods::changes(value, name) => Some(unsafe_attribute(value, name)),
+            Value::List(_) | Value::Dict(_) if methods::changes(value, name) => {
+                Some(unsafe_attribute(value, name))
+            }
             _ => methods::find(value, name).and_then(method),
         })
     }

@@ -25,12 +25,20 @@ pub(in crate::text::template) struct Given {
 }
 
 impl Given {
-    /// The arguments in the order of `names`, of which the first `required` must be there. A name that begins with `/`
-    /// cannot be given by name.
-    pub fn bind<const N: usize>(self, of: &str, names: [&str; N], required: usize) -> Outcome<[Option<Value>; N]> {
+    /// The arguments in the order of `names`, of which the first `required` must be there. A name
+    /// that begins with `/` cannot be given by name.
+    pub fn bind<const N: usize>(
+        self,
+        of: &str,
+        names: [&str; N],
+        required: usize,
+    ) -> Outcome<[Option<Value>; N]> {
         let mut bound = [const { None }; N];
         if self.positional.len() > N {
-            return failed(format_args!("{of}() takes at most {N} arguments ({} given)", self.positional.len()));
+            return failed(format_args!(
+                "{of}() takes at most {N} arguments ({} given)",
+                self.positional.len()
+            ));
         }
         for (place, value) in bound.iter_mut().zip(self.positional) {
             *place = Some(value);
@@ -38,8 +46,16 @@ impl Given {
         for (name, value) in self.named {
             match names.iter().position(|other| *other == &*name) {
                 Some(at) if bound[at].is_none() => bound[at] = Some(value),
-                Some(_) => return failed(format_args!("{of}() got multiple values for argument '{name}'")),
-                None => return failed(format_args!("{of}() got an unexpected keyword argument '{name}'")),
+                Some(_) => {
+                    return failed(format_args!(
+                        "{of}() got multiple values for argument '{name}'"
+                    ));
+                }
+                None => {
+                    return failed(format_args!(
+                        "{of}() got an unexpected keyword argument '{name}'"
+                    ));
+                }
             }
         }
         match (0..required).find(|at| bound[*at].is_none()) {
@@ -93,7 +109,9 @@ impl<'r> Machine<'r> {
                 self.heap.look_at(name)?;
                 let name: Rc<str> = chars::string(name.text("keywords")?).into();
                 if given.named.iter().any(|(other, _)| *other == name) {
-                    return failed(format_args!("got multiple values for keyword argument '{name}'"));
+                    return failed(format_args!(
+                        "got multiple values for keyword argument '{name}'"
+                    ));
                 }
                 given.named.push((name, value.clone()));
             }
@@ -143,14 +161,17 @@ impl<'r> Machine<'r> {
         self.heap.step()?;
         self.heap.work(declared.parameters.len().saturating_mul(named.len() + 2))?;
         let mut named = named;
-        let mut take = |name: &str| named.iter().position(|(other, _)| &**other == name).map(|at| named.remove(at).1);
+        let mut take = |name: &str| {
+            named.iter().position(|(other, _)| &**other == name).map(|at| named.remove(at).1)
+        };
         let extra = positional.split_off(declared.parameters.len().min(positional.len()));
         let mut values: Vec<Option<Value>> = positional.into_iter().map(Some).collect();
         for name in declared.parameters.iter().skip(values.len()) {
             values.push(take(name));
         }
         let has_caller_parameter = declared.parameters.iter().any(|name| &**name == "caller");
-        let caller = if declared.uses.caller && !has_caller_parameter { take("caller") } else { None };
+        let caller =
+            if declared.uses.caller && !has_caller_parameter { take("caller") } else { None };
         let name = &declared.name;
         if !declared.uses.kwargs
             && let Some((unknown, _)) = named.first()
@@ -171,7 +192,8 @@ impl<'r> Machine<'r> {
                     machine.set("caller", caller)?;
                 }
                 if declared.uses.kwargs {
-                    let pair = |(name, value): (Rc<str>, Value)| Ok((machine.heap.own(&name)?, value));
+                    let pair =
+                        |(name, value): (Rc<str>, Value)| Ok((machine.heap.own(&name)?, value));
                     let pairs = named.into_iter().map(pair).collect::<Outcome<_>>()?;
                     let kwargs = machine.heap.dict(pairs)?;
                     machine.set("kwargs", kwargs)?;
@@ -191,7 +213,8 @@ impl<'r> Machine<'r> {
 
     /// Gives a macro's parameters their values; defaults see the parameters before them.
     fn bind_macro(&mut self, declared: &'r Macro, values: Vec<Option<Value>>) -> Outcome<()> {
-        let first_default = declared.parameters.len() - declared.defaults.len().min(declared.parameters.len());
+        let first_default =
+            declared.parameters.len() - declared.defaults.len().min(declared.parameters.len());
         for (index, (name, value)) in declared.parameters.iter().zip(values).enumerate() {
             let default = index.checked_sub(first_default).and_then(|at| declared.defaults.get(at));
             let value = match (value, default) {
@@ -210,7 +233,11 @@ impl<'r> Machine<'r> {
         Ok(Some(match name {
             "name" => self.heap.own(&declared.name)?,
             "arguments" => {
-                let names = declared.parameters.iter().map(|name| self.heap.own(name)).collect::<Outcome<_>>()?;
+                let names = declared
+                    .parameters
+                    .iter()
+                    .map(|name| self.heap.own(name))
+                    .collect::<Outcome<_>>()?;
                 self.heap.tuple(names)?
             }
             "catch_kwargs" => Value::Bool(declared.uses.kwargs),
@@ -232,7 +259,9 @@ impl<'r> Machine<'r> {
                 let field = |(name, value): (Value, Value)| {
                     let name = name.text("namespace")?.clone();
                     if name.first().is_some_and(|first| first.is('_')) {
-                        return failed("a namespace cannot have a field whose name begins with '_'");
+                        return failed(
+                            "a namespace cannot have a field whose name begins with '_'",
+                        );
                     }
                     Ok((name, value))
                 };
@@ -280,14 +309,21 @@ impl<'r> Machine<'r> {
     fn dict_pairs(&mut self, of: &str, given: Given) -> Outcome<Vec<(Value, Value)>> {
         let mut pairs: Vec<(Value, Value)> = Vec::new();
         if given.positional.len() > 1 {
-            return failed(format_args!("{of} expected at most 1 argument, got {}", given.positional.len()));
+            return failed(format_args!(
+                "{of} expected at most 1 argument, got {}",
+                given.positional.len()
+            ));
         }
         match given.positional.first() {
             None => {}
             Some(Value::Dict(dict)) => pairs.extend(dict.iter().cloned()),
             Some(Value::Object(number)) if of == "dict" => {
                 if let Some(Object::Namespace(fields)) = self.heap.objects.borrow().get(*number) {
-                    pairs.extend(fields.iter().map(|(name, value)| (Value::Text(name.clone()), value.clone())));
+                    pairs.extend(
+                        fields
+                            .iter()
+                            .map(|(name, value)| (Value::Text(name.clone()), value.clone())),
+                    );
                 }
             }
             Some(other) => {

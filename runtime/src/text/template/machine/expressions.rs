@@ -65,7 +65,10 @@ impl<'r> Machine<'r> {
             Expression::Not(operand) => Ok(Value::Bool(!self.expression(operand)?.is_true())),
             Expression::Signs(signs, operand) => {
                 let operand = self.expression(operand)?;
-                signs.iter().rev().try_fold(operand, |value, sign| operators::sign(&value, *sign == Sign::Minus))
+                signs
+                    .iter()
+                    .rev()
+                    .try_fold(operand, |value, sign| operators::sign(&value, *sign == Sign::Minus))
             }
             Expression::Chain(first, rest) => {
                 let mut value = self.expression(first)?;
@@ -127,7 +130,11 @@ impl<'r> Machine<'r> {
         operators::binary(&self.heap, operator, left, right)
     }
 
-    fn comparison(&mut self, first: &'r Expression, rest: &'r [(Relation, Expression)]) -> Outcome<Value> {
+    fn comparison(
+        &mut self,
+        first: &'r Expression,
+        rest: &'r [(Relation, Expression)],
+    ) -> Outcome<Value> {
         let mut left = self.expression(first)?;
         for (relation, operand) in rest {
             let right = self.expression(operand)?;
@@ -182,8 +189,9 @@ pub(in crate::text::template) fn holds(
     left: &Value,
     right: &Value,
 ) -> Outcome<bool> {
-    let ordered =
-        |sign: &str, fits: fn(Ordering) -> bool| Ok(compare::order(heap, left, right, sign)?.is_some_and(fits));
+    let ordered = |sign: &str, fits: fn(Ordering) -> bool| {
+        Ok(compare::order(heap, left, right, sign)?.is_some_and(fits))
+    };
     match relation {
         Relation::Equal => compare::equal(heap, left, right),
         Relation::NotEqual => Ok(!compare::equal(heap, left, right)?),

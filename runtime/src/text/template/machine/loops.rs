@@ -45,7 +45,15 @@ impl<'r> Machine<'r> {
         self.loops_begun += 1;
         let number = self.loops_begun;
         let scope = self.scopes.current();
-        self.loops.push(LoopState { number, each, scope, items: Rc::clone(&items), index: 0, depth0, changed: None });
+        self.loops.push(LoopState {
+            number,
+            each,
+            scope,
+            items: Rc::clone(&items),
+            index: 0,
+            depth0,
+            changed: None,
+        });
         for (index, item) in items.iter().enumerate() {
             self.heap.step()?;
             if let Some(state) = self.loops.last_mut() {
@@ -133,7 +141,12 @@ impl<'r> Machine<'r> {
     }
 
     /// `loop.cycle(...)` and `loop.changed(...)`.
-    pub(super) fn loop_method(&mut self, number: u64, name: &str, arguments: Vec<Value>) -> Outcome<Value> {
+    pub(super) fn loop_method(
+        &mut self,
+        number: u64,
+        name: &str,
+        arguments: Vec<Value>,
+    ) -> Outcome<Value> {
         let index = self.running(number)?.index;
         if name == "cycle" {
             return match arguments.len() {

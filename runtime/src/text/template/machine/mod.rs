@@ -22,7 +22,8 @@ use crate::text::template::{print, sequence};
 pub(super) use calls::Given;
 pub(super) use expressions::{holds, unknown};
 
-/// Expressions and statements within each other, macros' bodies included. A level takes up to some kilobytes of stack.
+/// Expressions and statements within each other, macros' bodies included. A level takes up to some
+/// kilobytes of stack.
 const DEPTH_MAX: usize = 160;
 
 /// A rendering under way.
@@ -56,7 +57,12 @@ enum Flow {
 }
 
 impl<'r> Machine<'r> {
-    pub fn new(program: &'r Program, heap: Heap<'r>, limits: &RenderLimits, clock: Option<Clock>) -> Outcome<Self> {
+    pub fn new(
+        program: &'r Program,
+        heap: Heap<'r>,
+        limits: &RenderLimits,
+        clock: Option<Clock>,
+    ) -> Outcome<Self> {
         let constant = |constant: &Constant| {
             Ok(match constant {
                 Constant::None => Value::None,
@@ -159,7 +165,10 @@ impl<'r> Machine<'r> {
             }
             StatementKind::For(each) => return self.each(each),
             StatementKind::With { targets, values, body } => {
-                let values = values.iter().map(|value| self.expression(value)).collect::<Outcome<Vec<_>>>()?;
+                let values = values
+                    .iter()
+                    .map(|value| self.expression(value))
+                    .collect::<Outcome<Vec<_>>>()?;
                 self.enter()?;
                 for (target, value) in targets.iter().zip(values) {
                     self.assign(target, value)?;
@@ -196,7 +205,9 @@ impl<'r> Machine<'r> {
             StatementKind::Break => return Ok(Flow::Break),
             StatementKind::Continue => return Ok(Flow::Continue),
             StatementKind::Unsupported(name) => {
-                return failed(format_args!("`{name}`: a chat template cannot use other templates"));
+                return failed(format_args!(
+                    "`{name}`: a chat template cannot use other templates"
+                ));
             }
         }
         Ok(Flow::Next)
@@ -269,7 +280,9 @@ impl<'r> Machine<'r> {
                 let items = sequence::items(&self.heap, &value)?;
                 if items.len() != targets.len() {
                     let (found, expected) = (items.len(), targets.len());
-                    return failed(format_args!("cannot unpack {found} values into {expected} names"));
+                    return failed(format_args!(
+                        "cannot unpack {found} values into {expected} names"
+                    ));
                 }
                 let items = items.into_owned();
                 targets.iter().zip(items).try_for_each(|(target, item)| self.assign(target, item))
@@ -287,7 +300,9 @@ impl<'r> Machine<'r> {
 
     fn assign_field(&mut self, name: &'r str, field: &'r str, value: Value) -> Outcome<()> {
         let (Some(Value::Object(number)), _) = self.scopes.get(name) else {
-            return failed(format_args!("cannot assign attribute on non-namespace object '{name}'"));
+            return failed(format_args!(
+                "cannot assign attribute on non-namespace object '{name}'"
+            ));
         };
         if field.starts_with('_') {
             return failed(format_args!("a namespace cannot have a field with the name '{field}'"));

@@ -24,7 +24,11 @@ struct Scope<'r> {
 
 impl<'r> Scopes<'r> {
     pub fn new() -> Self {
-        Self { scopes: vec![Scope { names: Vec::new(), parent: 0, caller: 0, kept: true }], current: 0, names: 0 }
+        Self {
+            scopes: vec![Scope { names: Vec::new(), parent: 0, caller: 0, kept: true }],
+            current: 0,
+            names: 0,
+        }
     }
 
     pub fn current(&self) -> usize {
@@ -46,7 +50,8 @@ impl<'r> Scopes<'r> {
             scope.names.clear();
         }
         // What a macro keeps may lie above; it stays, and this one with it.
-        while self.scopes.len() > self.current && self.scopes.last().is_some_and(|last| !last.kept) {
+        while self.scopes.len() > self.current && self.scopes.last().is_some_and(|last| !last.kept)
+        {
             self.scopes.pop();
         }
         self.current = caller;

@@ -6,7 +6,12 @@ use crate::text::template::machine::Given;
 use crate::text::template::sequence;
 use crate::text::template::value::{Dict, Value, View};
 
-pub(super) fn sequence(heap: &Heap<'_>, receiver: &Value, name: &str, given: Given) -> Outcome<Value> {
+pub(super) fn sequence(
+    heap: &Heap<'_>,
+    receiver: &Value,
+    name: &str,
+    given: Given,
+) -> Outcome<Value> {
     let items = sequence::items(heap, receiver)?;
     match name {
         "copy" => {
@@ -37,7 +42,11 @@ pub(super) fn sequence(heap: &Heap<'_>, receiver: &Value, name: &str, given: Giv
 }
 
 /// A start and a stop as slices take them.
-pub(super) fn bounds(start: Option<Value>, stop: Option<Value>, length: usize) -> Outcome<(usize, usize)> {
+pub(super) fn bounds(
+    start: Option<Value>,
+    stop: Option<Value>,
+    length: usize,
+) -> Outcome<(usize, usize)> {
     let place = |bound: Option<Value>, absent: usize| -> Outcome<usize> {
         match bound {
             None | Some(Value::None) => Ok(absent),
@@ -97,11 +106,18 @@ pub(super) fn view(heap: &Heap<'_>, receiver: &Value, name: &str, given: Given) 
     Ok(Value::Bool(true))
 }
 
-pub(super) fn number(heap: &Heap<'_>, receiver: &Value, name: &str, given: Given) -> Outcome<Value> {
+pub(super) fn number(
+    heap: &Heap<'_>,
+    receiver: &Value,
+    name: &str,
+    given: Given,
+) -> Outcome<Value> {
     given.none(name)?;
     let size = receiver.as_integer().unwrap_or(0).unsigned_abs();
     Ok(match (receiver, name) {
-        (Value::Float(number), "is_integer") => Value::Bool(number.is_finite() && number.fract() == 0.0),
+        (Value::Float(number), "is_integer") => {
+            Value::Bool(number.is_finite() && number.fract() == 0.0)
+        }
         (Value::Float(number), _) => Value::Float(*number),
         (_, "is_integer") => Value::Bool(true),
         (_, "bit_length") => Value::Integer(i128::from(128 - size.leading_zeros())),

@@ -27,7 +27,12 @@ pub(super) fn format(heap: &Heap<'_>, text: &[Ch], given: &Given) -> Outcome<Val
 
 pub(super) fn format_map(heap: &Heap<'_>, text: &[Ch], mapping: &Value) -> Outcome<Value> {
     let given = Given::default();
-    let made = expand(heap, text, &mut Fields { given: &given, mapping: Some(mapping), next: Some(0) }, 0)?;
+    let made = expand(
+        heap,
+        text,
+        &mut Fields { given: &given, mapping: Some(mapping), next: Some(0) },
+        0,
+    )?;
     heap.value(&made)
 }
 
@@ -47,7 +52,9 @@ fn expand(heap: &Heap<'_>, text: &[Ch], fields: &mut Fields<'_>, depth: usize) -
             }
             '}' => return failed("Single '}' encountered in format string"),
             '{' => {
-                let Some(end) = closing(after) else { return failed("expected '}' before end of string") };
+                let Some(end) = closing(after) else {
+                    return failed("expected '}' before end of string");
+                };
                 draft.push(&field(heap, &after[..end], fields, depth)?)?;
                 rest = &after[end + 1..];
             }
@@ -118,9 +125,16 @@ fn look_up(heap: &Heap<'_>, name: &[Ch], fields: &mut Fields<'_>) -> Outcome<Val
             fields.given.positional.get(number).cloned()
         }
         (None, None) if first.is_empty() => {
-            return failed("cannot switch from manual field specification to automatic field numbering");
+            return failed(
+                "cannot switch from manual field specification to automatic field numbering",
+            );
         }
-        (None, None) => fields.given.named.iter().find(|(name, _)| **name == *first).map(|(_, value)| value.clone()),
+        (None, None) => fields
+            .given
+            .named
+            .iter()
+            .find(|(name, _)| **name == *first)
+            .map(|(_, value)| value.clone()),
     };
     while let Some((sign, after)) = rest.split_first() {
         let Some(container) = &value else { break };
@@ -139,7 +153,9 @@ fn look_up(heap: &Heap<'_>, name: &[Ch], fields: &mut Fields<'_>) -> Outcome<Val
             let end = after.iter().position(|ch| ch.is('.') || ch.is('[')).unwrap_or(after.len());
             let name = chars::string(&after[..end]);
             value = match container {
-                Value::Dict(pairs) if methods::find(container, &name).is_none() => pairs.named(&name).cloned(),
+                Value::Dict(pairs) if methods::find(container, &name).is_none() => {
+                    pairs.named(&name).cloned()
+                }
                 _ => None,
             };
             rest = &after[end..];
@@ -147,6 +163,9 @@ fn look_up(heap: &Heap<'_>, name: &[Ch], fields: &mut Fields<'_>) -> Outcome<Val
     }
     match value {
         Some(value) => Ok(value),
-        None => failed(format_args!("format: there is no '{}'", chars::string(&name[..name.len().min(60)]))),
+        None => failed(format_args!(
+            "format: there is no '{}'",
+            chars::string(&name[..name.len().min(60)])
+        )),
     }
 }

@@ -27,13 +27,15 @@ pub(super) fn is_all(text: &[Ch], name: &str) -> bool {
 
 /// Where the ten decimal digits of a script begin (Unicode 14, general category Nd).
 const ZEROS: [u32; 61] = [
-    0x30, 0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66, 0xde6, 0xe50, 0xed0,
-    0xf20, 0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80, 0x1a90, 0x1b50, 0x1bb0, 0x1c40, 0x1c50, 0xa620,
-    0xa8d0, 0xa900, 0xa9d0, 0xa9f0, 0xaa50, 0xabf0, 0xff10, 0x104a0, 0x10d30, 0x11066, 0x110f0, 0x11136, 0x111d0,
-    0x112f0, 0x11450, 0x114d0, 0x11650, 0x116c0, 0x11730, 0x118e0, 0x11950, 0x11c50, 0x11d50, 0x11da0, 0x16a60,
-    0x16ac0, 0x16b50, 0x1e140, 0x1e2f0, 0x1e950, 0x1fbf0,
+    0x30, 0x660, 0x6f0, 0x7c0, 0x966, 0x9e6, 0xa66, 0xae6, 0xb66, 0xbe6, 0xc66, 0xce6, 0xd66,
+    0xde6, 0xe50, 0xed0, 0xf20, 0x1040, 0x1090, 0x17e0, 0x1810, 0x1946, 0x19d0, 0x1a80, 0x1a90,
+    0x1b50, 0x1bb0, 0x1c40, 0x1c50, 0xa620, 0xa8d0, 0xa900, 0xa9d0, 0xa9f0, 0xaa50, 0xabf0, 0xff10,
+    0x104a0, 0x10d30, 0x11066, 0x110f0, 0x11136, 0x111d0, 0x112f0, 0x11450, 0x114d0, 0x11650,
+    0x116c0, 0x11730, 0x118e0, 0x11950, 0x11c50, 0x11d50, 0x11da0, 0x16a60, 0x16ac0, 0x16b50,
+    0x1e140, 0x1e2f0, 0x1e950, 0x1fbf0,
 ];
-/// Raised, lowered, circled and other digits that are no decimal ones (Unicode 14, `Numeric_Type=Digit`).
+/// Raised, lowered, circled and other digits that are no decimal ones (Unicode 14,
+/// `Numeric_Type=Digit`).
 const DIGITS: [(u32, u32); 20] = [
     (0xb2, 0xb3),
     (0xb9, 0xb9),
@@ -60,7 +62,8 @@ const DIGITS: [(u32, u32); 20] = [
 fn is_decimal(character: char) -> bool {
     let code = u32::from(character);
     // The digits of mathematics are five times ten.
-    (0x1d7ce..=0x1d7ff).contains(&code) || ZEROS.iter().any(|zero| (*zero..zero + 10).contains(&code))
+    (0x1d7ce..=0x1d7ff).contains(&code)
+        || ZEROS.iter().any(|zero| (*zero..zero + 10).contains(&code))
 }
 
 fn is_digit(character: char) -> bool {
@@ -157,7 +160,12 @@ pub(super) fn folded(text: &[Ch]) -> Vec<Ch> {
 }
 
 /// `text.center(width)`, which puts an odd space left where the width is odd.
-pub(in crate::text::template) fn centered(heap: &Heap<'_>, text: &[Ch], width: usize, fill: Ch) -> Outcome<Vec<Ch>> {
+pub(in crate::text::template) fn centered(
+    heap: &Heap<'_>,
+    text: &[Ch],
+    width: usize,
+    fill: Ch,
+) -> Outcome<Vec<Ch>> {
     let missing = width.saturating_sub(text.len());
     heap.room(missing.saturating_add(text.len()))?;
     let left = missing / 2 + (missing & width & 1);
@@ -166,7 +174,13 @@ pub(in crate::text::template) fn centered(heap: &Heap<'_>, text: &[Ch], width: u
 }
 
 /// `text.ljust(width)`, `text.rjust(width)`.
-pub(super) fn justified(heap: &Heap<'_>, text: &[Ch], width: usize, fill: Ch, align: char) -> Outcome<Vec<Ch>> {
+pub(super) fn justified(
+    heap: &Heap<'_>,
+    text: &[Ch],
+    width: usize,
+    fill: Ch,
+    align: char,
+) -> Outcome<Vec<Ch>> {
     padded(heap, &[], text, &Spec { fill, width, ..Spec::default() }, align)
 }
 
@@ -174,7 +188,13 @@ pub(super) fn justified(heap: &Heap<'_>, text: &[Ch], width: usize, fill: Ch, al
 pub(super) fn zero_filled(heap: &Heap<'_>, text: &[Ch], width: usize) -> Outcome<Vec<Ch>> {
     let signed = usize::from(text.first().is_some_and(|first| first.is('-') || first.is('+')));
     let (sign, digits) = text.split_at(signed);
-    padded(heap, sign, digits, &Spec { fill: Ch::own('0'), align: Some('='), width, ..Spec::default() }, '=')
+    padded(
+        heap,
+        sign,
+        digits,
+        &Spec { fill: Ch::own('0'), align: Some('='), width, ..Spec::default() },
+        '=',
+    )
 }
 
 /// `text.expandtabs(size)`.

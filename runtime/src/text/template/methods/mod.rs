@@ -58,12 +58,14 @@ const TEXT: [&str; 46] = [
     "zfill",
 ];
 const LIST: [&str; 3] = ["copy", "count", "index"];
-const LIST_CHANGES: [&str; 8] = ["append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"];
+const LIST_CHANGES: [&str; 8] =
+    ["append", "clear", "extend", "insert", "pop", "remove", "reverse", "sort"];
 const TUPLE: [&str; 2] = ["count", "index"];
 const DICT: [&str; 6] = ["copy", "fromkeys", "get", "items", "keys", "values"];
 const DICT_CHANGES: [&str; 5] = ["clear", "pop", "popitem", "setdefault", "update"];
 const VIEW: [&str; 1] = ["isdisjoint"];
-const INTEGER: [&str; 5] = ["as_integer_ratio", "bit_count", "bit_length", "conjugate", "is_integer"];
+const INTEGER: [&str; 5] =
+    ["as_integer_ratio", "bit_count", "bit_length", "conjugate", "is_integer"];
 const FLOAT: [&str; 2] = ["conjugate", "is_integer"];
 
 /// The method's name, if the value's type has it.
@@ -94,10 +96,14 @@ pub(super) fn changes(value: &Value, name: &str) -> bool {
 pub(super) fn call(heap: &Heap<'_>, receiver: &Value, name: &str, given: Given) -> Outcome<Value> {
     match receiver {
         Value::Text(text) => texts::call(heap, text, name, given),
-        Value::List(_) | Value::Tuple(_) | Value::Range(_) => containers::sequence(heap, receiver, name, given),
+        Value::List(_) | Value::Tuple(_) | Value::Range(_) => {
+            containers::sequence(heap, receiver, name, given)
+        }
         Value::Dict(pairs) => containers::dict(heap, pairs, name, given),
         Value::View(..) => containers::view(heap, receiver, name, given),
-        Value::Integer(_) | Value::Bool(_) | Value::Float(_) => containers::number(heap, receiver, name, given),
+        Value::Integer(_) | Value::Bool(_) | Value::Float(_) => {
+            containers::number(heap, receiver, name, given)
+        }
         other => failed(format_args!("'{}' object has no method '{name}'", other.type_name())),
     }
 }

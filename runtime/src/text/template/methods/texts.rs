@@ -31,7 +31,12 @@ pub(super) fn call(heap: &Heap<'_>, text: &Text, name: &str, given: Given) -> Ou
         }
         "partition" | "rpartition" => {
             let [separator] = given.bind(name, ["/sep"], 1)?;
-            partition(heap, text, separator.unwrap_or(Value::None).text(name)?, name == "rpartition")
+            partition(
+                heap,
+                text,
+                separator.unwrap_or(Value::None).text(name)?,
+                name == "rpartition",
+            )
         }
         "removeprefix" => {
             let [prefix] = given.bind(name, ["/prefix"], 1)?;
@@ -122,11 +127,17 @@ fn split(heap: &Heap<'_>, text: &[Ch], name: &str, given: Given) -> Outcome<Valu
             rest = chars::trimmed(rest, is_space, !from_right, from_right);
             while !rest.is_empty() && most > 0 {
                 let cut = |ch: &Ch| is_space(*ch);
-                let found = if from_right { rest.iter().rposition(cut) } else { rest.iter().position(cut) };
+                let found =
+                    if from_right { rest.iter().rposition(cut) } else { rest.iter().position(cut) };
                 let Some(at) = found else { break };
                 let (left, right) = (&rest[..at], &rest[at + 1..]);
                 parts.push(if from_right { right } else { left });
-                rest = chars::trimmed(if from_right { left } else { right }, is_space, !from_right, from_right);
+                rest = chars::trimmed(
+                    if from_right { left } else { right },
+                    is_space,
+                    !from_right,
+                    from_right,
+                );
                 most -= 1;
             }
             if !rest.is_empty() {
@@ -158,7 +169,13 @@ fn split(heap: &Heap<'_>, text: &[Ch], name: &str, given: Given) -> Outcome<Valu
     heap.texts(parts)
 }
 
-fn strip(heap: &Heap<'_>, text: &[Ch], set: Option<Value>, left: bool, right: bool) -> Outcome<Value> {
+fn strip(
+    heap: &Heap<'_>,
+    text: &[Ch],
+    set: Option<Value>,
+    left: bool,
+    right: bool,
+) -> Outcome<Value> {
     let stripped = match set {
         None | Some(Value::None) => chars::trimmed(text, is_space, left, right),
         Some(set) => {
@@ -266,7 +283,9 @@ fn join(heap: &Heap<'_>, separator: &[Ch], items: &Value) -> Outcome<Value> {
     for (index, item) in sequence::items(heap, items)?.iter().enumerate() {
         let Value::Text(item) = item else {
             let found = item.described();
-            return failed(format_args!("sequence item {index}: expected str instance, {found} found"));
+            return failed(format_args!(
+                "sequence item {index}: expected str instance, {found} found"
+            ));
         };
         draft.push(if index > 0 { separator } else { &[] })?;
         draft.push(item)?;
@@ -278,7 +297,11 @@ fn partition(heap: &Heap<'_>, text: &[Ch], separator: &[Ch], last: bool) -> Outc
     if separator.is_empty() {
         return failed("empty separator");
     }
-    let found = if last { find_text_last(heap, text, separator)? } else { find_text(heap, text, separator, 0)? };
+    let found = if last {
+        find_text_last(heap, text, separator)?
+    } else {
+        find_text(heap, text, separator, 0)?
+    };
     let parts: [&[Ch]; 3] = match found {
         Some(at) => [&text[..at], separator, &text[at + separator.len()..]],
         None if last => [&[], &[], text],
@@ -312,8 +335,12 @@ fn make_translation(heap: &Heap<'_>, given: Given) -> Outcome<Value> {
         (Value::Dict(given), None) => {
             for (key, value) in given.iter() {
                 match key {
-                    Value::Text(key) if key.len() == 1 => compare::put(heap, &mut pairs, code(&key[0]), value.clone())?,
-                    Value::Integer(_) => compare::put(heap, &mut pairs, key.clone(), value.clone())?,
+                    Value::Text(key) if key.len() == 1 => {
+                        compare::put(heap, &mut pairs, code(&key[0]), value.clone())?
+                    }
+                    Value::Integer(_) => {
+                        compare::put(heap, &mut pairs, key.clone(), value.clone())?
+                    }
                     _ => return failed("string keys in translate table must be of length 1"),
                 }
             }

@@ -1,11 +1,15 @@
-//! The expressions, by the precedences of Python's Jinja. Chains of operators become one node each, however long.
+//! The expressions, by the precedences of Python's Jinja. Chains of operators become one node each,
+//! however long.
 
-use crate::text::template::ast::{Arguments, Constant, Expression, Operator, Postfix, Relation, Sign};
+use crate::text::template::ast::{
+    Arguments, Constant, Expression, Operator, Postfix, Relation, Sign,
+};
 use crate::text::template::lexer::Kind;
 use crate::text::template::parser::{Parsed, Parser};
 
 impl Parser {
-    /// An expression, or several with commas between: a tuple. Ends early at one of the names `ends`.
+    /// An expression, or several with commas between: a tuple. Ends early at one of the names
+    /// `ends`.
     pub(super) fn tuple(&mut self, conditions: bool, ends: &[&str]) -> Parsed<Expression> {
         let mut items = Vec::new();
         let mut is_tuple = false;
@@ -244,7 +248,11 @@ impl Parser {
     }
 
     /// What stands between brackets, up to the closing one.
-    fn items<T>(&mut self, close: &'static str, item: impl Fn(&mut Self) -> Parsed<T>) -> Parsed<Vec<T>> {
+    fn items<T>(
+        &mut self,
+        close: &'static str,
+        item: impl Fn(&mut Self) -> Parsed<T>,
+    ) -> Parsed<Vec<T>> {
         let mut items = Vec::new();
         while !self.is_sign(close) {
             if !items.is_empty() {
@@ -345,13 +353,18 @@ impl Parser {
         } else if matches!(self.kind(), Kind::Name(_)) && self.next_is_sign("=") {
             let name = self.identifier()?;
             self.advance();
-            if arguments.dictionary.is_some() || arguments.named.iter().any(|(other, _)| *other == name) {
+            if arguments.dictionary.is_some()
+                || arguments.named.iter().any(|(other, _)| *other == name)
+            {
                 return self.fail(misplaced);
             }
             let value = self.expression()?;
             arguments.named.push((name, value));
         } else {
-            if arguments.list.is_some() || arguments.dictionary.is_some() || !arguments.named.is_empty() {
+            if arguments.list.is_some()
+                || arguments.dictionary.is_some()
+                || !arguments.named.is_empty()
+            {
                 return self.fail(misplaced);
             }
             let value = self.expression()?;
@@ -402,7 +415,9 @@ impl Parser {
         let name = self.dotted_name()?;
         let mut arguments = Arguments::default();
         let begins_operand = match self.kind() {
-            Kind::Name(name) if name == "is" => return self.fail("You cannot chain multiple tests with is"),
+            Kind::Name(name) if name == "is" => {
+                return self.fail("You cannot chain multiple tests with is");
+            }
             Kind::Name(name) => !["else", "or", "and"].contains(&name.as_str()),
             Kind::Text(_) | Kind::Integer(_) | Kind::Float(_) => true,
             Kind::Sign(sign) => ["[", "{"].contains(sign),
@@ -420,7 +435,10 @@ impl Parser {
     }
 }
 
-fn single(mut operands: Vec<Expression>, several: impl Fn(Vec<Expression>) -> Expression) -> Expression {
+fn single(
+    mut operands: Vec<Expression>,
+    several: impl Fn(Vec<Expression>) -> Expression,
+) -> Expression {
     match operands.pop() {
         Some(only) if operands.is_empty() => only,
         last => {

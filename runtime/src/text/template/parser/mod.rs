@@ -1,4 +1,5 @@
-//! From tokens to a tree: the statements. Depth is bounded here, so that nothing that walks the tree needs to.
+//! From tokens to a tree: the statements. Depth is bounded here, so that nothing that walks the
+//! tree needs to.
 
 mod expressions;
 
@@ -17,7 +18,9 @@ const NESTING_MAX: usize = 48;
 /// Reads a template.
 pub(super) fn parse(source: &str) -> Result<Program, TemplateError> {
     let parsed = lexer::tokens(source).and_then(|tokens| Parser::new(tokens).template());
-    parsed.map_err(|(line, reason)| TemplateError::Syntax(format!("line {line}: {}", shorten(&reason))))
+    parsed.map_err(|(line, reason)| {
+        TemplateError::Syntax(format!("line {line}: {}", shorten(&reason)))
+    })
 }
 
 type Parsed<T> = Result<T, SyntaxError>;
@@ -53,11 +56,15 @@ impl Parser {
     }
 
     fn next_is_sign(&self, sign: &str) -> bool {
-        self.tokens.get(self.at + 1).is_some_and(|token| matches!(&token.kind, Kind::Sign(other) if *other == sign))
+        self.tokens
+            .get(self.at + 1)
+            .is_some_and(|token| matches!(&token.kind, Kind::Sign(other) if *other == sign))
     }
 
     fn next_is_name(&self, name: &str) -> bool {
-        self.tokens.get(self.at + 1).is_some_and(|token| matches!(&token.kind, Kind::Name(other) if other == name))
+        self.tokens
+            .get(self.at + 1)
+            .is_some_and(|token| matches!(&token.kind, Kind::Name(other) if other == name))
     }
 
     fn advance(&mut self) {
@@ -129,7 +136,9 @@ impl Parser {
     /// Goes a level deeper.
     fn nested<T>(&mut self, parse: impl FnOnce(&mut Self) -> Parsed<T>) -> Parsed<T> {
         if self.nesting == NESTING_MAX {
-            return self.fail(format!("more than {NESTING_MAX} brackets, tags or conditions within each other"));
+            return self.fail(format!(
+                "more than {NESTING_MAX} brackets, tags or conditions within each other"
+            ));
         }
         self.nesting += 1;
         let parsed = parse(self);
@@ -137,7 +146,8 @@ impl Parser {
         parsed
     }
 
-    /// Statements up to one of these end tags, whose name is the next token then; or up to the end of the template.
+    /// Statements up to one of these end tags, whose name is the next token then; or up to the end
+    /// of the template.
     fn statements(&mut self, ends: &[&str]) -> Parsed<Vec<Statement>> {
         let mut body = Vec::new();
         loop {
@@ -167,7 +177,12 @@ impl Parser {
                     body.push(Statement { line, kind });
                 }
                 Kind::End if ends.is_empty() => return Ok(body),
-                _ => return self.fail(format!("Unexpected end of template, looking for {}", ends.join(" or "))),
+                _ => {
+                    return self.fail(format!(
+                        "Unexpected end of template, looking for {}",
+                        ends.join(" or ")
+                    ));
+                }
             }
         }
     }
@@ -239,9 +254,14 @@ impl Parser {
             "import" => self.unsupported("import"),
             "from" => self.unsupported("from"),
             "extends" => self.unsupported("extends"),
-            "autoescape" => Err((line, "`autoescape` is not supported: the text is for a model".into())),
+            "autoescape" => {
+                Err((line, "`autoescape` is not supported: the text is for a model".into()))
+            }
             other if ends.is_empty() => Err((line, format!("unknown tag '{}'", shorten(other)))),
-            other => Err((line, format!("unknown tag '{}', looking for {}", shorten(other), ends.join(" or ")))),
+            other => Err((
+                line,
+                format!("unknown tag '{}', looking for {}", shorten(other), ends.join(" or ")),
+            )),
         }
     }
 
@@ -270,7 +290,8 @@ impl Parser {
             if self.skip_name("elif") {
                 continue;
             }
-            let otherwise = if self.skip_name("else") { self.body(&["endif"])? } else { Vec::new() };
+            let otherwise =
+                if self.skip_name("else") { self.body(&["endif"])? } else { Vec::new() };
             self.expect_name("endif")?;
             return Ok(StatementKind::If { branches, otherwise });
         }
@@ -305,7 +326,8 @@ impl Parser {
 
     fn call_block(&mut self) -> Parsed<StatementKind> {
         let line = self.token().line;
-        let (parameters, defaults) = if self.is_sign("(") { self.signature()? } else { Default::default() };
+        let (parameters, defaults) =
+            if self.is_sign("(") { self.signature()? } else { Default::default() };
         let Expression::Postfix(base, mut steps) = self.expression()? else {
             return Err((line, "expected a call".into()));
         };
@@ -361,7 +383,8 @@ impl Parser {
         let mut is_tuple = false;
         while self.skip_sign(",") {
             is_tuple = true;
-            let ended = matches!(self.kind(), Kind::BlockEnd) || self.is_sign(")") || self.is_sign("=");
+            let ended =
+                matches!(self.kind(), Kind::BlockEnd) || self.is_sign(")") || self.is_sign("=");
             if ended || end.is_some_and(|end| self.is_name(end)) {
                 break;
             }
