@@ -11,7 +11,7 @@ fn main() -> anyhow::Result<()> {
         anyhow::bail!("usage: embed BLOB PROMPT");
     };
 
-    let engine = Engine::open(blob, &Options::default())?;
+    let engine = Engine::open_with(blob, &Options::default())?;
     let session = SessionOptions { context: 512, ..SessionOptions::default() };
     let mut writer =
         Writer::new(&engine, &WriteOptions::new().session(session).tokens_max(Some(64)))?;

@@ -27,9 +27,11 @@ pub mod chat;
 #[cfg(feature = "cuda")]
 mod cuda;
 mod device;
+mod embed;
 pub mod engine;
 mod error;
 mod forward;
+mod generate;
 mod history;
 mod kv;
 pub mod memory;
@@ -38,6 +40,9 @@ mod opened;
 mod os;
 pub mod plan;
 mod recognize;
+#[cfg(feature = "cuda")]
+mod recording;
+mod reserved;
 pub mod sample;
 mod saved;
 mod scratch;
@@ -50,10 +55,12 @@ mod whole_file;
 pub use backend::tiers::available as kernel_tiers;
 pub use cancel::Cancel;
 #[cfg(feature = "text")]
-pub use chat::{Answer, Chat, ChatOptions, Delta, Report, WriteOptions, Writer};
+pub use chat::{Answer, Chat, ChatOptions, Delta, WriteOptions, Writer};
 pub use device::DeviceChoice;
+pub use embed::{EmbedOptions, Embedder, Pooling};
 pub use engine::{Engine, Options};
 pub use error::Error;
+pub use generate::{GenerateOptions, Generator, Report, Token};
 pub use hardtack_format as format;
 #[cfg(feature = "cuda")]
 pub use hardtack_kernels_cuda::CudaError;
@@ -63,6 +70,6 @@ pub use kv::{KvPrecision, KvSize, RingBits, RingOptions};
 pub use memory::SystemMemory;
 pub use os::Load;
 pub use plan::{Plan, SessionOptions};
-pub use sample::{Sampler, SamplerOptions};
+pub use sample::{LogitsFilter, Sampler, SamplerOptions};
 pub use saved::Restored;
-pub use session::{Ended, Session, Tokens};
+pub use session::{Ended, Session};

@@ -3,8 +3,9 @@
 use super::file::{Note, SessionFile};
 use super::prompter::Prompter;
 use super::turn::{Turn, Turns};
-use super::writer::{Pen, Report};
+use super::writer::Pen;
 use crate::error::Error;
+use crate::generate::Report;
 use crate::kv::KvSize;
 use crate::saved::Written;
 use crate::session::Session;
