@@ -346,7 +346,7 @@ fn a_message_that_cannot_fit_is_refused_before_it_is_encoded() {
     say(&mut chat, "one");
     let before = chat.turns().to_vec();
     for bytes in [200, 2000, 20_000, 900 << 10] {
-        let error = chat.ask("x".repeat(bytes)).err().expect("too long");
+        let error = chat.ask("x".repeat(bytes)).expect_err("too long");
         assert!(matches!(error, Error::MessageSize { .. }), "{error}");
         assert_eq!(chat.turns(), before);
     }

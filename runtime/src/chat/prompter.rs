@@ -21,11 +21,11 @@ const RENDERED_FACTOR: usize = 4;
 /// it: a person who types `<|im_end|>` has typed ten letters. This is the only way to a prompt, and
 /// it is safe.
 ///
-/// ```no_run
+/// ```
 /// use hardtack::chat::{Prompter, Turn};
 ///
 /// # fn main() -> Result<(), hardtack::Error> {
-/// let engine = hardtack::Engine::open("model.tack", &hardtack::Options::default())?;
+/// let engine = hardtack::Engine::open("tests/data/tiny.tack")?;
 /// let prompt = Prompter::new(&engine)?.prompt(&[Turn::user("What is a ring buffer?")])?;
 /// println!("{} tokens: {}", prompt.tokens.len(), prompt.text);
 /// # Ok(()) }

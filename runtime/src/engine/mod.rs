@@ -35,6 +35,19 @@ use crate::text::Tokenizer;
 pub use crate::cpu::pool::THREADS_MAX;
 
 /// How a model is opened.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use hardtack::{Engine, Options};
+///
+/// # fn main() -> Result<(), hardtack::Error> {
+/// let mut options = Options::default();
+/// options.memory_max = Some(64 << 20);
+/// options.awake = Some(Duration::ZERO);
+/// let engine = Engine::open_with("tests/data/tiny.tack", &options)?;
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Options {
     /// What the model runs on.
@@ -63,7 +76,20 @@ pub struct Options {
     pub system_memory: SystemMemory,
 }
 
-/// An open model. Clones share it.
+/// An open model: the blob, its threads and its device. Clones share it.
+///
+/// ```
+/// use hardtack::{ChatOptions, Engine, SamplerOptions, SessionOptions};
+///
+/// # fn main() -> Result<(), hardtack::Error> {
+/// let engine = Engine::open("tests/data/tiny.tack")?;
+/// // Everything else is made by it.
+/// let tokens = engine.tokenizer()?.prompt("Once upon a time")?;
+/// let sampler = engine.sampler(SamplerOptions::new().temperature(0.8))?;
+/// let session = engine.session(&SessionOptions::default())?;
+/// let chat = engine.chat(ChatOptions::new())?;
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Engine {
     shared: Arc<Shared>,

@@ -26,6 +26,19 @@ pub const BATCH_MAX: usize = 1024;
 const PROCESS_BYTES: u64 = 12 << 20;
 
 /// What a session is asked for.
+///
+/// ```
+/// use hardtack::{Engine, KvPrecision, RingBits, RingOptions, SessionOptions};
+///
+/// # fn main() -> Result<(), hardtack::Error> {
+/// let engine = Engine::open("tests/data/tiny.tack")?;
+/// let exact = SessionOptions { context: 1024, ..SessionOptions::default() };
+/// let ring = RingOptions { bytes: 256 << 10, bits: RingBits::Auto };
+/// let endless = SessionOptions { kv: KvPrecision::Ring(ring), ..SessionOptions::default() };
+/// assert_eq!(engine.session(&exact)?.capacity(), 1024);
+/// assert!(engine.session(&endless)?.capacity() > 1 << 30);
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct SessionOptions {
     /// Tokens that it can keep; 0 for the trained context, at most [`CONTEXT_DEFAULT`]. A ring
@@ -162,6 +175,17 @@ fn tokenizer_bytes(_: &Blob<'_>) -> u64 {
 }
 
 /// Every byte of a session: what is planned here is what is allocated.
+///
+/// ```
+/// use hardtack::{Engine, SessionOptions};
+///
+/// # fn main() -> Result<(), hardtack::Error> {
+/// let engine = Engine::open("tests/data/tiny.tack")?;
+/// let plan = engine.plan(&SessionOptions::default())?;
+/// assert_eq!(plan.context, 4096);
+/// println!("{} bytes in all: {plan}", plan.total_bytes());
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Plan {
     /// Tokens that fit, or over which a ring reaches.
