@@ -20,46 +20,49 @@
 #[cfg(target_endian = "big")]
 compile_error!("weights are read where they lie, and the format is little-endian");
 
+mod backend;
 mod cache;
 mod cancel;
 #[cfg(feature = "text")]
 pub mod chat;
 mod cpu;
-mod device;
 pub mod engine;
 mod error;
 #[cfg(feature = "cuda")]
 mod gpu;
 mod history;
 pub mod memory;
+mod options;
 #[allow(unsafe_code, reason = "the operating system's room")]
 mod os;
+mod pipe;
 pub mod plan;
 mod recognize;
 pub mod sample;
 mod saved;
 pub mod session;
-mod state;
 #[cfg(feature = "text")]
 pub mod text;
 mod whole_file;
 
 pub use cache::ladder::Ladder;
-pub use cache::size::RingSize;
-pub use cache::{KvPrecision, KvSize, RingBits, RingOptions};
+pub use cache::size::{KvSize, RingSize};
 pub use cancel::Cancel;
 #[cfg(feature = "text")]
 pub use chat::{Answer, Chat, ChatOptions, Delta, Report, WriteOptions, Writer};
 pub use cpu::tiers::available as kernel_tiers;
-pub use device::DeviceChoice;
-pub use engine::{Engine, Options};
+pub use engine::Engine;
 pub use error::Error;
 pub use hardtack_format as format;
 #[cfg(feature = "cuda")]
 pub use hardtack_kernels_cuda::CudaError;
 pub use memory::SystemMemory;
+pub use options::{
+    BATCH_DEFAULT, BATCH_MAX, CONTEXT_DEFAULT, DeviceChoice, KvPrecision, Options, RingBits,
+    RingOptions, SessionOptions, THREADS_MAX,
+};
 pub use os::Load;
-pub use plan::{Plan, SessionOptions};
+pub use plan::Plan;
 pub use sample::{Sampler, SamplerOptions};
 pub use saved::Restored;
 pub use session::{Ended, Session, Tokens};

@@ -4,14 +4,16 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use crate::cache::KvSize;
+use crate::backend::Forward;
+use crate::cache::size::KvSize;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::history::History;
+use crate::memory::expect_room;
+use crate::options::SessionOptions;
 use crate::plan::Plan;
 use crate::sample::Sampler;
 use crate::saved::{self, Content, Restored, Written};
-use crate::state::State;
 
 /// Most tokens of a text, even in a ring.
 pub const POSITIONS_MAX: usize = 1 << 31;
@@ -21,7 +23,7 @@ pub use crate::saved::NOTE_BYTES_MAX;
 /// A session. All its memory is its own and is allocated at the start.
 pub struct Session {
     engine: Engine,
-    state: State,
+    forward: Box<dyn Forward>,
     kv_size: KvSize,
     kv_bytes: u64,
     position: usize,
@@ -33,25 +35,37 @@ pub struct Session {
     batch: usize,
 }
 
+impl Engine {
+    /// Starts a session: all its memory is allocated here.
+    ///
+    /// # Errors
+    /// An option outside its range, or more memory than allowed or than the system has.
+    pub fn session(&self, options: &SessionOptions) -> Result<Session, Error> {
+        Session::new(self.clone(), &self.plan(options)?)
+    }
+}
+
 impl Session {
-    pub(crate) fn new(engine: Engine, plan: &Plan) -> Result<Self, Error> {
-        let state = State::new(&engine, plan)?;
+    fn new(engine: Engine, plan: &Plan) -> Result<Self, Error> {
+        // All at once and before any of it is touched: a promise that is broken halfway would cost
+        // its first half.
+        expect_room(plan.session_host_bytes())?;
+        let forward = engine.backend().clone().session(plan)?;
         let capacity = match plan.kv {
             KvSize::F16(tokens) | KvSize::F32(tokens) => tokens,
             KvSize::Ring(_) => POSITIONS_MAX,
         };
-        let batch = plan.buffers.batch();
         let (kv_size, kv_bytes, history) = (plan.kv, plan.kv_bytes, History::new(plan.kv)?);
         Ok(Self {
             engine,
-            state,
+            forward,
             kv_size,
             kv_bytes,
             position: 0,
             history,
             logits_at: None,
             capacity,
-            batch,
+            batch: plan.batch,
         })
     }
 
@@ -73,7 +87,7 @@ impl Session {
     /// Bits of what a ring holds in codes: layer, chunk of 64 tokens, bits of its keys and of its
     /// values.
     pub fn kv_levels(&self) -> impl Iterator<Item = (usize, usize, [u32; 2])> {
-        self.state.levels()
+        self.forward.levels()
     }
 
     /// Tokens of the text so far, those that a ring has forgotten included.
@@ -109,7 +123,7 @@ impl Session {
     /// tokens that is open, to where an earlier chunk began as long as nothing was demoted or
     /// forgotten since then, or to the first 64 tokens.
     pub fn truncate(&mut self, position: usize) -> usize {
-        let remain = self.state.truncate(self.position, position);
+        let remain = self.forward.truncate(self.position, position);
         self.now_at(remain);
         self.position
     }
@@ -125,7 +139,7 @@ impl Session {
         self.position = position;
         if !self.history.truncate(position) {
             // What the text began with is no longer known, so nothing can be compared with it.
-            self.position = self.state.truncate(position, 0);
+            self.position = self.forward.truncate(position, 0);
             self.history.clear();
         }
     }
@@ -158,7 +172,7 @@ impl Session {
             Err(_) => {
                 self.history.clear();
                 self.position = 0;
-                _ = self.state.truncate(1, 0);
+                _ = self.forward.truncate(1, 0);
             }
         }
         restored
@@ -171,7 +185,7 @@ impl Session {
             size: self.kv_size,
             capacity: self.capacity,
             history: &mut self.history,
-            state: &mut self.state,
+            forward: &mut *self.forward,
         }
     }
 
@@ -184,7 +198,7 @@ impl Session {
     pub fn feed(&mut self, tokens: &[u32]) -> Result<&[f32], Error> {
         self.check(tokens)?;
         self.feed_here(tokens)?;
-        self.state.logits()
+        self.forward.logits()
     }
 
     /// Adds tokens and calls `visit(index, logits)` with the logits that follow each of them.
@@ -202,8 +216,8 @@ impl Session {
             let piece = self.piece(&tokens[done..]);
             self.run(piece)?;
             for index in 0..piece.len() {
-                self.state.make_logits(&self.engine, index)?;
-                visit(done + index, self.state.logits()?);
+                self.forward.make_logits(index)?;
+                visit(done + index, self.forward.logits()?);
             }
             self.logits_at = Some(self.position);
             done += piece.len();
@@ -227,7 +241,7 @@ impl Session {
     /// Nothing was fed yet, or the device fails.
     pub fn choose(&mut self, sampler: &mut Sampler) -> Result<u32, Error> {
         self.check(&[])?;
-        self.state.choose(sampler)
+        self.forward.choose(sampler)
     }
 
     /// Adds `prompt`, then returns tokens of the sampler's choice, one for each call of `next`,
@@ -267,7 +281,7 @@ impl Session {
         self.check(prompt)?;
         self.feed_here(prompt)?;
         loop {
-            let token = self.state.choose(sampler)?;
+            let token = self.forward.choose(sampler)?;
             if accept(token).is_break() {
                 return Ok(Ended::Stopped);
             }
@@ -288,7 +302,7 @@ impl Session {
             (rest, last) = (&rest[piece.len()..], Some(piece.len() - 1));
         }
         if let Some(last) = last {
-            self.state.make_logits(&self.engine, last)?;
+            self.forward.make_logits(last)?;
             self.logits_at = Some(self.position);
         }
         Ok(())
@@ -296,13 +310,13 @@ impl Session {
 
     /// The first tokens, as many as pass together.
     fn piece<'t>(&self, tokens: &'t [u32]) -> &'t [u32] {
-        &tokens[..tokens.len().min(self.batch).min(self.state.pass_max(self.position))]
+        &tokens[..tokens.len().min(self.batch).min(self.forward.batch_max(self.position))]
     }
 
     /// One pass over the tokens of a piece.
     fn run(&mut self, tokens: &[u32]) -> Result<(), Error> {
         self.logits_at = None;
-        match self.state.run(&self.engine, self.position, tokens) {
+        match self.forward.run(self.position, tokens) {
             Ok(()) => {
                 self.position += tokens.len();
                 self.history.push(tokens);
@@ -310,7 +324,7 @@ impl Session {
             }
             Err(error) => {
                 // What a device keeps may be gone.
-                let remain = self.state.truncate(self.position, self.position);
+                let remain = self.forward.truncate(self.position, self.position);
                 self.now_at(remain);
                 Err(error)
             }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::cancel::Cancel;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::plan::SessionOptions;
+use crate::options::SessionOptions;
 use crate::sample::{PENALTY_TOKENS, Sampler, SamplerOptions};
 use crate::session::{Ended, Session};
 use crate::text::{Opening, Stops, TextStream};

@@ -6,7 +6,7 @@ use hardtack_kernels::PanelRows;
 /// rows in the first cache.
 pub const COLLECTED: usize = 16;
 
-/// What one product gave.
+/// The results of one product.
 #[derive(Clone, Copy, Debug)]
 pub struct Results<'a> {
     /// `[panels, tokens]`
