@@ -1,7 +1,7 @@
 //! Scores of many queries: keys are widened and turned once for all of them, so that a vector has
 //! one column of several keys, and nothing is left to be added up across its lanes.
 //!
-//! Each score is summed up in the order of [`super::halves`], which begins with sums of every
+//! Each score is summed up in the order of [`super::attention`], which begins with sums of every
 //! eighth product: a query gets the same bits whichever of the two it meets.
 
 use core::arch::x86_64::{
@@ -10,9 +10,9 @@ use core::arch::x86_64::{
 };
 
 use half::f16;
-use hardtack_kernels::halves::{ROWS_MAX, Scores};
+use hardtack_kernels::attention::{ROWS_MAX, Scores};
 
-use super::memory::{load_floats, load_halves, store_floats};
+use super::memory::{load_f16, load_floats, store_floats};
 
 /// From so many queries on, turning the keys is worth it.
 pub(super) const QUERIES_MIN: usize = 8;
@@ -107,7 +107,7 @@ fn turn(keys: &[f16], count: usize, first: usize, eight: usize, turned: &mut Tur
     for (block, columns) in turned.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
         let mut vectors = [_mm256_setzero_ps(); LANES];
         for row in 0..LANES {
-            vectors[row] = load_halves(&rows[row][block]);
+            vectors[row] = load_f16(&rows[row][block]);
         }
         let vectors = transpose(vectors);
         for column in 0..LANES {

@@ -1,4 +1,4 @@
-// The gate: which experts each token goes to and with what weight, without leaving the device.
+// The router: which experts each token goes to and with what weight, without leaving the device.
 #include "activation.cuh"
 
 #define SOFTMAX_ALL 1u

@@ -34,7 +34,7 @@ pub enum Pass {
 }
 
 /// What the launches of a pass are made from, and the list so far.
-pub struct Steps<'a, D: Device> {
+pub struct Forward<'a, D: Device> {
     model: &'a Model<D>,
     buffers: &'a Buffers,
     sizes: &'a SessionSizes,
@@ -84,7 +84,7 @@ fn layers<D: Device>(
     sizes: &SessionSizes,
     pass: Pass,
 ) -> Vec<Launch> {
-    let mut steps = Steps { model, buffers, sizes, pass, launches: Vec::new() };
+    let mut forward = Forward { model, buffers, sizes, pass, launches: Vec::new() };
     let (network, spec) = (&model.network, &model.network.spec);
     let embed = Params::new()
         .inner(model.matrix(&network.embedding))
@@ -92,21 +92,21 @@ fn layers<D: Device>(
         .address(buffer(buffers.stream))
         .u32(spec.hidden)
         .f32(spec.embedding_scale);
-    steps.launch(Kernel::Embed, [Extent::EACH_TOKEN, ONE, ONE], embed);
+    forward.launch(Kernel::Embed, [Extent::EACH_TOKEN, ONE, ONE], embed);
     for (index, (layer, tensors)) in spec.layers.iter().zip(&network.layers).enumerate() {
-        steps.normalize(&tensors.attention_norm);
+        forward.normalize(&tensors.attention_norm);
         match &tensors.attention {
             AttentionTensors::Grouped(tensors) => {
-                steps.grouped_attention(index, &layer.attention, tensors)
+                forward.grouped_attention(index, &layer.attention, tensors)
             }
             AttentionTensors::Latent(tensors) => {
-                steps.latent_attention(index, &layer.attention, tensors)
+                forward.latent_attention(index, &layer.attention, tensors)
             }
         }
-        steps.normalize(&tensors.feed_forward_norm);
-        steps.feed_forward(index, &layer.feed_forward, &tensors.feed_forward);
+        forward.normalize(&tensors.feed_forward_norm);
+        forward.feed_forward(index, &layer.feed_forward, &tensors.feed_forward);
     }
-    steps.launches
+    forward.launches
 }
 
 /// One matrix to be multiplied with rows of inputs.
@@ -127,7 +127,7 @@ impl<'a> Job<'a> {
     }
 }
 
-impl<D: Device> Steps<'_, D> {
+impl<D: Device> Forward<'_, D> {
     fn launch(&mut self, kernel: Kernel, grid: [Extent; 3], params: Params) {
         self.launches.push(Launch::new(kernel, grid, params));
     }

@@ -37,9 +37,9 @@ pub fn check_gather<T>(
     (rows(values, width), stride)
 }
 
-/// [`KernelTable::score_halves`] one query and one key at a time, for keys of any kind.
+/// [`KernelTable::score_f16`] one query and one key at a time, for keys of any kind.
 ///
-/// [`KernelTable::score_halves`]: crate::KernelTable::score_halves
+/// [`KernelTable::score_f16`]: crate::KernelTable::score_f16
 pub fn score_each<T>(
     queries: &[&[f32]],
     keys: &[T],
@@ -54,9 +54,9 @@ pub fn score_each<T>(
     }
 }
 
-/// [`KernelTable::gather_halves`] one query and one value at a time, for values of any kind.
+/// [`KernelTable::gather_f16`] one query and one value at a time, for values of any kind.
 ///
-/// [`KernelTable::gather_halves`]: crate::KernelTable::gather_halves
+/// [`KernelTable::gather_f16`]: crate::KernelTable::gather_f16
 pub fn gather_each<T>(
     weights: &[Scores],
     values: &[T],

@@ -5,14 +5,14 @@ use std::arch::aarch64::*;
 use std::array::{from_fn, from_mut, from_ref};
 
 use half::f16;
-use hardtack_kernels::halves::{Scores, check_gather, check_scores};
+use hardtack_kernels::attention::{Scores, check_gather, check_scores};
 use hardtack_kernels::scalar;
 
-use super::lanes::{load, load_halves, store};
+use super::lanes::{load, load_f16, store};
 
 /// `scores[q][k] += sum of queries[q] * keys[k]`
 #[target_feature(enable = "neon")]
-pub(super) fn score_halves(queries: &[&[f32]], keys: &[f16], scores: &mut [Scores]) {
+pub(super) fn score_f16(queries: &[&[f32]], keys: &[f16], scores: &mut [Scores]) {
     check_scores(queries, keys, scores);
     let (fours, ones) = queries.as_chunks::<4>();
     let (four_scores, one_scores) = scores.as_chunks_mut::<4>();
@@ -26,7 +26,7 @@ pub(super) fn score_halves(queries: &[&[f32]], keys: &[f16], scores: &mut [Score
 
 /// `out[q] += weights[q][0] * values[0] + ...`
 #[target_feature(enable = "neon")]
-pub(super) fn gather_halves(weights: &[Scores], values: &[f16], width: usize, out: &mut [f32]) {
+pub(super) fn gather_f16(weights: &[Scores], values: &[f16], width: usize, out: &mut [f32]) {
     let (_, stride) = check_gather(weights, values, width, out);
     let (fours, ones) = weights.as_chunks::<4>();
     let (four_outs, one_outs) = out.split_at_mut(fours.len() * 4 * stride);
@@ -53,7 +53,7 @@ fn score<const QUERIES: usize>(
         let mut sums = [[vdupq_n_f32(0.0); 2]; QUERIES];
         for (at, key) in key.iter().enumerate() {
             for (half, key) in key.as_chunks().0.iter().enumerate() {
-                let key = load_halves(key);
+                let key = load_f16(key);
                 for (sums, query) in sums.iter_mut().zip(&queries) {
                     sums[half] = vfmaq_f32(sums[half], load(&query[at].as_chunks().0[half]), key);
                 }
@@ -83,7 +83,7 @@ fn gather<const QUERIES: usize>(
             *sum = load(&out[query * stride..].as_chunks().0[vector]);
         }
         for (row, value) in values.chunks_exact(width).enumerate() {
-            let value = load_halves(&value.as_chunks().0[vector]);
+            let value = load_f16(&value.as_chunks().0[vector]);
             for (sum, weights) in sums.iter_mut().zip(weights) {
                 *sum = vaddq_f32(*sum, vmulq_n_f32(value, weights[row]));
             }

@@ -8,7 +8,7 @@ use half::f16;
 
 use super::data::{Data, Random};
 use super::{allowed, same_bits};
-use crate::halves::{ROWS_MAX, Scores};
+use crate::attention::{ROWS_MAX, Scores};
 use crate::scalar;
 use crate::table::KernelTable;
 
@@ -16,14 +16,14 @@ const WIDTHS: [usize; 10] = [1, 7, 8, 16, 64, 80, 99, 128, 256, 264];
 const ROWS: [usize; 7] = [0, 1, 2, 7, 8, 33, ROWS_MAX];
 const QUERIES_MAX: usize = 13;
 
-/// Holds `score_halves` and `gather_halves`.
-pub fn check_halves(table: &KernelTable) {
+/// Holds `score_f16` and `gather_f16`.
+pub fn check_attention(table: &KernelTable) {
     for width in WIDTHS {
         for rows in ROWS {
             for data in Data::ALL {
                 let mut random = Random((width * 100 + rows) as u64);
                 let mut halves = |count: usize| -> Vec<f16> {
-                    random.floats(count, data.of_halves()).into_iter().map(f16::from_f32).collect()
+                    random.floats(count, data.of_f16()).into_iter().map(f16::from_f32).collect()
                 };
                 let rows = halves(rows * width);
                 let queries = Random(width as u64).floats(QUERIES_MAX * width, data);
@@ -40,7 +40,7 @@ fn check_scores(table: &KernelTable, width: usize, keys: &[f16], queries: &[f32]
     let start: Vec<Scores> = (0..QUERIES_MAX).map(|query| [query as f32 - 3.0; ROWS_MAX]).collect();
     let run = |table: &KernelTable, from: usize, to: usize| {
         let mut scores = start[from..to].to_vec();
-        (table.score_halves)(&queries[from..to], keys, &mut scores);
+        (table.score_f16)(&queries[from..to], keys, &mut scores);
         scores
     };
     let (ours, truth) = (run(table, 0, QUERIES_MAX), run(&scalar::TABLE, 0, QUERIES_MAX));
@@ -52,7 +52,7 @@ fn check_scores(table: &KernelTable, width: usize, keys: &[f16], queries: &[f32]
             let off = if row < count { allowed(products) } else { 0.0 };
             assert!(
                 f64::from((ours - expected).abs()) <= off,
-                "{}: score_halves, {width} wide, {count} keys, {data:?}: query {query}, key {row}: {ours:e} is not scalar's \
+                "{}: score_f16, {width} wide, {count} keys, {data:?}: query {query}, key {row}: {ours:e} is not scalar's \
                  {expected:e} within {off:e}",
                 table.name
             );
@@ -67,7 +67,7 @@ fn check_scores(table: &KernelTable, width: usize, keys: &[f16], queries: &[f32]
                 .all(|(alone, together)| same_bits(alone, together));
             assert!(
                 same,
-                "{}: score_halves, {width} wide: queries {from} to {to} among others",
+                "{}: score_f16, {width} wide: queries {from} to {to} among others",
                 table.name
             );
         }
@@ -84,10 +84,10 @@ fn check_gather(table: &KernelTable, width: usize, values: &[f16], data: Data) {
         .collect();
     // Wider than the values: what is behind them stays.
     let stride = width + 3;
-    let start = random.floats(QUERIES_MAX * stride, data.of_halves());
+    let start = random.floats(QUERIES_MAX * stride, data.of_f16());
     let run = |table: &KernelTable, from: usize, to: usize| {
         let mut out = start[from * stride..to * stride].to_vec();
-        (table.gather_halves)(&weights[from..to], values, width, &mut out);
+        (table.gather_f16)(&weights[from..to], values, width, &mut out);
         out
     };
     let (ours, truth) = (run(table, 0, QUERIES_MAX), run(&scalar::TABLE, 0, QUERIES_MAX));
@@ -98,7 +98,7 @@ fn check_gather(table: &KernelTable, width: usize, values: &[f16], data: Data) {
         let off = if column < width { allowed(products) } else { 0.0 };
         assert!(
             f64::from((ours - expected).abs()) <= off,
-            "{}: gather_halves, {width} wide, {count} values, {data:?}: query {query}, column {column}: {ours:e} is not \
+            "{}: gather_f16, {width} wide, {count} values, {data:?}: query {query}, column {column}: {ours:e} is not \
              scalar's {expected:e} within {off:e}",
             table.name
         );
@@ -108,7 +108,7 @@ fn check_gather(table: &KernelTable, width: usize, values: &[f16], data: Data) {
             let same = same_bits(&run(table, from, to), &ours[from * stride..to * stride]);
             assert!(
                 same,
-                "{}: gather_halves, {width} wide: queries {from} to {to} among others",
+                "{}: gather_f16, {width} wide: queries {from} to {to} among others",
                 table.name
             );
         }
@@ -119,22 +119,22 @@ fn check_gather(table: &KernelTable, width: usize, values: &[f16], data: Data) {
 pub fn wrong_lengths(table: &KernelTable, must_panic: &mut impl FnMut(&str, &dyn Fn())) {
     let (query, short, halves) = ([1.0; 8], [1.0; 7], vec![f16::ONE; 65 * 8]);
     let score = |queries: &[&[f32]], keys: usize, scores: usize| {
-        (table.score_halves)(queries, &halves[..keys], &mut vec![[0.0; ROWS_MAX]; scores]);
+        (table.score_f16)(queries, &halves[..keys], &mut vec![[0.0; ROWS_MAX]; scores]);
     };
-    must_panic("score_halves: queries", &|| score(&[&query, &short], 8, 2));
-    must_panic("score_halves: keys", &|| score(&[&query], 9, 1));
-    must_panic("score_halves: too many keys", &|| score(&[&query], 65 * 8, 1));
-    must_panic("score_halves: scores", &|| score(&[&query], 8, 2));
+    must_panic("score_f16: queries", &|| score(&[&query, &short], 8, 2));
+    must_panic("score_f16: keys", &|| score(&[&query], 9, 1));
+    must_panic("score_f16: too many keys", &|| score(&[&query], 65 * 8, 1));
+    must_panic("score_f16: scores", &|| score(&[&query], 8, 2));
     let gather = |weights: usize, values: usize, out: usize| {
-        (table.gather_halves)(
+        (table.gather_f16)(
             &vec![[0.0; ROWS_MAX]; weights],
             &halves[..values],
             8,
             &mut vec![0.0; out],
         );
     };
-    must_panic("gather_halves: values", &|| gather(1, 9, 8));
-    must_panic("gather_halves: too many values", &|| gather(1, 65 * 8, 8));
-    must_panic("gather_halves: outputs", &|| gather(2, 8, 17));
-    must_panic("gather_halves: narrow outputs", &|| gather(2, 8, 14));
+    must_panic("gather_f16: values", &|| gather(1, 9, 8));
+    must_panic("gather_f16: too many values", &|| gather(1, 65 * 8, 8));
+    must_panic("gather_f16: outputs", &|| gather(2, 8, 17));
+    must_panic("gather_f16: narrow outputs", &|| gather(2, 8, 14));
 }

@@ -4,7 +4,7 @@
 use hardtack_format::spec::AttentionSpec;
 use hardtack_kernels::ring_shape::Scaled;
 
-use super::{ONE, Pass, Steps, input_params};
+use super::{Forward, ONE, Pass, input_params};
 use crate::cache::RingSlots;
 use crate::device::{Address, Device, Extent, Launch};
 use crate::kernel::Kernel;
@@ -16,7 +16,7 @@ use crate::sizes::Widths;
 /// Columns of a group of codes.
 const GROUP: u32 = 64;
 
-impl<D: Device> Steps<'_, D> {
+impl<D: Device> Forward<'_, D> {
     /// Softmax attention, quantized for the next matrix, whose rows have so many columns.
     pub(super) fn attend_ring(
         &mut self,

@@ -5,10 +5,10 @@ use hardtack_format::network::LatentTensors;
 use hardtack_format::spec::{AttentionKind, AttentionSpec, HeadNorm};
 
 use super::attention::HeadRows;
-use super::{Job, Steps, normalize};
+use super::{Forward, Job, normalize};
 use crate::device::{Device, Extent};
 
-impl<D: Device> Steps<'_, D> {
+impl<D: Device> Forward<'_, D> {
     pub(super) fn latent_attention(
         &mut self,
         layer: usize,

@@ -6,7 +6,7 @@ use std::hint::black_box;
 use std::time::{Duration, Instant};
 
 use half::f16;
-use hardtack_kernels::halves::{ROWS_MAX, Scores};
+use hardtack_kernels::attention::{ROWS_MAX, Scores};
 use hardtack_kernels_avx::avx2;
 
 const QUERIES: [usize; 7] = [1, 2, 3, 4, 6, 8, 16];
@@ -34,11 +34,11 @@ fn main() {
             black_box(rows.iter().fold(0, |bits, half| bits ^ half.to_bits()));
         });
         let scored = gigabytes(&halves, chunk, &mut |keys| {
-            (table.score_halves)(&queries, keys, &mut scores);
+            (table.score_f16)(&queries, keys, &mut scores);
             black_box(&scores);
         });
         let gathered = gigabytes(&halves, chunk, &mut |values| {
-            (table.gather_halves)(&scores, values, width, &mut out);
+            (table.gather_f16)(&scores, values, width, &mut out);
             black_box(&out);
         });
         let products = |speed: f64| format!("({:.1})", speed / 2.0 * count as f64);

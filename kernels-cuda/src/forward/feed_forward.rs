@@ -1,11 +1,11 @@
-//! The feed-forward block: dense, or the experts that the gate chooses on the device, and the
+//! The feed-forward block: dense, or the experts that the router chooses on the device, and the
 //! shared one.
 
 use hardtack_format::encoding::{GROUP_COLUMNS, PANEL_ROWS};
 use hardtack_format::network::{ExpertsTensors, FeedForwardTensors};
 use hardtack_format::spec::{Activation, ExpertsSpec, FeedForwardKind, FeedForwardSpec, GateKind};
 
-use super::{BLOCK_WARPS, Job, ONE, Pass, Steps, input_params, panels, team_warps};
+use super::{BLOCK_WARPS, Forward, Job, ONE, Pass, input_params, panels, team_warps};
 use crate::device::{Address, Device, Extent};
 use crate::kernel::Kernel;
 use crate::params::Params;
@@ -24,7 +24,7 @@ struct Experts {
     out: Slot,
 }
 
-impl<D: Device> Steps<'_, D> {
+impl<D: Device> Forward<'_, D> {
     pub(super) fn feed_forward(
         &mut self,
         layer: usize,
@@ -57,7 +57,7 @@ impl<D: Device> Steps<'_, D> {
                 unreachable!("bound from the same spec")
             }
         };
-        self.gate(experts, tensors);
+        self.router(experts, tensors);
         let mut block = Experts {
             table: tables.experts,
             choices: buffers.choices,
@@ -86,21 +86,21 @@ impl<D: Device> Steps<'_, D> {
         });
     }
 
-    /// The gate's choices.
-    fn gate(&mut self, spec: &ExpertsSpec, tensors: &ExpertsTensors) {
+    /// The router's choices.
+    fn router(&mut self, spec: &ExpertsSpec, tensors: &ExpertsTensors) {
         let buffers = self.buffers;
-        let gate = Job {
+        let router = Job {
             bias: tensors.gate_bias.as_ref(),
-            out: buffers.gate_logits,
+            out: buffers.router_logits,
             ..Job::of(&tensors.gate)
         };
-        self.project(&[gate], buffers.normed);
+        self.project(&[router], buffers.normed);
         let kind = match spec.gate {
             GateKind::SoftmaxAll => 1,
             GateKind::SoftmaxChosen => 2,
         };
         let params = Params::new()
-            .address(buffer(buffers.gate_logits))
+            .address(buffer(buffers.router_logits))
             .address(buffer(buffers.choices))
             .u32(spec.count)
             .u32(spec.chosen)

@@ -7,17 +7,17 @@ use core::arch::x86_64::{
 };
 
 use half::f16;
-use hardtack_kernels::halves::{ROWS_MAX, Scores, check_gather, check_scores};
+use hardtack_kernels::attention::{ROWS_MAX, Scores, check_gather, check_scores};
 use hardtack_kernels::scalar;
 
-use super::memory::{ask_ahead, load_floats, load_halves, store_floats, store_four_floats};
-use super::turned;
+use super::memory::{load_f16, load_floats, prefetch_ahead, store_floats, store_four_floats};
+use super::transposed;
 
 /// Most sums of products that are held at once in scores: as many chains of additions hide their
 /// latency.
 const SUMS: usize = 8;
 
-pub(super) fn score_halves(queries: &[&[f32]], keys: &[f16], scores: &mut [Scores]) {
+pub(super) fn score_f16(queries: &[&[f32]], keys: &[f16], scores: &mut [Scores]) {
     let count = check_scores(queries, keys, scores);
     let width = queries.first().map_or(0, |query| query.len());
     let (fours, rest) = queries.as_chunks();
@@ -25,8 +25,8 @@ pub(super) fn score_halves(queries: &[&[f32]], keys: &[f16], scores: &mut [Score
     // SAFETY: only the table names this function, and the table is given out only where the
     // processor has the features.
     unsafe {
-        if queries.len() >= turned::QUERIES_MIN && turned::takes(width) {
-            turned::score(fours, keys, count, four_scores);
+        if queries.len() >= transposed::QUERIES_MIN && transposed::takes(width) {
+            transposed::score(fours, keys, count, four_scores);
         } else {
             fours
                 .iter()
@@ -44,7 +44,7 @@ pub(super) fn score_halves(queries: &[&[f32]], keys: &[f16], scores: &mut [Score
     }
 }
 
-pub(super) fn gather_halves(weights: &[Scores], values: &[f16], width: usize, out: &mut [f32]) {
+pub(super) fn gather_f16(weights: &[Scores], values: &[f16], width: usize, out: &mut [f32]) {
     let (count, stride) = check_gather(weights, values, width, out);
     let (fours, rest) = weights.as_chunks();
     let (four_outs, rest_out) = out.split_at_mut(fours.len() * 4 * stride);
@@ -87,7 +87,7 @@ fn score<const QUERIES: usize, const KEYS: usize>(
         for at in 0..KEYS {
             let key = (first + at).min(count - 1);
             rows[at] = &keys[key * width..(key + 1) * width];
-            ask_ahead(rows[at]);
+            prefetch_ahead(rows[at]);
         }
         let mut sums = reduce(dots(&vectors, &rows));
         if tail < width {
@@ -128,7 +128,7 @@ fn dots<const QUERIES: usize, const KEYS: usize>(
     for at in 0..length {
         let mut halves = [_mm256_setzero_ps(); KEYS];
         for key in 0..KEYS {
-            halves[key] = load_halves(&keys[key][at]);
+            halves[key] = load_f16(&keys[key][at]);
         }
         for query in 0..QUERIES {
             let floats = load_floats(&queries[query][at]);
@@ -216,9 +216,9 @@ fn gather_columns<const QUERIES: usize, const VECTORS: usize>(
             value.as_chunks().0[first..].first_chunk().expect("as many vectors as the width has");
         // Only these columns: how many there are is a constant, and a line that is asked for twice
         // costs less than counting.
-        ask_ahead(halves);
+        prefetch_ahead(halves);
         for vector in 0..VECTORS {
-            let halves = load_halves(&halves[vector]);
+            let halves = load_f16(&halves[vector]);
             for query in 0..QUERIES {
                 let weight = _mm256_set1_ps(weights[query][row]);
                 sums[query][vector] = _mm256_fmadd_ps(weight, halves, sums[query][vector]);

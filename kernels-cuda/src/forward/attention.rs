@@ -6,7 +6,7 @@ use hardtack_format::network::GroupedTensors;
 use hardtack_format::spec::{AttentionKind, AttentionSpec, HeadNorm};
 use hardtack_kernels::ring_shape::CHUNK;
 
-use super::{Job, ONE, Pass, Steps};
+use super::{Forward, Job, ONE, Pass};
 use crate::cache::Cache;
 use crate::device::{Address, Device, Extent, Launch};
 use crate::kernel::Kernel;
@@ -55,7 +55,7 @@ impl HeadRows<'_> {
     }
 }
 
-impl<D: Device> Steps<'_, D> {
+impl<D: Device> Forward<'_, D> {
     pub(super) fn grouped_attention(
         &mut self,
         layer: usize,
