@@ -52,7 +52,7 @@ impl RingLayer {
         let shape = RingShape::of(attention);
         let LayerSize { units, chunks } = size.layer(&shape);
         // What comes untouched from the system is allocated before lists are filled.
-        let exact = zeros(shape.half_slots() * shape.chunk_elements())?;
+        let exact = zeros(shape.f16_slots() * shape.chunk_elements())?;
         let (units, scales) =
             (zeros(units * shape.unit_bytes())?, zeros(chunks * shape.scale_elements())?);
         Ok(Self { chunks: Chunks::new(size, shape)?, exact, units, scales })
@@ -120,7 +120,7 @@ impl RingLayer {
     }
 
     fn exact_span(&self, chunk: usize, matrix: usize, head: usize) -> Range<usize> {
-        let slot = if chunk == 0 { 0 } else { self.shape().half_slots() - 1 };
+        let slot = if chunk == 0 { 0 } else { self.shape().f16_slots() - 1 };
         let [keys, values] = self.shape().matrices.map(|matrix| matrix.width * CHUNK);
         let before = slot * self.shape().chunk_elements()
             + if matrix == 0 { 0 } else { self.shape().heads * keys };

@@ -7,7 +7,7 @@
 
 use hardtack_format::limits::HEAD_DIM_MAX;
 use hardtack_format::spec::AttentionSpec;
-use hardtack_kernels::halves::Scores;
+use hardtack_kernels::attention::Scores;
 
 use super::cached::{Cached, QUERIES_MAX, queries_max, staged_width};
 use super::codes::Query;

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use hardtack_kernels::KernelTable;
-use hardtack_kernels::halves::{Scores, gather_each, score_each};
+use hardtack_kernels::attention::{Scores, gather_each, score_each};
 
 use super::codes::{self, Query};
 use crate::cache::ring::RingLayer;
@@ -102,7 +102,7 @@ impl<'a> Cached<'a> {
                 continue;
             }
             match self.layer.exact(chunk.index(), matrix, head, seen) {
-                ExactRows::F16(keys) => (kernels.score_halves)(rows, keys, scores),
+                ExactRows::F16(keys) => (kernels.score_f16)(rows, keys, scores),
                 ExactRows::F32(keys) => score_each(rows, keys, scores, kernels.dot),
             }
         }
@@ -125,7 +125,7 @@ impl<'a> Cached<'a> {
         let matrix = self.shape().value_matrix();
         let width = self.shape().matrices[matrix].width;
         match self.layer.exact(chunk.index(), matrix, head, seen) {
-            ExactRows::F16(values) => (kernels.gather_halves)(weights, values, width, out),
+            ExactRows::F16(values) => (kernels.gather_f16)(weights, values, width, out),
             ExactRows::F32(values) => gather_each(weights, values, width, out, kernels.add_scaled),
         }
     }

@@ -3,7 +3,7 @@
 
 use half::f16;
 use hardtack_kernels::KernelTable;
-use hardtack_kernels::halves::Scores;
+use hardtack_kernels::attention::Scores;
 use hardtack_kernels::nested::{Folded, GROUP_ROWS, Places};
 
 use crate::cache::ring::RingLayer;
@@ -39,7 +39,7 @@ pub fn prefetch(
         if (shape.scaled == Scaled::Token) == values {
             for group in shape.groups() {
                 let (codes, lowest, ranges) = layer.codes(sealed, matrix, head, group);
-                (kernels.ask)(&codes, [lowest, ranges]);
+                (kernels.prefetch)(&codes, [lowest, ranges]);
             }
         }
     }
