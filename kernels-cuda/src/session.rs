@@ -10,6 +10,7 @@ use crate::model::Model;
 use crate::sizes::{InputSizes, KvStore, STATE_WORDS, SessionSizes};
 use hardtack_format::encoding::GROUP_COLUMNS;
 use hardtack_kernels::ring_shape::CHUNK;
+use hardtack_kernels::rope::turns;
 
 /// A session on a device. All its memory is taken at the start, and given back at the end.
 #[derive(Debug)]
@@ -365,21 +366,11 @@ impl<D: Device> Drop for Session<D> {
     }
 }
 
-/// Positions from here on are turned by angles in double precision, as the CPU does it.
-const SINGLE_MAX: usize = 1 << 17;
-
-/// Sine, by a sign, and cosine of a position's angles: the angle in single precision as long as
-/// that costs nothing, its sine and cosine in double.
+/// Adds the turns of a position, their sines times `sign`.
 fn add_turns(to: &mut Vec<u8>, position: usize, frequencies: &[f32], sign: f32) {
-    for frequency in frequencies {
-        let angle = if position < SINGLE_MAX {
-            f64::from(position as f32 * frequency)
-        } else {
-            position as f64 * f64::from(*frequency)
-        };
-        let (sine, cosine) = angle.sin_cos();
-        to.extend((sine as f32 * sign).to_le_bytes());
-        to.extend((cosine as f32).to_le_bytes());
+    for [sine, cosine] in turns(position, frequencies, f64::sin_cos) {
+        to.extend((sine * sign).to_le_bytes());
+        to.extend(cosine.to_le_bytes());
     }
 }
 
