@@ -3,7 +3,7 @@
 /// Writes kernels of the type [`PanelFn`](hardtack_kernels::PanelFn). Each hands the loop over a
 /// panel the one thing that its encoding knows: how to unpack a piece of it.
 ///
-/// `panels! { "avx2,fma,f16c": q4 = codes::panel(|tile, vector, half| unpack::q4(tile, vector, half)); }`
+/// `panels! { "avx2,fma,f16c": q4 = codes::panel(|tile, vector| unpack::q4(tile, vector)); }`
 /// expands to
 ///
 /// ```ignore
@@ -14,8 +14,8 @@
 ///     first_token: usize,
 ///     out: &mut [PanelRows],
 /// ) {
-///     codes::panel(panel, activations, first_token, out, |tile, vector, half| {
-///         unpack::q4(tile, vector, half)
+///     codes::panel(panel, activations, first_token, out, |tile, vector| {
+///         unpack::q4(tile, vector)
 ///     });
 /// }
 /// ```

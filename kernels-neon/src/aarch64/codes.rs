@@ -128,7 +128,11 @@ pub(super) fn blocks() -> impl Iterator<Item = usize> {
     let mut count = BLOCKS;
     // SAFETY: this is a comment, which touches nothing.
     unsafe {
-        asm!("// {count}", count = inout(reg) count, options(pure, nomem, nostack, preserves_flags));
+        asm!(
+            "// {count}",
+            count = inout(reg) count,
+            options(pure, nomem, nostack, preserves_flags),
+        );
     }
     // Never changes a number, and lets the optimizer see that it is in bounds.
     (0..count).map(|block| block % BLOCKS)

@@ -2,9 +2,7 @@
 
 use hardtack_kernels::{Activations, PanelRows};
 
-use super::codes::{BIT, HEAD, eights, quads};
-use super::codes_neon::run;
-use super::{codes_dotprod, codes_i8mm, codes_neon, floats, unpack, widen};
+use super::{floats, widen};
 
 /// Writes a module of kernels of the type [`PanelFn`](hardtack_kernels::PanelFn) for each encoding:
 /// by its bits; by what codes are less in products of signed bytes, and how to unpack those; and
@@ -14,8 +12,6 @@ use super::{codes_dotprod, codes_i8mm, codes_neon, floats, unpack, widen};
 ///
 /// ```ignore
 /// pub(super) mod q4 {
-///     use super::*;
-///
 ///     #[target_feature(enable = "neon")]
 ///     pub fn neon(/* as a `PanelFn` has it */) {
 ///         codes_neon::panel::<{ HEAD + 4 * BIT }, 0, { run(4, 0) }>(
@@ -35,7 +31,11 @@ macro_rules! codes {
         i8mm less $i8mm_offset:literal: unpack::$i8mm:ident;
     )*) => { $(
         pub(super) mod $name {
-            use super::*;
+            use hardtack_kernels::{Activations, PanelRows};
+
+            use crate::aarch64::codes::{BIT, HEAD, eights, quads};
+            use crate::aarch64::codes_neon::run;
+            use crate::aarch64::{codes_dotprod, codes_i8mm, codes_neon, unpack};
 
             const REGISTERS: usize = HEAD + $bits * BIT;
 
