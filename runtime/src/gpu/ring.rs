@@ -49,8 +49,8 @@ impl DeviceRing {
         let chunks_max = layers.iter().map(|layer| layer.size().chunks).max().unwrap_or(0);
         // No forgotten memory of others gets into a file by way of an open chunk.
         for index in 0..layers.len() {
-            let halves = session.cache_bytes(index, CachePart::Halves) as usize;
-            session.write_cache(index, CachePart::Halves, 0, &zeros(halves)?)?;
+            let halves = session.cache_bytes(index, CachePart::F16) as usize;
+            session.write_cache(index, CachePart::F16, 0, &zeros(halves)?)?;
         }
         let keys = zeros(key_elements(size, network))?;
         Ok(Self { layers, known: false, failed: false, keys, places: list(chunks_max)? })
@@ -135,11 +135,9 @@ impl DeviceRing {
                 (layer.shape().unit_bytes(), layer.shape().scale_elements() * size_of::<f16>());
             layer.serialize(pipe, open, |pipe, span| {
                 let (part, start, bytes) = match span {
-                    Span::Exact => (
-                        CachePart::Halves,
-                        0,
-                        session.cache_bytes(index, CachePart::Halves) as usize,
-                    ),
+                    Span::Exact => {
+                        (CachePart::F16, 0, session.cache_bytes(index, CachePart::F16) as usize)
+                    }
                     Span::Scales(entry) => (CachePart::Scales, entry * scales, scales),
                     Span::Unit(number) => (CachePart::Units, number * unit, unit),
                 };

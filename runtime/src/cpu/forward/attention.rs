@@ -8,11 +8,12 @@ use hardtack_format::kv_policy::LayerPolicy;
 use hardtack_format::network::GroupedTensors;
 use hardtack_format::spec::{AttentionKind, AttentionSpec, HeadNorm};
 use hardtack_kernels::hadamard::hadamard;
+use hardtack_kernels::rope::Turn;
 
 use super::attend::{self, Attend};
 use super::batch::{Batch, ROW_COST};
 use super::cached::Cached;
-use super::rope::{self, Turn, Turns, rotate};
+use super::rope::{self, Turns, rotate};
 use super::shared::{Shared, normalize_in_place, project};
 use crate::cache::LayerCache;
 use crate::cache::ring::codes_max;
