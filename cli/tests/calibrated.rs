@@ -41,7 +41,8 @@ fn a_budget_in_bytes_is_kept_and_used() {
     assert!(bytes <= budget && bytes > budget - 4096, "{bytes} of {budget}");
     assert_eq!(baked.parts.iter().map(|part| part.bytes).sum::<u64>(), bytes);
 
-    let engine = Engine::open(&output, &Options { verify: true, ..Options::default() }).unwrap();
+    let engine =
+        Engine::open_with(&output, &Options { verify: true, ..Options::default() }).unwrap();
     let bits: Vec<u32> = expert_bits(&engine).concat();
     let said = allocated(&engine);
     let average = f64::from(bits.iter().sum::<u32>()) / bits.len() as f64;
@@ -80,7 +81,7 @@ fn bits_per_expert_are_kept_by_every_method_and_tables_serve_again() {
             })
             .unwrap();
         assert_eq!(calibrated.get(), index == 0, "{method:?}");
-        let engine = Engine::open(&output, &Options::default()).unwrap();
+        let engine = Engine::open_with(&output, &Options::default()).unwrap();
         let bits = expert_bits(&engine);
         let average = |bits: &[u32]| f64::from(bits.iter().sum::<u32>()) / bits.len() as f64;
         assert!(average(&bits.concat()) <= 2.4);
@@ -133,11 +134,12 @@ fn rounds_go_down_and_go_on_where_they_were() {
     assert_eq!((round.cost, &round.gates), (first.allocated.cost, &first.allocated.gates));
     assert_eq!(round.held_out, first.allocated.held_out);
     let engine =
-        Engine::open(path("whole.tack"), &Options { verify: true, ..Options::default() }).unwrap();
+        Engine::open_with(path("whole.tack"), &Options { verify: true, ..Options::default() })
+            .unwrap();
     assert_eq!(allocated(&engine), second.allocated);
     // No expert gets bits back.
     let before =
-        expert_bits(&Engine::open(path("first.tack"), &Options::default()).unwrap()).concat();
+        expert_bits(&Engine::open_with(path("first.tack"), &Options::default()).unwrap()).concat();
     let after = expert_bits(&engine).concat();
     assert!(
         after.iter().zip(&before).all(|(after, before)| after <= before),

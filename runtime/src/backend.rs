@@ -1,5 +1,6 @@
 //! What runs a network: the processor or a device, seen from an engine and from its sessions.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use hardtack_format::Network;
@@ -36,7 +37,7 @@ pub trait Backend: Send + Sync {
 }
 
 /// What a session computes with: its cache and its scratch.
-pub trait Forward: Send {
+pub trait Forward: Any + Send {
     /// Most tokens of a batch that begins at `position`, whatever the scratch has room for.
     fn batch_max(&self, position: usize) -> usize;
 
@@ -59,11 +60,24 @@ pub trait Forward: Send {
     /// The device fails.
     fn logits(&mut self) -> Result<&[f32], Error>;
 
-    /// The sampler's choice of the token that follows the last logits.
+    /// The last hidden state `[hidden]` of token `index` of the last batch, after the final norm.
+    ///
+    /// # Errors
+    /// On a device, which returns none.
+    fn hidden(&mut self, index: usize) -> Result<&[f32], Error>;
+
+    /// The sampler's choice of the token after the last logits, which follow `history`.
+    ///
+    /// # Errors
+    /// The sampler's filters leave no token, or the device fails.
+    fn choose(&mut self, sampler: &mut Sampler, history: &[u32]) -> Result<u32, Error>;
+
+    /// Takes the first `count` tokens of another session that was planned alike, on the same
+    /// model.
     ///
     /// # Errors
     /// The device fails.
-    fn choose(&mut self, sampler: &mut Sampler) -> Result<u32, Error>;
+    fn copy_from(&mut self, other: &mut dyn Forward, count: usize) -> Result<(), Error>;
 
     /// Forgets everything after the first `position` of `held` tokens, or more where a ring cannot
     /// be brought back to just what it was then. Returns how many tokens are kept.

@@ -26,8 +26,10 @@ mod cancel;
 #[cfg(feature = "text")]
 pub mod chat;
 mod cpu;
+mod embed;
 pub mod engine;
 mod error;
+mod generate;
 #[cfg(feature = "cuda")]
 mod gpu;
 mod history;
@@ -38,6 +40,9 @@ mod os;
 mod pipe;
 pub mod plan;
 mod recognize;
+#[cfg(feature = "cuda")]
+mod recording;
+mod reserved;
 pub mod sample;
 mod saved;
 pub mod session;
@@ -49,20 +54,23 @@ pub use cache::ladder::Ladder;
 pub use cache::size::{KvSize, RingSize};
 pub use cancel::Cancel;
 #[cfg(feature = "text")]
-pub use chat::{Answer, Chat, ChatOptions, Delta, Report, WriteOptions, Writer};
+pub use chat::{Answer, Chat, ChatOptions, Delta, WriteOptions, Writer};
+pub use cpu::pool::THREADS_MAX;
 pub use cpu::tiers::available as kernel_tiers;
+pub use embed::{EmbedOptions, Embedder, Pooling};
 pub use engine::Engine;
 pub use error::Error;
+pub use generate::{GenerateOptions, Generator, Report, Token};
 pub use hardtack_format as format;
 #[cfg(feature = "cuda")]
 pub use hardtack_kernels_cuda::CudaError;
 pub use memory::SystemMemory;
 pub use options::{
     BATCH_DEFAULT, BATCH_MAX, CONTEXT_DEFAULT, DeviceChoice, KvPrecision, Options, RingBits,
-    RingOptions, SessionOptions, THREADS_MAX,
+    RingOptions, SessionOptions,
 };
 pub use os::Load;
 pub use plan::Plan;
-pub use sample::{Sampler, SamplerOptions};
+pub use sample::{LogitsFilter, Sampler, SamplerOptions};
 pub use saved::Restored;
-pub use session::{Ended, Session, Tokens};
+pub use session::{Ended, Session};

@@ -1,6 +1,7 @@
 //! What a caller may ask of an engine and of a session.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use crate::cache::ladder::Ladder;
 use crate::memory::SystemMemory;
@@ -12,8 +13,6 @@ pub const CONTEXT_DEFAULT: usize = 4096;
 pub const BATCH_DEFAULT: usize = 64;
 /// Most tokens processed at once.
 pub const BATCH_MAX: usize = 1024;
-/// Most threads.
-pub const THREADS_MAX: usize = 1024;
 
 /// How a model is opened.
 #[derive(Clone, Debug, Default)]
@@ -27,6 +26,9 @@ pub struct Options {
     pub kernel_cache: Option<PathBuf>,
     /// Threads; 0 for as many as the processor has.
     pub threads: usize,
+    /// How long idle threads wait awake for more work before they sleep; 100 µs if absent. Shorter
+    /// saves a battery, and costs speed where tokens are small.
+    pub awake: Option<Duration>,
     /// Name of a tier of kernels; the fastest if absent.
     pub kernels: Option<String>,
     /// How the weights come into memory.

@@ -12,7 +12,8 @@ use crate::history::History;
 use crate::memory::expect_room;
 use crate::options::SessionOptions;
 use crate::plan::Plan;
-use crate::sample::Sampler;
+use crate::reserved::Reserved;
+use crate::sample::{LogProbabilities, Sampler};
 use crate::saved::{self, Content, Restored, Written};
 
 /// Most tokens of a text, even in a ring.
@@ -33,20 +34,32 @@ pub struct Session {
     logits_at: Option<usize>,
     capacity: usize,
     batch: usize,
+    /// What was asked for.
+    options: SessionOptions,
+    _reserved: Reserved,
 }
 
 impl Engine {
-    /// Starts a session: all its memory is allocated here.
+    /// Starts a session: all its memory is allocated here. [`Options::memory_max`] holds for all
+    /// sessions of the engine together.
     ///
     /// # Errors
     /// An option outside its range, or more memory than allowed or than the system has.
+    ///
+    /// [`Options::memory_max`]: crate::Options::memory_max
     pub fn session(&self, options: &SessionOptions) -> Result<Session, Error> {
-        Session::new(self.clone(), &self.plan(options)?)
+        let (plan, reserved) = self.reserve(options)?;
+        Session::new(self.clone(), &plan, options, reserved)
     }
 }
 
 impl Session {
-    fn new(engine: Engine, plan: &Plan) -> Result<Self, Error> {
+    fn new(
+        engine: Engine,
+        plan: &Plan,
+        options: &SessionOptions,
+        reserved: Reserved,
+    ) -> Result<Self, Error> {
         // All at once and before any of it is touched: a promise that is broken halfway would cost
         // its first half.
         expect_room(plan.session_host_bytes())?;
@@ -66,6 +79,8 @@ impl Session {
             logits_at: None,
             capacity,
             batch: plan.batch,
+            options: *options,
+            _reserved: reserved,
         })
     }
 
@@ -88,6 +103,21 @@ impl Session {
     /// values.
     pub fn kv_levels(&self) -> impl Iterator<Item = (usize, usize, [u32; 2])> {
         self.forward.levels()
+    }
+
+    /// A second session that holds what this one does and goes on by itself: an answer in two
+    /// ways, or one prefix for many prompts. It takes as much memory as this one. To go on, feed
+    /// at least one token.
+    ///
+    /// # Errors
+    /// As [`Engine::session`]: more memory than allowed or than the system has; or the device
+    /// fails.
+    pub fn fork(&mut self) -> Result<Self, Error> {
+        let mut fork = self.engine.session(&self.options)?;
+        fork.forward.copy_from(&mut *self.forward, self.position)?;
+        fork.history.copy_from(&self.history);
+        fork.position = self.position;
+        Ok(fork)
     }
 
     /// Tokens of the text so far, those that a ring has forgotten included.
@@ -197,7 +227,7 @@ impl Session {
     /// is added then. Or the device fails; [`Session::position`] says what is left.
     pub fn feed(&mut self, tokens: &[u32]) -> Result<&[f32], Error> {
         self.check(tokens)?;
-        self.feed_here(tokens)?;
+        self.add(tokens)?;
         self.forward.logits()
     }
 
@@ -213,14 +243,15 @@ impl Session {
         self.check(tokens)?;
         let mut done = 0;
         while done < tokens.len() {
-            let piece = self.piece(&tokens[done..]);
-            self.run(piece)?;
-            for index in 0..piece.len() {
+            let batch = &tokens[done..][..self.batch_of(&tokens[done..])];
+            let ran = self.forward.run(self.position, batch);
+            self.note(batch, ran)?;
+            for index in 0..batch.len() {
                 self.forward.make_logits(index)?;
                 visit(done + index, self.forward.logits()?);
             }
             self.logits_at = Some(self.position);
-            done += piece.len();
+            done += batch.len();
         }
         Ok(())
     }
@@ -231,40 +262,50 @@ impl Session {
     /// As [`Session::feed`].
     pub fn read(&mut self, tokens: &[u32]) -> Result<(), Error> {
         self.check(tokens)?;
-        self.feed_here(tokens)
+        self.add(tokens)
     }
 
     /// The sampler's choice of the token that follows the last one that was fed. The token is not
     /// added.
     ///
     /// # Errors
-    /// Nothing was fed yet, or the device fails.
+    /// Nothing was fed yet, or the sampler's filters leave no token, or the device fails.
     pub fn choose(&mut self, sampler: &mut Sampler) -> Result<u32, Error> {
         self.check(&[])?;
-        self.forward.choose(sampler)
+        self.forward.choose(sampler, self.history.tokens())
     }
 
-    /// Adds `prompt`, then returns tokens of the sampler's choice, one for each call of `next`,
-    /// without an end but a full context. A token is added when the one after it is asked for.
+    /// What the model says of every token that may follow the last one that was fed.
     ///
     /// # Errors
-    /// As [`Session::feed`].
+    /// Nothing was fed yet, or the device fails.
+    pub fn log_probabilities(&mut self) -> Result<LogProbabilities<'_>, Error> {
+        self.check(&[])?;
+        Ok(LogProbabilities::of_logits(self.forward.logits()?))
+    }
+
+    /// Adds tokens and calls `visit(index, hidden)` with the last hidden state `[hidden]` of each of
+    /// them, after the final norm.
     ///
-    /// ```no_run
-    /// # fn main() -> Result<(), hardtack::Error> {
-    /// # let engine = hardtack::Engine::open("model.tack", &hardtack::Options::default())?;
-    /// # let mut session = engine.session(&hardtack::SessionOptions::default())?;
-    /// let mut sampler = engine.sampler(hardtack::SamplerOptions::default())?;
-    /// let tokens: Vec<u32> = session.tokens_after(&[1, 2, 3], &mut sampler)?.take(30).collect::<Result<_, _>>()?;
-    /// # Ok(()) }
-    /// ```
-    pub fn tokens_after<'s>(
-        &'s mut self,
-        prompt: &[u32],
-        sampler: &'s mut Sampler,
-    ) -> Result<Tokens<'s>, Error> {
-        self.read(prompt)?;
-        Ok(Tokens { session: self, sampler, pending: None })
+    /// # Errors
+    /// As [`Session::feed`], or the model runs on a device, which gives no hidden states.
+    pub fn feed_hidden(
+        &mut self,
+        tokens: &[u32],
+        mut visit: impl FnMut(usize, &[f32]),
+    ) -> Result<(), Error> {
+        self.check(tokens)?;
+        let mut done = 0;
+        while done < tokens.len() {
+            let batch = &tokens[done..][..self.batch_of(&tokens[done..])];
+            let ran = self.forward.run(self.position, batch);
+            self.note(batch, ran)?;
+            for index in 0..batch.len() {
+                visit(done + index, self.forward.hidden(index)?);
+            }
+            done += batch.len();
+        }
+        Ok(())
     }
 
     /// Adds `prompt`, then tokens of the sampler's choice until `accept` breaks or the context is
@@ -279,9 +320,9 @@ impl Session {
         mut accept: impl FnMut(u32) -> ControlFlow<()>,
     ) -> Result<Ended, Error> {
         self.check(prompt)?;
-        self.feed_here(prompt)?;
+        self.add(prompt)?;
         loop {
-            let token = self.forward.choose(sampler)?;
+            let token = self.forward.choose(sampler, self.history.tokens())?;
             if accept(token).is_break() {
                 return Ok(Ended::Stopped);
             }
@@ -289,37 +330,38 @@ impl Session {
                 return Ok(Ended::ContextFull);
             }
             sampler.accept(token);
-            self.feed_here(&[token])?;
+            self.add(&[token])?;
         }
     }
 
-    /// Adds tokens and makes the logits that follow the last of them.
-    fn feed_here(&mut self, tokens: &[u32]) -> Result<(), Error> {
-        let (mut rest, mut last) = (tokens, None);
+    /// Adds tokens, batch after batch, and makes the logits that follow the last of them.
+    fn add(&mut self, tokens: &[u32]) -> Result<(), Error> {
+        let mut rest = tokens;
         while !rest.is_empty() {
-            let piece = self.piece(rest);
-            self.run(piece)?;
-            (rest, last) = (&rest[piece.len()..], Some(piece.len() - 1));
-        }
-        if let Some(last) = last {
-            self.forward.make_logits(last)?;
-            self.logits_at = Some(self.position);
+            let (batch, others) = rest.split_at(self.batch_of(rest));
+            let ran = self.forward.run(self.position, batch);
+            self.note(batch, ran)?;
+            if others.is_empty() {
+                self.forward.make_logits(batch.len() - 1)?;
+                self.logits_at = Some(self.position);
+            }
+            rest = others;
         }
         Ok(())
     }
 
-    /// The first tokens, as many as pass together.
-    fn piece<'t>(&self, tokens: &'t [u32]) -> &'t [u32] {
-        &tokens[..tokens.len().min(self.batch).min(self.forward.batch_max(self.position))]
+    /// How many of the tokens are the next batch.
+    fn batch_of(&self, tokens: &[u32]) -> usize {
+        tokens.len().min(self.batch).min(self.forward.batch_max(self.position))
     }
 
-    /// One pass over the tokens of a piece.
-    fn run(&mut self, tokens: &[u32]) -> Result<(), Error> {
+    /// Notes that a batch ran, or what is left after it failed.
+    fn note(&mut self, batch: &[u32], ran: Result<(), Error>) -> Result<(), Error> {
         self.logits_at = None;
-        match self.forward.run(self.position, tokens) {
+        match ran {
             Ok(()) => {
-                self.position += tokens.len();
-                self.history.push(tokens);
+                self.position += batch.len();
+                self.history.push(batch);
                 Ok(())
             }
             Err(error) => {
@@ -331,7 +373,7 @@ impl Session {
         }
     }
 
-    fn check(&self, tokens: &[u32]) -> Result<(), Error> {
+    pub(crate) fn check(&self, tokens: &[u32]) -> Result<(), Error> {
         let vocabulary = self.engine.network().spec.vocabulary;
         if let Some(&token) = tokens.iter().find(|&&token| token >= vocabulary) {
             return Err(Error::Token { token, vocabulary });
@@ -354,33 +396,6 @@ impl fmt::Debug for Session {
             .field("engine", &self.engine)
             .field("position", &self.position)
             .finish_non_exhaustive()
-    }
-}
-
-/// Tokens of a sampler's choice, as they are made.
-pub struct Tokens<'s> {
-    session: &'s mut Session,
-    sampler: &'s mut Sampler,
-    /// The last token, not added yet.
-    pending: Option<u32>,
-}
-
-impl Iterator for Tokens<'_> {
-    type Item = Result<u32, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if let Some(token) = self.pending.take() {
-            if self.session.position == self.session.capacity {
-                return None;
-            }
-            self.sampler.accept(token);
-            if let Err(error) = self.session.read(&[token]) {
-                return Some(Err(error));
-            }
-        }
-        let token = self.session.choose(self.sampler);
-        self.pending = token.as_ref().ok().copied();
-        Some(token)
     }
 }
 

@@ -73,6 +73,12 @@ impl<E: Element> Exact<E> {
         self.matrices[matrix].span(head, first, count)
     }
 
+    /// Takes the first `count` tokens of another session's cache for the same layer.
+    pub fn copy_from(&mut self, other: &Self, count: usize) {
+        let pairs = self.matrices.iter_mut().zip(&other.matrices);
+        pairs.for_each(|(rows, other)| rows.copy_from(other, count));
+    }
+
     /// Writes the first `count` tokens, or reads them.
     ///
     /// # Errors
@@ -108,6 +114,17 @@ impl<E: Element> Rows<E> {
     fn span(&self, head: usize, first: usize, count: usize) -> &[E] {
         let at = (head * self.capacity + first) * self.width;
         &self.elements[at..at + count * self.width]
+    }
+
+    fn copy_from(&mut self, other: &Self, count: usize) {
+        let head = self.capacity * self.width;
+        if head == 0 {
+            return;
+        }
+        let (heads, used) = (self.elements.chunks_exact_mut(head), count * self.width);
+        for (head, other) in heads.zip(other.elements.chunks_exact(head)) {
+            head[..used].copy_from_slice(&other[..used]);
+        }
     }
 
     fn serialize(&mut self, pipe: &mut dyn Pipe, count: usize) -> Result<(), Error> {

@@ -60,6 +60,19 @@ impl Cache {
         chunks::truncate(&mut self.layers, held, position)
     }
 
+    /// Takes the first `count` tokens of another session's cache of the same size; of a ring
+    /// everything.
+    pub fn copy_from(&mut self, other: &Self, count: usize) {
+        for layers in self.layers.iter_mut().zip(&other.layers) {
+            match layers {
+                (LayerCache::F16(own), LayerCache::F16(other)) => own.copy_from(other, count),
+                (LayerCache::F32(own), LayerCache::F32(other)) => own.copy_from(other, count),
+                (LayerCache::Ring(own), LayerCache::Ring(other)) => own.copy_from(other),
+                _ => unreachable!("a fork's cache is planned as its original's"),
+            }
+        }
+    }
+
     /// Writes the keys and values of the first `count` tokens, or reads them.
     ///
     /// # Errors

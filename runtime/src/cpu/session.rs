@@ -1,5 +1,6 @@
 //! A model on the processor and its sessions: a batch through all layers, on one page.
 
+use std::any::Any;
 use std::sync::Arc;
 
 use hardtack_format::Network;
@@ -129,8 +130,19 @@ impl Forward for CpuSession {
         Ok(&self.scratch.logits)
     }
 
-    fn choose(&mut self, sampler: &mut Sampler) -> Result<u32, Error> {
-        Ok(sampler.sample(&self.scratch.logits))
+    fn hidden(&mut self, index: usize) -> Result<&[f32], Error> {
+        Ok(self.scratch.shared.hidden(&batch(&self.model, 0, 1), index))
+    }
+
+    fn choose(&mut self, sampler: &mut Sampler, history: &[u32]) -> Result<u32, Error> {
+        sampler.sample(history, &self.scratch.logits)
+    }
+
+    fn copy_from(&mut self, other: &mut dyn Forward, count: usize) -> Result<(), Error> {
+        let other: &dyn Any = other;
+        let other = other.downcast_ref::<Self>().expect("a session of the same model");
+        self.cache.copy_from(&other.cache, count);
+        Ok(())
     }
 
     fn truncate(&mut self, held: usize, position: usize) -> usize {

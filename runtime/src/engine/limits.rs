@@ -25,6 +25,22 @@ impl Limits {
         Self { memory_max, system_memory, load: source.load(load) }
     }
 
+    /// What other sessions leave of them.
+    pub fn beside(self, taken: u64) -> Self {
+        Self { memory_max: self.memory_max.map(|most| most.saturating_sub(taken)), ..self }
+    }
+
+    /// A refusal for what other sessions leave, in terms of the whole.
+    pub fn counting(&self, taken: u64, error: Error) -> Error {
+        match (error, self.memory_max) {
+            (Error::Memory { needed, parts, advice, .. }, Some(limit)) if taken > 0 => {
+                let parts = format!("{parts}, other sessions {taken}");
+                Error::Memory { needed: needed.saturating_add(taken), parts, limit, advice }
+            }
+            (error, _) => error,
+        }
+    }
+
     /// Decides every byte of a session, within what the caller allows or the system would give.
     ///
     /// # Errors

@@ -25,6 +25,7 @@ use crate::error::Error;
 use crate::gpu::device::SharedDevice;
 use crate::options::{Options, SessionOptions};
 use crate::plan::Plan;
+use crate::reserved::{Reservations, Reserved};
 use crate::sample::{Sampler, SamplerOptions};
 #[cfg(feature = "text")]
 use crate::text::Tokenizer;
@@ -37,18 +38,27 @@ pub struct Engine {
 
 struct Shared {
     running: Running,
+    sessions: Reservations,
     /// Read when it is first asked for: not everybody needs text.
     #[cfg(feature = "text")]
     tokenizer: OnceLock<Tokenizer>,
 }
 
 impl Engine {
-    /// Opens a blob and checks it whole, weights' content excepted.
+    /// Opens a blob on the processor and checks it whole, weights' content excepted.
+    ///
+    /// # Errors
+    /// As [`Engine::open_with`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::open_with(path, &Options::default())
+    }
+
+    /// Opens a blob as the options say and checks it whole, weights' content excepted.
     ///
     /// # Errors
     /// The file cannot be read or is not a valid blob, the kernels are not available, the threads
     /// cannot be started, or the device that was asked for is not there, has no room or fails.
-    pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
+    pub fn open_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
         Self::of(&Source::Path(path.as_ref()), options)
     }
 
@@ -61,7 +71,7 @@ impl Engine {
     /// ([`Load::Resident`]), it may begin anywhere.
     ///
     /// # Errors
-    /// As [`Engine::open`]; or the range is no part of the file, or begins where it cannot be
+    /// As [`Engine::open_with`]; or the range is no part of the file, or begins where it cannot be
     /// mapped.
     pub fn open_file(file: &File, range: Range<u64>, options: &Options) -> Result<Self, Error> {
         Self::of(&Source::File(file, range), options)
@@ -71,7 +81,7 @@ impl Engine {
     /// aligned.
     ///
     /// # Errors
-    /// As [`Engine::open`]; or there is no room for the copy.
+    /// As [`Engine::open_with`]; or there is no room for the copy.
     pub fn from_bytes(bytes: &[u8], options: &Options) -> Result<Self, Error> {
         Self::of(&Source::Bytes(bytes), options)
     }
@@ -80,7 +90,7 @@ impl Engine {
     /// a multiple of 64 bytes.
     ///
     /// # Errors
-    /// As [`Engine::open`]; or it begins elsewhere.
+    /// As [`Engine::open_with`]; or it begins elsewhere.
     pub fn from_static(bytes: &'static [u8], options: &Options) -> Result<Self, Error> {
         Self::of(&Source::Static(bytes), options)
     }
@@ -92,7 +102,7 @@ impl Engine {
     /// Opens a blob on a device of the caller's, whatever the options say of devices.
     ///
     /// # Errors
-    /// As [`Engine::open`].
+    /// As [`Engine::open_with`].
     #[cfg(feature = "cuda")]
     pub fn open_on(
         path: impl AsRef<Path>,
@@ -107,6 +117,7 @@ impl Engine {
         Self {
             shared: Arc::new(Shared {
                 running,
+                sessions: Reservations::default(),
                 #[cfg(feature = "text")]
                 tokenizer: OnceLock::new(),
             }),
@@ -205,6 +216,16 @@ impl Engine {
     pub fn plan(&self, options: &SessionOptions) -> Result<Plan, Error> {
         let Running { limits, fixed, .. } = &self.shared.running;
         limits.plan(self.network(), *fixed, options)
+    }
+
+    /// What a session beside the others would take, and its bytes taken from what is left.
+    pub(crate) fn reserve(&self, options: &SessionOptions) -> Result<(Plan, Reserved), Error> {
+        let Running { limits, fixed, .. } = &self.shared.running;
+        self.shared.sessions.take(|taken| {
+            let plan = limits.beside(taken).plan(self.network(), *fixed, options);
+            let plan = plan.map_err(|error| limits.counting(taken, error))?;
+            Ok((plan, plan.kv_bytes.saturating_add(plan.scratch_bytes)))
+        })
     }
 
     pub(crate) fn backend(&self) -> &Arc<dyn Backend> {

@@ -10,13 +10,13 @@ use hardtack_kernels::KernelTable;
 use super::limits::Limits;
 use super::source::{Opened, Source};
 use crate::backend::Backend;
-use crate::cpu::pool::Pool;
+use crate::cpu::pool::{AWAKE, Pool};
 use crate::cpu::session::CpuModel;
 use crate::cpu::tiers;
 use crate::error::Error;
 #[cfg(feature = "cuda")]
 use crate::gpu::device::{self, SharedDevice};
-use crate::options::{DeviceChoice, Options, SessionOptions, THREADS_MAX};
+use crate::options::{DeviceChoice, Options, SessionOptions};
 use crate::os::BlobFile;
 use crate::plan::fixed::Fixed;
 #[cfg(feature = "cuda")]
@@ -75,11 +75,7 @@ fn start_threads(options: &Options) -> Result<Pool, Error> {
         0 => std::thread::available_parallelism().map_or(1, usize::from),
         threads => threads,
     };
-    if threads > THREADS_MAX {
-        let expected = format!("1 to {THREADS_MAX}");
-        return Err(Error::Setting { setting: "threads", expected, found: threads.to_string() });
-    }
-    Pool::new(threads)
+    Pool::new(threads, options.awake.unwrap_or(AWAKE))
 }
 
 #[cfg(feature = "cuda")]

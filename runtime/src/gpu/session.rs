@@ -19,6 +19,7 @@ use crate::error::Error;
 use crate::memory::zeros;
 use crate::pipe::Pipe;
 use crate::plan::Plan;
+use crate::recording::Recording;
 use crate::sample::Sampler;
 
 impl Backend for DeviceModel {
@@ -112,13 +113,25 @@ impl Forward for DeviceSession {
         Ok(&self.logits)
     }
 
+    fn hidden(&mut self, _index: usize) -> Result<&[f32], Error> {
+        let (expected, found) = ("cpu".to_owned(), "cuda".to_owned());
+        Err(Error::Setting { setting: "device for hidden states", expected, found })
+    }
+
     /// The likeliest token is the device's own choice, and no logits leave it.
-    fn choose(&mut self, sampler: &mut Sampler) -> Result<u32, Error> {
+    fn choose(&mut self, sampler: &mut Sampler, history: &[u32]) -> Result<u32, Error> {
         match self.likeliest {
-            _ if !sampler.takes_likeliest() => Ok(sampler.sample(self.logits()?)),
+            _ if !sampler.takes_likeliest() => sampler.sample(history, self.logits()?),
             Some(token) => Ok(token),
             None => Ok(*self.likeliest.insert(self.session.likeliest()?)),
         }
+    }
+
+    /// By way of the host's memory.
+    fn copy_from(&mut self, other: &mut dyn Forward, count: usize) -> Result<(), Error> {
+        let mut copied = Recording::default();
+        other.serialize(&mut copied, count)?;
+        self.serialize(&mut copied.replay(), count)
     }
 
     fn truncate(&mut self, held: usize, position: usize) -> usize {

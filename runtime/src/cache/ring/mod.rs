@@ -66,6 +66,14 @@ impl RingLayer {
             + self.chunks.allocated_bytes()
     }
 
+    /// Becomes what another session's ring of the same layer is.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.chunks.copy_from(&other.chunks);
+        self.exact.copy_from_slice(&other.exact);
+        self.units.copy_from_slice(&other.units);
+        self.scales.copy_from_slice(&other.scales);
+    }
+
     /// Writes or reads the layer while this chunk is open.
     ///
     /// # Errors

@@ -63,6 +63,16 @@ impl Shared {
         });
     }
 
+    /// The last hidden state `[hidden]` of one token of the batch, after the final norm.
+    pub fn hidden(&mut self, batch: &Batch<'_>, token: usize) -> &[f32] {
+        let (cpu, network) = (batch.cpu, batch.network);
+        let (epsilon, hidden) = (network.spec.norm_epsilon, network.spec.hidden as usize);
+        let row = &self.residual[token * hidden..][..hidden];
+        let out = &mut self.block[..hidden];
+        normalize_row(&cpu, epsilon, row, cpu.vector(&network.final_norm), out);
+        out
+    }
+
     /// The logits `[vocabulary]` that follow one token of the batch.
     pub fn head(&mut self, batch: &Batch<'_>, token: usize, logits: &mut [f32]) {
         let (cpu, network) = (batch.cpu, batch.network);
