@@ -13,7 +13,7 @@ pub struct History {
     first: usize,
     /// Capacity `tokens_max`, never exceeded.
     tokens: Vec<u32>,
-    /// Tokens that are kept at least, once there were so many.
+    /// Tokens that are kept at least, once there were as many.
     window: usize,
     tokens_max: usize,
 }
@@ -68,8 +68,8 @@ impl History {
         self.tokens.extend_from_slice(tokens);
     }
 
-    /// Drops all tokens from a position on. False if that is before the first token kept: nothing
-    /// is known then.
+    /// Drops all tokens from a position on. False if that is before the first token kept: the
+    /// text is unknown then.
     pub fn truncate(&mut self, position: usize) -> bool {
         let kept = position.checked_sub(self.first);
         match kept {

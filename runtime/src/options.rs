@@ -7,9 +7,9 @@ use crate::cache::ladder::Ladder;
 use crate::memory::SystemMemory;
 use crate::os::Load;
 
-/// Tokens kept if nothing else is asked for and the model was trained for as many.
+/// Tokens kept by default, if the model was trained for as many.
 pub const CONTEXT_DEFAULT: usize = 4096;
-/// Tokens processed at once if nothing else is asked for.
+/// Tokens processed at once by default.
 pub const BATCH_DEFAULT: usize = 64;
 /// Most tokens processed at once.
 pub const BATCH_MAX: usize = 1024;

@@ -15,8 +15,8 @@
 //! | each layer's cache, in the order of an exact cache or a ring | |
 //! | BLAKE3 of everything before | 32 |
 //!
-//! All numbers are little-endian. The file is not trusted: every number has its bounds, nothing is
-//! allocated for a number alone, and the hash is checked before the session may go on. The note
+//! All numbers are little-endian. The file is not trusted: every number has its bounds, no memory
+//! is allocated for a number alone, and the hash is checked before the session may go on. The note
 //! comes first, so that it can be read where the model or the cache is another one.
 
 use std::fs::File;
@@ -270,9 +270,9 @@ fn same<const N: usize>(
     expected: &str,
     found: &str,
 ) -> Result<(), Error> {
-    let mut passed = *bytes;
-    pipe.bytes(&mut passed)?;
-    if passed == *bytes {
+    let mut copy = *bytes;
+    pipe.bytes(&mut copy)?;
+    if copy == *bytes {
         Ok(())
     } else {
         Err(pipe.refuse(what, expected.to_owned(), found.to_owned()))

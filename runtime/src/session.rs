@@ -149,8 +149,8 @@ impl Session {
     /// Drops all tokens after the first `position`; returns how many remain. To go on from there,
     /// feed at least one token.
     ///
-    /// A ring goes back only to what it was after just so many tokens: within the chunk of 64
-    /// tokens that is open, to where an earlier chunk began as long as nothing was demoted or
+    /// A ring goes back only to what it was after exactly as many tokens: within the chunk of 64
+    /// tokens that is open, to where an earlier chunk began as long as no chunk was demoted or
     /// forgotten since then, or to the first 64 tokens.
     pub fn truncate(&mut self, position: usize) -> usize {
         let remain = self.forward.truncate(self.position, position);
@@ -168,7 +168,7 @@ impl Session {
     fn now_at(&mut self, position: usize) {
         self.position = position;
         if !self.history.truncate(position) {
-            // What the text began with is no longer known, so nothing can be compared with it.
+            // What the text began with is no longer known, so no prompt can be compared with it.
             self.position = self.forward.truncate(position, 0);
             self.history.clear();
         }
@@ -288,7 +288,7 @@ impl Session {
     /// them, after the final norm.
     ///
     /// # Errors
-    /// As [`Session::feed`], or the model runs on a device, which gives no hidden states.
+    /// As [`Session::feed`], or the model runs on a device, which returns no hidden states.
     pub fn feed_hidden(
         &mut self,
         tokens: &[u32],

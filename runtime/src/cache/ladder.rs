@@ -15,7 +15,7 @@ impl Level {
     /// Most bits in every part.
     pub const MOST: Self = Self([BITS[BITS.len() - 1]; PARTS_MAX]);
 
-    /// Units of a chunk with so many parts.
+    /// Units of a chunk with `parts` parts.
     pub fn units(self, parts: usize) -> usize {
         self.0[..parts].iter().sum::<u32>() as usize
     }
@@ -101,7 +101,7 @@ impl Ladder {
         Ok(Self::of(rungs.iter().map(|&bits| Rung::Fixed(Level(bits)))))
     }
 
-    /// The prices of a model's policy, from the first with at most so many bits on average.
+    /// The prices of a model's policy, from the first with at most `bits` bits on average.
     ///
     /// # Errors
     /// The policy has no such price.
@@ -151,7 +151,7 @@ impl Ladder {
     pub fn over_share(&self, units: usize, used: impl Fn(usize) -> usize) -> Option<usize> {
         (0..self.count).find(|&rung| used(rung) * self.count > units)
     }
-    /// What tells one ladder from another, by name.
+    /// The numbers by which ladders differ, with their names.
     pub fn numbers(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let rung = |rung: &Rung| match rung {
             Rung::Fixed(level) => {

@@ -76,7 +76,7 @@ impl Cache {
     /// Writes the keys and values of the first `count` tokens, or reads them.
     ///
     /// # Errors
-    /// What the pipe says, or what is read is nothing that a ring can hold.
+    /// What the pipe says, or no ring can hold what is read.
     pub fn serialize(&mut self, pipe: &mut dyn Pipe, count: usize) -> Result<(), Error> {
         serialize_all(pipe, count, &mut self.layers, |pipe, _, layer, open| match layer {
             LayerCache::F16(exact) => exact.serialize(pipe, count),

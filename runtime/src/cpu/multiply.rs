@@ -18,7 +18,7 @@ use super::rows::{Cut, Rows};
 const PIECES_MAX: usize = 256;
 /// Most pieces of rows.
 const ROW_PIECES_MAX: usize = 64;
-/// Pieces for each thread: so many that one which is held up leaves little to wait for.
+/// Pieces for each thread: enough that one which is held up leaves little to wait for.
 const PIECES_EACH: usize = 8;
 /// Work below this cost, in bytes that memory could deliver meanwhile, is not worth another thread:
 /// about 2 µs.
@@ -211,7 +211,7 @@ impl<'a> Cpu<'a> {
     ) {
         let mut skip = first;
         for product in products {
-            // A piece may have nothing to do.
+            // A piece may be empty.
             if staging.is_empty() {
                 break;
             }

@@ -39,7 +39,7 @@ pub struct Engine {
 struct Shared {
     running: Running,
     sessions: Reservations,
-    /// Read when it is first asked for: not everybody needs text.
+    /// Read when it is first used: not everybody needs text.
     #[cfg(feature = "text")]
     tokenizer: OnceLock<Tokenizer>,
 }
@@ -62,7 +62,7 @@ impl Engine {
         Self::of(&Source::Path(path.as_ref()), options)
     }
 
-    /// Opens a blob that is a part of an open file: bytes `range` of it, as an asset stands in an
+    /// Opens a blob that is a part of an open file: bytes `range` of it, as of an asset in an
     /// Android package. A file descriptor becomes a file by `File::from(descriptor)`. The place of
     /// the file's next reading does not change, and the file need not stay open.
     ///
@@ -86,7 +86,7 @@ impl Engine {
         Self::of(&Source::Bytes(bytes), options)
     }
 
-    /// Opens a blob that is a part of the program, where it is: nothing is copied. It must begin at
+    /// Opens a blob that is a part of the program, where it is, without a copy. It must begin at
     /// a multiple of 64 bytes.
     ///
     /// # Errors
@@ -183,7 +183,7 @@ impl Engine {
         self.blob().plain(kind)
     }
 
-    /// The blob's tokenizer. It is read when it is first asked for.
+    /// The blob's tokenizer. It is read when it is first used.
     ///
     /// # Errors
     /// The blob has none, or one that cannot be read.

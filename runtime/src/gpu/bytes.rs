@@ -7,7 +7,7 @@ use crate::error::Error;
 use crate::memory::zeros;
 use crate::pipe::Pipe;
 
-/// Bytes of the cache that pass into a file at once.
+/// Bytes of the cache that go into a file at once.
 const PIECE_BYTES: usize = 1 << 20;
 
 /// Writes consecutive bytes of a part of a layer's cache, or reads them.

@@ -48,14 +48,14 @@ fn copied_weights(file: &[u8], network: &Network, shared: bool) -> Result<Device
 ///
 /// # Errors
 /// The device has no such room, or fails.
-pub fn check_room(device: &SharedDevice, asked: u64) -> Result<(), Error> {
+pub fn check_room(device: &SharedDevice, wanted: u64) -> Result<(), Error> {
     let memory = device.memory()?;
-    if memory.of_host || asked <= memory.free {
+    if memory.of_host || wanted <= memory.free {
         return Ok(());
     }
     Err(CudaError::Memory {
         what: "weights, keys and values and buffers",
-        asked,
+        asked: wanted,
         free: memory.free,
     }
     .into())

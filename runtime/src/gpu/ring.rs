@@ -23,7 +23,7 @@ use crate::pipe::Pipe;
 /// The rings of all layers, as the host knows them.
 pub struct DeviceRing {
     layers: Vec<Chunks>,
-    /// Whether the device knows the chunks of all layers: nothing but a beginning has changed them.
+    /// Whether the device knows the chunks of all layers: only a beginning has changed them.
     known: bool,
     /// Whether the device failed while a chunk began.
     failed: bool,
@@ -49,14 +49,14 @@ impl DeviceRing {
         let chunks_max = layers.iter().map(|layer| layer.size().chunks).max().unwrap_or(0);
         // No forgotten memory of others gets into a file by way of an open chunk.
         for index in 0..layers.len() {
-            let halves = session.cache_bytes(index, CachePart::F16) as usize;
-            session.write_cache(index, CachePart::F16, 0, &zeros(halves)?)?;
+            let bytes = session.cache_bytes(index, CachePart::F16) as usize;
+            session.write_cache(index, CachePart::F16, 0, &zeros(bytes)?)?;
         }
         let keys = zeros(key_elements(size, network))?;
         Ok(Self { layers, known: false, failed: false, keys, places: list(chunks_max)? })
     }
 
-    /// Begins the chunk that the next pass lies in, if it has not begun.
+    /// Begins the chunk that the next batch lies in, if it has not begun.
     ///
     /// # Errors
     /// The device fails. The ring is empty after the next [`DeviceRing::truncate`] then.

@@ -1,4 +1,4 @@
-//! A model on a device and its sessions: batches, logits when they are asked for, and a cache into
+//! A model on a device and its sessions: batches, logits when they are read, and a cache into
 //! files and out of them.
 
 use std::sync::Arc;
@@ -53,7 +53,7 @@ struct DeviceSession {
     logits: Vec<f32>,
     /// Whether they are the device's last ones.
     fresh: bool,
-    /// The token that the device found likeliest, if it was asked, and still holds.
+    /// The token that the device found likeliest, if that is known and it still holds it.
     likeliest: Option<u32>,
     /// Tokens of the last batch.
     last: usize,

@@ -17,8 +17,8 @@ pub struct SessionBytes {
     pub kv: u64,
     /// The device's scratch, a ring's tables of chunks among it.
     pub scratch: u64,
-    /// What belongs to it on the host: logits, what numbers pass through, and the keys that a
-    /// policy chooses bits from.
+    /// What belongs to it on the host: logits, staging, and the keys that a policy
+    /// chooses bits from.
     pub host: u64,
 }
 

@@ -86,7 +86,7 @@ pub fn plan(
     let context = match options.context {
         0 if ring => trained,
         0 => trained.min(CONTEXT_DEFAULT),
-        asked => asked,
+        tokens => tokens,
     };
     in_range("context", context, trained)?;
     in_range("batch", options.batch, BATCH_MAX)?;

@@ -127,7 +127,7 @@ impl Chunks {
     }
 
     /// Begins a chunk, if it has not begun: what left the window is forgotten, and the chunk before
-    /// gets a place among the sealed ones, with the bits that the ladder gives it, or, by what bits
+    /// gets a place among the sealed ones, with the ladder's bits for it, or, by what bits
     /// cost, its price. Returns that place if there is one: its bytes are the caller's to write.
     pub fn begin(&mut self, chunk: usize, costs: Option<&Costs>) -> Option<Sealed> {
         if chunk == self.begun {
@@ -201,7 +201,7 @@ impl Chunks {
             self.sealed.iter_mut().find(|sealed| sealed.rung as usize + 1 == below)
         });
         match oldest {
-            // A chunk without units to give back does not help where entries are short.
+            // A chunk without units to free does not help where entries are short.
             Some(oldest) if !self.free_entries.is_empty() => {
                 let before = oldest.level();
                 oldest.rung += 1;
@@ -219,11 +219,11 @@ impl Chunks {
 
     fn forget_oldest(&mut self, next: usize) {
         let oldest = self.sealed.pop_front().expect("what takes room is there");
-        self.give_back(&oldest);
+        self.free(&oldest);
         self.changed = next;
     }
 
-    fn give_back(&mut self, sealed: &Sealed) {
+    fn free(&mut self, sealed: &Sealed) {
         for part in 0..self.shape.parts() {
             self.free_units.extend_from_slice(sealed.units(part));
         }
@@ -233,7 +233,7 @@ impl Chunks {
     /// Forgets this chunk and all after it. It counts as begun.
     fn forget_from(&mut self, chunk: usize) {
         while let Some(newest) = self.sealed.pop_back_if(|newest| newest.chunk as usize >= chunk) {
-            self.give_back(&newest);
+            self.free(&newest);
         }
         if chunk == 0 {
             self.changed = 0;

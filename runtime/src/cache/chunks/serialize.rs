@@ -27,7 +27,7 @@ pub enum Span {
 /// does one. Where no layer holds chunks, none is open.
 ///
 /// # Errors
-/// The file cannot be written, or what is read is nothing that a ring can hold.
+/// The file cannot be written, or no ring can hold what is read.
 pub fn serialize_all<L: HoldsChunks>(
     pipe: &mut dyn Pipe,
     position: usize,

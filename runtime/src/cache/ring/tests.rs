@@ -88,7 +88,7 @@ fn a_demoted_chunk_is_what_sealing_at_fewer_bits_gives() {
 #[test]
 fn codes_stand_for_numbers_of_their_part_of_the_range() {
     for bits in [8, 6, 4, 3, 2] {
-        // From where the first code stands to the other end of its part.
+        // From the first code's value to the other end of its part.
         let furthest = 1.0 / (1 << bits) as f32 - Places::of(bits).first;
         let mut layer = ring(&[bits], 4, 4096, 0);
         fill(&mut layer, 3);

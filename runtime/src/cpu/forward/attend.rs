@@ -2,7 +2,7 @@
 //!
 //! Queries that see the same keys are taken in blocks, so that keys and values are read, and codes
 //! unpacked, once for several. What one query gets does not depend on those beside it: kernels
-//! promise as much. Chunks are at fixed positions, so the pieces a prompt came in change nothing,
+//! promise as much. Chunks are at fixed positions, so the pieces a prompt came in change no result,
 //! and neither does the number of threads that share a token's lanes.
 
 use hardtack_format::limits::HEAD_DIM_MAX;
@@ -147,7 +147,7 @@ where
         let mut chunks = self.cached.chunks().filter(own).peekable();
         while let Some(chunk) = chunks.next() {
             let visible = |index: usize| self.visible(self.place(block, index).0, chunk.index());
-            // Later tokens see more; one that sees nothing here is followed by others, or all are
+            // Later tokens see more; one that sees none of these is followed by others, or all are
             // past it.
             let seen =
                 (0..count).map(visible).filter(|(from, to)| from < to).map(|(_, to)| to).max();

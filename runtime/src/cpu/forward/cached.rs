@@ -11,12 +11,12 @@ use crate::cache::sealed::Chunk;
 use crate::cache::shape::{CHUNK, RingShape};
 use crate::cache::{ExactRows, LayerCache};
 
-/// Most queries that meet a chunk of any cache together.
+/// Most queries that read a chunk of any cache together.
 pub const QUERIES_MAX: usize = codes::QUERIES;
-/// Most queries that meet a chunk of an exact cache together.
+/// Most queries that read a chunk of an exact cache together.
 const EXACT_QUERIES: usize = 16;
 
-/// Most queries that meet a chunk together.
+/// Most queries that read a chunk together.
 pub const fn queries_max(ring: bool) -> usize {
     if ring { codes::QUERIES } else { EXACT_QUERIES }
 }
@@ -49,7 +49,7 @@ impl<'a> Cached<'a> {
         self.layer.shape()
     }
 
-    /// Most queries that meet a chunk together.
+    /// Most queries that read a chunk together.
     pub fn queries_max(&self) -> usize {
         queries_max(self.ring().is_some())
     }

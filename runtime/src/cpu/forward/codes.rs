@@ -10,7 +10,7 @@ use crate::cache::ring::RingLayer;
 use crate::cache::sealed::Sealed;
 use crate::cache::shape::{CHUNK, RingShape, Scaled};
 
-/// Most queries that meet a chunk together: the kernels take 4, 6 or 8 of them at a time.
+/// Most queries that read a chunk together: the kernels take 4, 6 or 8 of them at a time.
 pub const QUERIES: usize = 24;
 
 /// What one query is multiplied with the two matrices of a cached head; empty for the second where
