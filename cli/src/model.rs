@@ -39,7 +39,7 @@ pub fn open(
     let device = match arguments.device {
         DeviceArgument::Cpu => DeviceChoice::Cpu,
         DeviceArgument::Cuda => DeviceChoice::Cuda,
-        DeviceArgument::Auto => DeviceChoice::Auto(*session),
+        DeviceArgument::Auto => DeviceChoice::Auto,
     };
     let load = match arguments.load {
         LoadArgument::Mmap => Load::Mmap,
@@ -47,6 +47,7 @@ pub fn open(
     };
     let options = Options {
         device,
+        session: *session,
         kernel_cache: cache_folder(),
         threads: arguments.threads,
         kernels: arguments.kernels.clone(),

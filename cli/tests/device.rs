@@ -336,8 +336,8 @@ fn the_program_says_why_it_takes_the_processor() {
     let run = |device: &str| {
         program(&["run", "-p", "The old house", "-n", "4", "--device", device], &blob)
     };
-    let best =
-        Options { device: DeviceChoice::Auto(session_options(KvPrecision::F16)), ..options() };
+    let session = session_options(KvPrecision::F16);
+    let best = Options { device: DeviceChoice::Auto, session, ..options() };
     let engine = Engine::open_with(&blob, &best).unwrap();
     let [cpu, auto, cuda] = ["cpu", "auto", "cuda"].map(run);
     assert!(cpu.status.success() && auto.status.success());

@@ -113,12 +113,12 @@ compile_error!("weights are read where they lie, and the format is little-endian
 #[cfg(not(target_pointer_width = "64"))]
 compile_error!("lengths of blobs and of scratch are counted in 64 bits");
 
+mod backend;
 mod cache;
 mod cancel;
 #[cfg(feature = "text")]
 pub mod chat;
 mod cpu;
-mod device;
 mod embed;
 pub mod engine;
 mod error;
@@ -127,8 +127,10 @@ mod generate;
 mod gpu;
 mod history;
 pub mod memory;
+mod options;
 #[allow(unsafe_code, reason = "the operating system's room")]
 mod os;
+mod pipe;
 pub mod plan;
 mod recognize;
 #[cfg(feature = "cuda")]
@@ -137,29 +139,31 @@ mod reserved;
 pub mod sample;
 mod saved;
 pub mod session;
-mod state;
 #[cfg(feature = "text")]
 pub mod text;
 mod whole_file;
 
 pub use cache::ladder::Ladder;
-pub use cache::size::RingSize;
-pub use cache::{KvPrecision, KvSize, RingBits, RingOptions};
+pub use cache::size::{KvSize, RingSize};
 pub use cancel::Cancel;
 #[cfg(feature = "text")]
 pub use chat::{Answer, Chat, ChatOptions, Delta, WriteOptions, Writer};
+pub use cpu::pool::THREADS_MAX;
 pub use cpu::tiers::available as kernel_tiers;
-pub use device::DeviceChoice;
 pub use embed::{EmbedOptions, Embedder, Pooling};
-pub use engine::{Engine, Options};
+pub use engine::Engine;
 pub use error::Error;
 pub use generate::{GenerateOptions, Generator, Report, Token};
 pub use hardtack_format as format;
 #[cfg(feature = "cuda")]
 pub use hardtack_kernels_cuda::CudaError;
 pub use memory::SystemMemory;
+pub use options::{
+    BATCH_DEFAULT, BATCH_MAX, CONTEXT_DEFAULT, DeviceChoice, KvPrecision, Options, RingBits,
+    RingOptions, SessionOptions,
+};
 pub use os::Load;
-pub use plan::{Plan, SessionOptions};
+pub use plan::Plan;
 pub use sample::{LogitsFilter, Sampler, SamplerOptions};
 pub use saved::Restored;
 pub use session::{Ended, Session};

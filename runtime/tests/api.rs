@@ -14,7 +14,7 @@ fn moved<T: Send + Debug>() {}
 
 #[test]
 fn public_types_are_sent_shared_and_shown() {
-    shared::<(Engine, Options, DeviceChoice, Load, SystemMemory, Plan, plan::Fixed)>();
+    shared::<(Engine, Options, DeviceChoice, Load, SystemMemory, Plan, plan::fixed::Fixed)>();
     shared::<(Cancel, Error, Ended, Report, Token, Restored, Bound, Room)>();
     shared::<(SessionOptions, KvPrecision, KvSize, RingBits, RingOptions, RingSize, Ladder)>();
     shared::<(SamplerOptions, Candidate, Candidates, LogProbability, LogProbabilities<'_>)>();

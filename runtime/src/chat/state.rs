@@ -4,7 +4,7 @@ use super::file::{Note, SessionFile};
 use super::prompter::Prompter;
 use super::turn::{Turn, Turns};
 use super::writer::Pen;
-use crate::cache::KvSize;
+use crate::cache::size::KvSize;
 use crate::error::Error;
 use crate::generate::Report;
 use crate::saved::Written;

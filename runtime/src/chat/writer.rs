@@ -6,7 +6,7 @@ use crate::cancel::Cancel;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::generate::{Event, Limits, Report, Run};
-use crate::plan::SessionOptions;
+use crate::options::SessionOptions;
 use crate::sample::{Sampler, SamplerOptions};
 use crate::session::{Ended, Session};
 use crate::text::{Opening, Stops, TextStream};
