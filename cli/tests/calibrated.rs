@@ -41,8 +41,7 @@ fn a_budget_in_bytes_is_kept_and_used() {
     assert!(bytes <= budget && bytes > budget - 4096, "{bytes} of {budget}");
     assert_eq!(baked.parts.iter().map(|part| part.bytes).sum::<u64>(), bytes);
 
-    let engine =
-        Engine::open_with(&output, &Options { verify: true, ..Options::default() }).unwrap();
+    let engine = Engine::open_with(&output, &Options::new().verify(true)).unwrap();
     let bits: Vec<u32> = expert_bits(&engine).concat();
     let said = allocated(&engine);
     let average = f64::from(bits.iter().sum::<u32>()) / bits.len() as f64;
@@ -133,9 +132,7 @@ fn rounds_go_down_and_go_on_where_they_were() {
     assert_eq!(round.target, "3 bits per expert");
     assert_eq!((round.cost, &round.gates), (first.allocated.cost, &first.allocated.gates));
     assert_eq!(round.held_out, first.allocated.held_out);
-    let engine =
-        Engine::open_with(path("whole.tack"), &Options { verify: true, ..Options::default() })
-            .unwrap();
+    let engine = Engine::open_with(path("whole.tack"), &Options::new().verify(true)).unwrap();
     assert_eq!(allocated(&engine), second.allocated);
     // No expert gets bits back.
     let before =

@@ -21,18 +21,18 @@ fn engine(folder: &tempfile::TempDir) -> Engine {
     synthetic::write(folder.path(), network);
     let blob = folder.path().join("model.tack");
     bake_at(folder.path(), &blob, Encoding::Q6);
-    Engine::open_with(&blob, &Options { threads: 2, ..Options::default() }).unwrap()
+    Engine::open_with(&blob, &Options::new().threads(2)).unwrap()
 }
 
 /// Exact caches, and a ring that demotes and forgets.
 fn caches() -> [KvPrecision; 3] {
     let ladder = Ladder::new(&[[8; 2], [4; 2]]).unwrap();
-    let ring = RingOptions { bytes: 220_000, bits: RingBits::Ladder(ladder) };
+    let ring = RingOptions::new().bytes(220_000).bits(RingBits::Ladder(ladder));
     [KvPrecision::F16, KvPrecision::F32, KvPrecision::Ring(ring)]
 }
 
 fn session(engine: &Engine, kv: KvPrecision) -> Session {
-    engine.session(&SessionOptions { context: 512, batch: 64, kv }).unwrap()
+    engine.session(&SessionOptions::new().context(512).batch(64).kv(kv)).unwrap()
 }
 
 fn text(seed: u32) -> Vec<u32> {
@@ -97,7 +97,7 @@ fn hidden_states_do_not_depend_on_batches_and_make_vectors() {
     let engine = engine(&folder);
     let tokens = &text(0)[..100];
     let vector = |batch, pooling, normalize| {
-        let session = SessionOptions { context: 128, batch, kv: KvPrecision::F16 };
+        let session = SessionOptions::new().context(128).batch(batch).kv(KvPrecision::F16);
         let options = EmbedOptions::new().session(session).pooling(pooling).normalize(normalize);
         engine.embedder(options).unwrap().embed(tokens).unwrap()
     };

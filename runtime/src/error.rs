@@ -13,7 +13,7 @@ use crate::memory::Bound;
 ///
 /// # fn main() -> Result<(), hardtack::Error> {
 /// let engine = Engine::open("tests/data/tiny.tack")?;
-/// let mut session = engine.session(&SessionOptions { context: 4, ..Default::default() })?;
+/// let mut session = engine.session(&SessionOptions::new().context(4))?;
 /// match session.read(&[1, 2, 3, 4, 5]) {
 ///     Err(Error::ContextFull { capacity, .. }) => println!("only {capacity} tokens fit"),
 ///     other => other?,

@@ -66,11 +66,11 @@
 //! use hardtack::{Engine, Error, Options, SessionOptions};
 //!
 //! # fn main() -> Result<(), hardtack::Error> {
-//! let options = Options { memory_max: Some(30 << 20), ..Options::default() };
+//! let options = Options::new().memory_max(30 << 20);
 //! let engine = Engine::open_with("tests/data/tiny.tack", &options)?;
-//! let plan = engine.plan(&SessionOptions { context: 1024, ..Default::default() })?;
+//! let plan = engine.plan(&SessionOptions::new().context(1024))?;
 //! println!("{} bytes: {plan}", plan.total_bytes());
-//! # let small = Options { memory_max: Some(1 << 20), ..Options::default() };
+//! # let small = Options::new().memory_max(1 << 20);
 //! # let refused = Engine::open_with("tests/data/tiny.tack", &small);
 //! # assert!(matches!(refused, Err(Error::Memory { .. })));
 //! # Ok(()) }

@@ -33,7 +33,7 @@ fn public_types_are_sent_shared_and_shown() {
 fn wrong_arguments_are_errors() {
     let engine = Engine::open("tests/data/tiny.tack").unwrap();
     assert!(engine.sampler(SamplerOptions::new().top_k(Some(0))).is_err());
-    let mut session = engine.session(&SessionOptions { context: 8, ..Default::default() }).unwrap();
+    let mut session = engine.session(&SessionOptions::new().context(8)).unwrap();
     let mut sampler = engine.sampler(SamplerOptions::new()).unwrap();
     // Nothing was fed: there are no logits, neither for a choice nor for a probability.
     assert!(session.choose(&mut sampler).is_err());
@@ -67,7 +67,7 @@ fn a_generator_ends_and_says_why() {
     let mut sampler = engine.sampler(SamplerOptions::new()).unwrap();
     let ends = || GenerateOptions::new().ends(tokenizer.ends().iter().copied());
     let mut ended = |prompt: &[u32], context, options: GenerateOptions| {
-        let options_of_session = SessionOptions { context, batch: 2, ..Default::default() };
+        let options_of_session = SessionOptions::new().context(context).batch(2);
         let mut session = engine.session(&options_of_session).unwrap();
         let mut generator = session.generator(prompt, &mut sampler, options).unwrap();
         let tokens: Vec<u32> = generator.by_ref().map(|token| token.unwrap().id).collect();
@@ -86,11 +86,11 @@ fn a_generator_ends_and_says_why() {
 #[test]
 fn sessions_share_the_limit() {
     let path = "tests/data/tiny.tack";
-    let asked = SessionOptions { context: 4096, ..Default::default() };
+    let asked = SessionOptions::new().context(4096);
     let one = Engine::open(path).unwrap().plan(&asked).unwrap();
     let session_bytes = one.kv_bytes + one.scratch_bytes;
-    let memory_max = Some(one.total_bytes() + session_bytes);
-    let engine = Engine::open_with(path, &Options { memory_max, ..Options::default() }).unwrap();
+    let memory_max = one.total_bytes() + session_bytes;
+    let engine = Engine::open_with(path, &Options::new().memory_max(memory_max)).unwrap();
     let mut first = engine.session(&asked).unwrap();
     let second = first.fork().unwrap();
     let refused = first.fork().unwrap_err();

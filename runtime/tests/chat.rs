@@ -271,7 +271,7 @@ fn a_cancelled_message_is_not_kept_and_a_cancelled_answer_is() {
         [&CHATML_TOKENS[..], &[("a", TokenKind::Normal), ("b", TokenKind::Normal)]].concat();
     let engine = Script::chatml(&tokens, &["a", "b", "<|im_end|>"]).open(folder.path());
     let cancel = Cancel::new();
-    let session = SessionOptions { batch: 8, ..SessionOptions::default() };
+    let session = SessionOptions::new().batch(8);
     let write = WriteOptions::new().session(session).cancel(cancel.clone());
     let mut chat = engine.chat(ChatOptions::new().write(write)).unwrap();
     say(&mut chat, "first");
@@ -327,7 +327,7 @@ fn answers_end_for_the_reasons_they_give() {
     );
     let endless = Script { answer: &["one ", "two "], end: Some("<|im_end|>"), ..script };
     let other = tempfile::tempdir().unwrap();
-    let session = SessionOptions { context: 40, ..SessionOptions::default() };
+    let session = SessionOptions::new().context(40);
     let (text, why) =
         ended(&endless.open(other.path()), WriteOptions::new().session(session).tokens_max(None));
     // The last token need not be kept, and is said.
@@ -340,7 +340,7 @@ fn a_message_that_cannot_fit_is_refused_before_it_is_encoded() {
     let folder = tempfile::tempdir().unwrap();
     let tokens = [&CHATML_TOKENS[..], &[("Done", TokenKind::Normal)]].concat();
     let engine = Script::chatml(&tokens, &["Done", "<|im_end|>"]).open(folder.path());
-    let session = SessionOptions { context: 200, ..SessionOptions::default() };
+    let session = SessionOptions::new().context(200);
     let mut chat =
         engine.chat(ChatOptions::new().write(WriteOptions::new().session(session))).unwrap();
     say(&mut chat, "one");
