@@ -284,8 +284,8 @@ impl Session {
         Ok(LogProbabilities::of_logits(self.forward.logits()?))
     }
 
-    /// Adds tokens and calls `visit(index, hidden)` with the last hidden state `[hidden]` of each of
-    /// them, after the final norm.
+    /// Adds tokens and calls `visit(index, hidden)` with the last hidden state `[hidden]` of each
+    /// of them, after the final norm.
     ///
     /// # Errors
     /// As [`Session::feed`], or the model runs on a device, which returns no hidden states.

@@ -107,8 +107,8 @@ impl LayerSize {
 }
 
 impl RingSize {
-    /// The largest ring of `options.bytes` over at most `context` tokens; of 0 bytes, one that never
-    /// loses bits.
+    /// The largest ring of `options.bytes` over at most `context` tokens; of 0 bytes, one that
+    /// never loses bits.
     ///
     /// # Errors
     /// Fewer bytes than one chunk of codes takes beside the first chunk and the open one, too short
