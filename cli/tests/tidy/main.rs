@@ -23,7 +23,7 @@ const UNSAFE_ROOMS: [&str; 7] = [
     "kernels-avx/src/",
     "kernels-cuda/src/driver/",
     "kernels-neon/src/",
-    "runtime/src/backend/pool.rs",
+    "runtime/src/cpu/pool/",
     "runtime/src/os/",
 ];
 

@@ -5,15 +5,15 @@ use hardtack_format::network::GroupedTensors;
 use hardtack_format::spec::{AttentionKind, AttentionSpec, HeadNorm};
 use hardtack_kernels::hadamard::hadamard;
 
+use super::attend::Segment;
 use super::exact::Exact;
 use super::ring::{begin, move_queries, segments};
 use super::rope::rotate;
-use super::segment::Segment;
 use super::{LayerCache, ROW_COST, RingCache, Step, project, token_turns};
-use crate::backend::cpu::Product;
-use crate::kv::exact::{KvElement, LayerKv};
-use crate::kv::shape::{CHUNK, RingShape};
-use crate::scratch::{Scratch, Turn};
+use crate::cache::exact::{KvElement, LayerKv};
+use crate::cache::shape::{CHUNK, RingShape};
+use crate::cpu::multiply::Product;
+use crate::cpu::scratch::{Scratch, Turn};
 
 /// Reads the normalized stream, leaves the block's output in the scratch.
 pub fn attention(

@@ -8,12 +8,12 @@ use hardtack_kernels::KernelTable;
 use hardtack_kernels::attention::Scores;
 use hardtack_kernels::nested::{Folded, GROUP_ROWS, Places};
 
+use super::attend::{Cached, Query};
 use super::rope::turns;
-use super::segment::{Cached, Query};
 use super::{RingCache, Step};
-use crate::kv::ring::{Part, RingLayer, Sealed};
-use crate::kv::shape::{CHUNK, RingShape, Scaled};
-use crate::scratch::{Scratch, Turn};
+use crate::cache::ring::{Part, RingLayer, Sealed};
+use crate::cache::shape::{CHUNK, RingShape, Scaled};
+use crate::cpu::scratch::{Scratch, Turn};
 
 /// Queries of a block: the kernels take 4, 6 or 8 of them at a time.
 pub const QUERIES: usize = 24;

@@ -10,8 +10,8 @@ use hardtack_kernels::KernelTable;
 use hardtack_kernels::attention::Scores;
 
 use super::softmax::Running;
-use crate::backend::cpu::Cpu;
-use crate::kv::shape::CHUNK;
+use crate::cache::shape::CHUNK;
+use crate::cpu::multiply::Cpu;
 
 const _: () = assert!(size_of::<Scores>() == CHUNK * size_of::<f32>());
 

@@ -4,7 +4,7 @@
 //! Everything that changes, sealing, demotion and eviction, changes when the first token of a chunk
 //! arrives. Every layer has its own units and decides by itself.
 
-mod pass;
+mod serialize;
 
 use std::collections::VecDeque;
 
@@ -18,7 +18,7 @@ use super::size::{LayerSize, RingSize};
 use crate::error::Error;
 use crate::memory::list;
 
-pub use pass::{Span, pass_all};
+pub use serialize::{Span, pass_all};
 
 /// A chunk in codes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,9 +5,9 @@ use std::ops::Range;
 use hardtack_kernels::KernelTable;
 use hardtack_kernels::attention::Scores;
 
-use super::segment::{Cached, Query};
-use crate::kv::exact::{KvElement, LayerKv};
-use crate::kv::shape::{CHUNK, RingShape, Scaled};
+use super::attend::{Cached, Query};
+use crate::cache::exact::{KvElement, LayerKv};
+use crate::cache::shape::{CHUNK, RingShape, Scaled};
 
 /// Queries of a block.
 pub const QUERIES: usize = 16;

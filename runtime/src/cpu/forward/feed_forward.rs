@@ -9,13 +9,13 @@ use hardtack_format::spec::{Activation, ExpertsSpec};
 use hardtack_kernels::PanelRows;
 use hardtack_kernels::math::sigmoid;
 
-use super::gate::{assign_slots, choose};
+use super::router::{assign_slots, choose};
 use super::{Step, project};
-use crate::backend::cpu::{COLLECT_COST, Cpu, Product};
-use crate::backend::inputs::Inputs;
-use crate::backend::results::{COLLECTED, Results};
-use crate::backend::rows::{Cut as _, Rows};
-use crate::scratch::Scratch;
+use crate::cpu::inputs::Inputs;
+use crate::cpu::multiply::{COLLECT_COST, Cpu, Product};
+use crate::cpu::results::{COLLECTED, Results};
+use crate::cpu::rows::{Cut as _, Rows};
+use crate::cpu::scratch::Scratch;
 
 /// What one activation costs, the moves of its inputs and its quantization included, in bytes that
 /// memory could deliver meanwhile.

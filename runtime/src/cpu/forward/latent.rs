@@ -8,16 +8,16 @@ use hardtack_format::TensorRef;
 use hardtack_format::network::LatentTensors;
 use hardtack_format::spec::{AttentionKind, AttentionSpec};
 
+use super::attend::Segment;
 use super::attention::normalize_in_place;
 use super::exact::Exact;
 use super::ring::{begin, move_queries, segments};
 use super::rope::rotate;
-use super::segment::Segment;
 use super::{LayerCache, RingCache, Step, project, token_turns};
-use crate::backend::cpu::{Cpu, Product};
-use crate::kv::exact::{KvElement, LayerKv};
-use crate::kv::shape::{CHUNK, RingShape};
-use crate::scratch::{Scratch, Turn};
+use crate::cache::exact::{KvElement, LayerKv};
+use crate::cache::shape::{CHUNK, RingShape};
+use crate::cpu::multiply::{Cpu, Product};
+use crate::cpu::scratch::{Scratch, Turn};
 
 /// Reads the normalized stream, leaves the block's output in the scratch.
 pub fn latent_attention(

@@ -6,15 +6,15 @@ use hardtack_format::spec::{
 };
 use hardtack_kernels::PanelRows;
 
-use crate::backend::cpu::Product;
-use crate::backend::inputs::{Inputs, InputsSize};
+use crate::cache::ring::Ring;
+use crate::cache::shape::{CHUNK, RingShape};
+use crate::cpu::forward::attend::staged;
+use crate::cpu::forward::exact;
+use crate::cpu::forward::feed_forward::pass_rows;
+use crate::cpu::forward::ring;
+use crate::cpu::inputs::{Inputs, InputsSize};
+use crate::cpu::multiply::Product;
 use crate::error::Error;
-use crate::forward::exact;
-use crate::forward::experts::pass_rows;
-use crate::forward::ring;
-use crate::forward::segment::staged;
-use crate::kv::ring::Ring;
-use crate::kv::shape::{CHUNK, RingShape};
 use crate::memory::{list, zeros};
 
 /// One chosen expert of one token.

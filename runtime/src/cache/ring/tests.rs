@@ -5,8 +5,8 @@ use hardtack_format::spec::{AttentionKind, HeadNorm};
 use hardtack_kernels::nested::{Places, value};
 
 use super::*;
-use crate::kv::ladder::{Ladder, Level};
-use crate::kv::{RingBits, RingOptions};
+use crate::cache::ladder::{Ladder, Level};
+use crate::cache::{RingBits, RingOptions};
 
 const HEAD: usize = 32;
 

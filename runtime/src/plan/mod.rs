@@ -6,12 +6,12 @@ use hardtack_format::network::{BlockTensors, FeedForwardTensors, LayerTensors};
 use hardtack_format::spec::AttentionSpec;
 use hardtack_format::{Blob, Network, SectionKind};
 
+use crate::cache::{KvPrecision, KvSize, RingOptions};
+use crate::cpu::scratch::ScratchSizes;
 use crate::error::Error;
 use crate::history::History;
-use crate::kv::{KvPrecision, KvSize, RingOptions};
 use crate::os::Load;
 use crate::sample::Sampler;
-use crate::scratch::ScratchSizes;
 #[cfg(feature = "text")]
 use crate::text::pieces::PIECE_BYTES;
 
@@ -325,11 +325,11 @@ fn device_parts(
     batch: usize,
     kv_bytes: u64,
 ) -> Result<Parts, Error> {
-    let sizes = crate::cuda::session_sizes(network, kv, batch)?;
+    let sizes = crate::gpu::session_sizes(network, kv, batch)?;
     let device_kv =
         kv_bytes - kv.list_bytes(network.spec.layers.iter().map(|layer| &layer.attention));
     let scratch = sizes.scratch_bytes() + sizes.kv_bytes() - device_kv;
-    let scratch_bytes = scratch + crate::cuda::host_bytes(network, kv, &sizes);
+    let scratch_bytes = scratch + crate::gpu::host_bytes(network, kv, &sizes);
     Ok(Parts {
         scratch_bytes,
         on_device: [device_kv, scratch],

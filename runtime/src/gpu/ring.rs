@@ -10,10 +10,10 @@ use hardtack_kernels_cuda::{CachePart, ChunkPlace, RingLayout, Session};
 
 use super::SharedDevice;
 use super::session::pass_bytes;
+use crate::cache::chunks::{self, Chunks, Sealed, Span};
+use crate::cache::shape::{CHUNK, PARTS_MAX, RingShape};
+use crate::cache::size::{LayerSize, RingSize};
 use crate::error::Error;
-use crate::kv::chunks::{self, Chunks, Sealed, Span};
-use crate::kv::shape::{CHUNK, PARTS_MAX, RingShape};
-use crate::kv::size::{LayerSize, RingSize};
 use crate::memory::{list, zeros};
 use crate::saved::Pipe;
 

@@ -1,5 +1,7 @@
 //! An open model: the blob's bytes, its network, a tier of kernels and the threads.
 
+mod opened;
+
 use std::fmt;
 use std::fs::File;
 use std::ops::Range;
@@ -11,16 +13,16 @@ use std::sync::OnceLock;
 use hardtack_format::{Blob, Index, Network, SectionKind};
 use hardtack_kernels::KernelTable;
 
-use crate::backend::cpu::Cpu;
-use crate::backend::pool::Pool;
-use crate::backend::tiers;
-#[cfg(feature = "cuda")]
-use crate::cuda;
+use self::opened::{Opened, Source};
+use crate::cache::KvPrecision;
+use crate::cpu::multiply::Cpu;
+use crate::cpu::pool::Pool;
+use crate::cpu::tiers;
 use crate::device::DeviceChoice;
 use crate::error::Error;
-use crate::kv::KvPrecision;
+#[cfg(feature = "cuda")]
+use crate::gpu;
 use crate::memory::{self, SystemMemory};
-use crate::opened::{Opened, Source};
 use crate::os::{BlobFile, Load};
 use crate::plan::{Fixed, Plan, SessionOptions, plan};
 use crate::sample::{Sampler, SamplerOptions};
@@ -84,7 +86,7 @@ enum Place {
     Cpu(Box<Network>),
     /// On a device.
     #[cfg(feature = "cuda")]
-    Cuda(Arc<cuda::DeviceModel>),
+    Cuda(Arc<gpu::DeviceModel>),
 }
 
 impl Engine {
@@ -152,7 +154,7 @@ impl Engine {
     pub fn open_on(
         path: impl AsRef<Path>,
         options: &Options,
-        device: cuda::SharedDevice,
+        device: gpu::SharedDevice,
     ) -> Result<Self, Error> {
         Self::on_device(&Source::Path(path.as_ref()), options, &LEAST, || Ok(device))
     }
@@ -164,7 +166,7 @@ impl Engine {
         session: &SessionOptions,
     ) -> Result<Self, Error> {
         Self::on_device(source, options, session, || {
-            cuda::first_gpu(options.kernel_cache.as_deref())
+            gpu::first_gpu(options.kernel_cache.as_deref())
         })
     }
 
@@ -198,19 +200,19 @@ impl Engine {
         source: &Source<'_>,
         options: &Options,
         session: &SessionOptions,
-        device: impl FnOnce() -> Result<cuda::SharedDevice, Error>,
+        device: impl FnOnce() -> Result<gpu::SharedDevice, Error>,
     ) -> Result<Self, Error> {
         let mut opened = Opened::new(source, options)?;
         let device = device()?;
-        opened.fixed.device = Some(cuda::weights(&device, &opened.file, &opened.network)?);
-        cuda::check_room(
+        opened.fixed.device = Some(gpu::weights(&device, &opened.file, &opened.network)?);
+        gpu::check_room(
             &device,
             &plan(&opened.network, opened.fixed, session, options.memory_max)?,
         )?;
         opened.read(source, options)?;
         let Opened { file, index, network: _, mut fixed } = opened;
         let file = Arc::new(file);
-        let (model, weights) = cuda::load(device, file.clone())?;
+        let (model, weights) = gpu::load(device, file.clone())?;
         // Memory that the device could not read in place was copied after all.
         fixed.device = Some(weights);
         plan(model.network(), fixed, session, options.memory_max)?;
@@ -276,7 +278,7 @@ impl Engine {
     pub fn copy_bandwidth(&self, bytes: u64) -> Result<Option<f64>, Error> {
         #[cfg(feature = "cuda")]
         if let Place::Cuda(model) = &self.shared.place {
-            return cuda::copy_bandwidth(model.device(), bytes).map(Some);
+            return gpu::copy_bandwidth(model.device(), bytes).map(Some);
         }
         _ = bytes;
         Ok(None)
@@ -355,7 +357,7 @@ impl Engine {
     }
 
     #[cfg(feature = "cuda")]
-    pub(crate) fn device_model(&self) -> Option<&Arc<cuda::DeviceModel>> {
+    pub(crate) fn device_model(&self) -> Option<&Arc<gpu::DeviceModel>> {
         match &self.shared.place {
             Place::Cpu(_) => None,
             Place::Cuda(model) => Some(model),

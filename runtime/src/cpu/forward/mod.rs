@@ -1,14 +1,14 @@
 //! One pass over some tokens: embedding, the layers, and the head.
 
+pub(crate) mod attend;
 mod attention;
 pub(crate) mod exact;
-pub(crate) mod experts;
-mod gate;
+pub(crate) mod feed_forward;
 mod latent;
 mod layer;
 pub(crate) mod ring;
 mod rope;
-pub(crate) mod segment;
+mod router;
 mod softmax;
 
 use half::f16;
@@ -17,12 +17,12 @@ use hardtack_format::kv_policy::LayerPolicy;
 use hardtack_format::{Network, TensorRef};
 use hardtack_kernels::pack::unpack_row;
 
-use crate::backend::cpu::{Cpu, Product};
-use crate::backend::inputs::Inputs;
-use crate::kv::Kv;
-use crate::kv::exact::LayerKv;
-use crate::kv::ring::RingLayer;
-use crate::scratch::{Scratch, Turn};
+use crate::cache::Kv;
+use crate::cache::exact::LayerKv;
+use crate::cache::ring::RingLayer;
+use crate::cpu::inputs::Inputs;
+use crate::cpu::multiply::{Cpu, Product};
+use crate::cpu::scratch::{Scratch, Turn};
 
 /// What a pass over one number of a row costs, in bytes that memory could deliver meanwhile.
 const ROW_COST: usize = 3;

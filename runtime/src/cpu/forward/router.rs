@@ -3,7 +3,7 @@
 use hardtack_format::spec::{ExpertsSpec, GateKind};
 use hardtack_kernels::math::exp;
 
-use crate::scratch::Choice;
+use crate::cpu::scratch::Choice;
 
 /// Chooses the experts with the largest logits, the first of equals, and weighs them. Logits are
 /// used up.

@@ -1,7 +1,7 @@
 //! Rotary position embedding (arXiv 2104.09864): turns pairs of elements by an angle that grows
 //! with the position.
 
-use crate::scratch::Turn;
+use crate::cpu::scratch::Turn;
 
 /// Positions from here on are turned by angles in double precision: in single precision a million
 /// tokens would be off by a sixteenth of a turn's radian.

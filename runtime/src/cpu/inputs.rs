@@ -1,7 +1,7 @@
 //! A buffer of matrix inputs: floats, and their int8 codes when a matrix of codes will read them.
 
-use crate::backend::cpu::{Cpu, Product};
-use crate::backend::rows::{Cut, Rows};
+use crate::cpu::multiply::{Cpu, Product};
+use crate::cpu::rows::{Cut, Rows};
 use crate::error::Error;
 use crate::memory::zeros;
 use hardtack_format::encoding::GROUP_COLUMNS;

@@ -11,9 +11,9 @@ use hardtack_kernels_cuda::driver::Driver;
 use hardtack_kernels_cuda::{CudaError, Device, HostBytes, KvElement, KvStore, SessionSizes};
 
 pub use self::session::DeviceSession;
+use crate::cache::KvSize;
+use crate::cache::shape::CHUNK;
 use crate::error::Error;
-use crate::kv::KvSize;
-use crate::kv::shape::CHUNK;
 use crate::plan::{DeviceWeights, Plan};
 
 /// A device of whatever kind.

@@ -8,9 +8,9 @@ use hardtack_kernels_cuda::{CachePart, Session};
 
 use super::ring::DeviceRing;
 use super::{DeviceModel, SharedDevice};
+use crate::cache::KvSize;
+use crate::cache::shape::{CHUNK, PARTS_MAX, cached_shape};
 use crate::error::Error;
-use crate::kv::KvSize;
-use crate::kv::shape::{CHUNK, PARTS_MAX, cached_shape};
 use crate::memory::zeros;
 use crate::sample::Sampler;
 use crate::saved::Pipe;

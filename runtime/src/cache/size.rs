@@ -167,8 +167,8 @@ mod tests {
     use hardtack_format::spec::{AttentionKind, HeadNorm};
 
     use super::*;
-    use crate::kv::ladder::Step;
-    use crate::kv::ring::Ring;
+    use crate::cache::ladder::Step;
+    use crate::cache::ring::Ring;
 
     fn grouped(kv_heads: u32, head_dim: u32, window: u32) -> AttentionSpec {
         let kind = AttentionKind::Grouped { kv_heads, head_dim, norm: HeadNorm::None };

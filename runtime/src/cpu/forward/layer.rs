@@ -3,7 +3,7 @@
 use hardtack_format::network::{AttentionTensors, FeedForwardTensors};
 use hardtack_format::spec::FeedForwardKind;
 
-use super::{LayerCache, Step, attention, experts, latent};
+use super::{LayerCache, Step, attention, feed_forward, latent};
 
 /// Runs one layer over the tokens of the step.
 pub fn layer(index: usize, step: &mut Step<'_>, kv: LayerCache<'_>) {
@@ -25,9 +25,9 @@ pub fn layer(index: usize, step: &mut Step<'_>, kv: LayerCache<'_>) {
     let activation = spec.feed_forward.activation;
     match (&spec.feed_forward.kind, &tensors.feed_forward) {
         (FeedForwardKind::Experts(spec), FeedForwardTensors::Experts(tensors)) => {
-            experts::experts(spec, activation, tensors, step);
+            feed_forward::experts(spec, activation, tensors, step);
         }
-        (_, FeedForwardTensors::Dense(block)) => experts::dense(activation, block, step),
+        (_, FeedForwardTensors::Dense(block)) => feed_forward::dense(activation, block, step),
         (FeedForwardKind::Dense { .. }, FeedForwardTensors::Experts(_)) => {
             unreachable!("bound from the same spec")
         }

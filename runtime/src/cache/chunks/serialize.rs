@@ -6,9 +6,9 @@
 use hardtack_format::kv_policy::BITS;
 
 use super::{Chunks, Sealed};
+use crate::cache::ladder::{Level, STEPS_MAX, Step};
+use crate::cache::shape::CHUNK;
 use crate::error::Error;
-use crate::kv::ladder::{Level, STEPS_MAX, Step};
-use crate::kv::shape::CHUNK;
 use crate::saved::Pipe;
 
 /// Bytes of a layer that pass at once.
