@@ -58,8 +58,8 @@ impl DeviceRing {
         let chunks_max = layers.iter().map(|layer| layer.size().chunks).max().unwrap_or(0);
         // What a file is given of an open chunk is nobody's forgotten memory.
         for index in 0..layers.len() {
-            let halves = session.cache_bytes(index, CachePart::Halves) as usize;
-            session.write_cache(index, CachePart::Halves, 0, &zeros(halves)?)?;
+            let halves = session.cache_bytes(index, CachePart::F16) as usize;
+            session.write_cache(index, CachePart::F16, 0, &zeros(halves)?)?;
         }
         let keys = zeros(key_elements(size, network))?;
         Ok(Self { layers, told: false, failed: false, keys, places: list(chunks_max)? })
@@ -144,11 +144,9 @@ impl DeviceRing {
                 (layer.shape().unit_bytes(), layer.shape().scale_elements() * size_of::<f16>());
             layer.pass(pipe, begun, |pipe, span| {
                 let (part, start, bytes) = match span {
-                    Span::Halves => (
-                        CachePart::Halves,
-                        0,
-                        session.cache_bytes(index, CachePart::Halves) as usize,
-                    ),
+                    Span::Halves => {
+                        (CachePart::F16, 0, session.cache_bytes(index, CachePart::F16) as usize)
+                    }
                     Span::Scales(entry) => (CachePart::Scales, entry * scales, scales),
                     Span::Unit(number) => (CachePart::Units, number * unit, unit),
                 };

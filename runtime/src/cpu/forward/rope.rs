@@ -1,26 +1,13 @@
 //! Rotary position embedding (arXiv 2104.09864): turns pairs of elements by an angle that grows
 //! with the position.
 
-use crate::cpu::scratch::Turn;
-
-/// Positions from here on are turned by angles in double precision: in single precision a million
-/// tokens would be off by a sixteenth of a turn's radian.
-const SINGLE_MAX: usize = 1 << 17;
+use hardtack_kernels::rope::{self, Turn};
 
 /// The turns of one position, one for each frequency.
 pub fn turns(position: usize, frequencies: &[f32], out: &mut [Turn]) {
-    for (turn, frequency) in out.iter_mut().zip(frequencies) {
-        // The angle is rounded to single precision as the reference implementations do, as long as
-        // that costs nothing; its sine and cosine are then taken in double precision, so that they
-        // hardly depend on whose library computes them.
-        let angle = if position < SINGLE_MAX {
-            f64::from(position as f32 * frequency)
-        } else {
-            position as f64 * f64::from(*frequency)
-        };
-        let (sine, cosine) = angle.sin_cos();
-        *turn = [sine as f32, cosine as f32];
-    }
+    out.iter_mut()
+        .zip(rope::turns(position, frequencies, f64::sin_cos))
+        .for_each(|(out, turn)| *out = turn);
 }
 
 /// Turns element `i` with element `i + n/2` of `head[..n]`. `scale` multiplies the result (YaRN's

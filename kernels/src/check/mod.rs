@@ -6,6 +6,7 @@
 //! many tokens are computed together, to the bit, in every encoding.
 
 mod attention;
+mod bounds;
 mod data;
 mod nested;
 
@@ -15,6 +16,7 @@ use alloc::vec::Vec;
 use half::f16;
 use hardtack_format::encoding::{Encoding, GROUP_COLUMNS, PANEL_ROWS};
 
+use self::bounds::{allowed, same_bits, ulps};
 use self::data::{Data, Inputs, Random, panel};
 use crate::activations::{Activations, ActivationsMut, groups};
 use crate::pack::unpack_row;
@@ -160,8 +162,8 @@ fn check_panel(table: &KernelTable, encoding: Encoding, inputs: &Inputs, data: D
             };
             assert!(
                 ours.to_bits() == expected.to_bits() || f64::from((ours - expected).abs()) <= off,
-                "{name}: panel {what}, {columns} columns, {data:?}, token {token}, row {row}: {ours:e} is not scalar's \
-                 {expected:e} within {off:e}"
+                "{name}: panel {what}, {columns} columns, {data:?}, token {token}, row {row}: \
+                 {ours:e} is not scalar's {expected:e} within {off:e}"
             );
         }
     }
@@ -175,8 +177,8 @@ fn check_panel(table: &KernelTable, encoding: Encoding, inputs: &Inputs, data: D
             for token in 0..tokens {
                 assert!(
                     same_bits(&together[token], &single[first_token + token]),
-                    "{name}: panel {what}, {columns} columns, {data:?}: token {token} of {tokens} together from \
-                     {first_token} gives {:?}, alone {:?}",
+                    "{name}: panel {what}, {columns} columns, {data:?}: token {token} of {tokens} \
+                     together from {first_token} is {:?}, alone {:?}",
                     together[token],
                     single[first_token + token]
                 );
@@ -263,7 +265,8 @@ fn check_sums(table: &KernelTable, length: usize, data: Data) {
     let close = |what: &str, ours: f32, expected: f32, off: f64| {
         assert!(
             f64::from((ours - expected).abs()) <= off,
-            "{}: {what} of {length}, {data:?}: {ours:e} is not scalar's {expected:e} within {off:e}",
+            "{}: {what} of {length}, {data:?}: {ours:e} is not scalar's {expected:e} within \
+             {off:e}",
             table.name
         );
     };
@@ -306,7 +309,8 @@ fn check_elements(table: &KernelTable, length: usize, data: Data) {
         for (at, (&ours, &expected)) in ours.iter().zip(&expected).enumerate() {
             assert!(
                 ulps(ours, expected) <= ELEMENT_ULPS,
-                "{}: {what} of {length}, {data:?}, element {at}: {ours:e} is not scalar's {expected:e}",
+                "{}: {what} of {length}, {data:?}, element {at}: {ours:e} is not scalar's \
+                 {expected:e}",
                 table.name
             );
         }
@@ -359,30 +363,6 @@ fn guarded(table: &KernelTable, start: &[f32], run: &dyn Fn(&KernelTable, &mut [
         table.name
     );
     all[GUARD.len()..end].to_vec()
-}
-
-/// What two orders of summing these products may differ by; a product below the normal floats loses
-/// a denormal more.
-fn allowed(products: impl Iterator<Item = (f32, f32)>) -> f64 {
-    let (mut count, mut sum) = (0.0, 0.0);
-    for (a, b) in products {
-        count += 1.0;
-        sum += (f64::from(a) * f64::from(b)).abs();
-    }
-    count * (f64::from(f32::EPSILON) * sum + f64::from(f32::from_bits(1)))
-}
-
-fn same_bits(a: &[f32], b: &[f32]) -> bool {
-    a.len() == b.len() && a.iter().zip(b).all(|(a, b)| a.to_bits() == b.to_bits())
-}
-
-/// Floats from one to the other.
-fn ulps(a: f32, b: f32) -> u32 {
-    let ordered = |x: f32| {
-        let bits = x.to_bits().cast_signed();
-        if bits < 0 { i32::MIN.wrapping_sub(bits) } else { bits }
-    };
-    ordered(a).abs_diff(ordered(b))
 }
 
 #[cfg(test)]

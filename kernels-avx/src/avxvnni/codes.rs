@@ -1,129 +1,31 @@
-//! The table of the AVX-VNNI tier: the AVX2 tier's but for its integer panels. One instruction
-//! multiplies four codes with their activations and adds them to a row's sum.
-//!
-//! The instruction takes codes of up to 8 bits and adds in 32: no narrow sums that could overflow.
-//! The table is private, and `crate::avxvnni()` gives it out only where the processor has the
-//! features.
+//! Panels of codes by AVX-VNNI: few tokens as in the AVX2 tier, many of them by codes that are
+//! unpacked once.
 
 use core::arch::x86_64::{
-    __m256i, _mm256_add_epi32, _mm256_dpbusd_avx_epi32, _mm256_dpwssd_avx_epi32, _mm256_setzero_ps,
-    _mm256_setzero_si256,
+    __m256i, _mm256_add_epi32, _mm256_dpbusd_avx_epi32, _mm256_setzero_ps, _mm256_setzero_si256,
 };
 
-use hardtack_format::encoding::{GROUP_QUADS, TILE_HEAD_BYTES};
-use hardtack_kernels::nested::{CodeGroup, Folded, GROUP_ROWS};
-use hardtack_kernels::{Activations, KernelTable, PanelRows};
+use hardtack_format::encoding::GROUP_QUADS;
+use hardtack_kernels::{Activations, PanelRows};
 
-use super::codes::{
-    Inputs, RowSums, TokenCodes, add_scaled_sums, no_sums, panel_sums, store_rows, tile_bytes,
-    written_out,
+use crate::avx2::codes::{
+    Inputs, RowSums, TokenCodes, add_scaled_sums, no_sums, panel_sums, store_rows, written_out,
 };
-use super::memory::{broadcast_quad, load_tile};
-use super::nested::broadcast_pair;
-use super::nested_many::{self, Pair, Sums};
-use super::{panel_q1, panel_q2, panel_q3, panel_q4, panel_q5, panel_q6};
+use crate::avx2::memory::broadcast_quad;
 
-// SAFETY: the table is given out only where the processor has the features.
-pub(crate) static TABLE: KernelTable = unsafe { table() };
-
-/// Kernels become plain function pointers only in a function with their features.
-#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
-const fn table() -> KernelTable {
-    let [f32, f16, bf16, ..] = super::TABLE.panels;
-    KernelTable {
-        name: "avx2+vnni",
-        panels: [f32, f16, bf16, q1, q2, q3, q4, q5, q6, q8],
-        code_rows,
-        ..super::TABLE
-    }
-}
-
-#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
-fn code_rows(group: &CodeGroup<'_>, inputs: &[Folded], out: &mut [f32]) {
-    nested_many::code_rows(group, inputs, out, |pairs, inputs| multiply_pairs(pairs, inputs));
-}
-
-/// As that of the AVX2 tier, by one instruction for its two.
-#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
-fn multiply_pairs(pairs: &[Pair], inputs: &[Folded; TOGETHER]) -> Sums<TOGETHER> {
-    let mut sums = no_sums();
-    for (pair, codes) in pairs.iter().enumerate().take(GROUP_ROWS / 2) {
-        for index in 0..TOGETHER {
-            let input = broadcast_pair(&inputs[index], pair * 2);
-            for half in 0..2 {
-                sums[index][half] = _mm256_dpwssd_avx_epi32(sums[index][half], codes[half], input);
-            }
-        }
-    }
-    sums
-}
-
-#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
-fn q1(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    panel_fields(panel, activations, first_token, out, |tile, vector, half| {
-        panel_q1::unpack(tile, vector, half)
-    });
-}
-
-#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
-fn q2(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    panel_fields(panel, activations, first_token, out, |tile, vector, half| {
-        panel_q2::unpack(tile, vector, half)
-    });
-}
-
-#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
-fn q3(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    panel_fields(panel, activations, first_token, out, |tile, vector, half| {
-        panel_q3::unpack(tile, vector, half)
-    });
-}
-
-#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
-fn q4(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    panel_fields(panel, activations, first_token, out, |tile, vector, half| {
-        panel_q4::unpack(tile, vector, half)
-    });
-}
-
-#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
-fn q5(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    panel_fields(panel, activations, first_token, out, |tile, vector, half| {
-        panel_q5::unpack(tile, vector, half)
-    });
-}
-
-#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
-fn q6(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    panel_fields(panel, activations, first_token, out, |tile, vector, half| {
-        panel_q6::unpack(tile, vector, half)
-    });
-}
-
-#[target_feature(enable = "avx2,fma,f16c,avxvnni")]
-fn q8(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
-    panel_fields::<{ tile_bytes(8) }, 1>(
-        panel,
-        activations,
-        first_token,
-        out,
-        |tile, vector, half| [load_tile(tile, TILE_HEAD_BYTES + vector * 64 + half * 32)],
-    );
-}
-
-/// Tokens at once of those that meet unpacked codes: as many sums as hide the latency of adding to
-/// them.
+/// Tokens that are multiplied with unpacked codes at once: as many sums as hide the latency of
+/// adding to them.
 const TOGETHER: usize = 6;
-/// As many times so many meet a tile's codes that are unpacked once.
+/// How many times that many tokens share the codes of a tile that is unpacked once.
 const TIMES: usize = 4;
 
-/// Multiplies a panel with the tokens; `unpack` is that of `codes::panel_fields`.
+/// Multiplies a panel with the tokens. `unpack` is as [`unpack`](crate::avx2::unpack) says.
 ///
 /// Few tokens are taken as in the AVX2 tier, four at a time. More of them share codes that are
 /// unpacked into the first cache, six at a time.
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 #[inline]
-fn panel_fields<const TILE_BYTES: usize, const FIELDS: usize>(
+pub(super) fn panel<const TILE_BYTES: usize, const FIELDS: usize>(
     panel: &[u8],
     activations: &Activations<'_>,
     first_token: usize,

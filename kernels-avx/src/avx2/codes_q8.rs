@@ -16,19 +16,13 @@ use super::memory::{broadcast_quad, load_tile};
 const RUN: usize = 8;
 const _: () = assert!(RUN * 2 * 15 * 127 <= i16::MAX as usize);
 
-pub(super) fn panel_q8(
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn q8(
     panel: &[u8],
     activations: &Activations<'_>,
     first_token: usize,
     out: &mut [PanelRows],
 ) {
-    // SAFETY: only the table names this function, and the table is given out only where the
-    // processor has the features.
-    unsafe { vectors(panel, activations, first_token, out) }
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-fn vectors(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]) {
     panel_sums(
         panel,
         activations,

@@ -1,10 +1,4 @@
-//! A device on the host: the kernels' own sources built by the host's C++ compiler, run by a
-//! process of their own.
-//!
-//! Its results are a device's to the bit, as the kernels keep to operations that IEEE 754 rounds in
-//! one way. It is thousands of times slower.
-
-mod watched;
+//! The emulation's process: how it is built, and what goes through its pipes.
 
 use std::fs;
 use std::hash::{DefaultHasher, Hash, Hasher};
@@ -13,15 +7,15 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::sync::{Mutex, MutexGuard};
 
-use crate::device::{Address, Device, DeviceMemory, HostBytes, Inside, Launch, Raw, Recorded};
+use crate::address::Address;
+use crate::device::{Device, DeviceMemory, HostBytes, Inside, Raw, Recorded};
 use crate::error::CudaError;
 use crate::kernel::Kernel;
+use crate::launch::Launch;
 use crate::sources;
 
-pub use watched::Watched;
-
-const SHIM: &str = include_str!("../host/emulate.h");
-const MAIN: &str = include_str!("../host/main.cpp");
+const SHIM: &str = include_str!("../../host/emulate.h");
+const MAIN: &str = include_str!("../../host/main.cpp");
 
 /// Contraction is off as on the device; fortified jumps would take a switch between fibers for an
 /// attack.
