@@ -1,7 +1,7 @@
 //! Times the allocation of 10,000 made-up experts with 8 candidates each: the median of several
 //! problems, one line a kind.
 
-#[path = "../tests/allocate_support/mod.rs"]
+#[path = "../tests/it/allocate_support/mod.rs"]
 mod allocate_support;
 
 use std::time::Instant;
