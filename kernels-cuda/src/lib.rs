@@ -49,6 +49,7 @@ mod device;
 pub mod driver;
 pub mod emulator;
 mod error;
+mod forward;
 pub mod kernel;
 mod model;
 mod params;
@@ -56,7 +57,6 @@ pub mod ring;
 mod session;
 mod sizes;
 pub mod sources;
-mod steps;
 #[cfg(test)]
 mod tests;
 

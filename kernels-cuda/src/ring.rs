@@ -35,7 +35,7 @@ impl RingLayout {
     /// Bytes of a part of the cache.
     pub(crate) fn part_bytes(&self, part: CachePart) -> usize {
         match part {
-            CachePart::Halves => self.shape.half_slots() * self.shape.chunk_elements() * 2,
+            CachePart::Halves => self.shape.f16_slots() * self.shape.chunk_elements() * 2,
             CachePart::Units => self.units * self.shape.unit_bytes(),
             CachePart::Scales => self.chunks * self.shape.scale_elements() * 2,
             CachePart::Keys | CachePart::Values => 0,
@@ -63,7 +63,7 @@ impl RingLayout {
 
     /// Half floats before those of the open chunk, when it is not the first of the text.
     pub(crate) const fn open_start(&self) -> usize {
-        (self.shape.half_slots() - 1) * self.shape.chunk_elements()
+        (self.shape.f16_slots() - 1) * self.shape.chunk_elements()
     }
 
     /// What the kernels know of a layer's ring, as `RingShape` in `ring.cuh`.

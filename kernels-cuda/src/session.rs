@@ -5,9 +5,9 @@ use std::sync::Arc;
 use crate::cache::Cache;
 use crate::device::{Address, Device, Launch, Recorded};
 use crate::error::{CudaError, in_range};
+use crate::forward;
 use crate::model::Model;
 use crate::sizes::{InputSizes, KvStore, STATE_WORDS, SessionSizes};
-use crate::steps;
 use hardtack_format::encoding::GROUP_COLUMNS;
 use hardtack_kernels::ring_shape::CHUNK;
 
@@ -61,7 +61,7 @@ pub struct Buffers {
     /// `[heads, spans, value width]`
     pub parts: Slot,
     /// `[batch, experts]`
-    pub gate_logits: Slot,
+    pub router_logits: Slot,
     /// `[batch, chosen]` pairs.
     pub choices: Slot,
     /// `[batch]` pairs: the shared expert, or the dense block.
@@ -145,7 +145,7 @@ impl Buffers {
         self.second_query = words(sizes.second_query)?;
         self.states = words(2 * sizes.states)?;
         self.parts = words(sizes.parts)?;
-        self.gate_logits = words(sizes.gate_logits)?;
+        self.router_logits = words(sizes.router_logits)?;
         self.choices = words(2 * sizes.choices)?;
         self.shared_choices = words(2 * sizes.batch)?;
         self.starts = words(sizes.starts)?;
@@ -194,13 +194,13 @@ impl<D: Device> Session<D> {
             for (index, cache) in buffers.cache.iter().enumerate() {
                 cache.begin(model.raw(), sizes.ring(index))?;
             }
-            let launches = steps::decode(&model, &buffers, &sizes);
+            let launches = forward::decode(&model, &buffers, &sizes);
             model.raw().record(&launches, 1)
         });
         match made {
             Ok(decode) => {
-                let prompt = steps::prompt(&model, &buffers, &sizes);
-                let head = steps::head(&model, &buffers);
+                let prompt = forward::prompt(&model, &buffers, &sizes);
+                let head = forward::head(&model, &buffers);
                 let staging = Vec::with_capacity(sizes.staging_bytes());
                 Ok(Self { model, buffers, sizes, decode, prompt, head, staging, chosen: false })
             }

@@ -104,7 +104,7 @@ pub struct SessionSizes {
     pub(crate) second_query: usize,
     pub(crate) states: usize,
     pub(crate) parts: usize,
-    pub(crate) gate_logits: usize,
+    pub(crate) router_logits: usize,
     pub(crate) choices: usize,
     pub(crate) starts: usize,
     pub(crate) expert_outputs: usize,
@@ -175,7 +175,7 @@ impl SessionSizes {
             second_query: 0,
             states: 0,
             parts: 0,
-            gate_logits: 0,
+            router_logits: 0,
             choices: batch,
             starts: 0,
             expert_outputs: 0,
@@ -192,7 +192,7 @@ impl SessionSizes {
             match layer.feed_forward.kind {
                 FeedForwardKind::Dense { inner } => sizes.add_block(1, inner as usize, hidden),
                 FeedForwardKind::Experts(experts) => {
-                    sizes.gate_logits = sizes.gate_logits.max(batch * experts.count as usize);
+                    sizes.router_logits = sizes.router_logits.max(batch * experts.count as usize);
                     sizes.choices = sizes.choices.max(batch * experts.chosen as usize);
                     sizes.starts = sizes.starts.max(experts.count as usize + 1);
                     sizes.add_block(experts.chosen as usize, experts.inner as usize, hidden);
@@ -319,7 +319,7 @@ impl SessionSizes {
             + self.second_query
             + 2 * self.states
             + self.parts
-            + self.gate_logits
+            + self.router_logits
             + 2 * self.choices
             + 2 * self.batch
             + self.starts

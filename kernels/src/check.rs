@@ -5,8 +5,8 @@
 //! scalar is off too), the rest within [`ELEMENT_ULPS`]. A token's result must not depend on how
 //! many tokens are computed together, to the bit, in every encoding.
 
+mod attention;
 mod data;
-mod halves;
 mod nested;
 
 use alloc::vec;
@@ -55,7 +55,7 @@ pub fn check(table: &KernelTable) {
         &[-127.0, 0.5, 1.5, 2.5, -0.5, -1.5, -2.5, 126.5, 63.49999, 5e-39, -0.0],
         Data::Ordinary,
     );
-    halves::check_halves(table);
+    attention::check_attention(table);
     nested::check_nested(table);
     for length in LENGTHS {
         for data in Data::ALL {
@@ -124,7 +124,7 @@ pub fn wrong_lengths(table: &KernelTable, mut must_panic: impl FnMut(&str, &dyn 
     must_panic("add_scaled", &|| (table.add_scaled)(&mut [0.0; 9], 1.0, &ten));
     must_panic("add_scaled_f16", &|| (table.add_scaled_f16)(&mut [0.0; 9], 1.0, &halves));
     must_panic("silu_multiply", &|| (table.silu_multiply)(&mut [0.0; 9], &ten));
-    halves::wrong_lengths(table, &mut must_panic);
+    attention::wrong_lengths(table, &mut must_panic);
     nested::wrong_lengths(table, &mut must_panic);
     must_panic("clamped_swiglu", &|| (table.clamped_swiglu)(&mut [0.0; 9], &ten, 1.0, 1.0));
 }
@@ -259,7 +259,7 @@ fn check_sums(table: &KernelTable, length: usize, data: Data) {
     let mut random = Random(length as u64 + 1);
     let (a, b) = (random.floats(length, data), random.floats(length, data));
     let halves: Vec<f16> =
-        random.floats(length, data.of_halves()).into_iter().map(f16::from_f32).collect();
+        random.floats(length, data.of_f16()).into_iter().map(f16::from_f32).collect();
     let close = |what: &str, ours: f32, expected: f32, off: f64| {
         assert!(
             f64::from((ours - expected).abs()) <= off,
@@ -292,7 +292,7 @@ fn check_elements(table: &KernelTable, length: usize, data: Data) {
     let truth = &scalar::TABLE;
     let mut random = Random(length as u64 + 7);
     let (x, y) = (random.floats(length, data), random.floats(length, data));
-    let moderate = data.of_halves();
+    let moderate = data.of_f16();
     let halves: Vec<f16> = random.floats(length, moderate).into_iter().map(f16::from_f32).collect();
     // What exp is for: from far below its range to its top.
     let logits: Vec<f32> = (0..length)

@@ -6,9 +6,9 @@
 extern crate alloc;
 
 pub mod activations;
+pub mod attention;
 pub mod check;
 pub mod hadamard;
-pub mod halves;
 pub mod kv_router;
 pub mod math;
 pub mod nested;

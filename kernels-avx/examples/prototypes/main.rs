@@ -1,6 +1,6 @@
 //! How fast other encodings would be decoded: inner loops of prototypes beside the shipped panels',
-//! one token on one thread, all taken by turns. Prints the tables of speed in the converter's
-//! ENCODINGS.md.
+//! one token on one thread, all taken by turns. Prints the rows of speed in the lab
+//! pages on encodings.
 #![cfg_attr(
     target_arch = "x86_64",
     allow(clippy::needless_range_loop, reason = "one number indexes several arrays")

@@ -11,7 +11,7 @@ use core::array;
 use hardtack_format::encoding::{GROUP_COLUMNS, GROUP_QUADS, TILE_BIT_BYTES, TILE_HEAD_BYTES};
 use hardtack_kernels::{Activations, PanelRows};
 
-use super::memory::{ask_ahead, broadcast_quad, load_16_bytes, store_floats};
+use super::memory::{broadcast_quad, load_16_bytes, prefetch_ahead, store_floats};
 
 /// Sums of codes times activations, one token each: rows 0..8 and rows 8..16 of the panel.
 pub(super) type RowSums<const TOKENS: usize> = [[__m256i; 2]; TOKENS];
@@ -140,7 +140,7 @@ fn panels<const TILE_BYTES: usize>(
         let mut rows = [[[_mm256_setzero_ps(); 2]]; 2];
         for group in 0..groups {
             for (tile, rows) in [&of_first[group], &of_second[group]].into_iter().zip(&mut rows) {
-                ask_ahead(tile);
+                prefetch_ahead(tile);
                 add_scaled_sums(tile, sums(tile, inputs.inputs(group)), &inputs, group, rows);
             }
         }
@@ -193,7 +193,7 @@ fn tokens<const TILE_BYTES: usize, const TOKENS: usize>(
     let mut rows = [[_mm256_setzero_ps(); 2]; TOKENS];
     for group in 0..groups {
         if TOKENS == 1 {
-            ask_ahead(&tiles[group]);
+            prefetch_ahead(&tiles[group]);
         }
         let code_sums = sums(&tiles[group], each.inputs(group));
         add_scaled_sums(&tiles[group], code_sums, &each, group, &mut rows);
@@ -254,8 +254,8 @@ pub(super) fn add_scaled_sums<const TILE_BYTES: usize, const TOKENS: usize>(
     rows: &mut [[__m256; 2]; TOKENS],
 ) {
     for half in 0..2 {
-        let scale = load_halves_at(tile, half * 16);
-        let minimum = load_halves_at(tile, 32 + half * 16);
+        let scale = load_f16_at(tile, half * 16);
+        let minimum = load_f16_at(tile, 32 + half * 16);
         for token in 0..TOKENS {
             // In the order of operations that `PanelFn` fixes, and never fused.
             let code_sum = _mm256_cvtepi32_ps(code_sums[token][half]);
@@ -272,7 +272,7 @@ pub(super) fn add_scaled_sums<const TILE_BYTES: usize, const TOKENS: usize>(
 /// Eight half floats of a tile's head.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn load_halves_at<const BYTES: usize>(tile: &[u8; BYTES], at: usize) -> __m256 {
+fn load_f16_at<const BYTES: usize>(tile: &[u8; BYTES], at: usize) -> __m256 {
     _mm256_cvtph_ps(load_16_bytes(tile[at..].first_chunk().expect("within the head")))
 }
 

@@ -5,7 +5,7 @@ use core::arch::x86_64::{_mm256_fmadd_ps, _mm256_mul_ps, _mm256_set1_ps};
 use half::f16;
 use hardtack_kernels::scalar;
 
-use super::memory::{load_floats, load_halves, store_floats};
+use super::memory::{load_f16, load_floats, store_floats};
 
 pub(super) fn scale_gain(x: &[f32], scale: f32, gain: &[f32], out: &mut [f32]) {
     assert!(x.len() == gain.len() && x.len() == out.len(), "equal lengths");
@@ -55,6 +55,6 @@ fn add_scaled_vectors(out: &mut [[f32; 8]], weight: f32, x: &[[f32; 8]]) {
 fn add_scaled_f16_vectors(out: &mut [[f32; 8]], weight: f32, x: &[[f16; 8]]) {
     let weight = _mm256_set1_ps(weight);
     for (out, x) in out.iter_mut().zip(x) {
-        store_floats(out, _mm256_fmadd_ps(weight, load_halves(x), load_floats(out)));
+        store_floats(out, _mm256_fmadd_ps(weight, load_f16(x), load_floats(out)));
     }
 }

@@ -7,11 +7,11 @@
     reason = "one number indexes several arrays: row halves, tokens, chains"
 )]
 
+mod attention;
 pub(crate) mod codes;
 mod elementwise;
 mod exp;
 mod floats;
-mod halves;
 pub(crate) mod memory;
 pub(crate) mod nested;
 pub(crate) mod nested_many;
@@ -27,7 +27,7 @@ mod panel_q6;
 mod panel_q8;
 mod quantize;
 mod sums;
-mod turned;
+mod transposed;
 pub(crate) mod vnni;
 
 use hardtack_kernels::{KernelTable, portable};
@@ -54,9 +54,9 @@ pub(crate) static TABLE: KernelTable = KernelTable {
     dot_f16: sums::dot_f16,
     add_scaled: elementwise::add_scaled,
     add_scaled_f16: elementwise::add_scaled_f16,
-    score_halves: halves::score_halves,
-    gather_halves: halves::gather_halves,
-    ask: nested::ask,
+    score_f16: attention::score_f16,
+    gather_f16: attention::gather_f16,
+    prefetch: nested::prefetch,
     fold: nested::fold,
     code_rows: nested::code_rows,
     code_columns: portable::TABLE.code_columns,

@@ -15,7 +15,7 @@ use hardtack_kernels::nested::{
     CodeGroup, Folded, GROUP_ROWS, INPUT_MAX, TILE_COLUMNS, TILE_ROWS, TILE_UNIT_BYTES, check_fold,
 };
 
-use super::memory::{self, load_32_bytes, load_floats, load_halves, store_floats, store_words};
+use super::memory::{self, load_32_bytes, load_f16, load_floats, store_floats, store_words};
 use super::nested_many;
 use super::quantize::largest_magnitude;
 
@@ -175,16 +175,16 @@ pub(crate) fn input_pair(input: &Folded, row: usize) -> i32 {
     (u32::from(odd) << 16 | u32::from(even)).cast_signed()
 }
 
-pub(super) fn ask(group: &CodeGroup<'_>, scales: [&[f16]; 2]) {
+pub(super) fn prefetch(group: &CodeGroup<'_>, scales: [&[f16]; 2]) {
     // SAFETY: only the tables name this function, and they are given out only where the processor
     // has the features.
-    unsafe { ask_all(group, scales) }
+    unsafe { prefetch_all(group, scales) }
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn ask_all(group: &CodeGroup<'_>, scales: [&[f16]; 2]) {
-    group.units[..group.bits as usize].iter().for_each(|unit| memory::ask(unit));
-    scales.into_iter().for_each(|scales| memory::ask(scales));
+fn prefetch_all(group: &CodeGroup<'_>, scales: [&[f16]; 2]) {
+    group.units[..group.bits as usize].iter().for_each(|unit| memory::prefetch(unit));
+    scales.into_iter().for_each(|scales| memory::prefetch(scales));
 }
 
 pub(super) fn fold(inputs: &[f32], ranges: &[f16], out: &mut Folded) {
@@ -200,7 +200,7 @@ fn fold_group(inputs: &[f32], ranges: &[f16], out: &mut Folded) {
     let ((vectors, tail), (range_vectors, range_tail)) = (inputs.as_chunks(), ranges.as_chunks());
     let (product_vectors, _) = products.as_chunks_mut();
     for ((product, input), range) in product_vectors.iter_mut().zip(vectors).zip(range_vectors) {
-        store_floats(product, _mm256_mul_ps(load_floats(input), load_halves(range)));
+        store_floats(product, _mm256_mul_ps(load_floats(input), load_f16(range)));
     }
     let product_tail = &mut products[vectors.len() * 8..];
     for ((product, input), range) in product_tail.iter_mut().zip(tail).zip(range_tail) {

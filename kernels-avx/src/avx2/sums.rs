@@ -9,7 +9,7 @@ use core::arch::x86_64::{
 use half::f16;
 use hardtack_kernels::scalar;
 
-use super::memory::{load_floats, load_halves};
+use super::memory::{load_f16, load_floats};
 
 /// Vectors at once: as many chains of additions hide their latency.
 const CHAINS: usize = 4;
@@ -66,12 +66,11 @@ fn dot_f16_vectors(a: &[[f32; 8]], b: &[[f16; 8]]) -> f32 {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<CHAINS>(), b.as_chunks::<CHAINS>());
     for (a, b) in a.iter().zip(b) {
         for chain in 0..CHAINS {
-            sums[chain] =
-                _mm256_fmadd_ps(load_floats(&a[chain]), load_halves(&b[chain]), sums[chain]);
+            sums[chain] = _mm256_fmadd_ps(load_floats(&a[chain]), load_f16(&b[chain]), sums[chain]);
         }
     }
     for (chain, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
-        sums[chain] = _mm256_fmadd_ps(load_floats(a), load_halves(b), sums[chain]);
+        sums[chain] = _mm256_fmadd_ps(load_floats(a), load_f16(b), sums[chain]);
     }
     lanes_sum(chains_sum(sums))
 }

@@ -23,7 +23,7 @@ use hardtack_kernels::nested::{CodeGroup, Folded, GROUP_ROWS};
 use hardtack_kernels::{Activations, KernelTable, PanelRows};
 
 use crate::avx2::codes::{TokenCodes, TwoParts, in_two_parts, tile_bytes, written_out};
-use crate::avx2::memory::ask_ahead;
+use crate::avx2::memory::prefetch_ahead;
 use crate::avx2::nested::input_pair;
 use crate::avx2::nested_many::{self, Pair, Sums};
 
@@ -166,7 +166,7 @@ fn panels<const TILE_BYTES: usize, const FIELDS: usize>(
         let mut rows = [[_mm512_setzero_ps()]; 2];
         for group in 0..groups {
             for (tile, rows) in [&of_first[group], &of_second[group]].into_iter().zip(&mut rows) {
-                ask_ahead(tile);
+                prefetch_ahead(tile);
                 let sums = sums::<TILE_BYTES, FIELDS, 1, 4>(tile, inputs.inputs(group), unpack);
                 add_scaled_sums(tile, sums, &inputs, group, rows);
             }
@@ -199,7 +199,7 @@ fn tokens<
     for group in 0..groups {
         let tile = &tiles[group];
         if TOKENS == 1 {
-            ask_ahead(tile);
+            prefetch_ahead(tile);
         }
         let sums = sums::<TILE_BYTES, FIELDS, TOKENS, CHAINS>(tile, inputs.inputs(group), unpack);
         add_scaled_sums(tile, sums, &inputs, group, &mut rows);
@@ -219,7 +219,7 @@ fn add_scaled_sums<const TILE_BYTES: usize, const TOKENS: usize>(
     group: usize,
     rows: &mut [__m512; TOKENS],
 ) {
-    let (scale, minimum) = (load_halves(tile, 0), load_halves(tile, 32));
+    let (scale, minimum) = (load_f16(tile, 0), load_f16(tile, 32));
     for token in 0..TOKENS {
         // In the order of operations that `PanelFn` fixes, and never fused.
         let code_sum = _mm512_cvtepi32_ps(sums[token]);
@@ -281,7 +281,7 @@ fn broadcast_quad(inputs: &[i8; GROUP_COLUMNS], quad: usize) -> __m512i {
 /// 16 half floats of a tile's head.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
 #[inline]
-fn load_halves<const BYTES: usize>(tile: &[u8; BYTES], at: usize) -> __m512 {
+fn load_f16<const BYTES: usize>(tile: &[u8; BYTES], at: usize) -> __m512 {
     let bytes: &[u8; 32] = tile[at..].first_chunk().expect("within the head");
     // SAFETY: the array is the 32 bytes that are read, at any address.
     _mm512_cvtph_ps(unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) })

@@ -10,7 +10,7 @@ use hardtack_format::encoding::{
 };
 use hardtack_kernels::{Activations, PanelRows};
 
-use super::lanes::{load, load_bytes, load_half_bytes, store};
+use super::lanes::{load, load_bytes, load_f16_bytes, store};
 
 /// Tokens that share the unpacking of a tile in the tier without `sdot`, and the widening of
 /// floats.
@@ -143,8 +143,8 @@ pub(super) fn add_block<const REGISTERS: usize, const COUNT: usize>(
 ) {
     let halves: &[[u8; 8]; 2 * BLOCKS] =
         tile.as_flattened().as_chunks().0.first_chunk().expect("a tile has a head");
-    let scale = load_half_bytes(&halves[block]);
-    let minimum = load_half_bytes(&halves[BLOCKS + block]);
+    let scale = load_f16_bytes(&halves[block]);
+    let minimum = load_f16_bytes(&halves[BLOCKS + block]);
     // By index: the compiler does not unroll a loop over three zipped arrays, and keeps them in
     // memory.
     for token in 0..COUNT {

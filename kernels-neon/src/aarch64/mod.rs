@@ -9,9 +9,9 @@ mod codes_dotprod;
 mod codes_i8mm;
 mod codes_neon;
 
+mod attention;
 mod exponentials;
 mod floats;
-mod halves;
 mod lanes;
 mod nested;
 mod panel_bf16;
@@ -78,9 +78,9 @@ const fn neon_table() -> KernelTable {
         dot_f16: vectors::dot_f16,
         add_scaled: vectors::add_scaled,
         add_scaled_f16: vectors::add_scaled_f16,
-        score_halves: halves::score_halves,
-        gather_halves: halves::gather_halves,
-        ask: nested::ask,
+        score_f16: attention::score_f16,
+        gather_f16: attention::gather_f16,
+        prefetch: nested::prefetch,
         fold: nested::fold,
         code_rows: nested::code_rows,
         code_columns: portable::TABLE.code_columns,

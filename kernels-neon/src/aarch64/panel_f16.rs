@@ -4,7 +4,7 @@ use hardtack_format::encoding::PANEL_ROWS;
 use hardtack_kernels::{Activations, PanelRows};
 
 use super::floats::{self, Column};
-use super::lanes::load_half_bytes;
+use super::lanes::load_f16_bytes;
 
 const COLUMN_BYTES: usize = PANEL_ROWS * 2;
 
@@ -22,5 +22,5 @@ pub(super) fn neon(
 #[target_feature(enable = "neon")]
 fn widen(column: &[u8; COLUMN_BYTES]) -> Column {
     let rows: &[_; 4] = column.as_chunks().0.as_array().expect("16 rows");
-    rows.map(|rows| load_half_bytes(&rows))
+    rows.map(|rows| load_f16_bytes(&rows))
 }

@@ -3,7 +3,7 @@
 use std::ops::Range;
 
 use hardtack_kernels::KernelTable;
-use hardtack_kernels::halves::Scores;
+use hardtack_kernels::attention::Scores;
 
 use super::segment::{Cached, Query};
 use crate::kv::exact::{KvElement, LayerKv};
@@ -71,8 +71,8 @@ impl<E: KvElement> Cached for Exact<'_, E> {
         false
     }
 
-    /// Kernels of half floats ask ahead themselves: tokens lie one after another.
-    fn ask(&self, _kernels: &KernelTable, _chunk: usize, _head: usize, _values: bool) {}
+    /// The kernels prefetch by themselves: tokens lie one after another.
+    fn prefetch(&self, _kernels: &KernelTable, _chunk: usize, _head: usize, _values: bool) {}
 
     fn score(
         &self,

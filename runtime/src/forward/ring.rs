@@ -5,7 +5,7 @@ use std::ops::Range;
 
 use half::f16;
 use hardtack_kernels::KernelTable;
-use hardtack_kernels::halves::Scores;
+use hardtack_kernels::attention::Scores;
 use hardtack_kernels::nested::{Folded, GROUP_ROWS, Places};
 
 use super::rope::turns;
@@ -99,13 +99,13 @@ impl Cached for RingLayer {
         matches!(part, Part::Halves { chunk: 0 }) && self.shift(self.begun()) > 0
     }
 
-    fn ask(&self, kernels: &KernelTable, part: Part<'_>, head: usize, values: bool) {
+    fn prefetch(&self, kernels: &KernelTable, part: Part<'_>, head: usize, values: bool) {
         let Part::Codes(sealed) = part else { return };
         for (matrix, shape) in self.shape().matrices.into_iter().enumerate() {
             if (shape.scaled == Scaled::Token) == values {
                 for group in shape.groups() {
                     let (codes, lowest, ranges) = self.codes(sealed, matrix, head, group);
-                    (kernels.ask)(&codes, [lowest, ranges]);
+                    (kernels.prefetch)(&codes, [lowest, ranges]);
                 }
             }
         }
@@ -129,7 +129,7 @@ impl Cached for RingLayer {
                     let rows = &rows[..queries.len()];
                     if !rows[0].is_empty() {
                         let keys = &self.halves(chunk, matrix, head)[..seen * rows[0].len()];
-                        (kernels.score_halves)(rows, keys, scores);
+                        (kernels.score_f16)(rows, keys, scores);
                     }
                 }
             }
@@ -150,7 +150,7 @@ impl Cached for RingLayer {
             Part::Halves { chunk } => {
                 let matrix = self.shape().value_matrix();
                 let width = self.shape().matrices[matrix].width;
-                (kernels.gather_halves)(
+                (kernels.gather_f16)(
                     weights,
                     &self.halves(chunk, matrix, head)[..seen * width],
                     width,

@@ -7,7 +7,7 @@
 
 use hardtack_format::limits::HEAD_DIM_MAX;
 use hardtack_kernels::KernelTable;
-use hardtack_kernels::halves::Scores;
+use hardtack_kernels::attention::Scores;
 
 use super::softmax::Running;
 use crate::backend::cpu::Cpu;
@@ -51,7 +51,7 @@ pub trait Cached: Sync {
     fn moved(&self, part: Self::Part<'_>) -> bool;
 
     /// Asks memory for a head's keys of a chunk, or its values, which will be met soon.
-    fn ask(&self, kernels: &KernelTable, part: Self::Part<'_>, head: usize, values: bool);
+    fn prefetch(&self, kernels: &KernelTable, part: Self::Part<'_>, head: usize, values: bool);
 
     /// Adds the scores of the first `seen` tokens of a chunk; what it says of tokens behind them is
     /// of no meaning.
@@ -197,7 +197,7 @@ where
         let mut scores: [Scores; QUERIES_MAX] = [[0.0; CHUNK]; QUERIES_MAX];
         let scores = &mut scores[..count];
         // The many queries of a prompt take longer than memory does.
-        let asks = self.tokens == 1;
+        let prefetches = self.tokens == 1;
         let own = |part: &C::Part<'_>| C::chunk(*part) / LANE_CHUNKS % LANES == lane;
         let mut parts = self.cache.parts().filter(own).peekable();
         while let Some(part) = parts.next() {
@@ -209,8 +209,8 @@ where
                 (0..count).map(visible).filter(|(from, to)| from < to).map(|(_, to)| to).max();
             let Some(seen) = seen else { continue };
             scores.as_flattened_mut().fill(0.0);
-            if asks {
-                self.cache.ask(kernels, part, kv_head, true);
+            if prefetches {
+                self.cache.prefetch(kernels, part, kv_head, true);
             }
             let queries = if self.cache.moved(part) { queries(true) } else { usual };
             self.cache.score(kernels, part, kv_head, seen, &queries[..count], scores);
@@ -219,8 +219,8 @@ where
             {
                 running[index].weigh(kernels, self.scale, scores, visible(index), out);
             }
-            if asks && let Some(&next) = parts.peek() {
-                self.cache.ask(kernels, next, kv_head, false);
+            if prefetches && let Some(&next) = parts.peek() {
+                self.cache.prefetch(kernels, next, kv_head, false);
             }
             // Together where they have seen as much: what a query has not seen must not touch its
             // result.

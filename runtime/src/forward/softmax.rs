@@ -3,7 +3,7 @@
 //! result.
 
 use hardtack_kernels::KernelTable;
-use hardtack_kernels::halves::Scores;
+use hardtack_kernels::attention::Scores;
 use hardtack_kernels::math::exp;
 
 /// The softmax of one query so far.

@@ -5,7 +5,7 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use hardtack_format::spec::AttentionSpec;
 use hardtack_kernels::KernelTable;
-use hardtack_kernels::halves::{Scores, gather_each, score_each};
+use hardtack_kernels::attention::{Scores, gather_each, score_each};
 
 use super::shape::cached_shape;
 use crate::error::Error;
@@ -18,9 +18,9 @@ pub trait KvElement: Copy + Default + Send + Sync {
     fn from_f32(value: f32) -> Self;
     /// As bytes of memory.
     fn bytes(elements: &mut [Self]) -> &mut [u8];
-    /// [`KernelTable::score_halves`] for such numbers.
+    /// [`KernelTable::score_f16`] for such numbers.
     fn score(kernels: &KernelTable, queries: &[&[f32]], keys: &[Self], scores: &mut [Scores]);
-    /// [`KernelTable::gather_halves`] for such numbers.
+    /// [`KernelTable::gather_f16`] for such numbers.
     fn gather(
         kernels: &KernelTable,
         weights: &[Scores],
@@ -59,7 +59,7 @@ impl KvElement for f16 {
         cast_slice_mut(elements.reinterpret_cast_mut())
     }
     fn score(kernels: &KernelTable, queries: &[&[f32]], keys: &[Self], scores: &mut [Scores]) {
-        (kernels.score_halves)(queries, keys, scores);
+        (kernels.score_f16)(queries, keys, scores);
     }
     fn gather(
         kernels: &KernelTable,
@@ -68,7 +68,7 @@ impl KvElement for f16 {
         width: usize,
         out: &mut [f32],
     ) {
-        (kernels.gather_halves)(weights, values, width, out);
+        (kernels.gather_f16)(weights, values, width, out);
     }
 }
 

@@ -108,7 +108,7 @@ impl RingLayer {
         let shape = RingShape::of(attention);
         let LayerSize { units, chunks } = size.layer(&shape);
         // What comes untouched is asked for before lists are filled.
-        let halves = zeros(shape.half_slots() * shape.chunk_elements())?;
+        let halves = zeros(shape.f16_slots() * shape.chunk_elements())?;
         let (units, scales) =
             (zeros(units * shape.unit_bytes())?, zeros(chunks * shape.scale_elements())?);
         Ok(Self { chunks: Chunks::new(size, shape)?, halves, units, scales })
@@ -148,7 +148,7 @@ impl RingLayer {
     }
 
     fn half_span(&self, chunk: usize, matrix: usize, head: usize) -> Range<usize> {
-        let slot = if chunk == 0 { 0 } else { self.shape().half_slots() - 1 };
+        let slot = if chunk == 0 { 0 } else { self.shape().f16_slots() - 1 };
         let [first, second] = self.shape().matrices.map(|matrix| matrix.width * CHUNK);
         let before = slot * self.shape().chunk_elements()
             + if matrix == 0 { 0 } else { self.shape().heads * first };

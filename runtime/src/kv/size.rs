@@ -140,7 +140,7 @@ impl RingSize {
             let shape = RingShape::of(attention);
             let size = self.layer(&shape);
             let halves =
-                shape.half_slots() * shape.chunk_elements() + size.chunks * shape.scale_elements();
+                shape.f16_slots() * shape.chunk_elements() + size.chunks * shape.scale_elements();
             (halves * size_of::<f16>() + size.units * shape.unit_bytes()) as u64 + size.list_bytes()
         };
         layers.iter().map(layer).sum()
