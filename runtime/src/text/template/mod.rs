@@ -28,6 +28,7 @@ mod print;
 mod render;
 mod rendered;
 mod sequence;
+mod sort;
 mod tests;
 mod value;
 

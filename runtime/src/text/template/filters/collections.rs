@@ -4,9 +4,9 @@ use crate::text::template::chars::{self, Ch};
 use crate::text::template::compare;
 use crate::text::template::filters::case_folded;
 use crate::text::template::heap::{Draft, Outcome, failed};
-use crate::text::template::json::sorted;
 use crate::text::template::machine::{Given, Machine, unknown};
 use crate::text::template::operators;
+use crate::text::template::sort::sorted;
 use crate::text::template::value::{Value, View};
 use crate::text::template::{ast, print, sequence};
 

@@ -78,7 +78,11 @@ pub(super) fn filter(heap: &Heap<'_>, name: &str, value: &Value, given: Given) -
                 "lower" => chars::lower(&text),
                 "capitalize" => super::capitalized(&text),
                 "safe" => return Ok(Value::Text(text)),
-                _ => escaped(&text),
+                _ => {
+                    // A quote becomes five characters.
+                    heap.room(text.len() * 5)?;
+                    escaped(&text)
+                }
             }
         }
     };
@@ -175,7 +179,9 @@ fn escaped(text: &[Ch]) -> Vec<Ch> {
 }
 
 fn url_encoded(heap: &Heap<'_>, value: &Value, text: &[Ch]) -> Outcome<Vec<Ch>> {
-    let quoted = |text: &[Ch], in_query: bool| -> Vec<Ch> {
+    let quoted = |text: &[Ch], in_query: bool| -> Outcome<Vec<Ch>> {
+        // A character of four bytes becomes twelve.
+        heap.room(text.len() * 12)?;
         let quote = |ch: &Ch| match ch.get() {
             ' ' if in_query => "+".to_owned(),
             '/' if !in_query => "/".to_owned(),
@@ -186,18 +192,17 @@ fn url_encoded(heap: &Heap<'_>, value: &Value, text: &[Ch]) -> Outcome<Vec<Ch>> 
         };
         let replaced =
             |ch: &Ch| chars::own(&quote(ch)).map(|own| ch.replaced(own.get())).collect::<Vec<_>>();
-        text.iter().flat_map(replaced).collect()
+        Ok(text.iter().flat_map(replaced).collect())
     };
     let Value::Dict(pairs) = value else {
-        heap.room(text.len() * 9)?;
-        return Ok(quoted(text, false));
+        return quoted(text, false);
     };
     let mut draft = Draft::new(heap)?;
     for (index, (key, value)) in pairs.iter().enumerate() {
         draft.own(if index > 0 { "&" } else { "" })?;
-        draft.push(&quoted(&print::text(heap, key)?, true))?;
+        draft.push(&quoted(&print::text(heap, key)?, true)?)?;
         draft.own("=")?;
-        draft.push(&quoted(&print::text(heap, value)?, true))?;
+        draft.push(&quoted(&print::text(heap, value)?, true)?)?;
     }
     Ok(draft.characters().to_vec())
 }
