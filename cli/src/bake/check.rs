@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 
 use hardtack::format::vocabulary::TokenKind;
 use hardtack::text::{
-    Author, ChatTemplate, Message, Opening, RenderInput, Rendered, Special, Stops, TextStream,
-    Tokenizer,
+    Author, ChatTemplate, Message, Opening, RenderInput, Rendered, Special, Stops, TextMarks,
+    TextStream, Tokenizer,
 };
 use hardtack_converter::Baked;
 use hardtack_converter::vocabulary::TextSections;
@@ -42,12 +42,38 @@ const TEXTS: [&str; 16] = [
 ];
 
 /// What was tried on a blob's text.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Tried {
     renderings: usize,
     markers: usize,
     ends: usize,
     round_trips: usize,
+    /// Marks of turns that are plain text.
+    text_marks: Vec<String>,
+    /// Whether some turns end without any mark.
+    has_bare_ends: bool,
+}
+
+impl Tried {
+    /// What the template's turns are marked by, where anybody can type it.
+    fn typed(&self) -> String {
+        const SHOWN_MAX: usize = 4;
+        let shown: Vec<String> =
+            self.text_marks.iter().take(SHOWN_MAX).map(|mark| escaped(mark)).collect();
+        let more = if self.text_marks.len() > SHOWN_MAX { ", ..." } else { "" };
+        match (shown.is_empty(), self.has_bare_ends) {
+            (_, true) => ", turns end without a mark, so that anybody can forge one".to_owned(),
+            (false, false) => format!(
+                ", turns marked by plain text ({}{more}), which gets a space where somebody types it",
+                shown.join(", ")
+            ),
+            (true, false) => String::new(),
+        }
+    }
+}
+
+fn escaped(mark: &str) -> String {
+    format!("`{}`", mark.escape_debug())
 }
 
 /// A check that remembers what it has tried.
@@ -75,16 +101,17 @@ impl Check {
         let tensors = baked.tensors;
         let left_out: usize = baked.left_out.iter().map(|kind| kind.count).sum();
         let tensors = format!("{} of {} tensors", grouped(tensors), grouped(tensors + left_out));
-        match *self.tried.borrow() {
+        match &*self.tried.borrow() {
             None => format!("check: no text, {tensors}"),
             Some(tried) => {
                 let template = match tried.renderings {
                     0 => "no template".to_owned(),
                     renderings => {
                         format!(
-                            "template {}, {}",
+                            "template {}, {}{}",
                             counted(renderings, "rendering"),
-                            counted(tried.markers, "marker")
+                            counted(tried.markers, "marker"),
+                            tried.typed()
                         )
                     }
                 };
@@ -248,6 +275,10 @@ fn try_template(
         }
     }
     tried.renderings = rendered.len();
+    if let Ok(marks) = TextMarks::new(template, tokenizer) {
+        tried.text_marks = marks.list().to_vec();
+        tried.has_bare_ends = marks.has_bare_ends();
+    }
     let says = |rendered: &Rendered| {
         rendered.spans().any(|span| span.author == Author::Other && span.text.contains("moon"))
     };

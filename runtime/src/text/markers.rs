@@ -165,6 +165,17 @@ impl Markers {
         guarded
     }
 
+    /// The text between names: one part if there is no name in it.
+    pub fn parts<'t>(&self, text: &'t str) -> Vec<&'t str> {
+        let (mut parts, mut start) = (Vec::new(), 0);
+        for name in self.finder.find_iter(text) {
+            parts.push(&text[start..name.start()]);
+            start = name.end();
+        }
+        parts.push(&text[start..]);
+        parts
+    }
+
     /// Whether a text begins with a name.
     pub fn begin(&self, text: &str) -> bool {
         self.finder.find(text).is_some_and(|found| found.start() == 0)

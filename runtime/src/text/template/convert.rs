@@ -47,10 +47,8 @@ fn at_depth(heap: &Heap<'_>, json: &Json, author: Author, depth: usize) -> Outco
 }
 
 fn array(heap: &Heap<'_>, items: &[Json], author: Author, depth: usize) -> Outcome<Value> {
-    let items = items
-        .iter()
-        .map(|item| at_depth(heap, item, author, depth + 1))
-        .collect::<Outcome<_>>()?;
+    let items =
+        items.iter().map(|item| at_depth(heap, item, author, depth + 1)).collect::<Outcome<_>>()?;
     heap.list(items)
 }
 

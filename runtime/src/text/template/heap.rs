@@ -162,7 +162,14 @@ impl<'r> Heap<'r> {
     pub fn text(&self, characters: &[Ch]) -> Outcome<Text> {
         self.work(characters.len())?;
         let held = self.hold(size_of_val(characters) + size_of::<Value>() * 2)?;
-        Ok(Text::new(characters.into(), held))
+        Ok(Text::new(characters.into(), false, held))
+    }
+
+    /// A text that escapes those it is added to.
+    pub fn markup(&self, characters: &[Ch]) -> Outcome<Value> {
+        self.work(characters.len())?;
+        let held = self.hold(size_of_val(characters) + size_of::<Value>() * 2)?;
+        Ok(Value::Text(Text::new(characters.into(), true, held)))
     }
 
     pub fn own_text(&self, text: &str) -> Outcome<Text> {

@@ -3,9 +3,9 @@
 use crate::text::template::chars::{self, Ch};
 use crate::text::template::heap::{Draft, Heap, Outcome, failed};
 use crate::text::template::machine::Given;
-use crate::text::template::value::Value;
 use crate::text::template::number;
 use crate::text::template::sort::sorted;
+use crate::text::template::value::Value;
 
 /// Most spaces of one level of indentation.
 const INDENT_MAX: i128 = 1000;

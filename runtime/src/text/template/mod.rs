@@ -18,6 +18,7 @@ mod input;
 mod json;
 mod lexer;
 mod machine;
+mod markup;
 mod message;
 mod methods;
 mod number;

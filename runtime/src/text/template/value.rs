@@ -93,11 +93,23 @@ impl Range {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Text(Rc<(Box<[Ch]>, Held)>);
+pub(super) struct Text(Rc<Characters>);
+
+#[derive(Debug)]
+struct Characters {
+    characters: Box<[Ch]>,
+    /// What it is added to is escaped.
+    is_markup: bool,
+    _held: Held,
+}
 
 impl Text {
-    pub fn new(characters: Box<[Ch]>, held: Held) -> Self {
-        Self(Rc::new((characters, held)))
+    pub fn new(characters: Box<[Ch]>, is_markup: bool, held: Held) -> Self {
+        Self(Rc::new(Characters { characters, is_markup, _held: held }))
+    }
+
+    pub fn is_markup(&self) -> bool {
+        self.0.is_markup
     }
 
     pub fn is(&self, other: &str) -> bool {
@@ -109,7 +121,7 @@ impl std::ops::Deref for Text {
     type Target = [Ch];
 
     fn deref(&self) -> &[Ch] {
-        &self.0.0
+        &self.0.characters
     }
 }
 
