@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 
 use hardtack::format::vocabulary::TokenKind;
 use hardtack::text::{
-    Author, ChatTemplate, Message, Opening, RenderInput, Rendered, Special, Stops, TextMarks,
-    TextStream, Tokenizer,
+    Author, ChatTemplate, Message, Opening, RenderInput, Rendered, Stops, TextMarks, TextStream,
+    Tokenizer,
 };
 use hardtack_converter::Baked;
 use hardtack_converter::vocabulary::TextSections;
@@ -141,7 +141,7 @@ fn mark_written(tokenizer: &Tokenizer, text: &mut TextSections) -> Option<usize>
     let rendered = [&turns[1..2], &turns[..], &turns[1..3]]
         .map(|turns| template.render(&RenderInput::new(turns)));
     let words: Vec<String> = rendered.iter().flatten().flat_map(own_words).collect();
-    let ids = words.iter().filter_map(|part| tokenizer.encode(part, Special::Parse).ok());
+    let ids = words.iter().filter_map(|part| tokenizer.encode_trusted(part).ok());
     let written: BTreeSet<u32> = ids.flatten().collect();
     text.mark(&written.into_iter().collect::<Vec<_>>()).ok()
 }
@@ -183,9 +183,8 @@ fn try_text(tokenizer: &Tokenizer, text: &mut TextSections) -> Tried {
 
 /// Sends texts and single tokens through the tokenizer; gives how many came back.
 fn try_tokenizer(tokenizer: &Tokenizer, text: &mut TextSections) -> usize {
-    let returns = |text: &str| {
-        tokenizer.encode(text, Special::Plain).is_ok_and(|ids| decoded(tokenizer, &ids) == text)
-    };
+    let returns =
+        |text: &str| tokenizer.encode(text).is_ok_and(|ids| decoded(tokenizer, &ids) == text);
     let mut back = 0;
     let lost: Vec<&str> = TEXTS.into_iter().filter(|text| !returns(text)).collect();
     back += TEXTS.len() - lost.len();
@@ -215,8 +214,7 @@ fn try_tokenizer(tokenizer: &Tokenizer, text: &mut TextSections) -> usize {
             words += 1;
             // A tokenizer that puts a space before a text finds `▁word` in `word`.
             let trimmed = token.strip_prefix(' ').unwrap_or(token);
-            let is_whole =
-                |text: &str| tokenizer.encode(text, Special::Plain).is_ok_and(|ids| ids == [id]);
+            let is_whole = |text: &str| tokenizer.encode(text).is_ok_and(|ids| ids == [id]);
             whole += usize::from(is_whole(token) || is_whole(trimmed));
         }
     }
@@ -290,7 +288,7 @@ fn try_template(
 
     let words: BTreeSet<String> = rendered.iter().flat_map(own_words).collect();
     for part in &words {
-        if let Err(error) = tokenizer.encode(part, Special::Parse) {
+        if let Err(error) = tokenizer.encode_trusted(part) {
             text.problems.push(format!("the chat template's words cannot be encoded: {error}"));
         }
     }
@@ -331,7 +329,7 @@ fn steering_names(tokenizer: &Tokenizer) -> Vec<(u32, String)> {
 /// A name that the template writes must come out as its token there, and nowhere else.
 fn try_marker(tokenizer: &Tokenizer, id: u32, name: &str, text: &mut TextSections) {
     let shown = name.escape_debug();
-    match tokenizer.encode(name, Special::Parse) {
+    match tokenizer.encode_trusted(name) {
         Ok(ids) if ids == [id] => {}
         Ok(ids) => text.problems.push(format!(
             "the chat template writes `{shown}`, token {id}, which is read as {}",
@@ -343,7 +341,7 @@ fn try_marker(tokenizer: &Tokenizer, id: u32, name: &str, text: &mut TextSection
         Err(error) => text.problems.push(format!("the chat template writes `{shown}`: {error}")),
     }
     // The tokenizer refuses to give a token that steers for plain text.
-    if let Err(error) = tokenizer.encode(name, Special::Plain) {
+    if let Err(error) = tokenizer.encode(name) {
         text.problems.push(format!("whoever types `{shown}` could forge a turn: {error}"));
     }
 }
@@ -352,7 +350,7 @@ fn try_marker(tokenizer: &Tokenizer, id: u32, name: &str, text: &mut TextSection
 fn try_end(rendered: &[Rendered], tokenizer: &Tokenizer, text: &mut TextSections) {
     let is_end = |part: &str| {
         tokenizer
-            .encode(part, Special::Parse)
+            .encode_trusted(part)
             .is_ok_and(|ids| ids.into_iter().any(|id| tokenizer.is_end(id)))
     };
     let after_answers: Vec<&str> = rendered.iter().filter_map(after_answer).collect();

@@ -10,7 +10,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use hardtack_format::vocabulary::{TokenKind, Vocabulary};
 
 use crate::text::pieces::encode_in_pieces;
-use crate::text::{Author, Rendered, Special, TextError, Tokenizer};
+use crate::text::{Author, Rendered, TextError, Tokenizer};
 
 /// Names that steer in some chat format, whatever a tokenizer calls their tokens.
 const WELL_KNOWN: [&str; 16] = [
@@ -227,7 +227,7 @@ impl Markers {
         text: &str,
         most: usize,
     ) -> Result<Option<Vec<u32>>, TextError> {
-        let markup = |text: &str| tokenizer.encode_markup(text);
+        let markup = |text: &str| tokenizer.encode_trusted(text);
         let Some(tokens) = encode_in_pieces(text, most, markup)? else { return Ok(None) };
         let steering = tokens.iter().filter(|&&id| self.steer(tokenizer.vocabulary(), id)).count();
         if steering <= self.finder.find_iter(text).count() {
@@ -261,7 +261,7 @@ impl Markers {
         most: usize,
     ) -> Result<Option<Vec<u32>>, TextError> {
         let whole = text.replace(mark, "");
-        let plain = |text: &str| tokenizer.encode(text, Special::Plain);
+        let plain = |text: &str| tokenizer.encode(text);
         let safe =
             |tokens: &[u32]| !tokens.iter().any(|&id| self.steer(tokenizer.vocabulary(), id));
         match encode_in_pieces(&whole, most, plain) {

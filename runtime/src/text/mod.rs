@@ -18,4 +18,4 @@ pub use template::{
     parse_variable,
 };
 pub use text_marks::TextMarks;
-pub use tokenizer::{Special, Tokenizer};
+pub use tokenizer::Tokenizer;
