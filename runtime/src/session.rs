@@ -5,6 +5,7 @@ use std::ops::ControlFlow;
 use std::path::Path;
 
 use crate::cache::KvSize;
+use crate::cancel::Cancel;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::history::History;
@@ -209,7 +210,7 @@ impl Session {
     /// is added then. Or the device fails; [`Session::position`] says what is left.
     pub fn feed(&mut self, tokens: &[u32]) -> Result<&[f32], Error> {
         self.check(tokens)?;
-        self.feed_here(tokens)?;
+        self.feed_here(tokens, None)?;
         self.state.logits()
     }
 
@@ -226,7 +227,7 @@ impl Session {
         let mut done = 0;
         while done < tokens.len() {
             let piece = self.piece(&tokens[done..]);
-            self.run(piece)?;
+            self.run(piece, None)?;
             for index in 0..piece.len() {
                 self.state.make_logits(&self.engine, index)?;
                 visit(done + index, self.state.logits()?);
@@ -243,7 +244,21 @@ impl Session {
     /// As [`Session::feed`].
     pub fn read(&mut self, tokens: &[u32]) -> Result<(), Error> {
         self.check(tokens)?;
-        self.feed_here(tokens)
+        self.feed_here(tokens, None).map(drop)
+    }
+
+    /// As [`Session::read`], but ends early, with `false`, once it is cancelled. The batch under way
+    /// is dropped whole and those before it are kept: [`Session::position`] says how far it came.
+    ///
+    /// On the processor the request is heard between two layers; over a ring only where the batch
+    /// begins no chunk of 64 tokens, as a ring cannot be brought back from that. Otherwise, and on a
+    /// device, it is heard after the batch.
+    ///
+    /// # Errors
+    /// As [`Session::feed`].
+    pub fn read_unless(&mut self, cancel: &Cancel, tokens: &[u32]) -> Result<bool, Error> {
+        self.check(tokens)?;
+        self.feed_here(tokens, Some(cancel))
     }
 
     /// The sampler's choice of the token that follows the last one that was fed. The token is not
@@ -279,7 +294,7 @@ impl Session {
         let mut done = 0;
         while done < tokens.len() {
             let piece = self.piece(&tokens[done..]);
-            self.run(piece)?;
+            self.run(piece, None)?;
             for index in 0..piece.len() {
                 visit(done + index, self.state.hidden(&self.engine, index)?);
             }
@@ -300,7 +315,7 @@ impl Session {
         mut accept: impl FnMut(u32) -> ControlFlow<()>,
     ) -> Result<Ended, Error> {
         self.check(prompt)?;
-        self.feed_here(prompt)?;
+        self.feed_here(prompt, None)?;
         loop {
             let token = self.state.choose(sampler, self.history.tokens())?;
             if accept(token).is_break() {
@@ -310,23 +325,28 @@ impl Session {
                 return Ok(Ended::ContextFull);
             }
             sampler.accept(token);
-            self.feed_here(&[token])?;
+            self.feed_here(&[token], None)?;
         }
     }
 
-    /// Adds tokens and makes the logits that follow the last of them.
-    fn feed_here(&mut self, tokens: &[u32]) -> Result<(), Error> {
+    /// Adds tokens and makes the logits that follow the last of them; `false` if it was cancelled
+    /// before.
+    fn feed_here(&mut self, tokens: &[u32], cancel: Option<&Cancel>) -> Result<bool, Error> {
         let (mut rest, mut last) = (tokens, None);
         while !rest.is_empty() {
             let piece = self.piece(rest);
-            self.run(piece)?;
+            if last.is_some() && cancel.is_some_and(Cancel::is_cancelled)
+                || !self.run(piece, cancel)?
+            {
+                return Ok(false);
+            }
             (rest, last) = (&rest[piece.len()..], Some(piece.len() - 1));
         }
         if let Some(last) = last {
             self.state.make_logits(&self.engine, last)?;
             self.logits_at = Some(self.position);
         }
-        Ok(())
+        Ok(true)
     }
 
     /// The first tokens, as many as pass together.
@@ -334,14 +354,18 @@ impl Session {
         &tokens[..tokens.len().min(self.batch).min(self.state.pass_max(self.position))]
     }
 
-    /// One pass over the tokens of a piece.
-    fn run(&mut self, tokens: &[u32]) -> Result<(), Error> {
-        self.logits_at = None;
-        match self.state.run(&self.engine, self.position, tokens) {
-            Ok(()) => {
+    /// One pass over the tokens of a piece; `false` if it was cancelled, which changes nothing.
+    fn run(&mut self, tokens: &[u32], cancel: Option<&Cancel>) -> Result<bool, Error> {
+        let logits_at = self.logits_at.take();
+        match self.state.run(&self.engine, self.position, tokens, cancel) {
+            Ok(true) => {
                 self.position += tokens.len();
                 self.history.push(tokens);
-                Ok(())
+                Ok(true)
+            }
+            Ok(false) => {
+                self.logits_at = logits_at;
+                Ok(false)
             }
             Err(error) => {
                 // What a device keeps may be gone.

@@ -2,6 +2,7 @@
 
 use crate::cache::Kv;
 use crate::cache::shape::PARTS_MAX;
+use crate::cancel::Cancel;
 use crate::cpu::forward::{self, Step};
 use crate::cpu::scratch::Scratch;
 use crate::engine::Engine;
@@ -64,18 +65,27 @@ impl State {
     }
 
     /// Runs at most a batch of tokens, and [`State::pass_max`], the first at `position`, through
-    /// all layers.
+    /// all layers; `false` if `cancel` ended that before anything was kept of them. A device runs
+    /// all layers in one go.
     ///
     /// # Errors
     /// The device fails. A ring may be empty then: [`State::truncate`] says what is left.
-    pub fn run(&mut self, engine: &Engine, position: usize, tokens: &[u32]) -> Result<(), Error> {
+    pub fn run(
+        &mut self,
+        engine: &Engine,
+        position: usize,
+        tokens: &[u32],
+        cancel: Option<&Cancel>,
+    ) -> Result<bool, Error> {
         match self {
             Self::Cpu { kv, scratch } => {
-                forward::run(&mut step(engine, scratch, position, tokens.len()), kv, tokens);
-                Ok(())
+                let cancel = cancel.filter(|_| kv.may_stop(position, tokens.len()));
+                let stop = || cancel.is_some_and(Cancel::is_cancelled);
+                let step = &mut step(engine, scratch, position, tokens.len());
+                Ok(forward::run(step, kv, tokens, &stop))
             }
             #[cfg(feature = "cuda")]
-            Self::Cuda(session) => session.run(position, tokens),
+            Self::Cuda(session) => session.run(position, tokens).map(|()| true),
         }
     }
 

@@ -16,7 +16,7 @@ pub use hardtack_kernels::ring_shape as shape;
 use self::exact::LayerKv;
 use self::ladder::Ladder;
 use self::ring::Ring;
-use self::shape::PARTS_MAX;
+use self::shape::{CHUNK, PARTS_MAX};
 #[cfg(feature = "cuda")]
 use self::shape::RingShape;
 use self::size::RingSize;
@@ -145,6 +145,16 @@ impl Kv {
             ),
             KvSize::Ring(size) => Self::Ring(Ring::new(&size, layers)?),
         })
+    }
+
+    /// Whether a pass over these tokens may be left between two layers. What an exact cache has
+    /// beyond its position is overwritten; a ring demotes and evicts for good, in one layer after
+    /// another, when the first token of a chunk arrives.
+    pub fn may_stop(&self, position: usize, tokens: usize) -> bool {
+        match self {
+            Self::F16(_) | Self::F32(_) => true,
+            Self::Ring(_) => position % CHUNK != 0 && position % CHUNK + tokens <= CHUNK,
+        }
     }
 
     /// What a ring's sealed chunks hold: layer, chunk, and bits of its keys and its values. Nothing
