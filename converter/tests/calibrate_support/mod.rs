@@ -2,6 +2,8 @@
 //! a fixed sequence.
 #![allow(dead_code, reason = "every test uses a part")]
 
+pub mod statistics;
+
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
