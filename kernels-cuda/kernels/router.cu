@@ -34,7 +34,8 @@ KERNEL choose(ChooseParams params) {
   float sum = 0.0f;
   if (params.kind == SOFTMAX_ALL) {
     // One after another, as every tier adds them.
-    for (u32 expert = 0; expert < params.experts; expert++) sum += exp_exact(logits[expert] - maximum);
+    for (u32 expert = 0; expert < params.experts; expert++)
+      sum += exp_exact(logits[expert] - maximum);
   }
   __syncwarp();
   Choice *choices = params.choices + (u64)blockIdx.x * params.chosen;
@@ -47,7 +48,8 @@ KERNEL choose(ChooseParams params) {
         best = expert;
       }
     }
-    UNROLL for (u32 mask = WARP / 2; mask > 0; mask /= 2) {
+    UNROLL
+    for (u32 mask = WARP / 2; mask > 0; mask /= 2) {
       float other = __shfl_xor_sync(ALL_LANES, largest, mask);
       u32 other_best = __shfl_xor_sync(ALL_LANES, best, mask);
       if (other > largest || (other == largest && other_best < best)) {

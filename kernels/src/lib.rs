@@ -15,6 +15,7 @@ pub mod nested;
 pub mod pack;
 pub mod portable;
 pub mod ring_shape;
+pub mod rope;
 pub mod scalar;
 pub mod table;
 

@@ -14,7 +14,8 @@ use crate::metadata::Metadata;
 use crate::rope_settings::YarnRule;
 use crate::select::Selection;
 use crate::slots::{Place, Slot};
-use crate::source::{Names, Source};
+use crate::source::Source;
+use crate::tensors::Names;
 
 /// Widths of latent attention.
 #[derive(Clone, Copy, Debug)]

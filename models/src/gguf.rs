@@ -13,7 +13,8 @@ use crate::metadata::{Metadata, Setting};
 use crate::rope_settings::{self, YarnRule};
 use crate::select::Selection;
 use crate::slots::{Head, Place, Slot};
-use crate::source::{Names, Source};
+use crate::source::Source;
+use crate::tensors::Names;
 
 /// Biases that a file may or may not have, whatever its settings say.
 const BIASES: [Role; 7] = [

@@ -14,7 +14,8 @@ use crate::metadata::Metadata;
 use crate::rope_settings::YarnRule;
 use crate::select::Selection;
 use crate::slots::{Place, Slot};
-use crate::source::{Names, Source};
+use crate::source::Source;
+use crate::tensors::Names;
 
 pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, FamilyError> {
     config.refuse_watched(&[

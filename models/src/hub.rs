@@ -11,7 +11,8 @@ use crate::error::FamilyError;
 use crate::hub_experts::HubExperts;
 use crate::rope_settings;
 use crate::slots::{Head, Place, Slot};
-use crate::source::{Names, Source};
+use crate::source::Source;
+use crate::tensors::Names;
 
 /// Reads the basic settings. `default_base` is RoPE's base where the file has none (a constant of
 /// each family's class in transformers).

@@ -10,7 +10,7 @@ use crate::error::FamilyError;
 use crate::gguf::{self, Pairs};
 use crate::metadata::Metadata;
 use crate::rope_settings::YarnRule;
-use crate::source::Names;
+use crate::tensors::Names;
 use crate::{hub, mixtral};
 
 pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyError> {

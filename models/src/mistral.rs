@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::draft::Draft;
 use crate::error::FamilyError;
 use crate::hub;
-use crate::source::Names;
+use crate::tensors::Names;
 
 pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyError> {
     config.refuse_watched(&["sliding_window"])?;

@@ -12,7 +12,8 @@ use crate::hub_experts::HubExperts;
 use crate::metadata::Metadata;
 use crate::rope_settings::YarnRule;
 use crate::slots::{Place, Slot};
-use crate::source::{Names, Source};
+use crate::source::Source;
+use crate::tensors::Names;
 use crate::{hub, mistral};
 
 pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, FamilyError> {

@@ -11,7 +11,7 @@ use crate::gguf::{self, Pairs};
 use crate::hub;
 use crate::metadata::Metadata;
 use crate::rope_settings::YarnRule;
-use crate::source::Names;
+use crate::tensors::Names;
 
 /// The biases of both Qwen2 families; the output projection has none.
 pub(crate) const BIASES: [Role; 3] = [Role::QueryBias, Role::KeyBias, Role::ValueBias];

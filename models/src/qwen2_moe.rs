@@ -11,7 +11,7 @@ use crate::error::FamilyError;
 use crate::gguf::{self, Pairs};
 use crate::metadata::Metadata;
 use crate::rope_settings::YarnRule;
-use crate::source::Names;
+use crate::tensors::Names;
 use crate::{hub, qwen2};
 
 pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, FamilyError> {

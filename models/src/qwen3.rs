@@ -10,7 +10,7 @@ use crate::gguf::{self, Pairs};
 use crate::hub;
 use crate::metadata::Metadata;
 use crate::rope_settings::YarnRule;
-use crate::source::Names;
+use crate::tensors::Names;
 
 pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyError> {
     config.refuse_watched(&["attention_bias", "sliding_window", "use_sliding_window"])?;

@@ -4,10 +4,10 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use crate::cache::KvSize;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::history::History;
-use crate::kv::KvSize;
 use crate::plan::Plan;
 use crate::sample::Sampler;
 use crate::saved::{self, Content, Restored, Written};

@@ -1,15 +1,15 @@
 //! What a session computes with, on the processor or on a device: its cache and its buffers.
 
+use crate::cache::Kv;
+use crate::cache::shape::PARTS_MAX;
+use crate::cpu::forward::{self, Step};
+use crate::cpu::scratch::Scratch;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::forward::{self, Step};
-use crate::kv::Kv;
-use crate::kv::shape::PARTS_MAX;
 use crate::memory::expect_room;
 use crate::plan::{BufferSizes, Plan};
 use crate::sample::Sampler;
 use crate::saved::Pipe;
-use crate::scratch::Scratch;
 
 /// A session's cache and buffers.
 pub enum State {
@@ -22,7 +22,7 @@ pub enum State {
     },
     /// On a device.
     #[cfg(feature = "cuda")]
-    Cuda(Box<crate::cuda::DeviceSession>),
+    Cuda(Box<crate::gpu::DeviceSession>),
 }
 
 impl State {
@@ -46,7 +46,7 @@ impl State {
             #[cfg(feature = "cuda")]
             BufferSizes::Cuda { batch } => {
                 let model = engine.device_model().expect("planned for a device").clone();
-                Ok(Self::Cuda(Box::new(crate::cuda::DeviceSession::new(model, plan.kv, *batch)?)))
+                Ok(Self::Cuda(Box::new(crate::gpu::DeviceSession::new(model, plan.kv, *batch)?)))
             }
         }
     }

@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use hardtack::format::SectionKind;
 use hardtack::{Engine, KvPrecision, Options, SessionOptions};
-use hardtack_converter::bake::{Allocated, Course, Method, Stage, Step, Target, text_sections};
+use hardtack_converter::allocation::{Method, Target};
+use hardtack_converter::bake::{Allocated, Stage, Step, text_sections};
 use hardtack_converter::calibrate::{Domain, Model, Sampler, Sampling, TuneSettings};
 use hardtack_converter::{BakeError, CalibrateOptions, CalibratedBake, Choices, bake_calibrated};
 use serde::Deserialize;
@@ -25,8 +26,8 @@ pub fn texts() -> Vec<(String, PathBuf)> {
 pub struct Bake {
     pub input: PathBuf,
     pub target: Target,
-    pub course: Course<'static>,
     pub method: Option<Method>,
+    pub refinements: usize,
     pub tune: Option<TuneSettings>,
     pub texts: Vec<(String, PathBuf)>,
     pub sampling: Sampling,
@@ -37,8 +38,8 @@ impl Bake {
         Self {
             input: input.to_owned(),
             target,
-            course: Course::Straight { refinements: 0 },
             method: None,
+            refinements: 0,
             tune: None,
             texts: texts(),
             sampling: SAMPLING,
@@ -59,11 +60,11 @@ impl Bake {
         let options = CalibrateOptions {
             choices: Choices::default(),
             target: self.target,
-            course: self.course,
             method: self.method,
             head: None,
             texts: &self.texts,
             sampling: self.sampling,
+            refinements: self.refinements,
             tune: self.tune,
             kv_tokens: 0,
             boundary_bytes_max: 1 << 30,
@@ -91,13 +92,13 @@ pub fn allocated(engine: &Engine) -> Allocated {
     serde_json::from_slice::<Provenance>(section).expect("an allocation").allocation
 }
 
-/// Stops a bake in a round, where so much of a stage is done.
-pub fn interrupted(bake: &Bake, output: &Path, round: usize, stage: Stage, at: u64) {
+/// Stops a bake once `at` of a stage is done.
+pub fn interrupted(bake: &Bake, output: &Path, stage: Stage, at: u64) {
     let stop = AtomicBool::new(false);
     let seen = Cell::new(0);
     let error = bake
         .try_run(output, &stop, &mut |step| {
-            if (step.round, step.stage) == (round, stage) {
+            if step.stage == stage {
                 seen.set(step.done);
                 stop.store(step.done >= at, Ordering::Relaxed);
             }

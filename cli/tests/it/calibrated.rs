@@ -10,7 +10,8 @@ use hardtack::format::limits::{HEADER_BYTES, HEADER_HASHED_BYTES, SECTION_RECORD
 use hardtack::format::{Blob, Encoding, SectionKind};
 use hardtack::{Engine, Options};
 use hardtack_converter::BakeError;
-use hardtack_converter::bake::{Course, Method, Stage, Target};
+use hardtack_converter::allocation::{Method, Target};
+use hardtack_converter::bake::Stage;
 use hardtack_converter::calibrate::{Model, Sampling, TuneSettings};
 use hardtack_testing::calibrated::{Bake, allocated, interrupted, same_verdict, small, texts};
 use hardtack_testing::{FAMILIES, crumb};
@@ -107,91 +108,10 @@ fn an_interrupted_bake_goes_on_and_gives_the_same_blob() {
     for (stage, at) in
         [(Stage::Calibrate, 60), (Stage::Quantize, 10), (Stage::Quantize, 45), (Stage::Tune, 1)]
     {
-        interrupted(&bake, &stopped, 1, stage, at);
+        interrupted(&bake, &stopped, stage, at);
     }
     bake.run(&stopped);
     assert!(fs::read(&whole).unwrap() == fs::read(&stopped).unwrap());
-}
-
-#[test]
-fn rounds_go_down_and_go_on_where_they_were() {
-    let Some(checkpoint) = small("qwen3_moe") else { return };
-    let scratch = tempfile::tempdir().unwrap();
-    let path = |name: &str| scratch.path().join(name);
-    let tune = Some(TuneSettings { batch: 4, rate: 0.02, ..TuneSettings::default() });
-    let single = Bake { tune, ..Bake::of(checkpoint.path(), Target::ExpertBits(3.0)) };
-    let first = single.run(&path("first.tack"));
-    let course = Course::Rounds(&[Target::ExpertBits(3.0)]);
-    let bake = Bake { tune, course, ..Bake::of(checkpoint.path(), Target::ExpertBits(2.0)) };
-    let second = bake.run(&path("whole.tack"));
-
-    // The first round is the bake that stops there, and the blob names it.
-    let [round] = &second.allocated.rounds[..] else { panic!("{:?}", second.allocated.rounds) };
-    assert_eq!(round.target, "3 bits per expert");
-    assert_eq!((round.cost, &round.gates), (first.allocated.cost, &first.allocated.gates));
-    assert_eq!(round.held_out, first.allocated.held_out);
-    let engine =
-        Engine::open(path("whole.tack"), &Options { verify: true, ..Options::default() }).unwrap();
-    assert_eq!(allocated(&engine), second.allocated);
-    // No expert gets bits back.
-    let before =
-        expert_bits(&Engine::open(path("first.tack"), &Options::default()).unwrap()).concat();
-    let after = expert_bits(&engine).concat();
-    assert!(
-        after.iter().zip(&before).all(|(after, before)| after <= before),
-        "{before:?}, then {after:?}"
-    );
-    assert!(
-        after.iter().zip(&before).any(|(after, before)| after == before),
-        "costs are those of what is left"
-    );
-    assert_eq!(second.allocated.expert_bits, Some(2.0));
-    same_verdict(checkpoint.path(), &path("whole.tack"), &second);
-
-    let stopped = path("stopped.tack");
-    for (round, stage, at) in [
-        (1, Stage::Tune, 1),
-        (2, Stage::Calibrate, 1),
-        (2, Stage::Calibrate, 60),
-        (2, Stage::Quantize, 20),
-        (2, Stage::Tune, 1),
-    ] {
-        interrupted(&bake, &stopped, round, stage, at);
-    }
-    let (calibrated, tuned) = (Cell::new(0), Cell::new(Vec::new()));
-    bake.try_run(&stopped, &AtomicBool::new(false), &mut |step| match step.stage {
-        Stage::Calibrate => calibrated.set(calibrated.get() + 1),
-        Stage::Tune => {
-            let mut rounds = tuned.take();
-            rounds.push(step.round);
-            tuned.set(rounds);
-        }
-        _ => {}
-    })
-    .unwrap();
-    assert_eq!(calibrated.get(), 0, "tables of both rounds were there");
-    assert!(tuned.take().iter().all(|round| *round == 2), "gates of the first round were there");
-    assert!(fs::read(path("whole.tack")).unwrap() == fs::read(&stopped).unwrap());
-    let left: Vec<String> = fs::read_dir(scratch.path())
-        .unwrap()
-        .map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned())
-        .filter(|name| name.starts_with("stopped.tack."))
-        .collect();
-    assert_eq!(left.len(), 2, "tables of each round and nothing else: {left:?}");
-}
-
-#[test]
-fn rounds_keep_to_budgets_in_bytes() {
-    let Some(checkpoint) = small("qwen3_moe") else { return };
-    let scratch = tempfile::tempdir().unwrap();
-    let output = scratch.path().join("small.tack");
-    let budget = 300_000;
-    let course = Course::Rounds(&[Target::Bytes(400_000), Target::Bytes(350_000)]);
-    let baked = Bake { course, ..Bake::of(checkpoint.path(), Target::Bytes(budget)) }.run(&output);
-    let bytes = baked.baked.file_bytes;
-    assert!(bytes <= budget && bytes > budget - 4096, "{bytes} of {budget}");
-    let bits: Vec<f64> = baked.allocated.rounds.iter().filter_map(|own| own.expert_bits).collect();
-    assert!(bits[0] > bits[1] && Some(bits[1]) > baked.allocated.expert_bits, "{bits:?}");
 }
 
 /// What the graph computes on codes that are read back is what the kernels compute on the codes
@@ -263,12 +183,9 @@ fn what_must_fail_fails_before_the_first_pass() {
     let least = smallest(&at(Target::Bytes(1 << 13)));
     assert_eq!(smallest(&at(Target::Bytes(least - 1))), least);
     begun(&at(Target::Bytes(least)));
-    // What refinements and rounds say of themselves takes bytes too.
-    let refined = |target| Bake { course: Course::Straight { refinements: 1 }, ..at(target) };
+    // What refinements say of themselves takes bytes too.
+    let refined = |target| Bake { refinements: 1, ..at(target) };
     assert!(smallest(&refined(Target::Bytes(least))) > least);
-    let rounds =
-        Bake { course: Course::Rounds(&[Target::Bytes(1 << 30)]), ..at(Target::Bytes(least)) };
-    assert!(smallest(&rounds) > least);
 
     assert_eq!(
         refused(&at(Target::ExpertBits(0.99))),
@@ -341,18 +258,6 @@ fn what_cannot_be_done_is_said_in_one_line() {
     fs::remove_file(&output).unwrap();
     let found = error(at(Target::ExpertBits(0.5)));
     assert_eq!(found, "0.5 bits per expert are too few: the smallest mean that works is 1");
-    let wrong: [(&'static [Target], Target); 3] = [
-        (&[Target::ExpertBits(2.0)], Target::ExpertBits(2.0)),
-        (&[Target::ExpertBits(1.5)], Target::ExpertBits(2.0)),
-        (&[Target::Bytes(400_000)], Target::ExpertBits(2.0)),
-    ];
-    for (before, target) in wrong {
-        let found = error(Bake { course: Course::Rounds(before), ..at(target) });
-        assert!(
-            found.starts_with("rounds: expected budgets that fall to the target, found 2 bits"),
-            "{found}"
-        );
-    }
 }
 
 #[test]

@@ -6,12 +6,13 @@ use std::sync::atomic::AtomicBool;
 use crate::program::{Argument, USAGE, names, run};
 use hardtack::{Engine, Options};
 use hardtack_converter::CalibratedBake;
-use hardtack_converter::bake::{Course, HeldOut, Stage, Step, Target};
+use hardtack_converter::allocation::Target;
+use hardtack_converter::bake::{HeldOut, Stage, Step};
 use hardtack_testing::calibrated::{Bake, allocated, interrupted, same_verdict, small};
 use hardtack_testing::crumb;
 use serde::Deserialize;
 
-const COURSE: Course<'static> = Course::Straight { refinements: 2 };
+const REFINEMENTS: usize = 2;
 
 /// What a measurement leaves while it is under way.
 #[derive(Deserialize)]
@@ -47,7 +48,7 @@ fn the_shipped_model_gains_at_few_bits() {
     let output = scratch.path().join("crumb.tack");
     let bake = Bake::of(&crumb(), Target::ExpertBits(1.5));
     let plain = bake.run(&output);
-    let refined = Bake { course: COURSE, ..bake }.run(&output);
+    let refined = Bake { refinements: REFINEMENTS, ..bake }.run(&output);
     agrees(&refined, &plain);
     let (before, after) =
         (divergence(&plain.allocated.held_out), divergence(&refined.allocated.held_out));
@@ -75,7 +76,8 @@ fn an_interrupted_refinement_goes_on_and_gives_the_same_blob() {
     let scratch = tempfile::tempdir().unwrap();
     let path = |name: &str| scratch.path().join(name);
     let plain = Bake::of(checkpoint.path(), Target::Bytes(350_000));
-    let bake = Bake { course: COURSE, ..Bake::of(checkpoint.path(), Target::Bytes(350_000)) };
+    let bake =
+        Bake { refinements: REFINEMENTS, ..Bake::of(checkpoint.path(), Target::Bytes(350_000)) };
     let mut total = 0;
     let mut show =
         |step: Step| total = if step.stage == Stage::Refine { step.total } else { total };
@@ -88,7 +90,7 @@ fn an_interrupted_refinement_goes_on_and_gives_the_same_blob() {
     // Early, while the first group is measured; later, with some measured; and going on from those.
     let mut kept = Vec::new();
     for at in [total / 20, total / 2, total * 3 / 4] {
-        interrupted(&bake, &stopped, 1, Stage::Refine, at);
+        interrupted(&bake, &stopped, Stage::Refine, at);
         let bytes = fs::read(path("stopped.tack.refined.1.json")).unwrap_or_default();
         let measured =
             serde_json::from_slice(&bytes).map_or(0, |own: Measured| own.divergences.len());
@@ -122,7 +124,7 @@ fn a_dense_model_is_refined_by_its_blocks() {
     let output = scratch.path().join("small.tack");
     let bake = Bake::of(checkpoint.path(), Target::Bytes(130_000));
     let plain = bake.run(&output);
-    let refined = Bake { course: COURSE, ..bake }.run(&output);
+    let refined = Bake { refinements: REFINEMENTS, ..bake }.run(&output);
     agrees(&refined, &plain);
     let parts: Vec<&str> = refined.allocated.factors.iter().map(|own| own.parts.as_str()).collect();
     if !parts.is_empty() {

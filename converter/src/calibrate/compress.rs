@@ -23,7 +23,7 @@ use super::model::Model;
 use super::statistics::embed;
 use super::statistics::rows::{Rows, put};
 use super::text::{Domain, Window, windows};
-use crate::bake::Assignment;
+use crate::assignment::Assignment;
 use crate::quantize::{DAMPING, Feedback, Hessian, encode_rows, quantize};
 use crate::store::{Key, Shape, Store};
 

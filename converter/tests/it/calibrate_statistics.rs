@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use candle_core::{DType, Tensor, Var};
-use hardtack_converter::calibrate::graph::{self, FeedForwardWeights, LayerWeights, Pass};
+use hardtack_converter::calibrate::graph::{
+    self, FeedForwardWeights, LayerWeights, Pass, quantized_block,
+};
 use hardtack_converter::calibrate::tables::DomainTable;
 use hardtack_converter::calibrate::*;
 use hardtack_format::{Encoding, Role};
@@ -177,7 +179,7 @@ impl Whole {
         let FeedForwardWeights::Experts(mixture) = &mut weights.feed_forward else {
             panic!("a mixture")
         };
-        mixture.experts[expert] = mixture.experts[expert].quantized(encoding).unwrap();
+        mixture.experts[expert] = quantized_block(&mixture.experts[expert], encoding).unwrap();
         weights
     }
 

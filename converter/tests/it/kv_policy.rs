@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicBool;
 use hardtack::{
     Engine, KvPrecision, Ladder, Options, RingBits, RingOptions, Session, SessionOptions,
 };
-use hardtack_converter::bake::{Course, Target};
+use hardtack_converter::allocation::Target;
 use hardtack_converter::calibrate::Sampling;
 use hardtack_converter::{CalibrateOptions, Choices, bake_calibrated};
 use hardtack_testing::checkpoint::Checkpoint;
@@ -23,7 +23,7 @@ fn baked(family: &str, output: &Path) -> Option<Engine> {
     let options = CalibrateOptions {
         choices: Choices::default(),
         target: Target::Bytes(1 << 20),
-        course: Course::Straight { refinements: 0 },
+        refinements: 0,
         method: None,
         head: None,
         texts: &texts,

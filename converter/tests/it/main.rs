@@ -1,8 +1,5 @@
 //! From a checkpoint to a blob: sources, vocabularies, encodings, calibration.
 
-mod allocate;
-mod allocate_baseline;
-mod allocate_support;
 mod bake_quantized;
 mod bake_sources;
 #[cfg(feature = "calibrate")]
@@ -22,6 +19,9 @@ mod encodings_support;
 mod gguf_support;
 mod gptq;
 mod gptq_support;
+mod knapsack;
+mod knapsack_baseline;
+mod knapsack_support;
 #[cfg(feature = "calibrate")]
 mod kv_policy;
 mod source_dequantize;

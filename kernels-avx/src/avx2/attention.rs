@@ -17,51 +17,45 @@ use super::transposed;
 /// latency.
 const SUMS: usize = 8;
 
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn score_f16(queries: &[&[f32]], keys: &[f16], scores: &mut [Scores]) {
     let count = check_scores(queries, keys, scores);
     let width = queries.first().map_or(0, |query| query.len());
     let (fours, rest) = queries.as_chunks();
     let (four_scores, rest_scores) = scores.as_chunks_mut();
-    // SAFETY: only the table names this function, and the table is given out only where the
-    // processor has the features.
-    unsafe {
-        if queries.len() >= transposed::QUERIES_MIN && transposed::takes(width) {
-            transposed::score(fours, keys, count, four_scores);
-        } else {
-            fours
-                .iter()
-                .zip(four_scores)
-                .for_each(|(queries, scores)| score::<4, 2>(queries, keys, count, scores));
-        }
-        // Three, two, one or none are left.
-        if let (Ok(queries), Ok(scores)) = (rest.try_into(), rest_scores.try_into()) {
-            score::<3, 2>(queries, keys, count, scores);
-        } else if let (Ok(queries), Ok(scores)) = (rest.try_into(), rest_scores.try_into()) {
-            score::<2, 4>(queries, keys, count, scores);
-        } else if let (Ok(queries), Ok(scores)) = (rest.try_into(), rest_scores.try_into()) {
-            score::<1, SUMS>(queries, keys, count, scores);
-        }
+    if queries.len() >= transposed::QUERIES_MIN && transposed::takes(width) {
+        transposed::score(fours, keys, count, four_scores);
+    } else {
+        fours
+            .iter()
+            .zip(four_scores)
+            .for_each(|(queries, scores)| score::<4, 2>(queries, keys, count, scores));
+    }
+    // Three, two, one or none are left.
+    if let (Ok(queries), Ok(scores)) = (rest.try_into(), rest_scores.try_into()) {
+        score::<3, 2>(queries, keys, count, scores);
+    } else if let (Ok(queries), Ok(scores)) = (rest.try_into(), rest_scores.try_into()) {
+        score::<2, 4>(queries, keys, count, scores);
+    } else if let (Ok(queries), Ok(scores)) = (rest.try_into(), rest_scores.try_into()) {
+        score::<1, SUMS>(queries, keys, count, scores);
     }
 }
 
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn gather_f16(weights: &[Scores], values: &[f16], width: usize, out: &mut [f32]) {
     let (count, stride) = check_gather(weights, values, width, out);
     let (fours, rest) = weights.as_chunks();
     let (four_outs, rest_out) = out.split_at_mut(fours.len() * 4 * stride);
     let values = Values { halves: values, count, width };
-    // SAFETY: only the table names this function, and the table is given out only where the
-    // processor has the features.
-    unsafe {
-        for (weights, out) in fours.iter().zip(four_outs.chunks_exact_mut(4 * stride.max(1))) {
-            gather::<4, 2>(weights, values, stride, out);
-        }
-        if let Ok(weights) = rest.try_into() {
-            gather::<3, 4>(weights, values, stride, rest_out);
-        } else if let Ok(weights) = rest.try_into() {
-            gather::<2, 4>(weights, values, stride, rest_out);
-        } else if let Ok(weights) = rest.try_into() {
-            gather::<1, SUMS>(weights, values, stride, rest_out);
-        }
+    for (weights, out) in fours.iter().zip(four_outs.chunks_exact_mut(4 * stride.max(1))) {
+        gather::<4, 2>(weights, values, stride, out);
+    }
+    if let Ok(weights) = rest.try_into() {
+        gather::<3, 4>(weights, values, stride, rest_out);
+    } else if let Ok(weights) = rest.try_into() {
+        gather::<2, 4>(weights, values, stride, rest_out);
+    } else if let Ok(weights) = rest.try_into() {
+        gather::<1, SUMS>(weights, values, stride, rest_out);
     }
 }
 

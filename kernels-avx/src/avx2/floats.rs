@@ -20,7 +20,7 @@ const CHAINS: usize = 2;
 /// rows, then the other eight: sums for more would not fit in the registers.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-pub(super) fn panel_floats<const BYTES: usize>(
+pub(super) fn panel<const BYTES: usize>(
     panel: &[u8],
     activations: &Activations<'_>,
     first_token: usize,

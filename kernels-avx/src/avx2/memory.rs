@@ -100,14 +100,14 @@ pub(super) fn store_words(words: &mut [i16; 16], value: __m256i) {
 /// the bound vanishes.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-pub(super) fn load_tile<const BYTES: usize>(tile: &[u8; BYTES], at: usize) -> __m256i {
+pub(crate) fn load_tile<const BYTES: usize>(tile: &[u8; BYTES], at: usize) -> __m256i {
     load_32_bytes(tile[at..].first_chunk().expect("within the tile"))
 }
 
 /// Four int8 activations of one group, in all eight lanes.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-pub(super) fn broadcast_quad(inputs: &[i8; GROUP_COLUMNS], quad: usize) -> __m256i {
+pub(crate) fn broadcast_quad(inputs: &[i8; GROUP_COLUMNS], quad: usize) -> __m256i {
     let at = quad * 4;
     let bytes = [inputs[at], inputs[at + 1], inputs[at + 2], inputs[at + 3]];
     _mm256_set1_epi32(i32::from_le_bytes(bytes.map(i8::cast_unsigned)))

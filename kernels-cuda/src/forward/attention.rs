@@ -6,14 +6,17 @@ use hardtack_format::network::GroupedTensors;
 use hardtack_format::spec::{AttentionKind, AttentionSpec, HeadNorm};
 use hardtack_kernels::ring_shape::CHUNK;
 
-use super::{Forward, Job, ONE, Pass};
-use crate::cache::Cache;
-use crate::device::{Address, Device, Extent, Launch};
+use super::list::{Forward, Job, ONE, Pass, input_params};
+use crate::address::Address;
+use crate::buffers::{Inputs, Slot, buffer};
+use crate::cache::{Cache, KvElement, KvStore};
+use crate::device::Device;
 use crate::kernel::Kernel;
+use crate::launch::{Extent, Launch};
 use crate::params::Params;
 use crate::ring::RingLayout;
-use crate::session::{InputSlots, Slot, buffer};
-use crate::sizes::{KvElement, KvStore, SPAN, Widths};
+use crate::sizes::SPAN;
+use crate::widths::Widths;
 
 /// Rows of vectors on their way from a projection to a buffer or the cache.
 pub(super) struct HeadRows<'a> {
@@ -115,10 +118,10 @@ impl<D: Device> Forward<'_, D> {
     /// Where the two matrices of a layer's tokens are stored: in a ring, in its first chunk of half
     /// floats.
     pub(super) fn kept(&self, layer: usize) -> [Slot; 2] {
-        match (self.buffers.cache[layer], self.sizes.ring(layer)) {
+        match (self.caches[layer], self.sizes.ring(layer)) {
             (Cache::Ring(slots), Some(layout)) => {
-                let halves = buffer(slots.halves);
-                [Some(halves), Some(halves.plus(layout.shape.matrix_elements(0) as u64 * 2))]
+                let keys = buffer(slots.f16);
+                [Some(keys), Some(keys.plus(layout.shape.matrix_elements(0) as u64 * 2))]
             }
             (Cache::Exact(slots), _) => slots,
             _ => unreachable!("made from the same sizes"),
@@ -177,10 +180,10 @@ impl<D: Device> Forward<'_, D> {
         layer: usize,
         spec: &AttentionSpec,
         sinks: Option<Address>,
-        out: InputSlots,
+        out: Inputs<Slot>,
         columns: u32,
     ) {
-        match (self.buffers.cache[layer], &self.sizes.kv) {
+        match (self.caches[layer], &self.sizes.kv) {
             (Cache::Ring(slots), KvStore::Ring(layers)) => {
                 self.attend_ring(spec, (&layers[layer], slots), sinks, out, columns);
             }
@@ -196,7 +199,7 @@ impl<D: Device> Forward<'_, D> {
         spec: &AttentionSpec,
         (element, [first, second]): (KvElement, [Slot; 2]),
         sinks: Option<Address>,
-        out: InputSlots,
+        out: Inputs<Slot>,
         columns: u32,
     ) {
         let (widths, buffers) = (Widths::of(spec), self.buffers);
@@ -248,7 +251,7 @@ impl<D: Device> Forward<'_, D> {
             .address(buffer(buffers.parts))
             .optional(sinks)
             .address(self.position())
-            .inner(super::input_params(out))
+            .inner(input_params(out))
             .u32(spec.heads)
             .u32(widths.value as u32)
             .u32(columns)

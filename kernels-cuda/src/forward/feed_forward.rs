@@ -5,11 +5,13 @@ use hardtack_format::encoding::{GROUP_COLUMNS, PANEL_ROWS};
 use hardtack_format::network::{ExpertsTensors, FeedForwardTensors};
 use hardtack_format::spec::{Activation, ExpertsSpec, FeedForwardKind, FeedForwardSpec, GateKind};
 
-use super::{BLOCK_WARPS, Forward, Job, ONE, Pass, input_params, panels, team_warps};
-use crate::device::{Address, Device, Extent};
+use super::list::{BLOCK_WARPS, Forward, Job, ONE, Pass, input_params, panels, team_warps};
+use crate::address::Address;
+use crate::buffers::{Slot, buffer};
+use crate::device::Device;
 use crate::kernel::Kernel;
+use crate::launch::Extent;
 use crate::params::Params;
-use crate::session::{Slot, buffer};
 
 /// One kind of experts of a layer, and where their sum goes.
 struct Experts {

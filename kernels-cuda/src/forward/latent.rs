@@ -5,8 +5,9 @@ use hardtack_format::network::LatentTensors;
 use hardtack_format::spec::{AttentionKind, AttentionSpec, HeadNorm};
 
 use super::attention::HeadRows;
-use super::{Forward, Job, normalize};
-use crate::device::{Device, Extent};
+use super::list::{Forward, Job, normalize};
+use crate::device::Device;
+use crate::launch::Extent;
 
 impl<D: Device> Forward<'_, D> {
     pub(super) fn latent_attention(

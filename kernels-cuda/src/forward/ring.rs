@@ -4,14 +4,15 @@
 use hardtack_format::spec::AttentionSpec;
 use hardtack_kernels::ring_shape::Scaled;
 
-use super::{Forward, ONE, Pass, input_params};
-use crate::cache::RingSlots;
-use crate::device::{Address, Device, Extent, Launch};
+use super::list::{Forward, ONE, Pass, input_params};
+use crate::address::Address;
+use crate::buffers::{Inputs, Slot, buffer};
+use crate::device::Device;
 use crate::kernel::Kernel;
+use crate::launch::{Extent, Launch};
 use crate::params::Params;
-use crate::ring::RingLayout;
-use crate::session::{InputSlots, buffer};
-use crate::sizes::Widths;
+use crate::ring::{RingBuffers, RingLayout};
+use crate::widths::Widths;
 
 /// Columns of a group of codes.
 const GROUP: u32 = 64;
@@ -21,9 +22,9 @@ impl<D: Device> Forward<'_, D> {
     pub(super) fn attend_ring(
         &mut self,
         spec: &AttentionSpec,
-        (layout, slots): (&RingLayout, RingSlots),
+        (layout, slots): (&RingLayout, RingBuffers<Slot>),
         sinks: Option<Address>,
-        out: InputSlots,
+        out: Inputs<Slot>,
         columns: u32,
     ) {
         let (widths, buffers, in_one) = (Widths::of(spec), self.buffers, self.pass == Pass::Prompt);
@@ -34,7 +35,7 @@ impl<D: Device> Forward<'_, D> {
         let params = Params::new()
             .address(buffer(buffers.first_query))
             .optional(buffers.second_query)
-            .address(buffer(slots.halves))
+            .address(buffer(slots.f16))
             .address(buffer(slots.units))
             .address(buffer(slots.scales))
             .address(buffer(slots.table))

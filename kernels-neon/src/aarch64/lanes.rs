@@ -16,7 +16,11 @@ pub(super) fn prefetch<T>(elements: &[T]) {
         let at = elements.as_ptr().cast::<u8>().wrapping_add(line);
         // SAFETY: a hint, which reads nothing and changes no register.
         unsafe {
-            asm!("prfm pldl1keep, [{at}]", at = in(reg) at, options(readonly, nostack, preserves_flags))
+            asm!(
+                "prfm pldl1keep, [{at}]",
+                at = in(reg) at,
+                options(readonly, nostack, preserves_flags),
+            )
         }
     }
 }

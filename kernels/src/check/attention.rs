@@ -6,8 +6,8 @@ use alloc::vec::Vec;
 
 use half::f16;
 
+use super::bounds::{allowed, same_bits};
 use super::data::{Data, Random};
-use super::{allowed, same_bits};
 use crate::attention::{ROWS_MAX, Scores};
 use crate::scalar;
 use crate::table::KernelTable;
@@ -52,8 +52,8 @@ fn check_scores(table: &KernelTable, width: usize, keys: &[f16], queries: &[f32]
             let off = if row < count { allowed(products) } else { 0.0 };
             assert!(
                 f64::from((ours - expected).abs()) <= off,
-                "{}: score_f16, {width} wide, {count} keys, {data:?}: query {query}, key {row}: {ours:e} is not scalar's \
-                 {expected:e} within {off:e}",
+                "{}: score_f16, {width} wide, {count} keys, {data:?}: query {query}, key {row}: \
+                 {ours:e} is not scalar's {expected:e} within {off:e}",
                 table.name
             );
         }
@@ -98,8 +98,8 @@ fn check_gather(table: &KernelTable, width: usize, values: &[f16], data: Data) {
         let off = if column < width { allowed(products) } else { 0.0 };
         assert!(
             f64::from((ours - expected).abs()) <= off,
-            "{}: gather_f16, {width} wide, {count} values, {data:?}: query {query}, column {column}: {ours:e} is not \
-             scalar's {expected:e} within {off:e}",
+            "{}: gather_f16, {width} wide, {count} values, {data:?}: query {query}, column \
+             {column}: {ours:e} is not scalar's {expected:e} within {off:e}",
             table.name
         );
     }

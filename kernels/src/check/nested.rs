@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 
 use half::f16;
 
+use super::bounds::same_bits;
 use super::data::{Data, Random};
-use super::same_bits;
 use crate::nested::{CODE_BITS, CodeGroup, Folded, GROUP_ROWS, pack_unit};
 use crate::scalar;
 use crate::table::KernelTable;

@@ -4,8 +4,8 @@ use super::file::{Note, SessionFile};
 use super::prompter::Prompter;
 use super::turn::{Turn, Turns};
 use super::writer::{Pen, Report};
+use crate::cache::KvSize;
 use crate::error::Error;
-use crate::kv::KvSize;
 use crate::saved::Written;
 use crate::session::Session;
 
