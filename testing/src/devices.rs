@@ -7,7 +7,7 @@ use hardtack_kernels_cuda::Device;
 use hardtack_kernels_cuda::emulator::Order;
 use hardtack_kernels_cuda::{CudaError, Emulator};
 
-/// A device with or without tensor cores, or nothing, loudly, where no C++ compiler is at hand.
+/// A device with or without tensor cores, or none, loudly, where no C++ compiler is at hand.
 pub fn emulator(tensor_cores: bool) -> Option<Emulator> {
     match Emulator::start(&crate::scratch(), tensor_cores, Order::Forwards) {
         Ok(device) => Some(device),
@@ -19,7 +19,7 @@ pub fn emulator(tensor_cores: bool) -> Option<Emulator> {
     }
 }
 
-/// A GPU, or nothing, loudly.
+/// A GPU, or none, loudly.
 pub fn gpu() -> Option<hardtack_kernels_cuda::driver::Driver> {
     let opened = hardtack_kernels_cuda::driver::Driver::open(0, Some(&crate::scratch()));
     opened.map_err(|error| crate::skipped(Path::new("a GPU"), &error.to_string())).ok()
