@@ -213,7 +213,7 @@ fn costs_rank_experts_as_the_loss_does() {
         prompts.iter().map(|prompt| whole.loss(changed, prompt)).sum::<f64>()
     };
     let exact = loss(None);
-    let mut numbers = calibrate_support::Numbers(11);
+    let mut numbers = hardtack_testing::Numbers(11);
     let (mut costs, mut changes) = (Vec::new(), Vec::new());
     for _ in 0..20 {
         let layer = numbers.below(whole.layers.len());
