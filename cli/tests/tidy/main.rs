@@ -2,6 +2,7 @@
 //! which words are used.
 
 mod circles;
+mod documents;
 mod modules;
 mod ratchet;
 mod rooms;
