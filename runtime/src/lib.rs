@@ -4,7 +4,7 @@
 //! use hardtack::{ChatOptions, Engine, Options};
 //!
 //! # fn main() -> Result<(), hardtack::Error> {
-//! let engine = Engine::open("model.tack", &Options::default())?;
+//! let engine = Engine::open("model.tack")?;
 //! let mut chat = engine.chat(ChatOptions::new().system("Be brief."))?;
 //! for piece in chat.ask("What is a ring buffer?")? {
 //!     print!("{}", piece?.text());

@@ -81,7 +81,7 @@ impl WriteOptions {
 /// use hardtack::{Engine, Options, WriteOptions, Writer};
 ///
 /// # fn main() -> Result<(), hardtack::Error> {
-/// let engine = Engine::open("model.tack", &Options::default())?;
+/// let engine = Engine::open("model.tack")?;
 /// let prompt = engine.tokenizer()?.prompt("Once upon a time")?;
 /// let mut writer = Writer::new(&engine, &WriteOptions::new())?;
 /// for text in writer.write(&prompt, Opening::Continuation)? {
