@@ -18,7 +18,7 @@ fn main() -> anyhow::Result<()> {
     for question in arguments {
         let mut fork = session.fork()?;
         let options = GenerateOptions::new().tokens_max(32).ends(tokenizer.ends().iter().copied());
-        let tokens = tokenizer.encode_plain(&question)?;
+        let tokens = tokenizer.encode(&question)?;
         let mut text =
             TextStream::new(tokenizer.vocabulary(), Opening::Continuation, Stops::default());
         print!("{prefix}{question}");

@@ -16,9 +16,11 @@ pub mod limits;
 pub mod network;
 pub mod records;
 pub mod role;
+pub mod slots;
 pub mod sniff;
 pub mod spec;
 mod spec_bytes;
+mod tensors;
 pub mod vocabulary;
 
 pub use blob::{Blob, Index, TensorRef};

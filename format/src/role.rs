@@ -192,6 +192,31 @@ roles! {
     SharedGate = 57, "shared_gate";
 }
 
+impl Role {
+    /// Whether tensors of this role are matrices, in any encoding but plain. All others are plain
+    /// vectors.
+    pub const fn is_matrix(self) -> bool {
+        use Role::*;
+        matches!(
+            self,
+            Embedding
+                | Head
+                | Query
+                | Key
+                | Value
+                | Output
+                | QueryDown
+                | KeyValueDown
+                | KeyUp
+                | ValueUp
+                | Gate
+                | Gated
+                | Up
+                | Down
+        )
+    }
+}
+
 impl fmt::Display for Role {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())

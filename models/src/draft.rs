@@ -4,7 +4,7 @@ use hardtack_format::Role;
 use hardtack_format::spec::ModelSpec;
 
 use crate::select::Selection;
-use crate::slots::{Head, Slot, is_vector};
+use crate::slots::{Head, Slot};
 use crate::source::Source;
 
 /// A family's answer: the network, and where each of its tensors is.
@@ -33,7 +33,7 @@ pub(crate) fn plain(name: String, slot: &Slot) -> Source {
 /// A whole tensor as it is stored, to be narrowed further.
 pub(crate) fn whole(name: String, slot: &Slot) -> Selection {
     let (rows, columns) = (slot.rows as usize, slot.columns as usize);
-    if is_vector(slot.role) {
+    if !slot.role.is_matrix() {
         Selection::vector(name, columns)
     } else if slot.stack > 1 {
         Selection::stacked(name, slot.stack as usize, rows, columns)

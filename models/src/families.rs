@@ -4,7 +4,7 @@ use crate::config::Config;
 use crate::draft::Draft;
 use crate::error::FamilyError;
 use crate::metadata::Metadata;
-use crate::source::Names;
+use crate::tensors::Names;
 use crate::{
     deepseek_v2, gpt_oss, granitemoe, llama, mistral, mixtral, olmoe, qwen2, qwen2_moe, qwen3,
     qwen3_moe,

@@ -11,7 +11,8 @@ use hardtack_format::Role;
 
 use crate::select::Selection;
 use crate::slots::{Place, Slot};
-use crate::source::{Names, Source};
+use crate::source::Source;
+use crate::tensors::Names;
 
 /// The layers of a folder whose experts are stored together.
 pub(crate) struct HubExperts {

@@ -25,6 +25,7 @@ mod select;
 mod slots;
 mod source;
 mod stored;
+mod tensors;
 
 mod deepseek_v2;
 mod gpt_oss;
@@ -43,4 +44,6 @@ pub use left_out::LeftOut;
 pub use metadata::{GgufSettings, Setting};
 pub use recipe::{LayerRecipe, Recipe, Settings, Unused, recipe, recipe_with};
 pub use rope::{Rope, Scaling};
-pub use source::{Names, Selection, Source, TensorSource, Tensors};
+pub use select::Selection;
+pub use source::{Source, TensorSource};
+pub use tensors::{Names, Tensors};

@@ -5,7 +5,8 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use crate::source::{Names, Source, TensorSource};
+use crate::source::{Source, TensorSource};
+use crate::tensors::Names;
 
 /// Where a larger model keeps the tensors of its language model, and what they are called in a
 /// model of its own.

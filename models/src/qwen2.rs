@@ -11,7 +11,7 @@ use crate::gguf::{self, Pairs};
 use crate::hub;
 use crate::metadata::Metadata;
 use crate::rope_settings::YarnRule;
-use crate::source::Names;
+use crate::tensors::Names;
 
 /// The biases of both Qwen2 families; the output projection has none.
 pub(crate) const BIASES: [Role; 3] = [Role::QueryBias, Role::KeyBias, Role::ValueBias];
@@ -25,15 +25,7 @@ pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyEr
         attention: basics.attention(HeadNorm::None, windows[layer as usize]),
         feed_forward: dense(inner),
     });
-    Ok(Draft {
-        family: "qwen2",
-        spec,
-        head: basics.head,
-        frequencies: basics.rope.frequencies(),
-        frequency_divisors: None,
-        optional: BIASES.to_vec(),
-        locate: Box::new(hub::source),
-    })
+    Ok(hub::draft("qwen2", &basics, spec, BIASES.to_vec(), Box::new(hub::source)))
 }
 
 pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft, FamilyError> {

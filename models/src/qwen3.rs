@@ -10,7 +10,7 @@ use crate::gguf::{self, Pairs};
 use crate::hub;
 use crate::metadata::Metadata;
 use crate::rope_settings::YarnRule;
-use crate::source::Names;
+use crate::tensors::Names;
 
 pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyError> {
     config.refuse_watched(&["attention_bias", "sliding_window", "use_sliding_window"])?;
@@ -21,15 +21,7 @@ pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyEr
         attention: basics.attention(HeadNorm::PerHead, windows[layer as usize]),
         feed_forward: dense(inner),
     });
-    Ok(Draft {
-        family: "qwen3",
-        spec,
-        head: basics.head,
-        frequencies: basics.rope.frequencies(),
-        frequency_divisors: None,
-        optional: hub::attention_biases(config)?,
-        locate: Box::new(hub::source),
-    })
+    Ok(hub::draft("qwen3", &basics, spec, hub::attention_biases(config)?, Box::new(hub::source)))
 }
 
 pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft, FamilyError> {

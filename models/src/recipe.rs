@@ -15,8 +15,9 @@ use crate::metadata::{GgufSettings, Metadata};
 use crate::nested::{self, Within};
 use crate::select::same_shape;
 use crate::slots::{self, Head, Slot};
-use crate::source::{Names, Source, TensorSource};
+use crate::source::{Source, TensorSource};
 use crate::stored::{self, TiedFlag};
+use crate::tensors::Names;
 
 /// What a checkpoint says about itself.
 #[derive(Clone, Copy)]

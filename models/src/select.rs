@@ -7,7 +7,7 @@ use std::ops::Range;
 
 use crate::error::LoadError;
 use crate::mxfp4;
-use crate::source::Tensors;
+use crate::tensors::Tensors;
 
 /// A part of one stored tensor, as `stack` matrices of equal shape.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -1,8 +1,9 @@
-//! Which tensors a spec asks for, with their shapes: the same places that
-//! `hardtack_format::network` binds.
+//! The slots of a network in their places: which layer, which expert. What a layer has is
+//! `hardtack_format::slots`.
 
 use hardtack_format::Role;
-use hardtack_format::spec::*;
+use hardtack_format::slots::{self, Group};
+use hardtack_format::spec::{ExpertsSpec, FeedForwardKind, ModelSpec};
 
 /// Where in a network a tensor belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -36,65 +37,24 @@ pub(crate) enum Head {
     Tied,
 }
 
-/// Whether tensors of this role are vectors.
-pub(crate) fn is_vector(role: Role) -> bool {
-    use Role::*;
-    !matches!(
-        role,
-        Embedding
-            | Head
-            | Query
-            | Key
-            | Value
-            | Output
-            | QueryDown
-            | KeyValueDown
-            | KeyUp
-            | ValueUp
-            | Gate
-            | Gated
-            | Up
-            | Down
-    )
-}
-
 /// Tensors outside the layers.
 pub(crate) fn globals(spec: &ModelSpec, head: Head) -> Vec<Slot> {
-    let mut slots = Slots::at(Place::Globals);
-    slots.matrix(Role::Embedding, spec.vocabulary, spec.hidden);
-    slots.vector(Role::FinalNorm, spec.hidden);
-    if head == Head::Own {
-        slots.matrix(Role::Head, spec.vocabulary, spec.hidden);
-    }
-    let rope_dim = spec.layers.iter().map(|layer| layer.attention.rope_dim).max().unwrap_or(0);
-    if rope_dim > 0 {
-        slots.vector(Role::RopeFrequencies, rope_dim / 2);
-    }
-    slots.list
+    let present: &[Role] = if head == Head::Own { &[Role::Head] } else { &[] };
+    slots::globals(spec).filter_map(|slot| placed(slot, present, (0, 0))).collect()
 }
 
 /// Tensors of one layer that every token reads; of those a network can do without (biases, sinks,
-/// the shared expert's gate), the ones in `optional`.
-pub(crate) fn layer(spec: &ModelSpec, index: u32, optional: &[Role]) -> Vec<Slot> {
-    let LayerSpec { attention, feed_forward } = &spec.layers[index as usize];
-    let hidden = spec.hidden;
-    let mut slots = Slots::at(Place::Layer(index));
-    slots.vector(Role::AttentionNorm, hidden);
-    slots.attention(attention, hidden, optional);
-    slots.vector(Role::FeedForwardNorm, hidden);
-    match feed_forward.kind {
-        FeedForwardKind::Dense { inner } => slots.block(inner, hidden, optional),
-        FeedForwardKind::Experts(experts) => {
-            slots.matrix(Role::Gate, experts.count, hidden);
-            slots.optional(optional, Role::GateBias, experts.count);
-            if experts.shared_inner > 0 {
-                slots.optional(optional, Role::SharedGate, hidden);
-                slots.place = Place::Shared(index);
-                slots.block(experts.shared_inner, hidden, optional);
-            }
-        }
-    }
-    slots.list
+/// the shared expert's gate), the ones in `present`.
+pub(crate) fn layer(spec: &ModelSpec, index: u32, present: &[Role]) -> Vec<Slot> {
+    let layer = &spec.layers[index as usize];
+    let has_shared = match layer.feed_forward.kind {
+        FeedForwardKind::Dense { .. } => false,
+        FeedForwardKind::Experts(experts) => experts.shared_inner > 0,
+    };
+    slots::layer(layer, spec.hidden)
+        .filter(|slot| has_shared || slot.role != Role::SharedGate)
+        .filter_map(|slot| placed(slot, present, (index, 0)))
+        .collect()
 }
 
 /// Tensors of one expert.
@@ -103,87 +63,24 @@ pub(crate) fn expert(
     hidden: u32,
     layer: u32,
     expert: u32,
-    optional: &[Role],
+    present: &[Role],
 ) -> Vec<Slot> {
-    let mut slots = Slots::at(Place::Expert(layer, expert));
-    slots.block(experts.inner, hidden, optional);
-    slots.list
+    slots::expert(experts, hidden)
+        .filter_map(|slot| placed(slot, present, (layer, expert)))
+        .collect()
 }
 
-struct Slots {
-    place: Place,
-    list: Vec<Slot>,
-}
-
-impl Slots {
-    fn at(place: Place) -> Self {
-        Self { place, list: Vec::new() }
+/// A slot in its place; none where it is optional and not present.
+fn placed(slot: slots::Slot, present: &[Role], (layer, expert): (u32, u32)) -> Option<Slot> {
+    let slots::Slot { role, shape: [stack, rows, columns], optional, group } = slot;
+    if optional && !present.contains(&role) {
+        return None;
     }
-
-    fn stacked(&mut self, role: Role, stack: u32, rows: u32, columns: u32) {
-        self.list.push(Slot { place: self.place, role, stack, rows, columns });
-    }
-
-    fn matrix(&mut self, role: Role, rows: u32, columns: u32) {
-        self.stacked(role, 1, rows, columns);
-    }
-
-    fn vector(&mut self, role: Role, length: u32) {
-        self.stacked(role, 1, 1, length);
-    }
-
-    fn optional(&mut self, present: &[Role], role: Role, length: u32) {
-        if present.contains(&role) {
-            self.vector(role, length);
-        }
-    }
-
-    fn attention(&mut self, attention: &AttentionSpec, hidden: u32, optional: &[Role]) {
-        let heads = attention.heads;
-        match attention.kind {
-            AttentionKind::Grouped { kv_heads, head_dim, norm } => {
-                let (query_rows, key_rows) = (heads * head_dim, kv_heads * head_dim);
-                self.matrix(Role::Query, query_rows, hidden);
-                self.matrix(Role::Key, key_rows, hidden);
-                self.matrix(Role::Value, key_rows, hidden);
-                self.matrix(Role::Output, hidden, query_rows);
-                self.optional(optional, Role::QueryBias, query_rows);
-                self.optional(optional, Role::KeyBias, key_rows);
-                self.optional(optional, Role::ValueBias, key_rows);
-                self.optional(optional, Role::OutputBias, hidden);
-                let norms = match norm {
-                    HeadNorm::None => None,
-                    HeadNorm::PerHead => Some((head_dim, head_dim)),
-                    HeadNorm::Whole => Some((query_rows, key_rows)),
-                };
-                if let Some((query, key)) = norms {
-                    self.vector(Role::QueryNorm, query);
-                    self.vector(Role::KeyNorm, key);
-                }
-                self.optional(optional, Role::Sinks, heads);
-            }
-            AttentionKind::Latent { query_rank, kv_rank, nope_dim, value_dim } => {
-                let query_columns = if query_rank == 0 { hidden } else { query_rank };
-                self.matrix(Role::Query, heads * attention.query_dim(), query_columns);
-                self.matrix(Role::Output, hidden, heads * value_dim);
-                if query_rank > 0 {
-                    self.matrix(Role::QueryDown, query_rank, hidden);
-                    self.vector(Role::QueryDownNorm, query_rank);
-                }
-                self.matrix(Role::KeyValueDown, kv_rank + attention.rope_dim, hidden);
-                self.vector(Role::KeyValueNorm, kv_rank);
-                self.stacked(Role::KeyUp, heads, kv_rank, nope_dim);
-                self.stacked(Role::ValueUp, heads, value_dim, kv_rank);
-            }
-        }
-    }
-
-    fn block(&mut self, inner: u32, hidden: u32, optional: &[Role]) {
-        self.matrix(Role::Gated, inner, hidden);
-        self.matrix(Role::Up, inner, hidden);
-        self.matrix(Role::Down, hidden, inner);
-        self.optional(optional, Role::GatedBias, inner);
-        self.optional(optional, Role::UpBias, inner);
-        self.optional(optional, Role::DownBias, hidden);
-    }
+    let place = match group {
+        Group::Globals => Place::Globals,
+        Group::Layer => Place::Layer(layer),
+        Group::Shared => Place::Shared(layer),
+        Group::Expert => Place::Expert(layer, expert),
+    };
+    Some(Slot { place, role, stack, rows, columns })
 }

@@ -1,31 +1,11 @@
-//! Where one tensor of a blob comes from, and how it is read: the seam between families and
-//! checkpoint readers.
+//! Where one tensor of a blob comes from, and how it is read.
 
 use hardtack_format::Role;
 
 use crate::error::LoadError;
-pub use crate::select::Selection;
+use crate::select::Selection;
 use crate::slots::Slot;
-
-/// The names and shapes of a checkpoint's tensors.
-pub trait Names {
-    /// All names, in any order.
-    fn names(&self) -> Vec<String>;
-    /// A tensor's shape, row-major: the last dimension is the contiguous one (GGUF's reversed).
-    fn shape(&self, name: &str) -> Option<Vec<usize>>;
-}
-
-/// A checkpoint whose tensors can be read: implemented by the converter for each kind of file.
-///
-/// A tensor is seen as a matrix `[product of leading dimensions, last dimension]`.
-pub trait Tensors: Names {
-    /// Why a read failed.
-    type Error;
-    /// Rows `first .. first + count` as floats, whatever they are stored as.
-    fn read_rows(&self, name: &str, first: usize, count: usize) -> Result<Vec<f32>, Self::Error>;
-    /// Rows `first .. first + count` of a tensor of bytes (the blocks and scales of MXFP4).
-    fn read_bytes(&self, name: &str, first: usize, count: usize) -> Result<Vec<u8>, Self::Error>;
-}
+use crate::tensors::Tensors;
 
 /// One tensor of a section: its role, its shape in the blob, and where its values come from.
 #[derive(Clone, Debug, PartialEq)]
@@ -73,7 +53,7 @@ impl TensorSource {
 
     /// Whether it is a vector: one row, kept as plain floats in a blob.
     pub fn is_vector(&self) -> bool {
-        crate::slots::is_vector(self.role)
+        !self.role.is_matrix()
     }
 
     /// Whether its stored tensors are read as bytes (blocks and scales of MXFP4), and not as

@@ -6,7 +6,8 @@ use hardtack_format::limits::VOCABULARY_MAX;
 
 use crate::draft::Draft;
 use crate::slots::{self, Head, Place, Slot};
-use crate::source::{Names, Source, TensorSource};
+use crate::source::{Source, TensorSource};
+use crate::tensors::Names;
 
 /// Biases of a layer that a configuration need not announce.
 const BIASES: [Role; 7] = [

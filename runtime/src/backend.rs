@@ -6,6 +6,7 @@ use std::sync::Arc;
 use hardtack_format::Network;
 
 use crate::cache::chunks::ChunkBits;
+use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::pipe::Pipe;
 use crate::plan::Plan;
@@ -42,11 +43,17 @@ pub trait Forward: Any + Send {
     fn batch_max(&self, position: usize) -> usize;
 
     /// Runs a batch, its first token at `position`, through all layers. There are at most as many
-    /// tokens as planned and as [`Forward::batch_max`] allows.
+    /// tokens as planned and as [`Forward::batch_max`] allows. Returns `false` if `cancel` ended
+    /// that before any of them was kept; a device runs all layers in one go.
     ///
     /// # Errors
     /// The device fails. A ring may be empty then: [`Forward::truncate`] says what is left.
-    fn run(&mut self, position: usize, tokens: &[u32]) -> Result<(), Error>;
+    fn run(
+        &mut self,
+        position: usize,
+        tokens: &[u32],
+        cancel: Option<&Cancel>,
+    ) -> Result<bool, Error>;
 
     /// Computes the logits that follow token `index` of the last batch.
     ///

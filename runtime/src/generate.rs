@@ -373,7 +373,9 @@ impl Run {
         }
         if !self.has_read() {
             let batch = (self.rest.len() - self.read).min(session.batch());
-            session.read(&self.rest[self.read..][..batch])?;
+            if !session.read_unless(&limits.cancel, &self.rest[self.read..][..batch])? {
+                return Ok(self.end(Ended::Cancelled));
+            }
             self.read += batch;
             if self.has_read() {
                 sampler.begin(session.tokens());

@@ -6,6 +6,7 @@ use std::path::Path;
 
 use crate::backend::Forward;
 use crate::cache::size::KvSize;
+use crate::cancel::Cancel;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::history::History;
@@ -252,7 +253,7 @@ impl Session {
     /// is added then. Or the device fails; [`Session::position`] says what is left.
     pub fn feed(&mut self, tokens: &[u32]) -> Result<&[f32], Error> {
         self.check(tokens)?;
-        self.add(tokens)?;
+        self.add(tokens, None)?;
         self.forward.logits()
     }
 
@@ -269,7 +270,7 @@ impl Session {
         let mut done = 0;
         while done < tokens.len() {
             let batch = &tokens[done..][..self.batch_of(&tokens[done..])];
-            let ran = self.forward.run(self.position, batch);
+            let ran = self.forward.run(self.position, batch, None);
             self.note(batch, ran)?;
             for index in 0..batch.len() {
                 self.forward.make_logits(index)?;
@@ -287,7 +288,21 @@ impl Session {
     /// As [`Session::feed`].
     pub fn read(&mut self, tokens: &[u32]) -> Result<(), Error> {
         self.check(tokens)?;
-        self.add(tokens)
+        self.add(tokens, None).map(drop)
+    }
+
+    /// As [`Session::read`], but ends early, with `false`, once it is cancelled. The batch under way
+    /// is dropped whole and those before it are kept: [`Session::position`] says how far it came.
+    ///
+    /// On the processor the request is heard between two layers; over a ring only where the batch
+    /// begins no chunk of 64 tokens, as a ring cannot be brought back from that. Otherwise, and on a
+    /// device, it is heard after the batch.
+    ///
+    /// # Errors
+    /// As [`Session::feed`].
+    pub fn read_unless(&mut self, cancel: &Cancel, tokens: &[u32]) -> Result<bool, Error> {
+        self.check(tokens)?;
+        self.add(tokens, Some(cancel))
     }
 
     /// The sampler's choice of the token that follows the last one that was fed. The token is not
@@ -309,8 +324,8 @@ impl Session {
         Ok(LogProbabilities::of_logits(self.forward.logits()?))
     }
 
-    /// Adds tokens and calls `visit(index, hidden)` with the last hidden state `[hidden]` of each of
-    /// them, after the final norm.
+    /// Adds tokens and calls `visit(index, hidden)` with the last hidden state `[hidden]` of each
+    /// of them, after the final norm.
     ///
     /// # Errors
     /// As [`Session::feed`], or the model runs on a device, which returns no hidden states.
@@ -323,7 +338,7 @@ impl Session {
         let mut done = 0;
         while done < tokens.len() {
             let batch = &tokens[done..][..self.batch_of(&tokens[done..])];
-            let ran = self.forward.run(self.position, batch);
+            let ran = self.forward.run(self.position, batch, None);
             self.note(batch, ran)?;
             for index in 0..batch.len() {
                 visit(done + index, self.forward.hidden(index)?);
@@ -345,7 +360,7 @@ impl Session {
         mut accept: impl FnMut(u32) -> ControlFlow<()>,
     ) -> Result<Ended, Error> {
         self.check(prompt)?;
-        self.add(prompt)?;
+        self.add(prompt, None)?;
         loop {
             let token = self.forward.choose(sampler, self.history.tokens())?;
             if accept(token).is_break() {
@@ -355,24 +370,29 @@ impl Session {
                 return Ok(Ended::ContextFull);
             }
             sampler.accept(token);
-            self.add(&[token])?;
+            self.add(&[token], None)?;
         }
     }
 
-    /// Adds tokens, batch after batch, and makes the logits that follow the last of them.
-    fn add(&mut self, tokens: &[u32]) -> Result<(), Error> {
+    /// Adds tokens, batch after batch, and makes the logits that follow the last of them; `false` if
+    /// it was cancelled before.
+    fn add(&mut self, tokens: &[u32], cancel: Option<&Cancel>) -> Result<bool, Error> {
         let mut rest = tokens;
         while !rest.is_empty() {
             let (batch, others) = rest.split_at(self.batch_of(rest));
-            let ran = self.forward.run(self.position, batch);
-            self.note(batch, ran)?;
+            let ran = self.forward.run(self.position, batch, cancel);
+            if !self.note(batch, ran)? {
+                return Ok(false);
+            }
             if others.is_empty() {
                 self.forward.make_logits(batch.len() - 1)?;
                 self.logits_at = Some(self.position);
+            } else if cancel.is_some_and(Cancel::is_cancelled) {
+                return Ok(false);
             }
             rest = others;
         }
-        Ok(())
+        Ok(true)
     }
 
     /// How many of the tokens are the next batch.
@@ -380,16 +400,19 @@ impl Session {
         tokens.len().min(self.batch).min(self.forward.batch_max(self.position))
     }
 
-    /// Notes that a batch ran, or what is left after it failed.
-    fn note(&mut self, batch: &[u32], ran: Result<(), Error>) -> Result<(), Error> {
-        self.logits_at = None;
+    /// Notes that a batch ran, or what is left after it failed. One that was cancelled changes
+    /// nothing.
+    fn note(&mut self, batch: &[u32], ran: Result<bool, Error>) -> Result<bool, Error> {
         match ran {
-            Ok(()) => {
+            Ok(true) => {
+                self.logits_at = None;
                 self.position += batch.len();
                 self.history.push(batch);
-                Ok(())
+                Ok(true)
             }
+            Ok(false) => Ok(false),
             Err(error) => {
+                self.logits_at = None;
                 // What a device keeps may be gone.
                 let remain = self.forward.truncate(self.position, self.position);
                 self.now_at(remain);

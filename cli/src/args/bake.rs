@@ -93,16 +93,14 @@ pub struct CalibrationArguments {
     /// How experts share the bits; global without it
     #[arg(long, requires = "texts", value_enum)]
     pub allocation: Option<AllocationArgument>,
-    /// Go down to the target in rounds, each with costs of what the one before quantized and
-    /// tuned: the budgets before the target, such as =3,2.5,2 bits or =9MiB,7MiB; without a list
-    /// those of 3, 2.5 and 2 bits that are above it, or 1.5 and 1.25 times the bytes
-    #[arg(long, requires = "texts", conflicts_with = "allocation", num_args = 0..=1, require_equals = true,
-        default_missing_value = "", value_name = "BUDGETS")]
+    /// Refused: there is one round, and --refine is what helps at few bits
+    #[arg(long, hide = true, num_args = 0..=1, require_equals = true, default_missing_value = "",
+        value_parser = removed, value_name = "BUDGETS")]
     pub progressive: Option<String>,
     /// Measure what each layer's parts cost in the quantized model, share the bits out again by
     /// that and quantize again: so many times at most (4 without a number), for as long as the
     /// divergence on text held out falls
-    #[arg(long, requires = "texts", conflicts_with = "progressive", num_args = 0..=1, require_equals = true,
+    #[arg(long, requires = "texts", num_args = 0..=1, require_equals = true,
         default_missing_value = "4", value_parser = count(0), value_name = "PASSES")]
     pub refine: Option<usize>,
     /// Tokens of each text to fit on
@@ -135,6 +133,14 @@ pub enum AllocationArgument {
     PerLayer,
     /// All experts alike
     Uniform,
+}
+
+/// Budgets before the target, which are no longer taken.
+#[cfg(feature = "calibrate")]
+fn removed(_: &str) -> Result<String, String> {
+    Err("rounds of falling budgets were measured, did not help and were removed; \
+         without this flag the bake goes straight to its target, and --refine measures the result"
+        .to_owned())
 }
 
 /// A text's name, and its file; the file's name up to its first dot where none is given.

@@ -1,7 +1,8 @@
 //! `hardtack bake --calib`: bits chosen by what they cost on the user's texts.
 
-use anyhow::{Context, ensure};
-use hardtack_converter::bake::{Course, HeldOut, Method, Refined, Stage, Step, Target};
+use anyhow::ensure;
+use hardtack_converter::allocation::{Method, Target};
+use hardtack_converter::bake::{HeldOut, Refined, Stage, Step};
 use hardtack_converter::calibrate::{Sampling, TuneSettings};
 use hardtack_converter::{BakeError, CalibrateOptions, CalibratedBake, Review, bake_calibrated};
 
@@ -12,7 +13,7 @@ use crate::args::{AllocationArgument, BakeArguments};
 use crate::interrupt;
 use crate::output::{note, show, warn};
 use crate::progress::Bar;
-use crate::size::{parse_bytes, show_bytes};
+use crate::size::show_bytes;
 
 /// Experts that are named when few tokens met them.
 const STARVED_SHOWN: usize = 8;
@@ -37,22 +38,12 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
             own.calib_window
         );
     }
-    let walk = own.progressive.as_deref().map_or(Ok(Vec::new()), |list| walk(list, target))?;
-    if own.progressive.is_some() && walk.is_empty() {
-        note(format_args!(
-            "--progressive: no budget of its list is above {target}; it is one round"
-        ));
-    }
     let limit = Limit::of(arguments.memory);
     let check = Check::default();
     let review = |text: &mut _| check.review(text);
     let options = CalibrateOptions {
         choices: arguments.choices.choices(Review(&review)),
         target,
-        course: match own.progressive {
-            Some(_) => Course::Rounds(&walk),
-            None => Course::Straight { refinements: own.refine.unwrap_or(0) },
-        },
         method: own.allocation.map(|allocation| match allocation {
             AllocationArgument::Global => Method::Global,
             AllocationArgument::PerLayer => Method::PerLayer,
@@ -65,6 +56,7 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
             tokens: own.calib_tokens,
             held_out_tokens: own.judge_tokens,
         },
+        refinements: own.refine.unwrap_or(0),
         tune: (own.tune > 0).then(|| TuneSettings { epochs: own.tune, ..TuneSettings::default() }),
         kv_tokens: own.kv_tokens,
         boundary_bytes_max: own.calib_memory,
@@ -79,8 +71,8 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
             if last.is_none() {
                 note(format_args!("stages: {stages}; time left is told of the one under way"));
             }
-            if last.replace((step.round, step.stage)) != Some((step.round, step.stage)) {
-                bar.begin(step_name(&step));
+            if last.replace(step.stage) != Some(step.stage) {
+                bar.begin(stage_name(step.stage).to_owned());
             }
             bar.set(step.done, step.total);
         });
@@ -103,74 +95,27 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Budgets before the target, as they are listed in its own unit, or those of the default.
-fn walk(list: &str, target: Target) -> anyhow::Result<Vec<Target>> {
-    let listed = list.split(',').filter(|own| !own.is_empty());
-    match target {
-        Target::ExpertBits(bits) if list.is_empty() => Ok([3.0, 2.5, 2.0]
-            .into_iter()
-            .filter(|own| *own > bits)
-            .map(Target::ExpertBits)
-            .collect()),
-        Target::Bytes(bytes) if list.is_empty() => {
-            Ok([(bytes / 2).saturating_mul(3), (bytes / 4).saturating_mul(5)]
-                .map(Target::Bytes)
-                .to_vec())
-        }
-        Target::ExpertBits(_) => listed
-            .map(|own| {
-                own.parse()
-                    .map(Target::ExpertBits)
-                    .with_context(|| format!("--progressive: {own:?} is no number of bits"))
-            })
-            .collect(),
-        Target::Bytes(_) => listed
-            .map(|own| {
-                parse_bytes(own)
-                    .map(Target::Bytes)
-                    .map_err(|error| anyhow::anyhow!("--progressive: {error}"))
-            })
-            .collect(),
-    }
-}
-
 /// What a bake goes through, in order.
 fn stages(options: &CalibrateOptions<'_>) -> String {
     let names = |stages: &[Stage]| {
         stages.iter().map(|stage| stage_name(*stage)).collect::<Vec<_>>().join(", ")
     };
-    let mut list = vec![names(&[Stage::Read, Stage::Judge])];
-    let round = names(&[Stage::Calibrate, Stage::Quantize, Stage::Judge]);
-    let tune =
-        options.tune.map(|_| format!("with experts {}", names(&[Stage::Tune, Stage::Judge])));
-    match options.course {
-        Course::Rounds(before) => {
-            let round = [Some(round), tune].into_iter().flatten().collect::<Vec<_>>().join(", ");
-            list.push(format!("{} times ({round})", before.len() + 1));
-        }
-        Course::Straight { refinements } => {
-            list.push(round);
-            if refinements > 0 {
-                let refine = names(&[Stage::Refine, Stage::Quantize, Stage::Judge]);
-                list.push(format!("at most {refinements} times ({refine})"));
-            }
-            list.extend(tune);
-        }
+    let mut list = vec![
+        names(&[Stage::Read, Stage::Judge]),
+        names(&[Stage::Calibrate, Stage::Quantize, Stage::Judge]),
+    ];
+    if options.refinements > 0 {
+        let refine = names(&[Stage::Refine, Stage::Quantize, Stage::Judge]);
+        list.push(format!("at most {} times ({refine})", options.refinements));
+    }
+    if options.tune.is_some() {
+        list.push(format!("with experts {}", names(&[Stage::Tune, Stage::Judge])));
     }
     if options.kv_tokens > 0 {
         list.push(names(&[Stage::Kv]));
     }
     list.push(names(&[Stage::Write]));
     list.join(", ")
-}
-
-fn step_name(step: &Step) -> String {
-    let stage = stage_name(step.stage);
-    if step.rounds > 1 {
-        format!("round {} of {}: {stage}", step.round, step.rounds)
-    } else {
-        stage.to_owned()
-    }
 }
 
 fn stage_name(stage: Stage) -> &'static str {
@@ -183,6 +128,7 @@ fn stage_name(stage: Stage) -> &'static str {
         Stage::Judge => "judging",
         Stage::Kv => "learning KV bits",
         Stage::Write => "writing",
+        _ => "working",
     }
 }
 
@@ -220,19 +166,6 @@ fn report(path: &str, baked: &CalibratedBake) -> String {
         "allocation {}{bits}: estimated rise {:.4} nats a token, none below {:.4}; gates {}",
         allocated.method, allocated.cost, allocated.bound, allocated.gates
     ));
-    for (round, own) in (1..).zip(&allocated.rounds) {
-        let held_out: Vec<String> = own
-            .held_out
-            .iter()
-            .map(|own| format!("{} {:.3}", own.domain, own.baked.exp()))
-            .collect();
-        lines.push(format!(
-            "  after round {round}, {}: gates {}; perplexity {}",
-            own.target,
-            own.gates,
-            held_out.join(", ")
-        ));
-    }
     lines.extend((1..).zip(refined).map(|(pass, own)| refinement(pass, *own)));
     lines.push(format!("{:<44} {:>12} {:>12}", "part", "bytes", "bits/weight"));
     for part in parts {
@@ -290,13 +223,13 @@ mod tests {
 
     #[test]
     fn stages_are_told_in_their_order() {
-        let options = |course, kv_tokens, tune| CalibrateOptions {
+        let options = |refinements, kv_tokens, tune| CalibrateOptions {
             target: Target::Bytes(1),
-            course,
             method: None,
             head: None,
             texts: &[],
             sampling: Sampling { window: 2, tokens: 2, held_out_tokens: 2 },
+            refinements,
             tune,
             kv_tokens,
             boundary_bytes_max: 0,
@@ -304,39 +237,15 @@ mod tests {
             choices: Choices::default(),
             stop: interrupt::flag(),
         };
-        let straight = |refinements| Course::Straight { refinements };
         assert_eq!(
-            stages(&options(straight(0), 0, None)),
+            stages(&options(0, 0, None)),
             "reading, judging, taking costs, quantizing, judging, writing"
         );
         assert_eq!(
-            stages(&options(straight(2), 64, Some(TuneSettings::default()))),
-            "reading, judging, taking costs, quantizing, judging, at most 2 times (measuring layers, quantizing, judging), \
+            stages(&options(2, 64, Some(TuneSettings::default()))),
+            "reading, judging, taking costs, quantizing, judging, \
+             at most 2 times (measuring layers, quantizing, judging), \
              with experts tuning gates, judging, learning KV bits, writing"
         );
-        assert_eq!(
-            stages(&options(Course::Rounds(&[Target::Bytes(2)]), 0, None)),
-            "reading, judging, 2 times (taking costs, quantizing, judging), writing"
-        );
-    }
-
-    #[test]
-    fn rounds_are_listed_in_the_targets_unit() {
-        let bits = |list, target| walk(list, Target::ExpertBits(target)).unwrap();
-        assert_eq!(bits("", 1.5), [3.0, 2.5, 2.0].map(Target::ExpertBits));
-        assert_eq!(bits("", 2.5), [Target::ExpertBits(3.0)]);
-        assert_eq!(bits("", 3.0), []);
-        assert_eq!(bits("4,2.75", 2.5), [4.0, 2.75].map(Target::ExpertBits));
-        let bytes = |list| walk(list, Target::Bytes(4 << 20));
-        assert_eq!(bytes("").unwrap(), [6 << 20, 5 << 20].map(Target::Bytes));
-        assert_eq!(bytes("8MiB,6MiB").unwrap(), [8 << 20, 6 << 20].map(Target::Bytes));
-        for (list, target) in
-            [("3,many", Target::ExpertBits(2.0)), ("8MiB,6 loaves", Target::Bytes(4 << 20))]
-        {
-            assert!(
-                walk(list, target).unwrap_err().to_string().starts_with("--progressive: "),
-                "{list}"
-            );
-        }
     }
 }

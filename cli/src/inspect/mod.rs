@@ -10,7 +10,8 @@ use std::fmt::Write;
 
 use hardtack::format::{Blob, Encoding, SectionKey, SectionKind};
 use hardtack::{Engine, Options};
-use hardtack_converter::bake::{Allocated, Factor, STARVED_TOKENS};
+use hardtack_converter::allocation::STARVED_TOKENS;
+use hardtack_converter::bake::{Allocated, Factor};
 use serde::{Deserialize, Serialize};
 
 use crate::args::InspectArguments;
@@ -176,7 +177,7 @@ fn made(own: &Provenance) -> Option<String> {
     Some(format!("family {family}, baked by {program} from {}{more}\n", sources.join(", ")))
 }
 
-/// How bits were chosen, who met too little text, and what it cost on text held out.
+/// How bits were chosen, which experts saw too little text, and what it cost on text held out.
 fn verdict(own: &Allocated) -> String {
     let clean = |text: &str| escaped(text).into_owned();
     let bits = own.expert_bits.map_or(String::new(), |bits| format!(", {bits:.2} bits per expert"));
@@ -206,14 +207,6 @@ fn verdict(own: &Allocated) -> String {
     {
         let end = |own: &Factor| format!("{:.2} ({})", own.factor, clean(&own.parts));
         let _ = writeln!(text, "costs measured, and taken times {} to {}", end(least), end(most));
-    }
-    for (round, own) in (1..).zip(&own.rounds) {
-        let _ = writeln!(
-            text,
-            "round {round} before it for {}; gates {}",
-            clean(&own.target),
-            clean(&own.gates)
-        );
     }
     for own in &own.held_out {
         let _ = writeln!(

@@ -7,7 +7,7 @@ use crate::tree::{report, root};
 /// Who may import whom: a room's folder, and the packages it may depend on besides its own
 /// dev-dependencies. `hardtack*` names are rooms; the rest are third parties, each with a line in
 /// ARCHITECTURE.md.
-const IMPORTS: [(&str, &[&str]); 11] = [
+const IMPORTS: [(&str, &[&str]); 12] = [
     ("format", &["blake3"]),
     ("kernels", &["half", "hardtack-format", "wide"]),
     ("kernels-avx", &["half", "hardtack-format", "hardtack-kernels"]),
@@ -87,6 +87,18 @@ const IMPORTS: [(&str, &[&str]); 11] = [
         ],
     ),
     ("examples", &["anyhow", "hardtack"]),
+    (
+        "testing",
+        &[
+            "hardtack",
+            "hardtack-converter",
+            "hardtack-kernels-cuda",
+            "safetensors",
+            "serde",
+            "serde_json",
+            "tempfile",
+        ],
+    ),
 ];
 
 /// Names in the `[dependencies]` tables of a manifest, the target-specific ones included.

@@ -14,10 +14,17 @@ const LARGE: [(&str, u64); 3] = [
     ("models/crumb/reference.safetensors", 1 << 20),
 ];
 
+/// Largest reference checkpoint, and all of them with what they are compared with.
+const FIXTURE_BYTES_MAX: u64 = 3 << 19;
+const FIXTURES_BYTES_MAX: u64 = 12_000_000;
+
 /// Endings of files that `.gitignore` names.
 const IGNORED: [&str; 2] = [".tack", ".pyc"];
 
 fn bytes_max(path: &str) -> u64 {
+    if path.starts_with("models/fixtures/") && path.ends_with("/model.safetensors") {
+        return FIXTURE_BYTES_MAX;
+    }
     LARGE.iter().find(|(own, _)| *own == path).map_or(BYTES_MAX, |(_, most)| *most)
 }
 
@@ -35,6 +42,14 @@ fn files_are_small() {
         }
     }
     report(&broken);
+}
+
+#[test]
+fn all_reference_checkpoints_together_are_small() {
+    let paths = paths(&[".safetensors", ".json"]).into_iter();
+    let fixtures = paths.filter(|path| path.starts_with("models/fixtures/"));
+    let bytes: u64 = fixtures.map(|path| fs::metadata(root().join(path)).unwrap().len()).sum();
+    assert!(bytes <= FIXTURES_BYTES_MAX, "{bytes} bytes, the most is {FIXTURES_BYTES_MAX}");
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Folders that are not the project's own writing.
+/// Folders that are not the project's own writing, by the end of their paths.
 const SKIPPED: [&str; 5] = ["target", ".git", "models/cache", "data", "__pycache__"];
 
 /// The repository's root.

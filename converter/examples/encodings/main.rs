@@ -5,7 +5,7 @@
 //! processors share out the encodings, not the matrix products, whose threads would wait for each
 //! other.
 
-#[path = "../../tests/encodings_support/mod.rs"]
+#[path = "../../tests/it/encodings_support/mod.rs"]
 mod encodings_support;
 mod experts;
 mod inputs;

@@ -8,7 +8,7 @@ use std::io::{self, Read, Seek, Write};
 use std::path::{Path, PathBuf};
 
 use super::error::BakeError;
-use super::partial_file::beside;
+use crate::files::beside;
 
 /// First line of the file, by which a file of ours is told from another.
 const TITLE: &str = "hardtack bake: this output is being written\n";

@@ -1,16 +1,16 @@
-//! The blob before its weights: every section with its bytes or its sources, and where it will
-//! stand.
+//! The blob before its weights: every section with its bytes or its sources, and its exact place.
 
 use std::borrow::Cow;
 
 use hardtack_format::{Encoding, Layout, SectionKey, SectionKind, SectionPlan, TensorPlan};
 use hardtack_models::{Recipe, TensorSource};
 
-use super::BakeOptions;
-use super::assignment::Assignment;
 use super::error::BakeError;
+use super::options::BakeOptions;
 use super::precision::{CANDIDATES, Precision};
-use super::provenance::{Provenance, SourceFile};
+use super::provenance::Provenance;
+use crate::assignment::Assignment;
+use crate::source::Origin;
 use crate::vocabulary::TextSections;
 
 /// What a section is made of.
@@ -18,8 +18,8 @@ use crate::vocabulary::TextSections;
 pub enum Content<'a> {
     /// Bytes that are known.
     Bytes(Cow<'a, [u8]>),
-    /// So many bytes of what the blob says about its own making, hashes not yet known.
-    About(u64),
+    /// The provenance, whose hashes are not known yet: its length.
+    Provenance(u64),
     /// Tensors to be read and encoded.
     Tensors(&'a [TensorSource]),
 }
@@ -30,10 +30,10 @@ pub struct Draft<'a> {
     /// The encodings.
     pub assignment: Assignment,
     /// What the blob says about its own making.
-    pub about: Provenance,
+    pub provenance: Provenance,
     /// Contents in the order of the layout's sections.
     pub contents: Vec<(SectionKey, Content<'a>)>,
-    /// Where everything will stand.
+    /// The place of everything.
     pub layout: Layout,
 }
 
@@ -42,13 +42,14 @@ impl<'a> Draft<'a> {
     pub fn new(
         recipe: &'a Recipe,
         text: &'a TextSections,
-        sources: &[SourceFile],
+        sources: &[Origin],
         options: &BakeOptions<'_>,
     ) -> Result<Self, BakeError> {
         let at = |encoding| {
             let assignment = Assignment::uniform(&recipe.spec, encoding, options.head);
-            let about = Provenance::new(recipe, &assignment, sources, options.calibration, None);
-            Self::with(recipe, text, about, None, assignment)
+            let provenance =
+                Provenance::new(recipe, &assignment, sources, options.calibration, None);
+            Self::with(recipe, text, provenance, None, assignment)
         };
         match options.precision {
             Precision::Uniform(encoding) => at(encoding),
@@ -80,7 +81,7 @@ impl<'a> Draft<'a> {
     pub fn with(
         recipe: &'a Recipe,
         text: &'a TextSections,
-        about: Provenance,
+        provenance: Provenance,
         kv_policy: Option<&'a [u8]>,
         assignment: Assignment,
     ) -> Result<Self, BakeError> {
@@ -97,7 +98,7 @@ impl<'a> Draft<'a> {
         );
         contents.push((
             SectionKey::only(SectionKind::Provenance),
-            Content::About(about.to_bytes().len() as u64),
+            Content::Provenance(provenance.to_bytes().len() as u64),
         ));
         contents.extend(kv_policy.map(|bytes| plain(SectionKind::KvPolicy, bytes)));
 
@@ -113,14 +114,14 @@ impl<'a> Draft<'a> {
         }
         let plans: Vec<SectionPlan> =
             contents.iter().map(|(key, content)| plan(*key, content, &assignment)).collect();
-        Ok(Self { assignment, about, layout: Layout::new(&plans)?, contents })
+        Ok(Self { assignment, provenance, layout: Layout::new(&plans)?, contents })
     }
 }
 
 fn plan(key: SectionKey, content: &Content<'_>, assignment: &Assignment) -> SectionPlan {
     match content {
         Content::Bytes(bytes) => SectionPlan::Plain { key, bytes: bytes.len() as u64 },
-        Content::About(bytes) => SectionPlan::Plain { key, bytes: *bytes },
+        Content::Provenance(bytes) => SectionPlan::Plain { key, bytes: *bytes },
         Content::Tensors(sources) => {
             let tensors = sources.iter().map(|source| {
                 let encoding = if source.is_vector() {

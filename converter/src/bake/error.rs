@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use hardtack_format::FormatError;
-use hardtack_models::{FamilyError, LoadError};
 
-use crate::allocate::AllocateError;
 #[cfg(feature = "calibrate")]
 use crate::calibrate::CalibrateError;
+use crate::knapsack::AllocateError;
 use crate::quantize::PanelError;
+use crate::recipe::CheckpointError;
 use crate::source::SourceError;
 use crate::store::StoreError;
 use crate::vocabulary::VocabularyError;
@@ -17,17 +17,9 @@ use crate::vocabulary::VocabularyError;
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BakeError {
-    /// The checkpoint cannot be read.
+    /// The checkpoint cannot be used.
     #[error(transparent)]
-    Source(#[from] SourceError),
-    /// The checkpoint is of no known family, or asks for what is not supported.
-    #[error("{}: {source}", input.display())]
-    Family {
-        /// The checkpoint.
-        input: PathBuf,
-        /// What is not known.
-        source: FamilyError,
-    },
+    Checkpoint(#[from] CheckpointError),
     /// The tokenizer cannot be used.
     #[error(transparent)]
     Vocabulary(#[from] VocabularyError),
@@ -42,14 +34,6 @@ pub enum BakeError {
         input: PathBuf,
         /// What would break it, one line each.
         problems: Vec<String>,
-    },
-    /// A tensor is not what it was when the checkpoint was opened.
-    #[error("{}: {source}", input.display())]
-    Load {
-        /// The checkpoint.
-        input: PathBuf,
-        /// The tensor.
-        source: Box<LoadError<SourceError>>,
     },
     /// A tensor's weights do not fit its encoding.
     #[error("{}: tensor {tensor}: {source}", input.display())]
@@ -107,14 +91,6 @@ pub enum BakeError {
         /// Its family.
         family: &'static str,
     },
-    /// The rounds of a bake do not go down.
-    #[error("rounds: expected budgets that fall to the target, found {found} after {before}")]
-    Rounds {
-        /// A budget.
-        before: String,
-        /// The next.
-        found: String,
-    },
     /// No allocation fits the target.
     #[error("allocation: {0}")]
     Allocate(#[from] AllocateError),
@@ -125,14 +101,6 @@ pub enum BakeError {
     /// The scratch file of encoded tensors is no use.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A file cannot be read.
-    #[error("{}: {source}", path.display())]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
     /// The blob cannot be written.
     #[error("{}: {source}", path.display())]
     Write {
@@ -189,6 +157,12 @@ pub enum BakeError {
     /// Stopped from outside.
     #[error("interrupted: nothing was written")]
     Interrupted,
+}
+
+impl From<SourceError> for BakeError {
+    fn from(error: SourceError) -> Self {
+        Self::Checkpoint(error.into())
+    }
 }
 
 #[cfg(feature = "calibrate")]

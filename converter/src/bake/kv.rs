@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use hardtack_format::spec::ModelSpec;
 
+use super::composition::rounded;
 use super::error::BakeError;
 use super::provenance::KvAbout;
-use super::target::rounded;
 use crate::calibrate::kv::{Learned, bytes_max, policy};
 use crate::calibrate::{CalibrateError, Model, Progress, Sampler, Sampling, Settings, kv_chunks};
 

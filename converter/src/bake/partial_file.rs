@@ -1,12 +1,5 @@
-//! A file that appears complete or not at all: written under a temporary name beside its own,
-//! synced, then renamed.
-//!
-//! The temporary name has a random part, is made anew and never through a link. Whoever writes
-//! holds a lock on the file, which the system lets go when the process ends, however it ends: a
-//! partial file whose lock is free belongs to nobody, and the next bake to the same output removes
-//! it.
+//! The blob while it is written: under a temporary name beside its own, synced, then renamed.
 
-use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -15,13 +8,7 @@ use hardtack_format::limits::{MAGIC, TENSOR_ALIGNMENT};
 use tempfile::NamedTempFile;
 
 use super::error::BakeError;
-
-/// Random letters of a temporary name.
-const RANDOM_LETTERS: usize = 12;
-const EXTENSION: &str = "partial";
-/// Another bake may take a file for a dead one between its making and its locking: so often another
-/// is made.
-const ATTEMPTS_MAX: usize = 8;
+use crate::files::{folder_of, persist, remove_dead, temporary};
 
 /// A file under a temporary name, which is removed unless it is finished.
 pub struct PartialFile {
@@ -107,86 +94,6 @@ impl PartialFile {
         }
         Ok(())
     }
-}
-
-/// The folder that a file stands in.
-pub fn folder_of(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
-}
-
-/// A file beside another: its name with an extension more.
-#[cfg(feature = "calibrate")]
-pub fn beside(path: &Path, extension: &str) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(".");
-    name.push(extension);
-    path.with_file_name(name)
-}
-
-/// Puts bytes where a file of our own may stand: written under a temporary name, synced, then
-/// renamed. The temporary name can be guessed, so whatever is there is removed and never followed.
-#[cfg(feature = "calibrate")]
-pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let mut file = temporary(path)?;
-    file.write_all(bytes)?;
-    persist(file, path)
-}
-
-/// A new and locked file beside `output`, under its name with a random part. It is removed when it
-/// is dropped.
-fn temporary(output: &Path) -> io::Result<NamedTempFile> {
-    let mut prefix = output.file_name().unwrap_or_default().to_owned();
-    prefix.push(".");
-    let suffix = format!(".{EXTENSION}");
-    let mut builder = tempfile::Builder::new();
-    builder.prefix(&prefix).suffix(&suffix).rand_bytes(RANDOM_LETTERS);
-    // As any file that a program makes, and not for its owner alone: it will be the output.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    for _ in 0..ATTEMPTS_MAX {
-        let file = builder.tempfile_in(folder_of(output))?;
-        match file.as_file().try_lock() {
-            // It may have been locked by another bake, taken for a dead one and removed.
-            Ok(()) if file.path().exists() => return Ok(file),
-            Ok(()) | Err(fs::TryLockError::WouldBlock) => {}
-            // A file system without locks: nobody will take the file for a dead one there.
-            Err(fs::TryLockError::Error(_)) => return Ok(file),
-        }
-    }
-    Err(io::Error::other("every temporary file was removed by somebody else"))
-}
-
-fn persist(file: NamedTempFile, output: &Path) -> io::Result<()> {
-    file.as_file().sync_all()?;
-    file.persist(output).map(drop).map_err(|error| error.error)
-}
-
-/// Removes the temporary files of bakes to this output that are no more. What cannot be looked at
-/// or removed stays.
-fn remove_dead(output: &Path) {
-    let Some(name) = output.file_name() else { return };
-    let Ok(entries) = fs::read_dir(folder_of(output)) else { return };
-    for entry in entries.flatten().filter(|entry| is_temporary(&entry.file_name(), name)) {
-        // Never through a link, and nothing but a file.
-        if !entry.file_type().is_ok_and(|kind| kind.is_file()) {
-            continue;
-        }
-        let dead = File::open(entry.path()).is_ok_and(|file| file.try_lock().is_ok());
-        if dead {
-            let _ = fs::remove_file(entry.path());
-        }
-    }
-}
-
-/// `output.RANDOM.partial`, or that of a file beside the output, such as
-/// `output.tables.RANDOM.partial`.
-fn is_temporary(name: &OsStr, output: &OsStr) -> bool {
-    let (name, output) = (name.to_string_lossy(), output.to_string_lossy());
-    let rest = name.strip_prefix(&*output).and_then(|rest| rest.strip_prefix('.'));
-    let rest =
-        rest.and_then(|rest| rest.strip_suffix(EXTENSION)).and_then(|rest| rest.strip_suffix('.'));
-    let Some(random) = rest.and_then(|rest| rest.rsplit('.').next()) else { return false };
-    random.len() == RANDOM_LETTERS && random.bytes().all(|letter| letter.is_ascii_alphanumeric())
 }
 
 /// Bytes that a file may have, by the room of its file system and by what the process may write.

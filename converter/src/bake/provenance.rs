@@ -1,44 +1,13 @@
 //! What a blob says about its own making: sources and calibration texts with their hashes,
 //! settings, version. No time, so that the same bake gives the same bytes.
 
-use std::fs::File;
-use std::io::Read;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use hardtack_models::{LayerRecipe, Recipe};
 use serde::{Deserialize, Serialize};
 
-use super::assignment::Assignment;
-use super::error::BakeError;
-use crate::source::{Checkpoint, Form};
+use crate::assignment::Assignment;
+use crate::source::{CalibrationText, Origin};
 
-/// A file that was baked from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct SourceFile {
-    /// Its name without folders.
-    pub name: String,
-    /// Its length.
-    pub bytes: u64,
-    /// Its BLAKE3 hash in hexadecimal digits.
-    pub blake3: String,
-}
-
-/// A text that a bake's choices were calibrated on. A text with this hash is never one to judge the
-/// blob by.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct CalibrationText {
-    /// What the text stands for, such as `code` or `wikipedia-en`.
-    pub domain: String,
-    /// The file's name without folders.
-    pub name: String,
-    /// Its length.
-    pub bytes: u64,
-    /// Its BLAKE3 hash in hexadecimal digits.
-    pub blake3: String,
-}
-
-/// What binds the gate of a layer to its experts: `hardtack_format::gate_bonds` in hexadecimal
+/// What binds the router of a layer to its experts: `hardtack_format::gate_bonds` in hexadecimal
 /// digits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GateBond {
@@ -55,17 +24,13 @@ pub struct Provenance {
     family: &'static str,
     layers: &'static str,
     head: &'static str,
-    sources: Vec<SourceFile>,
+    sources: Vec<Origin>,
     calibration: Vec<CalibrationText>,
     #[serde(skip_serializing_if = "Option::is_none")]
     allocation: Option<Allocated>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     gate_bonds: Vec<GateBond>,
 }
-
-/// An expert that met fewer calibration tokens has costs that mean little: it borrows from its
-/// layer, and is named.
-pub const STARVED_TOKENS: u64 = 64;
 
 /// How encodings were chosen by calibration, and what came of it.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -74,7 +39,7 @@ pub struct Allocated {
     pub method: String,
     /// What was asked for: `45000000 bytes`, `2.5 bits per expert`.
     pub target: String,
-    /// Mean bits of the routed experts' codes; nothing without experts.
+    /// Mean bits of the routed experts' codes; none without experts.
     pub expert_bits: Option<f64>,
     /// Estimated rise of the loss over the model that costs were taken on, in nats a token.
     pub cost: f64,
@@ -82,18 +47,14 @@ pub struct Allocated {
     pub bound: f64,
     /// Tokens of each text that were fitted on.
     pub tokens: Vec<u64>,
-    /// Calibration tokens that each expert of each layer met.
+    /// Calibration tokens that each expert of each layer saw.
     pub expert_tokens: Vec<Vec<u64>>,
-    /// `tuned`, or `as they were` before the round: tuning is kept only where it helps on text
-    /// held out.
+    /// The routers: `tuned`, or `as they were`. Tuning is kept only where it helps on text held out.
     pub gates: String,
     /// Text held out of each calibration text, before and after.
     pub held_out: Vec<HeldOut>,
-    /// The rounds before this one: each one's costs were taken on what the one before it left.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub rounds: Vec<EarlierRound>,
-    /// What the costs were taken times, where the quantized model was measured: `cost` and `bound`
-    /// are such costs then.
+    /// Factors of the costs, where the quantized model was measured. `cost` and `bound` are then
+    /// multiplied by them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub factors: Vec<Factor>,
     /// How the KV policy was made, if there is one.
@@ -128,31 +89,6 @@ pub struct KvAbout {
     pub shared: Vec<usize>,
 }
 
-/// A round of a bake that walked down to its target.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct EarlierRound {
-    /// What it kept to.
-    pub target: String,
-    /// Mean bits of the routed experts' codes; nothing without experts.
-    pub expert_bits: Option<f64>,
-    /// Estimated rise of the loss over the model that its costs were taken on, in nats a token.
-    pub cost: f64,
-    /// What became of its gates.
-    pub gates: String,
-    /// What it left, on text held out.
-    pub held_out: Vec<HeldOut>,
-}
-
-impl Allocated {
-    /// The rounds that a round after this one comes after.
-    #[cfg(feature = "calibrate")]
-    pub fn walked(self) -> Vec<EarlierRound> {
-        let Self { target, expert_bits, cost, gates, held_out, mut rounds, .. } = self;
-        rounds.push(EarlierRound { target, expert_bits, cost, gates, held_out });
-        rounds
-    }
-}
-
 /// The baked model beside the checkpoint on one text, means over the predicted tokens in nats.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct HeldOut {
@@ -168,80 +104,12 @@ pub struct HeldOut {
     pub divergence: f64,
 }
 
-/// Files beside the weights that a blob's text comes from, where a folder has them.
-const TEXT_FILES: [&str; 4] =
-    ["tokenizer.json", "tokenizer_config.json", "generation_config.json", "chat_template.jinja"];
-
-/// Everything that is baked from.
-pub fn files(checkpoint: &Checkpoint) -> Vec<PathBuf> {
-    let mut files = checkpoint.files().to_vec();
-    if let Form::HuggingFace { folder, .. } = checkpoint.form() {
-        files.extend(TEXT_FILES.iter().map(|name| folder.join(name)).filter(|path| path.is_file()));
-    }
-    files
-}
-
-/// The same files before they are read: the length of what a blob says about them is known then.
-pub fn unread(paths: &[PathBuf]) -> Result<Vec<SourceFile>, BakeError> {
-    let unread = |path: &PathBuf| {
-        let length = std::fs::metadata(path)
-            .map_err(|source| BakeError::Read { path: path.clone(), source })?
-            .len();
-        Ok(SourceFile {
-            name: name(path),
-            bytes: length,
-            blake3: blake3::Hash::from_bytes([0; 32]).to_hex().to_string(),
-        })
-    };
-    paths.iter().map(unread).collect()
-}
-
-/// Reads every file once. `read` is told how many bytes have been read so far.
-pub fn hash_files(
-    paths: &[PathBuf],
-    stop: &AtomicBool,
-    read: &mut dyn FnMut(u64),
-) -> Result<Vec<SourceFile>, BakeError> {
-    let mut total = 0;
-    let mut buffer = vec![0; 1 << 20];
-    let mut sources = Vec::new();
-    for path in paths {
-        let failed = |source| BakeError::Read { path: path.clone(), source };
-        let mut file = File::open(path).map_err(failed)?;
-        let mut hasher = blake3::Hasher::new();
-        let mut bytes = 0;
-        loop {
-            if stop.load(Ordering::Relaxed) {
-                return Err(BakeError::Interrupted);
-            }
-            let count = file.read(&mut buffer).map_err(failed)?;
-            if count == 0 {
-                break;
-            }
-            hasher.update(&buffer[..count]);
-            bytes += count as u64;
-            total += count as u64;
-            read(total);
-        }
-        sources.push(SourceFile {
-            name: name(path),
-            bytes,
-            blake3: hasher.finalize().to_hex().to_string(),
-        });
-    }
-    Ok(sources)
-}
-
-fn name(path: &Path) -> String {
-    path.file_name().unwrap_or_default().to_string_lossy().into_owned()
-}
-
 impl Provenance {
-    /// Of a bake whose gates are not bound yet.
+    /// Of a bake whose routers are not bound yet.
     pub fn new(
         recipe: &Recipe,
         assignment: &Assignment,
-        sources: &[SourceFile],
+        sources: &[Origin],
         calibration: &[CalibrationText],
         allocation: Option<&Allocated>,
     ) -> Self {
@@ -259,7 +127,7 @@ impl Provenance {
         }
     }
 
-    /// Binds gates to their experts. The section's length stays what it was.
+    /// Binds routers to their experts. The section's length does not change.
     pub fn bind(&mut self, bonds: Vec<(u32, [u8; 32])>) {
         self.gate_bonds =
             bonds.into_iter().map(|(layer, hash)| GateBond::new(layer, hash)).collect();

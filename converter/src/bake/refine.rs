@@ -1,9 +1,10 @@
-//! Costs corrected by measurement. An estimated cost is of second order and looks at one block
-//! alone; on its way through the layers behind it an error makes more of itself: other experts are
-//! chosen, and it meets the errors of all the others. The first layers have the longest way. So the
-//! quantized model is measured with one group of parts after another as the checkpoint has them.
-//! What the divergence loses by that, beside what the costs say, is what the group's costs are
-//! taken times when the bits are shared out again.
+//! Costs corrected by measurement.
+//!
+//! An estimated cost is of second order and looks at one block alone. An error grows on its way
+//! through the later layers: other experts are chosen, and it adds to the errors of all the others.
+//! The first layers have the longest way. So the quantized model is measured with one group of
+//! parts after another as the checkpoint has them. The fall of the divergence, divided by what the
+//! costs say, is the factor of the group's costs when the bits are shared out again.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -11,14 +12,14 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::allocation::{Factors, Order, group_costs};
-use super::assignment::Part;
-use super::calibrated::{Course, Stage};
+use super::calibrated_options::{Refined, Stage};
+use super::composition::rounded;
 use super::error::BakeError;
-use super::partial_file::{beside, replace};
-use super::round::{Bits, Coded, Rounds, Show, mean};
-use super::target::rounded;
+use super::round::{Coded, Rounds, Show, mean};
+use crate::allocation::{Factors, group_costs};
+use crate::assignment::Part;
 use crate::calibrate::{Domain, Judge, Progress};
+use crate::files::{beside, replace};
 use crate::store::{Key, Store};
 
 /// Tokens of each text that a measurement takes, spread evenly over what was fitted on.
@@ -27,34 +28,18 @@ const TOKENS: usize = 4096;
 /// factor of all of them together.
 const PRIOR: f64 = 0.01;
 
-/// What one refinement came to, as the mean divergence on the texts held out.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Refined {
-    /// Before it.
-    pub before: f64,
-    /// After it; it stays if this is less.
-    pub after: f64,
-}
-
-impl Refined {
-    /// Whether it stays.
-    pub fn stays(self) -> bool {
-        self.after < self.before
-    }
-}
-
 /// Divergences of a quantized model, on disk from group to group.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 struct Measured {
     /// The codes it was measured of.
     codes: String,
-    /// With one group after another as the checkpoint has it, in the order in which the network
-    /// meets them; the last is of all that is quantized.
+    /// With one group after another as the checkpoint has it, in the order of the network; the last
+    /// is of all that is quantized.
     divergences: Vec<f64>,
 }
 
 impl Measured {
-    /// What is on disk; nothing if that is no measurement.
+    /// The one on disk; none if that is no measurement.
     fn read(path: &Path) -> Option<Self> {
         std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
     }
@@ -66,12 +51,9 @@ impl Measured {
 }
 
 /// Files beside the output that refinements leave while a bake is under way.
-pub fn scratch_paths(output: &Path, course: Course<'_>) -> Vec<PathBuf> {
-    let passes = match course {
-        Course::Straight { refinements } => refinements,
-        Course::Rounds(_) => 0,
-    };
-    (1..=passes).flat_map(|pass| [codes_path(output, pass), measured_path(output, pass)]).collect()
+pub fn scratch_paths(output: &Path, refinements: usize) -> Vec<PathBuf> {
+    let paths = |pass| [codes_path(output, pass), measured_path(output, pass)];
+    (1..=refinements).flat_map(paths).collect()
 }
 
 fn codes_path(output: &Path, pass: usize) -> PathBuf {
@@ -87,25 +69,20 @@ impl Rounds<'_> {
     /// held out.
     pub fn refine(
         &self,
-        bits: &Bits<'_>,
         coded: &mut Coded,
-        step: &mut Show<'_>,
+        show: &mut Show<'_>,
     ) -> Result<Vec<Refined>, BakeError> {
-        let Course::Straight { refinements } = self.options.course else { return Ok(Vec::new()) };
+        let (recipe, wanted) = (self.composition.recipe, self.options.wanted());
         let mut refined = Vec::new();
-        for pass in 1..=refinements {
-            let costs = group_costs(self.about.recipe, bits.tables, &bits.order, &coded.assignment);
-            let measured =
-                self.measure(bits, coded, &costs, &measured_path(self.output, pass), step)?;
-            let found = factors(&costs, &measured);
-            let order = Order { factors: Some(&found), ..bits.order };
-            let (assignment, allocated) =
-                self.about.within_target(bits.tables, &order, bits.walked)?;
-            if assignment == coded.assignment {
+        for pass in 1..=self.options.refinements {
+            let costs = group_costs(recipe, self.tables, &wanted, &coded.assignment);
+            let measured = self.measure(coded, &costs, &measured_path(self.output, pass), show)?;
+            let factors = factors(&costs, &measured);
+            let next = self.composition.within_target(self.tables, &wanted, &factors)?;
+            if next.0 == coded.assignment {
                 break;
             }
-            let next =
-                self.quantize(bits, assignment, allocated, &codes_path(self.output, pass), step)?;
+            let next = self.quantize(next, &codes_path(self.output, pass), show)?;
             let divergence = |coded: &Coded| mean(&coded.allocated.held_out, |own| own.divergence);
             let own = Refined { before: divergence(coded), after: divergence(&next) };
             refined.push(own);
@@ -119,11 +96,10 @@ impl Rounds<'_> {
 
     fn measure(
         &self,
-        bits: &Bits<'_>,
         coded: &Coded,
         costs: &Factors,
         path: &Path,
-        step: &mut Show<'_>,
+        show: &mut Show<'_>,
     ) -> Result<Measured, BakeError> {
         let codes = blake3::Hash::from_bytes(coded.store.fingerprint()).to_hex().to_string();
         let groups = in_order(costs);
@@ -134,7 +110,7 @@ impl Rounds<'_> {
             return Ok(measured);
         }
 
-        let layers = self.about.recipe.layers.len();
+        let layers = self.composition.recipe.layers.len();
         let depths = groups.iter().map(|group| group.depth(layers)).chain([layers]);
         // A group changes nothing before its own layer, so it goes on from there with the stream of
         // the quantized model.
@@ -142,16 +118,16 @@ impl Rounds<'_> {
         let some = spread(self.fit);
         let windows = some.iter().map(|domain| domain.tokens.len()).sum::<usize>() as u64;
         let mut show = |done: usize, own: Progress| {
-            step(Stage::Refine, done as u64 * windows + own.done, total as u64 * windows);
+            show(Stage::Refine, done as u64 * windows + own.done, total as u64 * windows);
         };
         let judge = Judge::new(self.exact, &some, self.settings, &mut |own| show(0, own))?;
-        let quantized = bits.model(self.exact, &coded.store);
+        let quantized = self.model(&coded.store);
         let mut stream = judge.begin(&quantized)?;
-        let (mut done, mut behind) = (layers, 0);
+        let (mut done, mut at) = (layers, 0);
         for (number, depth) in depths.enumerate() {
             judge.advance(&mut stream, depth, &quantized, &mut |own| show(done, own))?;
-            done += depth - behind;
-            behind = depth;
+            done += depth - at;
+            at = depth;
             if number >= measured.divergences.len() {
                 let kept = groups
                     .get(number)
@@ -179,7 +155,7 @@ fn spread(domains: &[Domain]) -> Vec<Domain> {
     domains.iter().map(own).collect()
 }
 
-/// Groups in the order in which the network meets them.
+/// Groups in the order of the network.
 fn in_order(costs: &Factors) -> Vec<Part> {
     let mut groups: Vec<Part> = costs.keys().copied().collect();
     groups.sort_by_key(|group| group.depth(usize::MAX));

@@ -1,27 +1,23 @@
-//! One round of a calibrated bake: costs on the model that the round before left, an allocation
-//! that takes no bits back, the checkpoint's own weights quantized to it, and gates tuned from
-//! where the round before left them.
+//! One round of a calibrated bake: the checkpoint quantized to an allocation, judged on text held
+//! out, and its routers tuned.
 //!
 //! Every long step leaves a file beside the output, by which an interrupted bake goes on: tables of
-//! costs, and a store of codes and gates.
+//! costs, and a store of codes and routers.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use candle_core::Tensor;
 use hardtack_format::{Encoding, Role, SectionKey};
 
-use super::allocation::{Method, Order, Target};
-use super::assignment::Assignment;
-use super::calibrated::{CalibrateOptions, Stage, Step};
+use super::calibrated_options::{CalibrateOptions, Stage};
+use super::composition::{Composition, rounded};
 use super::error::BakeError;
-use super::partial_file::beside;
-use super::provenance::{Allocated, EarlierRound, HeldOut};
-use super::refine::Refined;
-use super::target::{About, rounded};
+use super::provenance::{Allocated, HeldOut};
+use crate::assignment::Assignment;
 use crate::calibrate::{
     CalibrateError, Domain, Gate, Judge, Judged, Model, Sampling, Settings, Tables, TuneSettings,
-    calibrate_once, compress, tune_gates,
+    compress, tune_gates,
 };
 use crate::quantize::encode_rows;
 use crate::store::{Shape, Store};
@@ -29,160 +25,78 @@ use crate::store::{Shape, Store};
 /// What all rounds of a bake share.
 pub struct Rounds<'a> {
     pub exact: &'a Model,
+    /// The checkpoint's own routers.
+    pub gates: &'a [Option<Gate>],
     pub fit: &'a [Domain],
     pub judge: &'a Judge<'a>,
-    pub about: &'a About<'a>,
+    pub composition: &'a Composition<'a>,
+    pub tables: &'a Tables,
     pub settings: &'a Settings<'a>,
     pub options: &'a CalibrateOptions<'a>,
     pub output: &'a Path,
-    /// How many there are.
-    pub rounds: usize,
-}
-
-/// What a round leaves.
-pub struct Round {
-    pub tables: Tables,
-    pub assignment: Assignment,
-    pub allocated: Allocated,
-    /// The verdict before gates were tuned, where they were.
-    pub untuned: Option<Vec<HeldOut>>,
-    /// What refinements came to.
-    pub refined: Vec<Refined>,
-    /// All codes, and the gates where they are not the checkpoint's.
-    pub store: Arc<Store>,
-}
-
-/// What a round's bits are shared out by, and the gates of its model.
-pub struct Bits<'a> {
-    pub tables: &'a Tables,
-    pub order: Order<'a>,
-    pub walked: &'a [EarlierRound],
-    pub gates: &'a [Option<Gate>],
-}
-
-impl Bits<'_> {
-    /// The model with its codes.
-    pub fn model(&self, exact: &Model, store: &Arc<Store>) -> Model {
-        exact.with(store.clone()).with_gates(self.gates.to_vec())
-    }
 }
 
 /// An allocation, its codes and the verdict on them.
 pub struct Coded {
     pub assignment: Assignment,
     pub allocated: Allocated,
+    /// All codes, and the routers where they are not the checkpoint's.
     pub store: Arc<Store>,
 }
 
-/// Shows how much of a stage of a round is done.
+/// Shows how much of a stage is done.
 pub type Show<'a> = dyn FnMut(Stage, u64, u64) + 'a;
 
-/// The file of a round beside the output; the first round's is the only one of most bakes.
-pub fn round_path(output: &Path, round: usize, extension: &str) -> PathBuf {
-    if round == 1 {
-        beside(output, extension)
-    } else {
-        beside(output, &format!("{round}.{extension}"))
-    }
-}
-
 impl Rounds<'_> {
-    /// Runs round number `round`, counted from 1, after the one before it.
-    pub fn run(
-        &self,
-        round: usize,
-        target: Target,
-        before: Option<Round>,
-        progress: &mut dyn FnMut(Step),
-    ) -> Result<Round, BakeError> {
-        let mut step =
-            |stage, done, total| progress(Step { round, rounds: self.rounds, stage, done, total });
-        let (start, ceiling, walked) = match before {
-            None => (self.exact.clone(), None, Vec::new()),
-            Some(Round { store, assignment, allocated, .. }) => {
-                (self.exact.with(store), Some(assignment), allocated.walked())
-            }
-        };
-        let tables_path = round_path(self.output, round, "tables");
-        let settings = Settings {
-            options: self.settings.options.clone(),
-            output: Some(&tables_path),
-            ..*self.settings
-        };
-        let tables = calibrate_once(&start, self.fit, &settings, &mut |own| {
-            step(Stage::Calibrate, own.done, own.total)
-        })?;
-        let (method, head) = (self.options.method.unwrap_or(Method::Global), self.options.head);
-        let order = Order { target, method, head, ceiling: ceiling.as_ref(), factors: None };
-        let (assignment, allocated) = self.about.within_target(&tables, &order, &walked)?;
-
-        let gates = start.gates()?;
-        drop(start);
-        let bits = Bits { tables: &tables, order, walked: &walked, gates: &gates };
-        let codes_path = round_path(self.output, round, "codes");
-        let mut coded = self.quantize(&bits, assignment, allocated, &codes_path, &mut step)?;
-        let refined = self.refine(&bits, &mut coded, &mut step)?;
-        let Coded { assignment, allocated, store } = coded;
-        let mut own = Round { tables, assignment, allocated, untuned: None, refined, store };
-        if let Some(tune) = self.options.tune.filter(|_| own.allocated.expert_bits.is_some()) {
-            self.tune(&mut own, &gates, &tune, &mut step)?;
-        }
-        Ok(own)
+    /// The quantized model with the checkpoint's own routers.
+    pub fn model(&self, store: &Arc<Store>) -> Model {
+        self.exact.with(store.clone()).with_gates(self.gates.to_vec())
     }
 
-    /// Quantizes to an assignment, and judges what comes of it.
+    /// Quantizes to an assignment, and judges the result.
     pub fn quantize(
         &self,
-        bits: &Bits<'_>,
-        assignment: Assignment,
-        mut allocated: Allocated,
+        (assignment, mut allocated): (Assignment, Allocated),
         codes_path: &Path,
-        step: &mut Show<'_>,
+        show: &mut Show<'_>,
     ) -> Result<Coded, BakeError> {
-        let mut store =
-            Store::open(codes_path, fingerprint(bits.tables, &assignment, self.options))?;
-        let from = self.exact.with_gates(bits.gates.to_vec());
-        compress(
-            &from,
-            self.fit,
-            &assignment,
-            &mut store,
-            self.options.stop,
-            &mut |done, total| {
-                step(Stage::Quantize, done, total);
-            },
-        )?;
+        let fingerprint = fingerprint(self.tables, &assignment, self.options);
+        let mut store = Store::open(codes_path, fingerprint)?;
+        let stop = self.options.stop;
+        compress(self.exact, self.fit, &assignment, &mut store, stop, &mut |done, total| {
+            show(Stage::Quantize, done, total);
+        })?;
         let store = Arc::new(store);
-        allocated.held_out = verdict(self.judge, &bits.model(self.exact, &store), step)?;
+        allocated.held_out = verdict(self.judge, &self.model(&store), show)?;
         Ok(Coded { assignment, allocated, store })
     }
 
-    /// Tunes the gates of what a round quantized, and keeps them if on text held out the loss falls
-    /// and the predictions move no further from the checkpoint's.
-    fn tune(
+    /// Tunes the routers of a quantized model, and keeps them if on text held out the loss falls
+    /// and the predictions move no further from the checkpoint's. Returns the verdict before, where
+    /// they are kept.
+    pub fn tune(
         &self,
-        own: &mut Round,
-        gates: &[Option<Gate>],
+        coded: &mut Coded,
         tune: &TuneSettings,
-        step: &mut Show<'_>,
-    ) -> Result<(), BakeError> {
-        if !has_gates(&own.store, gates) {
-            let quantized = self.exact.with(own.store.clone()).with_gates(gates.to_vec());
+        show: &mut Show<'_>,
+    ) -> Result<Option<Vec<HeldOut>>, BakeError> {
+        if !has_gates(&coded.store, self.gates) {
+            let quantized = self.model(&coded.store);
             let found =
                 tune_gates(&quantized, self.fit, tune, self.settings, &mut |done, total, _| {
-                    step(Stage::Tune, done, total);
+                    show(Stage::Tune, done, total);
                 })?;
             drop(quantized);
-            put_gates(&mut own.store, &found)?;
+            put_gates(&mut coded.store, &found)?;
         }
-        let after = verdict(self.judge, &self.exact.with(own.store.clone()), step)?;
-        if helps(&own.allocated.held_out, &after) {
-            own.untuned = Some(std::mem::replace(&mut own.allocated.held_out, after));
-            "tuned".clone_into(&mut own.allocated.gates);
+        let after = verdict(self.judge, &self.exact.with(coded.store.clone()), show)?;
+        if helps(&coded.allocated.held_out, &after) {
+            "tuned".clone_into(&mut coded.allocated.gates);
+            Ok(Some(std::mem::replace(&mut coded.allocated.held_out, after)))
         } else {
-            put_gates(&mut own.store, gates)?;
+            put_gates(&mut coded.store, self.gates)?;
+            Ok(None)
         }
-        Ok(())
     }
 }
 
@@ -218,9 +132,9 @@ fn fingerprint(
 fn verdict(
     judge: &Judge<'_>,
     changed: &Model,
-    step: &mut Show<'_>,
+    show: &mut Show<'_>,
 ) -> Result<Vec<HeldOut>, BakeError> {
-    let judged = judge.judge(changed, &mut |own| step(Stage::Judge, own.done, own.total))?;
+    let judged = judge.judge(changed, &mut |own| show(Stage::Judge, own.done, own.total))?;
     let held_out = |own: Judged| HeldOut {
         domain: own.domain,
         tokens: own.tokens,

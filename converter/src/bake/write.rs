@@ -3,15 +3,16 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use hardtack_format::{Encoding, TensorRef, gate_bonds};
-use hardtack_models::{LoadError, TensorSource};
+use hardtack_models::TensorSource;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
-use super::Progress;
 use super::draft::{Content, Draft};
 use super::error::BakeError;
+use super::options::Progress;
 use super::partial_file::PartialFile;
 use super::plan::{BakePlan, Pieces};
 use crate::quantize::{PanelError, encode_rows};
+use crate::recipe::load_rows;
 use crate::source::Checkpoint;
 use crate::store::{Key, Shape, Store};
 
@@ -29,13 +30,13 @@ pub fn write(
     let work = Work { checkpoint, pieces: plan.pieces, pool: pool(plan.pieces), stop };
     let records = draft.layout.sections();
     let mut hashes = vec![[0; 32]; records.len()];
-    let mut about = None;
+    let mut provenance = None;
     for (index, ((key, content), record)) in draft.contents.iter().zip(records).enumerate() {
         file.start_section(record.offset)?;
         match content {
             Content::Bytes(bytes) => file.put(bytes)?,
-            Content::About(_) => {
-                about = Some(index);
+            Content::Provenance(_) => {
+                provenance = Some(index);
                 continue;
             }
             Content::Tensors(sources) => {
@@ -64,14 +65,14 @@ pub fn write(
         assert_eq!(file.at(), record.offset + record.bytes, "section {key} as laid out");
         hashes[index] = file.section_hash();
     }
-    // Gates are bound to experts once both have their hashes.
-    if let Some(index) = about {
-        let mut about = draft.about.clone();
-        about.bind(gate_bonds(
+    // Routers are bound to experts once both have their hashes.
+    if let Some(index) = provenance {
+        let mut provenance = draft.provenance.clone();
+        provenance.bind(gate_bonds(
             draft.contents.iter().map(|(key, _)| *key).zip(hashes.iter().copied()),
         ));
         file.start_section(records[index].offset)?;
-        file.put(&about.to_bytes())?;
+        file.put(&provenance.to_bytes())?;
         assert_eq!(
             file.at(),
             records[index].offset + records[index].bytes,
@@ -104,7 +105,7 @@ fn copy(
 struct Work<'a> {
     checkpoint: &'a Checkpoint,
     pieces: Pieces,
-    /// Threads of its own, where there shall be fewer than usual.
+    /// Threads of its own, where there are to be fewer than usual.
     pool: Option<ThreadPool>,
     stop: &'a AtomicBool,
 }
@@ -132,7 +133,7 @@ impl Work<'_> {
                     return Err(BakeError::Interrupted);
                 }
                 let count = part_rows.min(rows - first);
-                let values = self.load(source, matrix * rows + first, count)?;
+                let values = load_rows(self.checkpoint, source, matrix * rows + first, count)?;
                 if tensor.encoding == Encoding::Plain {
                     let bytes: Vec<u8> =
                         values.iter().flat_map(|value| value.to_le_bytes()).collect();
@@ -151,22 +152,6 @@ impl Work<'_> {
             }
         }
         Ok(())
-    }
-
-    fn load(
-        &self,
-        source: &TensorSource,
-        first: usize,
-        count: usize,
-    ) -> Result<Vec<f32>, BakeError> {
-        source.load_rows(self.checkpoint, first, count).map_err(|source| match source {
-            // The reader names file and tensor itself.
-            LoadError::Read { error, .. } => BakeError::Source(error),
-            source => BakeError::Load {
-                input: self.checkpoint.path().to_owned(),
-                source: Box::new(source),
-            },
-        })
     }
 
     fn encode(

@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 
 use hardtack_format::{Role, SectionKey};
-use hardtack_models::{FamilyError, LoadError};
 
-use crate::bake::BakeError;
 use crate::quantize::{GptqError, HessianError, PanelError};
+use crate::recipe::CheckpointError;
 use crate::source::SourceError;
 use crate::store::{Key, StoreError};
 
@@ -14,25 +13,9 @@ use crate::store::{Key, StoreError};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CalibrateError {
-    /// The checkpoint cannot be read.
+    /// The checkpoint cannot be used.
     #[error(transparent)]
-    Source(#[from] SourceError),
-    /// The checkpoint is of no known family, or asks for what is not supported.
-    #[error("{}: {source}", input.display())]
-    Family {
-        /// The checkpoint.
-        input: PathBuf,
-        /// What is not known.
-        source: FamilyError,
-    },
-    /// A tensor is not what it was when the checkpoint was opened.
-    #[error("{}: {source}", input.display())]
-    Load {
-        /// The checkpoint.
-        input: PathBuf,
-        /// The tensor.
-        source: Box<LoadError<SourceError>>,
-    },
+    Checkpoint(#[from] CheckpointError),
     /// The computation itself failed: a tensor of a wrong shape, or memory.
     #[error("calibration: {0}")]
     Tensor(#[from] candle_core::Error),
@@ -129,20 +112,8 @@ impl CalibrateError {
     }
 }
 
-impl From<BakeError> for CalibrateError {
-    /// What opening a checkpoint and hashing its files can say.
-    fn from(error: BakeError) -> Self {
-        match error {
-            BakeError::Interrupted => Self::Interrupted,
-            BakeError::Source(source) => Self::Source(source),
-            BakeError::Calibrate(error) => *error,
-            BakeError::Read { path, source } => Self::Read { path, source },
-            BakeError::Family { input, source } => Self::Family { input, source },
-            BakeError::Load { input, source } => Self::Load { input, source },
-            other => Self::Settings {
-                expected: "sources that can be read".to_owned(),
-                found: other.to_string(),
-            },
-        }
+impl From<SourceError> for CalibrateError {
+    fn from(error: SourceError) -> Self {
+        Self::Checkpoint(error.into())
     }
 }

@@ -6,6 +6,7 @@ mod compress;
 mod error;
 pub mod graph;
 pub mod kv;
+mod memory;
 mod model;
 mod sample;
 mod statistics;
@@ -14,12 +15,13 @@ mod text;
 
 pub use compress::compress;
 pub use error::CalibrateError;
+pub use memory::{compress_bytes, peak_bytes};
 pub use model::{Gate, Model};
 pub use sample::{Sample, Sampler, Sampling};
 pub use statistics::{
     Accumulate, Consumer, GateGradient, Judge, Judged, NoConsumer, Phase, Place, Progress,
-    Settings, Stream, Tile, TuneSettings, block_costs, calibrate, calibrate_once, compress_bytes,
-    default_options, gate_gradients, kv_chunks, peak_bytes, squared_change, state_path, tune_gates,
+    Settings, Stream, Tile, TuneSettings, block_costs, calibrate, calibrate_once, default_options,
+    gate_gradients, kv_chunks, squared_change, state_path, tune_gates,
 };
 pub use tables::Tables;
 pub use text::Domain;

@@ -7,17 +7,15 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 use candle_core::{DType, Device, Tensor};
-use hardtack_format::spec::{FeedForwardKind, ModelSpec};
+use hardtack_format::slots::Slot;
+use hardtack_format::spec::ModelSpec;
 use hardtack_format::{Role, SectionKey, SectionKind};
-use hardtack_models::{LayerRecipe, LoadError, Recipe, TensorSource, Unused};
+use hardtack_models::{LayerRecipe, Recipe, TensorSource, Unused};
 
 use super::error::CalibrateError;
-use super::graph::{
-    AttentionWeights, BlockWeights, ExpertsWeights, FeedForwardWeights, GroupedWeights,
-    LatentWeights, LayerWeights,
-};
-use crate::bake::{provenance, recipe_of};
-use crate::source::Checkpoint;
+use super::graph::{FeedForwardWeights, LayerWeights};
+use crate::recipe::{load_rows, recipe_of};
+use crate::source::{Checkpoint, hash_files};
 use crate::store::{Key, Store};
 
 /// A checkpoint and its recipe, and what stands in for some of its tensors.
@@ -129,7 +127,8 @@ impl Model {
     /// # Errors
     /// A file cannot be read, or `stop` was set.
     pub fn source_hash(&self, stop: &AtomicBool) -> Result<String, CalibrateError> {
-        let files = provenance::hash_files(self.checkpoint.files(), stop, &mut |_| ())?;
+        let files = hash_files(self.checkpoint.files(), stop, &mut |_| ())?
+            .ok_or(CalibrateError::Interrupted)?;
         let mut hasher = blake3::Hasher::new();
         files.iter().for_each(|file| {
             hasher.update(file.blake3.as_bytes());
@@ -161,35 +160,23 @@ impl Model {
     /// They cannot be read.
     pub fn layer(&self, index: usize, dtype: DType) -> Result<LayerWeights, CalibrateError> {
         let LayerRecipe { tensors, experts } = &self.recipe.layers[index];
-        let section = Section { model: self, key: SectionKey::layer(index as u32), tensors, dtype };
-        let feed_forward = match self.recipe.spec.layers[index].feed_forward.kind {
-            FeedForwardKind::Dense { .. } => FeedForwardWeights::Dense(section.block()?),
-            FeedForwardKind::Experts(mixture) => {
-                let expert = |(expert, tensors): (u32, &Vec<TensorSource>)| {
-                    Section {
-                        model: self,
-                        key: SectionKey::expert(index as u32, expert),
-                        tensors,
-                        dtype,
-                    }
-                    .block()
-                };
-                let gate = self.gate(index, dtype)?.expect("the recipe has a gate for a mixture");
-                FeedForwardWeights::Experts(ExpertsWeights {
-                    gate: gate.weights,
-                    gate_bias: gate.bias,
-                    experts: (0..).zip(experts).map(expert).collect::<Result<_, _>>()?,
-                    shared: if mixture.shared_inner > 0 { Some(section.block()?) } else { None },
-                    shared_gate: section.find(Role::SharedGate)?,
-                })
-            }
+        let (spec, number) = (self.spec(), index as u32);
+        // The recipe has a tensor for every slot.
+        let fill = |slot: Slot, expert: Option<u32>| {
+            let (key, tensors) = match expert {
+                None => (SectionKey::layer(number), tensors),
+                Some(expert) => (SectionKey::expert(number, expert), &experts[expert as usize]),
+            };
+            Section { model: self, key, tensors, dtype }.find(slot.role)
         };
-        Ok(LayerWeights {
-            attention_norm: section.get(Role::AttentionNorm)?,
-            attention: section.attention()?,
-            feed_forward_norm: section.get(Role::FeedForwardNorm)?,
-            feed_forward,
-        })
+        let mut weights = LayerWeights::fill(&spec.layers[index], spec.hidden, fill)?;
+        if let (FeedForwardWeights::Experts(mixture), Some(gates)) =
+            (&mut weights.feed_forward, &self.gates)
+            && let Some(gate) = gates[index].clone()
+        {
+            (mixture.gate, mixture.gate_bias) = (gate.weights, gate.bias);
+        }
+        Ok(weights)
     }
 
     /// A tensor outside the layers, whole: a vector, or a matrix `[rows, columns]`. The head is the
@@ -265,14 +252,7 @@ impl Model {
             let count = count.min((shape.stack * shape.rows) as usize - first);
             return Ok(store.rows(key, first, count)?);
         }
-        source.load_rows(self.checkpoint.as_ref(), first, count).map_err(|error| match error {
-            // The reader names file and tensor itself.
-            LoadError::Read { error, .. } => CalibrateError::Source(error),
-            error => CalibrateError::Load {
-                input: self.checkpoint.path().to_owned(),
-                source: Box::new(error),
-            },
-        })
+        Ok(load_rows(&self.checkpoint, source, first, count)?)
     }
 }
 
@@ -306,47 +286,5 @@ impl Section<'_> {
     /// A tensor that the recipe is sure to have for this spec.
     fn get(&self, role: Role) -> Result<Tensor, CalibrateError> {
         self.find(role).map(|found| found.unwrap_or_else(|| panic!("the recipe has {role}")))
-    }
-
-    fn block(&self) -> Result<BlockWeights, CalibrateError> {
-        Ok(BlockWeights {
-            gated: self.get(Role::Gated)?,
-            up: self.get(Role::Up)?,
-            down: self.get(Role::Down)?,
-            gated_bias: self.find(Role::GatedBias)?,
-            up_bias: self.find(Role::UpBias)?,
-            down_bias: self.find(Role::DownBias)?,
-        })
-    }
-
-    fn attention(&self) -> Result<AttentionWeights, CalibrateError> {
-        if let Some(key_value_down) = self.find(Role::KeyValueDown)? {
-            let query_down = match self.find(Role::QueryDown)? {
-                Some(down) => Some((down, self.get(Role::QueryDownNorm)?)),
-                None => None,
-            };
-            return Ok(AttentionWeights::Latent(LatentWeights {
-                query: self.get(Role::Query)?,
-                query_down,
-                key_value_down,
-                key_value_norm: self.get(Role::KeyValueNorm)?,
-                key_up: self.get(Role::KeyUp)?,
-                value_up: self.get(Role::ValueUp)?,
-                output: self.get(Role::Output)?,
-            }));
-        }
-        Ok(AttentionWeights::Grouped(GroupedWeights {
-            query: self.get(Role::Query)?,
-            key: self.get(Role::Key)?,
-            value: self.get(Role::Value)?,
-            output: self.get(Role::Output)?,
-            query_bias: self.find(Role::QueryBias)?,
-            key_bias: self.find(Role::KeyBias)?,
-            value_bias: self.find(Role::ValueBias)?,
-            output_bias: self.find(Role::OutputBias)?,
-            query_norm: self.find(Role::QueryNorm)?,
-            key_norm: self.find(Role::KeyNorm)?,
-            sinks: self.find(Role::Sinks)?,
-        }))
     }
 }

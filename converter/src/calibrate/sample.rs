@@ -12,7 +12,7 @@ use tokenizers::Tokenizer;
 
 use super::error::CalibrateError;
 use super::text::Domain;
-use crate::bake::CalibrationText;
+use crate::source::CalibrationText;
 use crate::vocabulary::{TextSections, load, read_plain_text};
 
 /// How windows are drawn.

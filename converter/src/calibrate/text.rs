@@ -3,7 +3,6 @@
 use hardtack_format::spec::ModelSpec;
 
 use super::error::CalibrateError;
-use super::tables::DomainHeader;
 
 /// One text. Every window is a sequence of its own: its first token stands at position 0 and sees
 /// nothing before it.
@@ -34,8 +33,8 @@ impl Domain {
         self.tokens.iter().map(Vec::len).sum()
     }
 
-    /// What the tables say about it.
-    pub fn header(&self) -> DomainHeader {
+    /// BLAKE3 of its windows, in hexadecimal digits.
+    pub fn tokens_hash(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         for window in &self.tokens {
             hasher.update(&(window.len() as u64).to_le_bytes());
@@ -43,13 +42,7 @@ impl Domain {
                 hasher.update(&token.to_le_bytes());
             });
         }
-        DomainHeader {
-            name: self.name.clone(),
-            source: self.hash.clone(),
-            tokens_hash: hasher.finalize().to_hex().to_string(),
-            windows: self.tokens.len() as u64,
-            tokens: self.token_count() as u64,
-        }
+        hasher.finalize().to_hex().to_string()
     }
 
     fn check(&self, spec: &ModelSpec, tokens_min: usize) -> Result<(), CalibrateError> {

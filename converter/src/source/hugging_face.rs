@@ -2,13 +2,11 @@
 //! shards.
 
 use std::collections::{BTreeMap, HashSet};
-use std::io;
 use std::path::{Component, Path};
-
-use serde::de::DeserializeOwned;
 
 use super::error::one_line;
 use super::file::SourceFile;
+use super::json_file::{CONFIG_BYTES_MAX, open_if_present, parse_json};
 use super::quantized::{self, Quantized};
 use super::recognize;
 use super::safetensors_header::{self, TENSOR_COUNT_MAX};
@@ -16,8 +14,6 @@ use super::{SourceError, TensorInfo};
 
 /// The index of a model with a million tensors is smaller.
 const JSON_BYTES_MAX: u64 = 256 << 20;
-/// A configuration has some kilobytes. As values JSON takes up to 85 times its own bytes.
-pub(super) const CONFIG_BYTES_MAX: u64 = 1 << 20;
 /// Shards stay open, and systems let a process hold a few hundred to a thousand files.
 const SHARD_COUNT_MAX: usize = 1000;
 
@@ -169,24 +165,5 @@ fn check_plain_name(index_label: &str, shard: &str) -> Result<(), SourceError> {
         offset: 0,
         expected: "a name without folders".into(),
         found: format!("{shard:?}"),
-    })
-}
-
-pub(super) fn open_if_present(path: &Path) -> Result<Option<SourceFile>, SourceError> {
-    match SourceFile::open(path) {
-        Ok(source) => Ok(Some(source)),
-        Err(SourceError::Io { source, .. }) if source.kind() == io::ErrorKind::NotFound => Ok(None),
-        Err(error) => Err(error),
-    }
-}
-
-pub(super) fn parse_json<T: DeserializeOwned>(
-    source: &SourceFile,
-    bytes_max: u64,
-) -> Result<T, SourceError> {
-    let bytes = source.read_all(bytes_max)?;
-    serde_json::from_slice(&bytes).map_err(|error| SourceError::Json {
-        file: source.label.clone(),
-        detail: one_line(&error.to_string()),
     })
 }

@@ -11,7 +11,7 @@
 use hardtack_format::limits::{DIMENSION_MAX, EXPERTS_MAX, LAYERS_MAX, STACK_MAX};
 use hardtack_format::{Encoding, Role, SectionKey, SectionKind};
 
-use super::{Key, Shape};
+use super::shape::{Key, Shape};
 
 /// First bytes of the file, the last of them the version.
 pub const MAGIC: [u8; 8] = *b"\x89TACKST2";

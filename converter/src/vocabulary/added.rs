@@ -5,7 +5,8 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
-use crate::vocabulary::{Findings, VocabularyError};
+use crate::vocabulary::error::VocabularyError;
+use crate::vocabulary::findings::Findings;
 
 /// The files beside a `tokenizer.json`; `Null` where one is absent.
 #[derive(Debug, Default)]

@@ -8,10 +8,13 @@ use hardtack_format::vocabulary::{self, TextRules};
 use serde_json::Value;
 
 use crate::vocabulary::added::{self, Beside};
+use crate::vocabulary::error::VocabularyError;
+use crate::vocabulary::findings::Findings;
 use crate::vocabulary::folder_json::{self, TokenList};
+use crate::vocabulary::library;
 use crate::vocabulary::markers::Evidence;
 use crate::vocabulary::rules::{NamedEnd, end_ids};
-use crate::vocabulary::{Findings, TextSections, VocabularyError, library};
+use crate::vocabulary::sections::TextSections;
 
 const TOKENIZER_BYTES_MAX: u64 = 128 << 20;
 const CONFIG_BYTES_MAX: u64 = 32 << 20;

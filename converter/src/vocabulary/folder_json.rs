@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use hardtack_format::vocabulary::TokenKind;
 use serde_json::Value;
 
-use crate::vocabulary::VocabularyError;
+use crate::vocabulary::error::VocabularyError;
 use crate::vocabulary::markers::Evidence;
 use crate::vocabulary::piece::{Alphabet, SPACE_SIGN, byte_of_piece, token_bytes};
 

@@ -7,9 +7,10 @@ use hardtack_format::vocabulary::TokenKind;
 use serde::{Serialize, Serializer};
 use serde_json::{Value, json};
 
-use crate::vocabulary::gguf::{Family, GgufVocabulary};
+use crate::vocabulary::error::VocabularyError;
+use crate::vocabulary::gguf_keys::{Family, GgufVocabulary};
 use crate::vocabulary::piece::{SPACE_SIGN, byte_of_char};
-use crate::vocabulary::{VocabularyError, library, merges};
+use crate::vocabulary::{library, merges};
 
 /// The file's bytes, proven to load.
 pub(super) fn write(

@@ -3,7 +3,7 @@
 use hardtack_format::vocabulary::Vocabulary;
 use tokenizers::Tokenizer;
 
-use crate::vocabulary::VocabularyError;
+use crate::vocabulary::error::VocabularyError;
 
 /// The library must take the file now, where a person can act, not on somebody's device.
 pub(super) fn check_loads(bytes: &[u8]) -> Result<(), VocabularyError> {

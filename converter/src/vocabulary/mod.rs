@@ -3,97 +3,23 @@
 
 mod added;
 mod error;
+mod findings;
 mod folder;
 mod folder_json;
 mod gguf;
 mod gguf_json;
+mod gguf_keys;
 mod library;
 mod markers;
 mod merges;
 mod piece;
 mod pre_tokenizer;
 mod rules;
-
-use hardtack_format::vocabulary::{self, TokenKind, Vocabulary};
+mod sections;
 
 pub use error::VocabularyError;
 pub use folder::{from_files, from_folder};
-pub use gguf::{GgufVocabulary, from_gguf};
+pub use gguf::from_gguf;
+pub use gguf_keys::GgufVocabulary;
 pub(crate) use library::{load, read_plain_text};
-
-/// What a blob carries for text; a part that the checkpoint does not have is `None`.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct TextSections {
-    /// Section `tokenizer`: a Hugging Face `tokenizer.json`.
-    pub tokenizer: Option<Vec<u8>>,
-    /// Section `vocabulary`: the table of `hardtack_format::vocabulary`.
-    pub vocabulary: Option<Vec<u8>>,
-    /// Section `template`: the chat template.
-    pub template: Option<String>,
-    /// What the person who bakes should know, one line each.
-    pub warnings: Vec<String>,
-    /// What would break a conversation, one line each.
-    pub problems: Vec<String>,
-}
-
-/// Longest chat template that is taken; the runtime refuses longer ones (its `TEMPLATE_BYTES_MAX`).
-const TEMPLATE_BYTES_MAX: usize = 128 << 10;
-
-/// What came to light while a tokenizer was read, one line each.
-#[derive(Debug, Default)]
-struct Findings {
-    /// What the person who bakes should know.
-    warnings: Vec<String>,
-    /// What would break a conversation.
-    problems: Vec<String>,
-}
-
-impl TextSections {
-    /// Keeps a template that the runtime would take, or says why not. An empty one is none.
-    fn set_template(&mut self, template: Option<String>) {
-        match template {
-            Some(text) if text.trim().is_empty() => {
-                self.warnings.push(
-                    "the chat template is empty, which is none: this model has no form of chat"
-                        .into(),
-                );
-            }
-            Some(text) if text.len() > TEMPLATE_BYTES_MAX => self.warnings.push(format!(
-                "chat template left out: {} bytes, the limit is {TEMPLATE_BYTES_MAX}",
-                text.len()
-            )),
-            template => self.template = template,
-        }
-    }
-
-    fn report(&mut self, findings: Findings) {
-        self.warnings.extend(findings.warnings);
-        self.problems.extend(findings.problems);
-    }
-
-    /// Makes markers of added tokens that a rendered template has written as marks. Words and ids
-    /// outside the table stay what they are. Returns how many have become markers.
-    ///
-    /// # Errors
-    /// The vocabulary section breaks its rules.
-    pub fn mark(&mut self, written: &[u32]) -> Result<usize, VocabularyError> {
-        let Some(section) = &self.vocabulary else { return Ok(0) };
-        let table = Vocabulary::read(section.as_slice())?;
-        let is_mark = |id: u32| {
-            table.kind(id) == TokenKind::UserDefined
-                && std::str::from_utf8(table.bytes(id)).is_ok_and(markers::looks_like_a_mark)
-        };
-        let mut tokens: Vec<(TokenKind, &[u8])> =
-            (0..table.count()).map(|id| (table.kind(id), table.bytes(id))).collect();
-        let mut marked = 0;
-        for &id in written.iter().filter(|id| is_mark(**id)) {
-            marked += usize::from(tokens[id as usize].0 != TokenKind::Marker);
-            tokens[id as usize].0 = TokenKind::Marker;
-        }
-        if marked > 0 {
-            let section = vocabulary::write(table.rules(), &tokens)?;
-            self.vocabulary = Some(section);
-        }
-        Ok(marked)
-    }
-}
+pub use sections::TextSections;

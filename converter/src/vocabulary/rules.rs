@@ -2,7 +2,7 @@
 
 use hardtack_format::vocabulary::{ENDS_MAX, TokenKind};
 
-use crate::vocabulary::Findings;
+use crate::vocabulary::findings::Findings;
 
 /// Names of control tokens that end a turn or a text in every family that has them.
 pub(super) const END_NAMES: [&str; 17] = [

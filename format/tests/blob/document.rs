@@ -11,7 +11,7 @@ use crate::seal::{u32_at, u64_at};
 const SPEC: &str = include_str!("../../SPEC.md");
 
 /// The rows of the one table with this first line, cell by cell.
-fn table(header: &str) -> Vec<Vec<&'static str>> {
+pub fn table(header: &str) -> Vec<Vec<&'static str>> {
     tables(header).into_iter().next().unwrap_or_else(|| panic!("no table {header}"))
 }
 
@@ -28,7 +28,7 @@ fn cells(line: &'static str) -> Vec<&'static str> {
     line.trim_matches('|').split('|').map(str::trim).collect()
 }
 
-fn number(cell: &str) -> u64 {
+pub fn number(cell: &str) -> u64 {
     cell.parse().unwrap_or_else(|_| panic!("{cell} is not a number"))
 }
 

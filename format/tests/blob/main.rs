@@ -8,5 +8,6 @@ mod document;
 mod networks;
 mod properties;
 mod seal;
+mod slots;
 mod vocabulary;
 mod written;

@@ -54,6 +54,14 @@ impl Cache {
         chunks::levels(&self.layers)
     }
 
+    /// Whether a batch may be left between two layers. What an exact cache has beyond its position
+    /// is overwritten; a ring demotes and evicts for good, in one layer after another, when the
+    /// first token of a chunk arrives.
+    pub fn may_stop(&self, position: usize, tokens: usize) -> bool {
+        let within_chunk = position % CHUNK != 0 && position % CHUNK + tokens <= CHUNK;
+        within_chunk || !matches!(self.layers.first(), Some(LayerCache::Ring(_)))
+    }
+
     /// Forgets everything after the first `position` of `held` tokens, or more where a ring cannot
     /// be brought back to just what it was then. Returns how many tokens are kept.
     pub fn truncate(&mut self, held: usize, position: usize) -> usize {

@@ -168,7 +168,12 @@ impl<'a> Cpu<'a> {
         let staging = &mut staging[..results];
         let total: u64 =
             products.iter().map(|product| product.panels() as u64 * product.panel_cost()).sum();
-        let ends = cut(products, total, self.pieces(total));
+        let pieces = self.pieces(total);
+        if pieces == 1 {
+            self.fill(products, 0, activations, staging);
+            return staging;
+        }
+        let ends = cut(products, total, pieces);
         // Neither where it is cut nor the number of threads changes any result.
         self.pool.split(staging, ends.as_slice(), |piece, part| {
             self.fill(products, ends.start(piece), activations, part)

@@ -19,6 +19,7 @@ use super::pool::Pool;
 use crate::backend::{Backend, Forward};
 use crate::cache::Cache;
 use crate::cache::chunks::ChunkBits;
+use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::os::BlobFile;
 use crate::pipe::Pipe;
@@ -75,7 +76,13 @@ impl Forward for CpuSession {
         usize::MAX
     }
 
-    fn run(&mut self, position: usize, tokens: &[u32]) -> Result<(), Error> {
+    fn run(
+        &mut self,
+        position: usize,
+        tokens: &[u32],
+        cancel: Option<&Cancel>,
+    ) -> Result<bool, Error> {
+        let cancel = cancel.filter(|_| self.cache.may_stop(position, tokens.len()));
         let batch = batch(&self.model, position, tokens.len());
         let Network { spec, layers, kv_policy, .. } = batch.network;
         let Scratch { shared, attention: scratch, latent, feed_forward, .. } = &mut *self.scratch;
@@ -88,6 +95,9 @@ impl Forward for CpuSession {
         {
             let policy = kv_policy.as_ref().and_then(|policy| policy.layers.get(index));
             let kept = Kept { cache, policy };
+            if index > 0 && cancel.is_some_and(Cancel::is_cancelled) {
+                return Ok(false);
+            }
 
             shared.normalize(&batch, &tensors.attention_norm);
             match &tensors.attention {
@@ -116,7 +126,7 @@ impl Forward for CpuSession {
             }
             shared.add_block(&batch);
         }
-        Ok(())
+        Ok(true)
     }
 
     fn make_logits(&mut self, index: usize) -> Result<(), Error> {

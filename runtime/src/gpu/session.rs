@@ -15,6 +15,7 @@ use crate::backend::{Backend, Forward};
 use crate::cache::chunks::ChunkBits;
 use crate::cache::shape::{CHUNK, cached_shape};
 use crate::cache::size::KvSize;
+use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::memory::zeros;
 use crate::pipe::Pipe;
@@ -81,7 +82,12 @@ impl Forward for DeviceSession {
         }
     }
 
-    fn run(&mut self, position: usize, tokens: &[u32]) -> Result<(), Error> {
+    fn run(
+        &mut self,
+        position: usize,
+        tokens: &[u32],
+        _cancel: Option<&Cancel>,
+    ) -> Result<bool, Error> {
         self.fresh = false;
         self.last = tokens.len();
         if let Some(ring) = &mut self.ring {
@@ -90,10 +96,10 @@ impl Forward for DeviceSession {
         match (self.likeliest.take(), tokens) {
             (Some(likeliest), &[token]) if likeliest == token => {
                 self.likeliest = Some(self.session.follow(position)?);
-                Ok(())
             }
-            _ => Ok(self.session.pass(position, tokens)?),
+            _ => self.session.pass(position, tokens)?,
         }
+        Ok(true)
     }
 
     fn make_logits(&mut self, index: usize) -> Result<(), Error> {

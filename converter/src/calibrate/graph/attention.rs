@@ -4,9 +4,9 @@
 use candle_core::{D, DType, Device, Result, Tensor};
 use hardtack_format::spec::{AttentionKind, AttentionSpec, HeadNorm};
 
-use super::layer::Pass;
 use super::linear::linear;
 use super::norm::rms_norm;
+use super::pass::Pass;
 use super::rope::rotate;
 use super::weights::GroupedWeights;
 

@@ -5,9 +5,9 @@ use candle_core::{Result, Tensor};
 use hardtack_format::spec::{AttentionKind, AttentionSpec};
 
 use super::attention::attend;
-use super::layer::Pass;
 use super::linear::linear;
 use super::norm::rms_norm;
+use super::pass::Pass;
 use super::rope::rotate;
 use super::weights::LatentWeights;
 

@@ -1,49 +1,16 @@
-//! One transformer layer in its two halves: attention, then the feed-forward block, each behind its
+//! One transformer layer in its two halves: attention, then the feed-forward block, each with its
 //! own residual.
 
-use candle_core::{DType, Result, Tensor};
-use hardtack_format::spec::{FeedForwardKind, FeedForwardSpec, LayerSpec, ModelSpec};
+use candle_core::{Result, Tensor};
+use hardtack_format::spec::{FeedForwardKind, FeedForwardSpec, LayerSpec};
 
 use super::attention::attention;
 use super::experts::{block, experts};
 use super::gate::Routes;
 use super::latent::latent_attention;
 use super::norm::rms_norm;
-use super::rope::Turns;
+use super::pass::Pass;
 use super::weights::{AttentionWeights, FeedForwardWeights, LayerWeights};
-
-/// What all layers of a pass share.
-#[derive(Clone, Debug)]
-pub struct Pass {
-    /// RoPE's turns, for the longest sequence there is.
-    pub turns: Turns,
-    /// Added to the mean square inside every normalization.
-    pub epsilon: f64,
-    /// Multiplies each block's output before it joins the stream.
-    pub residual_scale: f64,
-}
-
-impl Pass {
-    /// For sequences of up to `tokens` tokens.
-    ///
-    /// # Errors
-    /// The table of turns cannot be made.
-    pub fn new(spec: &ModelSpec, frequencies: &[f32], tokens: usize, dtype: DType) -> Result<Self> {
-        Ok(Self {
-            turns: Turns::new(frequencies, tokens, dtype)?,
-            epsilon: f64::from(spec.norm_epsilon),
-            residual_scale: f64::from(spec.residual_scale),
-        })
-    }
-
-    /// `stream + residual_scale * output`
-    ///
-    /// # Errors
-    /// Shapes or types of numbers do not agree.
-    pub fn join(&self, stream: &Tensor, output: &Tensor) -> Result<Tensor> {
-        stream + (output * self.residual_scale)?
-    }
-}
 
 /// One layer over a sequence: `stream [tokens, hidden]` to the next layer's.
 ///

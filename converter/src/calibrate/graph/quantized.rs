@@ -25,48 +25,50 @@ pub fn quantized(matrix: &Tensor, encoding: Encoding) -> Result<Tensor, Calibrat
     Ok(Tensor::from_vec(values, matrix.shape(), &Device::Cpu)?.to_dtype(matrix.dtype())?)
 }
 
-impl BlockWeights {
-    /// All three matrices through an encoding and back; biases stay.
-    ///
-    /// # Errors
-    /// A weight does not fit the encoding.
-    pub fn quantized(&self, encoding: Encoding) -> Result<Self, CalibrateError> {
-        let mut own = self.clone();
-        for matrix in [&mut own.gated, &mut own.up, &mut own.down] {
-            *matrix = quantized(matrix, encoding)?;
-        }
-        Ok(own)
+/// All three matrices of a block through an encoding and back; biases stay.
+///
+/// # Errors
+/// A weight does not fit the encoding.
+pub fn quantized_block(
+    weights: &BlockWeights,
+    encoding: Encoding,
+) -> Result<BlockWeights, CalibrateError> {
+    let mut own = weights.clone();
+    for matrix in [&mut own.gated, &mut own.up, &mut own.down] {
+        *matrix = quantized(matrix, encoding)?;
     }
+    Ok(own)
 }
 
-impl AttentionWeights {
-    /// All matrices through an encoding and back; vectors stay.
-    ///
-    /// # Errors
-    /// A weight does not fit the encoding.
-    pub fn quantized(&self, encoding: Encoding) -> Result<Self, CalibrateError> {
-        let mut own = self.clone();
-        let matrices = match &mut own {
-            Self::Grouped(GroupedWeights { query, key, value, output, .. }) => {
-                vec![query, key, value, output]
-            }
-            Self::Latent(LatentWeights {
-                query,
-                query_down,
-                key_value_down,
-                key_up,
-                value_up,
-                output,
-                ..
-            }) => {
-                let mut matrices = vec![query, key_value_down, key_up, value_up, output];
-                matrices.extend(query_down.as_mut().map(|(down, _)| down));
-                matrices
-            }
-        };
-        for matrix in matrices {
-            *matrix = quantized(matrix, encoding)?;
+/// All matrices of an attention through an encoding and back; vectors stay.
+///
+/// # Errors
+/// A weight does not fit the encoding.
+pub fn quantized_attention(
+    weights: &AttentionWeights,
+    encoding: Encoding,
+) -> Result<AttentionWeights, CalibrateError> {
+    let mut own = weights.clone();
+    let matrices = match &mut own {
+        AttentionWeights::Grouped(GroupedWeights { query, key, value, output, .. }) => {
+            vec![query, key, value, output]
         }
-        Ok(own)
+        AttentionWeights::Latent(LatentWeights {
+            query,
+            query_down,
+            key_value_down,
+            key_up,
+            value_up,
+            output,
+            ..
+        }) => {
+            let mut matrices = vec![query, key_value_down, key_up, value_up, output];
+            matrices.extend(query_down.as_mut().map(|(down, _)| down));
+            matrices
+        }
+    };
+    for matrix in matrices {
+        *matrix = quantized(matrix, encoding)?;
     }
+    Ok(own)
 }

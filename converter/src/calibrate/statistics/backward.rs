@@ -9,11 +9,12 @@ use super::boundaries::Boundaries;
 use super::cost::{Tile, block_costs, hand_inputs, squared_change};
 use super::inputs::{Consumer, Place};
 use super::rows::{Rows, put};
-use super::{DTYPE, Phase, Run};
+use super::run::Run;
+use super::settings::{DTYPE, Phase};
 use crate::calibrate::error::CalibrateError;
 use crate::calibrate::graph::{
     BlockWeights, ExpertsWeights, FeedForwardWeights, LayerWeights, attention_block,
-    feed_forward_block, rms_norm, shared_share,
+    feed_forward_block, quantized_attention, rms_norm, shared_share,
 };
 use crate::calibrate::tables::{State, Tables};
 
@@ -152,7 +153,7 @@ impl Run<'_> {
         let spec = &self.model.spec().layers[index];
         let scale = self.pass.residual_scale;
         for (option, &encoding) in self.settings.options.iter().enumerate() {
-            let twin = weights.attention.quantized(encoding)?;
+            let twin = quantized_attention(&weights.attention, encoding)?;
             for window in &self.windows {
                 self.check_stop()?;
                 let rows = |values| Rows::new(values, self.hidden).window(window);

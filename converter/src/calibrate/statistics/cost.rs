@@ -6,7 +6,7 @@ use hardtack_format::spec::Activation;
 
 use super::inputs::{Accumulate, Consumer, Place};
 use crate::calibrate::error::CalibrateError;
-use crate::calibrate::graph::{BlockWeights, block, block_inner};
+use crate::calibrate::graph::{BlockWeights, block, block_inner, quantized_block};
 
 /// Some tokens of one text that meet one block.
 #[derive(Clone, Debug)]
@@ -50,7 +50,7 @@ pub fn block_costs(
         .map(|tile| block(activation, weights, &tile.input))
         .collect::<TensorResult<_>>()?;
     for (option, &encoding) in options.iter().enumerate() {
-        let twin = weights.quantized(encoding)?;
+        let twin = quantized_block(weights, encoding)?;
         for (tile, exact) in tiles.iter().zip(&exact) {
             let changed = block(activation, &twin, &tile.input)?;
             costs[tile.domain][option] += squared_change(&tile.gradient, exact, &changed)?;

@@ -8,7 +8,8 @@ use hardtack_format::Role;
 
 use super::boundaries::Boundaries;
 use super::rows::{Rows, put};
-use super::{DTYPE, Phase, Run};
+use super::run::Run;
+use super::settings::{DTYPE, Phase};
 use crate::calibrate::error::CalibrateError;
 use crate::calibrate::graph::{layer, quantized};
 use crate::calibrate::tables::Tables;

@@ -8,12 +8,13 @@ use candle_core::{Device, Tensor, Var};
 
 use super::boundaries::Boundaries;
 use super::rows::{Rows, put};
-use super::{DTYPE, Progress, Run, Settings};
+use super::run::Run;
+use super::settings::{DTYPE, Progress, Settings};
 use crate::calibrate::adam::{Learner, root_mean_square};
 use crate::calibrate::error::CalibrateError;
 use crate::calibrate::graph::{FeedForwardWeights, layer};
 use crate::calibrate::model::{Gate, Model};
-use crate::calibrate::tables::{DomainTable, Header, Tables};
+use crate::calibrate::tables::{DomainHeader, DomainTable, Header, Tables};
 use crate::calibrate::text::{Domain, windows};
 
 /// The gradient of a gate and of its bias, flat.
@@ -111,7 +112,7 @@ pub fn no_options(texts: &[Domain]) -> Tables {
         source: String::new(),
         options: Vec::new(),
         seed: 0,
-        domains: texts.iter().map(Domain::header).collect(),
+        domains: texts.iter().map(DomainHeader::of).collect(),
         layers: Vec::new(),
     };
     Tables { header, domains: vec![DomainTable::default(); texts.len()] }

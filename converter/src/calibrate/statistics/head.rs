@@ -9,7 +9,8 @@ use candle_core::{Device, Tensor, Var};
 use hardtack_format::Role;
 use rayon::prelude::*;
 
-use super::{DTYPE, Phase, Run};
+use super::run::Run;
+use super::settings::{DTYPE, Phase};
 use crate::calibrate::error::CalibrateError;
 use crate::calibrate::graph::{linear, quantized, rms_norm};
 use crate::calibrate::model::Model;

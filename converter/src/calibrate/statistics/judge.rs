@@ -8,7 +8,8 @@ use hardtack_format::Role;
 use rayon::prelude::*;
 
 use super::head::{Block, TOKENS, Token};
-use super::{DTYPE, Progress, Run, Settings};
+use super::run::Run;
+use super::settings::{DTYPE, Progress, Settings};
 use crate::calibrate::error::CalibrateError;
 use crate::calibrate::graph::rms_norm;
 use crate::calibrate::model::Model;

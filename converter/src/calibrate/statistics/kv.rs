@@ -2,13 +2,14 @@
 //! each attention's output.
 
 use super::boundaries::Boundaries;
+use super::gates::no_options;
 use super::rows::Rows;
-use super::{DTYPE, Progress, Run, Settings};
+use super::run::Run;
+use super::settings::{DTYPE, Progress, Settings};
 use crate::calibrate::error::CalibrateError;
 use crate::calibrate::graph::rms_norm;
 use crate::calibrate::kv::{Chunk, chunks};
 use crate::calibrate::model::Model;
-use crate::calibrate::statistics::gates::no_options;
 use crate::calibrate::text::{Domain, windows};
 
 /// The chunks of all windows of some texts, for every layer of a model, `[layer][chunk]`.

@@ -21,10 +21,10 @@ use std::path::Path;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 
+use super::costs::{Header, Tables};
 use super::names::{Values, tensors};
-use super::{Header, Tables};
-use crate::bake::replace;
 use crate::calibrate::error::CalibrateError;
+use crate::files::replace;
 
 /// Key of the header in the file's metadata.
 const HEADER: &str = "hardtack_calibration";

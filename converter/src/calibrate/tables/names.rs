@@ -1,6 +1,6 @@
 //! Every number of the tables under its name: one walk that writing and reading share.
 
-use super::{DomainTable, ExpertTable, LayerTable, Tables};
+use super::costs::{DomainTable, ExpertTable, LayerTable, Tables};
 
 /// The values of one stored tensor, and its shape.
 pub enum Values<'a> {

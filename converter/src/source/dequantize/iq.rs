@@ -4,7 +4,8 @@
 //! Where signs stand apart from the point, a byte holds those of eight elements, a set bit for a
 //! minus. Seven stored signs mean eight: the last one makes the number of minuses even.
 
-use super::{codebooks, half_at, u16_at, u32_at};
+use super::bytes::{half_at, u16_at, u32_at};
+use super::codebooks;
 
 /// Steps of the codebooks' coordinates. No point has the last field of a list that ends in 0.
 const IQ1_VALUES: [f32; 4] = [-1.0, 0.0, 1.0, 0.0];

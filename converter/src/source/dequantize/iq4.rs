@@ -1,6 +1,6 @@
 //! GGUF's IQ4 layouts: a nibble is one of sixteen values that stand closer around zero.
 
-use super::{half_at, u16_at};
+use super::bytes::{half_at, u16_at};
 
 /// What a nibble means.
 const VALUES: [i8; 16] = [-127, -104, -83, -65, -49, -35, -22, -10, 1, 13, 25, 38, 53, 69, 89, 113];

@@ -5,7 +5,7 @@
 //! of its run into byte `j % stride`, at bit `w * (j / stride)`: neighbours lie in neighbouring
 //! bytes, not in one byte.
 
-use super::{half_at, u32_at};
+use super::bytes::{half_at, u32_at};
 
 /// part scales 16 x (4-bit scale, 4-bit minimum) | 2-bit fields [2 runs of 128, stride 32] | scale
 /// f16 | minimum f16; parts of 16: value = scale * part scale * field - minimum * part minimum.

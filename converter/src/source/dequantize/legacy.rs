@@ -3,7 +3,7 @@
 //! Nibbles: byte `i` of the 16 holds element `i` (low) and element `i + 16` (high).
 //! Fifth bits: bit `i` of a little-endian u32 belongs to element `i`.
 
-use super::half_at;
+use super::bytes::half_at;
 
 /// scale f16 | 16 bytes of nibbles; value = scale * (nibble - 8).
 pub(super) fn q4_0(block: &[u8; 18], numbers: &mut [f32; 32]) {

@@ -1,6 +1,6 @@
 //! GGUF's layouts of one, two and three values: a sign, a trit, or two bits under one scale.
 
-use super::half_at;
+use super::bytes::half_at;
 use super::k_quants::two_bits;
 
 /// scale f16 | 128 bits, element `i` at bit `i % 8` of byte `i / 8`; value = scale where it is set,

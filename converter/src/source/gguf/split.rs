@@ -7,13 +7,23 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Gguf, Model, alignment, read};
+use super::head::{Gguf, alignment, read};
+use super::metadata::GgufMetadata;
 use crate::source::error::{SourceError, one_line, optional};
 use crate::source::file::SourceFile;
-use crate::source::{GgufMetadata, TensorInfo};
+use crate::source::tensor::TensorInfo;
 
 /// Parts stay open, and systems let a process hold a few hundred to a thousand files.
 const PARTS_MAX: u32 = 1000;
+
+/// A model's files, and what their heads say.
+pub struct Model {
+    /// The file, or the parts of a split model in their order.
+    pub sources: Vec<SourceFile>,
+    pub metadata: GgufMetadata,
+    /// Each names its file by the place in `sources`.
+    pub tensors: Vec<TensorInfo>,
+}
 
 /// Which part of a split model a file is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

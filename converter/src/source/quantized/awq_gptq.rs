@@ -13,7 +13,7 @@ use super::grid::{Entries, Grid, Sharing, is_numbers};
 use super::parts::Parts;
 use super::settings::{Method, Settings};
 use super::values::Values;
-use super::{Grouped, Groups, Layout, Quantized, Shift};
+use super::weight::{Grouped, Groups, Layout, Quantized, Shift};
 
 const WORD_BITS: usize = 32;
 const AWQ_BITS: usize = 4;

@@ -1,25 +1,22 @@
 //! bitsandbytes: four bits in blocks that take no notice of rows, with scales that may be quantized
 //! themselves, and eight bits with a scale for each row.
 
-use std::ops::Range;
-
 use serde::Deserialize;
 
 use super::super::error::one_line;
 use super::super::{ElementKind, SourceError, TensorInfo};
 use super::bits::{Codes, Order};
+use super::blocks::{Blocks, CODES, Scales};
 use super::grid::{Entries, Grid, Sharing};
 use super::parts::Parts;
 use super::settings::Settings;
-use super::stored::Stored;
 use super::values::Values;
-use super::{Grouped, Groups, Layout, Quantized, Shift};
+use super::weight::{Grouped, Groups, Layout, Quantized, Shift};
 
 /// Behind it follows the name of the codes, `nf4` or `fp4`.
 const STATE: &str = ".quant_state.bitsandbytes__";
 /// The state is a few hundred bytes of JSON.
 const STATE_BYTES_MAX: u64 = 1 << 16;
-const CODES: usize = 16;
 
 /// What a state says; the rest is known from the tensors.
 #[derive(Deserialize)]
@@ -28,26 +25,6 @@ struct State {
     shape: Vec<usize>,
     nested_blocksize: Option<usize>,
     nested_offset: Option<f32>,
-}
-
-/// All numbers of a weight in one row: number `i` is `code_values[code i] * scale of its block`.
-#[derive(Debug)]
-pub(super) struct Blocks {
-    /// Two to a byte, the first in the high half.
-    codes: TensorInfo,
-    /// The number of each code.
-    values: TensorInfo,
-    /// Numbers of a block.
-    length: usize,
-    scales: Scales,
-}
-
-#[derive(Debug)]
-enum Scales {
-    /// F32, one for each block.
-    Plain(TensorInfo),
-    /// Bytes, each for an entry of `values`, times one F32 for `length` of them, plus `offset`.
-    Nested { codes: TensorInfo, values: TensorInfo, scales: TensorInfo, length: usize, offset: f32 },
 }
 
 /// The weight of a state `NAME.quant_state.bitsandbytes__nf4`.
@@ -125,47 +102,6 @@ fn of_kind(
         return Ok(());
     }
     Err(parts.wrong_kind(tensor, &format!("{kind} [{count}]")))
-}
-
-impl Blocks {
-    /// The numbers `wanted`, counted through the whole weight.
-    pub fn read(&self, stored: Stored<'_>, wanted: Range<usize>) -> Result<Vec<f32>, SourceError> {
-        if wanted.is_empty() {
-            return Ok(Vec::new());
-        }
-        let bytes = wanted.start / 2..wanted.end.div_ceil(2);
-        let codes =
-            stored.rectangle(&self.codes, self.codes.bytes as usize, 0..1, bytes.clone())?;
-        let values = stored.numbers(&self.values, CODES, 0..1, 0..CODES)?;
-        let blocks = wanted.start / self.length..(wanted.end - 1) / self.length + 1;
-        let scales = self.scales.read(stored, blocks.clone())?;
-        let number = |at: usize| {
-            let pair = codes[at / 2 - bytes.start];
-            let code = if at.is_multiple_of(2) { pair >> 4 } else { pair & 15 };
-            values[usize::from(code)] * scales[at / self.length - blocks.start]
-        };
-        Ok(wanted.map(number).collect())
-    }
-}
-
-impl Scales {
-    fn read(&self, stored: Stored<'_>, blocks: Range<usize>) -> Result<Vec<f32>, SourceError> {
-        let numbers =
-            |tensor: &TensorInfo, range| stored.numbers(tensor, tensor.elements(), 0..1, range);
-        match self {
-            Self::Plain(tensor) => numbers(tensor, blocks),
-            Self::Nested { codes, values, scales, length, offset } => {
-                let values = numbers(values, 0..256)?;
-                let first = blocks.start / length;
-                let scales = numbers(scales, first..(blocks.end - 1) / length + 1)?;
-                let codes = stored.rectangle(codes, codes.bytes as usize, 0..1, blocks.clone())?;
-                let scale = |(block, code): (usize, u8)| {
-                    values[usize::from(code)] * scales[block / length - first] + offset
-                };
-                Ok(blocks.zip(codes).map(scale).collect())
-            }
-        }
-    }
 }
 
 /// The weight of `NAME.SCB`, which is 127 times the scale of each row.

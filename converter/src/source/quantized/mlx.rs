@@ -10,7 +10,7 @@ use super::grid::{Entries, Grid, Sharing, is_numbers};
 use super::parts::Parts;
 use super::settings::Settings;
 use super::values::Values;
-use super::{Grouped, Groups, Layout, Quantized, Shift};
+use super::weight::{Grouped, Groups, Layout, Quantized, Shift};
 
 const WORD_BITS: usize = 32;
 

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::super::error::one_line;
 use super::super::file::SourceFile;
-use super::super::hugging_face::{CONFIG_BYTES_MAX, open_if_present, parse_json};
+use super::super::json_file::{CONFIG_BYTES_MAX, open_if_present, parse_json};
 use super::super::{ElementKind, SourceError};
 use super::parts::Parts;
 

@@ -27,7 +27,8 @@ buffers! {
     pub struct Scratch {
         /// `[batch, heads * query_dim]`
         pub query: Buffer<f32>,
-        /// `[batch, kv_heads * head_dim]`; or latents with rotated keys, `[batch, rank + rope_dim]`.
+        /// `[batch, kv_heads * head_dim]`; or latents with rotated keys, `[batch, rank +
+        /// rope_dim]`.
         pub keys: Buffer<f32>,
         /// `[batch, kv_heads * head_dim]`; none for latents.
         pub values: Buffer<f32>,

@@ -4,7 +4,8 @@ use hardtack_format::Network;
 
 use crate::cpu::multiply::Cpu;
 
-/// What reading and writing one number of a row costs, in bytes that memory could deliver meanwhile.
+/// What reading and writing one number of a row costs, in bytes that memory could deliver
+/// meanwhile.
 pub const ROW_COST: usize = 3;
 
 /// Consecutive tokens, and what they are run with.

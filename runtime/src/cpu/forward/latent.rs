@@ -78,15 +78,7 @@ pub fn latent_attention(
     let (all, query_dim) = (batch.tokens, nope + rope);
     project_query(batch, tensors, shared, common, scratch);
     make_latents(batch, spec, tensors, rank, shared, common);
-
-    let inputs = scratch.head_inputs.rows(heads * all, nope);
-    let queries = common.query[..all * heads * query_dim].chunks_exact_mut(query_dim);
-    for (index, query) in queries.enumerate() {
-        let (token, head) = (index / heads, index % heads);
-        let (plain, turned) = query.split_at_mut(nope);
-        rotate(turned, shared.turns.of(batch, token), spec.rope_scale);
-        inputs[(head * all + token) * nope..][..nope].copy_from_slice(plain);
-    }
+    turn_queries(batch, spec, nope, shared, common, scratch);
     per_head(batch, tensors.key_up, heads, scratch, &mut shared.work);
 
     let (Kept { cache, policy }, width) = (kept, rank + rope);
@@ -157,6 +149,27 @@ fn project_query(
     project(&cpu, down, normed, tokens, staging, None, rows);
     rows.chunks_exact_mut(low).for_each(|row| normalize_in_place(epsilon, cpu.vector(&gain), row));
     project(&cpu, tensors.query, query_low, tokens, staging, None, query);
+}
+
+/// RoPE of a part of each query; the other part becomes the inputs of the key up-projection.
+fn turn_queries(
+    batch: &Batch<'_>,
+    spec: &AttentionSpec,
+    nope: usize,
+    shared: &Shared,
+    common: &mut attention::Scratch,
+    scratch: &mut Scratch,
+) {
+    let (heads, tokens) = (spec.heads as usize, batch.tokens);
+    let width = nope + spec.rope_dim as usize;
+    let inputs = scratch.head_inputs.rows(heads * tokens, nope);
+    let queries = common.query[..tokens * heads * width].chunks_exact_mut(width);
+    for (index, query) in queries.enumerate() {
+        let (token, head) = (index / heads, index % heads);
+        let (plain, turned) = query.split_at_mut(nope);
+        rotate(turned, shared.turns.of(batch, token), spec.rope_scale);
+        inputs[(head * tokens + token) * nope..][..nope].copy_from_slice(plain);
+    }
 }
 
 /// Latents and rotated keys of the batch's tokens, `[tokens, rank + rope_dim]`, as its keys.
