@@ -2,12 +2,15 @@
 
 use crate::cache::Kv;
 use crate::cache::shape::PARTS_MAX;
+use crate::cancel::Cancel;
 use crate::cpu::forward::{self, Step};
 use crate::cpu::scratch::Scratch;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::memory::expect_room;
 use crate::plan::{BufferSizes, Plan};
+#[cfg(feature = "cuda")]
+use crate::recording::Recording;
 use crate::sample::Sampler;
 use crate::saved::Pipe;
 
@@ -62,18 +65,27 @@ impl State {
     }
 
     /// Runs at most a batch of tokens, and [`State::pass_max`], the first at `position`, through
-    /// all layers.
+    /// all layers; `false` if `cancel` ended that before anything was kept of them. A device runs
+    /// all layers in one go.
     ///
     /// # Errors
     /// The device fails. A ring may be empty then: [`State::truncate`] says what is left.
-    pub fn run(&mut self, engine: &Engine, position: usize, tokens: &[u32]) -> Result<(), Error> {
+    pub fn run(
+        &mut self,
+        engine: &Engine,
+        position: usize,
+        tokens: &[u32],
+        cancel: Option<&Cancel>,
+    ) -> Result<bool, Error> {
         match self {
             Self::Cpu { kv, scratch } => {
-                forward::run(&mut step(engine, scratch, position, tokens.len()), kv, tokens);
-                Ok(())
+                let cancel = cancel.filter(|_| kv.may_stop(position, tokens.len()));
+                let stop = || cancel.is_some_and(Cancel::is_cancelled);
+                let step = &mut step(engine, scratch, position, tokens.len());
+                Ok(forward::run(step, kv, tokens, &stop))
             }
             #[cfg(feature = "cuda")]
-            Self::Cuda(session) => session.run(position, tokens),
+            Self::Cuda(session) => session.run(position, tokens).map(|()| true),
         }
     }
 
@@ -104,15 +116,53 @@ impl State {
         }
     }
 
-    /// The sampler's choice of the token behind the last logits.
+    /// The last hidden state `[hidden]` of token `index` of the last batch, after the final norm.
+    ///
+    /// # Errors
+    /// On a device, which gives none.
+    pub fn hidden(&mut self, engine: &Engine, index: usize) -> Result<&[f32], Error> {
+        match self {
+            Self::Cpu { scratch, .. } => {
+                forward::hidden(&mut step(engine, scratch, 0, 0), index);
+                Ok(&scratch.block[..engine.network().spec.hidden as usize])
+            }
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => {
+                let (expected, found) = ("cpu".to_owned(), "cuda".to_owned());
+                Err(Error::Setting { setting: "device for hidden states", expected, found })
+            }
+        }
+    }
+
+    /// The sampler's choice of the token after the last logits, which follow `history`.
+    ///
+    /// # Errors
+    /// The sampler's filters leave no token, or the device fails.
+    pub fn choose(&mut self, sampler: &mut Sampler, history: &[u32]) -> Result<u32, Error> {
+        match self {
+            Self::Cpu { scratch, .. } => sampler.sample(history, &scratch.logits),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(session) => session.choose(sampler, history),
+        }
+    }
+
+    /// Takes the cache of another session that was planned alike: what it made of its first
+    /// `count` tokens.
     ///
     /// # Errors
     /// The device fails.
-    pub fn choose(&mut self, sampler: &mut Sampler) -> Result<u32, Error> {
-        match self {
-            Self::Cpu { scratch, .. } => Ok(sampler.sample(&scratch.logits)),
+    pub fn copy_from(&mut self, other: &mut Self, count: usize) -> Result<(), Error> {
+        match (self, other) {
+            (Self::Cpu { kv, .. }, Self::Cpu { kv: other, .. }) => {
+                kv.copy_from(other, count);
+                Ok(())
+            }
             #[cfg(feature = "cuda")]
-            Self::Cuda(session) => session.choose(sampler),
+            (own, other) => {
+                let mut copied = Recording::default();
+                other.pass(&mut copied, count)?;
+                own.pass(&mut copied.replay(), count)
+            }
         }
     }
 

@@ -1,6 +1,10 @@
 //! The attacks, in the order of the fields and rules they break.
 
-use super::*;
+use hardtack_format::limits::*;
+use hardtack_format::{Encoding, Role, SectionKey, SectionKind};
+
+use crate::attack::*;
+use crate::seal::{index_end, u64_at};
 
 /// Every kept attack file.
 pub const ATTACKS: [Attack; 62] = [

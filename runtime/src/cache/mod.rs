@@ -16,9 +16,9 @@ pub use hardtack_kernels::ring_shape as shape;
 use self::exact::LayerKv;
 use self::ladder::Ladder;
 use self::ring::Ring;
-use self::shape::PARTS_MAX;
 #[cfg(feature = "cuda")]
 use self::shape::RingShape;
+use self::shape::{CHUNK, PARTS_MAX};
 use self::size::RingSize;
 use crate::error::Error;
 
@@ -147,6 +147,16 @@ impl Kv {
         })
     }
 
+    /// Whether a pass over these tokens may be left between two layers. What an exact cache has
+    /// beyond its position is overwritten; a ring demotes and evicts for good, in one layer after
+    /// another, when the first token of a chunk arrives.
+    pub fn may_stop(&self, position: usize, tokens: usize) -> bool {
+        match self {
+            Self::F16(_) | Self::F32(_) => true,
+            Self::Ring(_) => position % CHUNK != 0 && position % CHUNK + tokens <= CHUNK,
+        }
+    }
+
     /// What a ring's sealed chunks hold: layer, chunk, and bits of its keys and its values. Nothing
     /// for an exact cache.
     pub fn levels(&self) -> impl Iterator<Item = (usize, usize, [u32; PARTS_MAX])> {
@@ -155,6 +165,21 @@ impl Kv {
             Self::Ring(ring) => &ring.layers,
         };
         chunks::levels(layers)
+    }
+
+    /// Takes the first `count` tokens of another session's cache of the same size; of a ring
+    /// everything.
+    pub fn copy_from(&mut self, other: &Self, count: usize) {
+        match (self, other) {
+            (Self::F16(layers), Self::F16(others)) => {
+                layers.iter_mut().zip(others).for_each(|(own, other)| own.copy_from(other, count));
+            }
+            (Self::F32(layers), Self::F32(others)) => {
+                layers.iter_mut().zip(others).for_each(|(own, other)| own.copy_from(other, count));
+            }
+            (Self::Ring(ring), Self::Ring(other)) => ring.copy_from(other),
+            _ => unreachable!("a fork's cache is planned as its original's"),
+        }
     }
 
     /// Forgets everything behind the first `position` of `held` tokens, or more where a ring cannot

@@ -42,13 +42,14 @@ pub struct Step<'a> {
 }
 
 /// Runs `tokens`, which stand at `position` and after, through all layers. The residual stream is
-/// left in the scratch.
-pub fn run(step: &mut Step<'_>, kv: &mut Kv, tokens: &[u32]) {
+/// left in the scratch. Ends early, with `false`, once `stop` says so between two layers; the cache
+/// then has what it had before where [`Kv::may_stop`] says that a pass may be left.
+pub fn run(step: &mut Step<'_>, kv: &mut Kv, tokens: &[u32], stop: &dyn Fn() -> bool) -> bool {
     embed(step, tokens);
     turn(step);
     match kv {
-        Kv::F16(layers) => run_layers(step, layers.iter_mut().map(LayerCache::F16)),
-        Kv::F32(layers) => run_layers(step, layers.iter_mut().map(LayerCache::F32)),
+        Kv::F16(layers) => run_layers(step, layers.iter_mut().map(LayerCache::F16), stop),
+        Kv::F32(layers) => run_layers(step, layers.iter_mut().map(LayerCache::F32), stop),
         Kv::Ring(ring) => {
             let policies = step.network.kv_policy.as_ref().map_or(&[][..], |policy| &policy.layers);
             let policies = policies.iter().map(Some).chain(std::iter::repeat(None));
@@ -56,7 +57,8 @@ pub fn run(step: &mut Step<'_>, kv: &mut Kv, tokens: &[u32]) {
             run_layers(
                 step,
                 layers.map(|(ring, policy)| LayerCache::Ring(RingCache { ring, policy })),
-            );
+                stop,
+            )
         }
     }
 }
@@ -77,6 +79,16 @@ pub struct RingCache<'a> {
     pub ring: &'a mut RingLayer,
     /// What bits cost.
     pub policy: Option<&'a LayerPolicy>,
+}
+
+/// The last hidden state `[hidden]` of token `index` of the batch, after the final norm: in the
+/// scratch, where blocks leave what they add.
+pub fn hidden(step: &mut Step<'_>, index: usize) {
+    let (hidden, cpu, network) = (step.network.spec.hidden as usize, step.cpu, step.network);
+    let Scratch { residual, block, .. } = &mut *step.scratch;
+    let stream = &residual[index * hidden..][..hidden];
+    let gain = cpu.vector(&network.final_norm);
+    normalize_row(&cpu, network.spec.norm_epsilon, stream, gain, &mut block[..hidden]);
 }
 
 /// The logits that follow token `index` of the pass, in the scratch.
@@ -130,10 +142,18 @@ fn token_turns<'a>(turns: &'a [Turn], network: &Network, token: usize) -> &'a [T
     &turns[token * frequencies..(token + 1) * frequencies]
 }
 
-fn run_layers<'a>(step: &mut Step<'_>, layers: impl Iterator<Item = LayerCache<'a>>) {
+fn run_layers<'a>(
+    step: &mut Step<'_>,
+    layers: impl Iterator<Item = LayerCache<'a>>,
+    stop: &dyn Fn() -> bool,
+) -> bool {
     for (index, kv) in layers.enumerate() {
+        if index > 0 && stop() {
+            return false;
+        }
         layer::layer(index, step, kv);
     }
+    true
 }
 
 impl Step<'_> {

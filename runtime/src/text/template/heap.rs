@@ -7,7 +7,7 @@ use std::rc::Rc;
 
 use crate::text::template::chars::{self, Ch};
 use crate::text::template::input::RenderLimits;
-use crate::text::template::value::{Dict, List, Text, Value};
+use crate::text::template::value::{Dict, List, MISSING_NAME_BYTES_MAX, Text, Value};
 
 /// Characters that may be looked at or made, for each step and for each byte of text that may be
 /// rendered.
@@ -162,7 +162,14 @@ impl<'r> Heap<'r> {
     pub fn text(&self, characters: &[Ch]) -> Outcome<Text> {
         self.work(characters.len())?;
         let held = self.hold(size_of_val(characters) + size_of::<Value>() * 2)?;
-        Ok(Text::new(characters.into(), held))
+        Ok(Text::new(characters.into(), false, held))
+    }
+
+    /// A text that escapes those it is added to.
+    pub fn markup(&self, characters: &[Ch]) -> Outcome<Value> {
+        self.work(characters.len())?;
+        let held = self.hold(size_of_val(characters) + size_of::<Value>() * 2)?;
+        Ok(Value::Text(Text::new(characters.into(), true, held)))
     }
 
     pub fn own_text(&self, text: &str) -> Outcome<Text> {
@@ -180,7 +187,8 @@ impl<'r> Heap<'r> {
     pub fn items(&self, items: Vec<Value>) -> Outcome<List> {
         let nesting = nesting(items.iter())?;
         self.work(items.len() * 2)?;
-        let held = self.hold((items.len() + 2) * size_of::<Value>())?;
+        let apart: usize = items.iter().map(bytes_apart).sum();
+        let held = self.hold((items.len() + 2) * size_of::<Value>() + apart)?;
         Ok(List::new(items, nesting, held))
     }
 
@@ -203,7 +211,8 @@ impl<'r> Heap<'r> {
     pub fn dict(&self, pairs: Vec<(Value, Value)>) -> Outcome<Value> {
         let nesting = nesting(pairs.iter().flat_map(|(key, value)| [key, value]))?;
         self.work(pairs.len() * 4)?;
-        let held = self.hold((pairs.len() + 1) * size_of::<[Value; 2]>())?;
+        let apart: usize = pairs.iter().map(|(_, value)| bytes_apart(value)).sum();
+        let held = self.hold((pairs.len() + 1) * size_of::<[Value; 2]>() + apart)?;
         Ok(Value::Dict(Dict::new(pairs, nesting, held)))
     }
 
@@ -215,10 +224,33 @@ impl<'r> Heap<'r> {
 
     /// Adds an object and returns what stands for it. Objects live as long as the rendering.
     pub fn object(&self, object: Object) -> Outcome<Value> {
-        std::mem::forget(self.hold(size_of::<Object>() + size_of::<Value>() * 4)?);
+        self.keep(size_of::<Object>() + size_of::<Value>() * 4)?;
+        if let Object::Namespace(fields) = &object {
+            fields.iter().try_for_each(|(_, value)| self.keep_field(value))?;
+        }
         let mut objects = self.objects.borrow_mut();
         objects.push(object);
         Ok(Value::Object(objects.len() - 1))
+    }
+
+    /// Takes memory for a namespace's field.
+    pub fn keep_field(&self, value: &Value) -> Outcome<()> {
+        self.keep(size_of::<(Text, Value)>() * 2 + bytes_apart(value))
+    }
+
+    /// Takes memory that is not given back before the rendering ends.
+    pub fn keep(&self, bytes: usize) -> Outcome<()> {
+        self.hold(bytes).map(std::mem::forget)
+    }
+}
+
+/// Bytes of a value that lie elsewhere and that nothing else counts: why there is none, or what a
+/// method belongs to.
+fn bytes_apart(value: &Value) -> usize {
+    match value {
+        Value::Undefined(_) => 64 + MISSING_NAME_BYTES_MAX,
+        Value::Method(_) => 96,
+        _ => 0,
     }
 }
 

@@ -18,6 +18,7 @@ mod input;
 mod json;
 mod lexer;
 mod machine;
+mod markup;
 mod message;
 mod methods;
 mod number;
@@ -28,6 +29,7 @@ mod print;
 mod render;
 mod rendered;
 mod sequence;
+mod sort;
 mod tests;
 mod value;
 

@@ -209,7 +209,7 @@ fn plain(heap: &Heap<'_>, name: &str, value: &Value) -> Outcome<bool> {
             let test = if name == "lower" { "islower" } else { "isupper" };
             methods::call(heap, &text, test, Given::default())?.is_true()
         }
-        "escaped" => false,
+        "escaped" => matches!(value, Value::Text(text) if text.is_markup()),
         other => return unknown("test", other),
     })
 }

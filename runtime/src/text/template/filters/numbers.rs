@@ -95,7 +95,7 @@ fn file_size(heap: &Heap<'_>, value: &Value, given: Given) -> Outcome<Value> {
     let text = if bytes == 1.0 {
         "1 Byte".to_owned()
     } else if bytes < base {
-        format!("{} Bytes", bytes.trunc())
+        format!("{} Bytes", bytes as i128)
     } else {
         let units = ["k", "M", "G", "T", "P", "E", "Z", "Y"];
         let last = units.len() - 1;

@@ -121,7 +121,7 @@ impl<'r> Machine<'r> {
 
     pub(super) fn define_macro(&mut self, declared: &'r Macro) -> Outcome<Value> {
         // Macros live as long as the rendering.
-        std::mem::forget(self.heap.hold(256)?);
+        self.heap.keep(256)?;
         let scope = self.scopes.keep();
         self.macros.push(MacroValue { declared, scope });
         Ok(Value::Macro(self.macros.len() - 1))

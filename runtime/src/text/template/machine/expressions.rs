@@ -163,8 +163,7 @@ impl<'r> Machine<'r> {
                 }
                 let [start, stop, step] = &ends;
                 value.defined()?;
-                let slice = sequence::slice(&self.heap, &value, [start, stop, step])?;
-                Ok(slice.unwrap_or_else(|| value.missing_attribute("slice")))
+                sequence::slice(&self.heap, &value, [start, stop, step])
             }
             Postfix::Call(arguments) => {
                 let given = self.arguments(arguments)?;

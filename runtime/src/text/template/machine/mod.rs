@@ -106,6 +106,9 @@ impl<'r> Machine<'r> {
     /// Opens a scope within the present one.
     fn enter(&mut self) -> Outcome<()> {
         self.scopes.enter(self.scopes.current());
+        if self.scopes.is_full() {
+            return failed("too many variables or macros");
+        }
         self.heap.work(8)
     }
 
@@ -313,7 +316,10 @@ impl<'r> Machine<'r> {
                 self.heap.work(fields.len() * 4)?;
                 match fields.iter_mut().find(|(other, _)| other[..] == field[..]) {
                     Some((_, place)) => *place = value,
-                    None => fields.push((field, value)),
+                    None => {
+                        self.heap.keep_field(&value)?;
+                        fields.push((field, value));
+                    }
                 }
                 Ok(())
             }

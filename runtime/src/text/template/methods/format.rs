@@ -113,6 +113,7 @@ fn field(heap: &Heap<'_>, field: &[Ch], fields: &mut Fields<'_>, depth: usize) -
 fn look_up(heap: &Heap<'_>, name: &[Ch], fields: &mut Fields<'_>) -> Outcome<Value> {
     let first_end = name.iter().position(|ch| ch.is('.') || ch.is('[')).unwrap_or(name.len());
     let (first, mut rest) = name.split_at(first_end);
+    heap.work(name.len() + fields.given.named.len())?;
     let first = chars::string(first);
     let number = if first.is_empty() { fields.next } else { first.parse().ok() };
     let mut value = match (number, fields.mapping) {
