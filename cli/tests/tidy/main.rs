@@ -3,6 +3,7 @@
 
 mod api;
 mod circles;
+mod documents;
 mod modules;
 mod ratchet;
 mod rooms;

@@ -11,14 +11,13 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use hardtack_format::limits::*;
-use hardtack_format::{Blob, Encoding, FormatError, Role, SectionKey, SectionKind};
+use hardtack_format::FormatError;
 
 use crate::attack::{Attack, Seal, Victim};
 use crate::attacks_list::ATTACKS;
 use crate::build::sample;
 use crate::damage::read;
-use crate::seal::{index_end, seal_all, seal_root, u64_at};
+use crate::seal::{index_end, seal_all, seal_root};
 
 #[test]
 fn every_attack_is_refused_by_name() {
