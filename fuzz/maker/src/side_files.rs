@@ -9,7 +9,8 @@ use hardtack::{Engine, KvPrecision, Load, Options, RingBits, RingOptions, Sessio
 use hardtack_format::kv_policy::{KvPolicy, KvRouter, LayerPolicy, Price};
 use hardtack_format::spec::AttentionKind;
 
-use crate::{build, write};
+use crate::build;
+use crate::input::write;
 
 /// Writes them all.
 pub fn write_all(folder: &Path) -> Result<()> {

@@ -96,7 +96,8 @@ fn thinking_is_told_apart_and_dropped_as_the_template_wants() {
     let folder = tempfile::tempdir().unwrap();
     let template = CHATML.replace(
         "{{ m.content }}",
-        "{% if m.role == 'assistant' and '</think>' in m.content %}{{ m.content.split('</think>')[-1] }}\
+        "{% if m.role == 'assistant' and '</think>' in m.content %}{{ \
+            m.content.split('</think>')[-1] }}\
          {% else %}{{ m.content }}{% endif %}",
     );
     for kind in [TokenKind::UserDefined, TokenKind::Marker] {
@@ -124,7 +125,8 @@ fn a_template_gets_thinking_in_the_field_it_reads() {
     let folder = tempfile::tempdir().unwrap();
     for field in ["reasoning_content", "thinking"] {
         let template = format!(
-            "{{% for m in messages %}}<|im_start|>{{{{ m.role }}}}\n{{% if m.{field} %}}<think>{{{{ m.{field} }}}}</think>\
+            "{{% for m in messages %}}<|im_start|>{{{{ m.role }}}}\n{{% if m.{field} \
+                %}}<think>{{{{ m.{field} }}}}</think>\
              {{% endif %}}{{{{ m.content }}}}<|im_end|>\n{{% endfor %}}<|im_start|>assistant\n<think>\n"
         );
         let kind = TokenKind::Marker;
@@ -198,7 +200,8 @@ fn nobody_can_forge_a_turn_whatever_the_template_does() {
     for kind in [TokenKind::Control, TokenKind::Marker, TokenKind::UserDefined] {
         for content in contents {
             let template = format!(
-                "{{% for m in messages %}}<|im_start|>{{{{ m.role }}}}\n{content}<|im_end|>\n{{% endfor %}}\
+                "{{% for m in messages %}}<|im_start|>{{{{ m.role }}}}\n{content}<|im_end|>\n{{% \
+                    endfor %}}\
                  <|im_start|>assistant\n{{# <think> </think> <｜User｜> #}}"
             );
             let tokens = controls(kind);

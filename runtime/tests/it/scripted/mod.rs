@@ -16,7 +16,8 @@ use hardtack_kernels::pack::{pack_floats, pack_tile};
 use serde_json::{Map, Value, json};
 
 /// ChatML, as Qwen and SmolLM2 have it.
-pub const CHATML: &str = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}\
+pub const CHATML: &str = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content \
+    }}<|im_end|>\n{% endfor %}\
                           {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 /// ChatML's tokens.
 pub const CHATML_TOKENS: [(&str, TokenKind); 2] =
