@@ -16,9 +16,9 @@ pub use hardtack_kernels::ring_shape as shape;
 use self::exact::LayerKv;
 use self::ladder::Ladder;
 use self::ring::Ring;
-use self::shape::{CHUNK, PARTS_MAX};
 #[cfg(feature = "cuda")]
 use self::shape::RingShape;
+use self::shape::{CHUNK, PARTS_MAX};
 use self::size::RingSize;
 use crate::error::Error;
 
