@@ -120,7 +120,7 @@ mod tests {
             for (planes, activation) in [(0x00, -128), (0x00, 127), (0xff, -128), (0xff, 127)] {
                 let mut panel = [planes].repeat(GROUPS * encoding.tile_bytes());
                 for tile in panel.chunks_exact_mut(encoding.tile_bytes()) {
-                    tile[..TILE_HEAD_BYTES].fill(0x3c); // Half floats just above 1.
+                    tile[..TILE_HEAD_BYTES].fill(0x3c); // Some f16 of moderate size.
                 }
                 let codes = [activation; TOKENS * GROUPS * 64];
                 let activations = Activations {

@@ -4,8 +4,8 @@
 
 use core::f32::consts::FRAC_1_SQRT_2;
 
-/// Turns `values` in blocks of the largest power of two that divides their number. Done twice, it
-/// gives them back.
+/// Transforms `values` in blocks of the largest power of two that divides their number. Done twice,
+/// it changes nothing.
 pub fn hadamard(values: &mut [f32]) {
     let stages = values.len().trailing_zeros();
     if values.is_empty() || stages == 0 {

@@ -79,6 +79,12 @@ impl History {
         kept.is_some()
     }
 
+    /// Becomes another history of the same cache. No memory is allocated.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.first = other.first;
+        self.tokens.clone_from(&other.tokens);
+    }
+
     /// Forgets the text.
     pub fn clear(&mut self) {
         self.first = 0;

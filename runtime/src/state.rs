@@ -9,6 +9,8 @@ use crate::engine::Engine;
 use crate::error::Error;
 use crate::memory::expect_room;
 use crate::plan::{BufferSizes, Plan};
+#[cfg(feature = "cuda")]
+use crate::recording::Recording;
 use crate::sample::Sampler;
 use crate::saved::Pipe;
 
@@ -114,15 +116,53 @@ impl State {
         }
     }
 
-    /// The sampler's choice of the token behind the last logits.
+    /// The last hidden state `[hidden]` of token `index` of the last batch, after the final norm.
+    ///
+    /// # Errors
+    /// On a device, which gives none.
+    pub fn hidden(&mut self, engine: &Engine, index: usize) -> Result<&[f32], Error> {
+        match self {
+            Self::Cpu { scratch, .. } => {
+                forward::hidden(&mut step(engine, scratch, 0, 0), index);
+                Ok(&scratch.block[..engine.network().spec.hidden as usize])
+            }
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => {
+                let (expected, found) = ("cpu".to_owned(), "cuda".to_owned());
+                Err(Error::Setting { setting: "device for hidden states", expected, found })
+            }
+        }
+    }
+
+    /// The sampler's choice of the token after the last logits, which follow `history`.
+    ///
+    /// # Errors
+    /// The sampler's filters leave no token, or the device fails.
+    pub fn choose(&mut self, sampler: &mut Sampler, history: &[u32]) -> Result<u32, Error> {
+        match self {
+            Self::Cpu { scratch, .. } => sampler.sample(history, &scratch.logits),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(session) => session.choose(sampler, history),
+        }
+    }
+
+    /// Takes the cache of another session that was planned alike: what it made of its first
+    /// `count` tokens.
     ///
     /// # Errors
     /// The device fails.
-    pub fn choose(&mut self, sampler: &mut Sampler) -> Result<u32, Error> {
-        match self {
-            Self::Cpu { scratch, .. } => Ok(sampler.sample(&scratch.logits)),
+    pub fn copy_from(&mut self, other: &mut Self, count: usize) -> Result<(), Error> {
+        match (self, other) {
+            (Self::Cpu { kv, .. }, Self::Cpu { kv: other, .. }) => {
+                kv.copy_from(other, count);
+                Ok(())
+            }
             #[cfg(feature = "cuda")]
-            Self::Cuda(session) => session.choose(sampler),
+            (own, other) => {
+                let mut copied = Recording::default();
+                other.pass(&mut copied, count)?;
+                own.pass(&mut copied.replay(), count)
+            }
         }
     }
 

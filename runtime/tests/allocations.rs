@@ -74,7 +74,7 @@ fn a_token_costs_no_allocation() {
             bake_at(&fixtures.join(family), &blob, encoding);
             for threads in [1, 2] {
                 let engine =
-                    Engine::open(&blob, &Options { threads, ..Options::default() }).unwrap();
+                    Engine::open_with(&blob, &Options { threads, ..Options::default() }).unwrap();
                 // Exactly, and in a ring that seals, demotes and forgets: every second combination
                 // each.
                 let kv = if (threads == 1) == (encoding == Encoding::Q4) {
@@ -85,11 +85,8 @@ fn a_token_costs_no_allocation() {
                 let mut session = engine
                     .session(&SessionOptions { context: 256, kv, ..SessionOptions::default() })
                     .unwrap();
-                let options = SamplerOptions {
-                    temperature,
-                    repetition_penalty: 1.1,
-                    ..SamplerOptions::default()
-                };
+                let options =
+                    SamplerOptions::new().temperature(temperature).repetition_penalty(1.1);
                 let mut sampler =
                     Sampler::new(options, engine.network().spec.vocabulary as usize).unwrap();
                 let mut tokens = 0;
@@ -116,7 +113,7 @@ fn a_token_costs_no_allocation() {
         }
     }
     // A loop of one's own.
-    let engine = Engine::open(&blob, &Options { threads: 2, ..Options::default() }).unwrap();
+    let engine = Engine::open_with(&blob, &Options { threads: 2, ..Options::default() }).unwrap();
     let mut session =
         engine.session(&SessionOptions { context: 256, ..SessionOptions::default() }).unwrap();
     session.feed(&[1, 2, 3]).unwrap();

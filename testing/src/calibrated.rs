@@ -113,7 +113,7 @@ pub fn same_verdict(input: &Path, output: &Path, baked: &CalibratedBake) {
     let model = Model::open(input).unwrap();
     let sampler =
         Sampler::new(&text_sections(model.checkpoint(), model.spec().vocabulary).unwrap()).unwrap();
-    let engine = Engine::open(output, &Options::default()).unwrap();
+    let engine = Engine::open_with(output, &Options::default()).unwrap();
     for ((name, path), said) in texts().iter().zip(&baked.allocated.held_out) {
         let held_out = sampler.sample(name, path, SAMPLING).unwrap().held_out;
         let (loss, tokens) = runtime_loss(&engine, &held_out);

@@ -40,7 +40,8 @@ fn a_budget_in_bytes_is_kept_and_used() {
     assert!(bytes <= budget && bytes > budget - 4096, "{bytes} of {budget}");
     assert_eq!(baked.parts.iter().map(|part| part.bytes).sum::<u64>(), bytes);
 
-    let engine = Engine::open(&output, &Options { verify: true, ..Options::default() }).unwrap();
+    let engine =
+        Engine::open_with(&output, &Options { verify: true, ..Options::default() }).unwrap();
     let bits: Vec<u32> = expert_bits(&engine).concat();
     let said = allocated(&engine);
     let average = f64::from(bits.iter().sum::<u32>()) / bits.len() as f64;
@@ -79,7 +80,7 @@ fn bits_per_expert_are_kept_by_every_method_and_tables_serve_again() {
             })
             .unwrap();
         assert_eq!(calibrated.get(), index == 0, "{method:?}");
-        let engine = Engine::open(&output, &Options::default()).unwrap();
+        let engine = Engine::open_with(&output, &Options::default()).unwrap();
         let bits = expert_bits(&engine);
         let average = |bits: &[u32]| f64::from(bits.iter().sum::<u32>()) / bits.len() as f64;
         assert!(average(&bits.concat()) <= 2.4);

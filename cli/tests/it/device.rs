@@ -29,7 +29,7 @@ fn the_program_says_why_it_takes_the_processor() {
     };
     let session = SessionOptions { context: 128, batch: 16, kv: KvPrecision::F16 };
     let best = Options { device: DeviceChoice::Auto(session), ..Options::default() };
-    let engine = Engine::open(&blob, &best).unwrap();
+    let engine = Engine::open_with(&blob, &best).unwrap();
     let [cpu, auto, cuda] = ["cpu", "auto", "cuda"].map(run);
     assert!(cpu.status.success() && auto.status.success());
     assert!(String::from_utf8_lossy(&cpu.stderr).contains("[kernels "));

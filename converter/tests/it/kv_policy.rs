@@ -39,7 +39,10 @@ fn baked(family: &str, output: &Path) -> Option<Engine> {
     let about = made.allocated.kv.expect("a policy");
     assert!(about.averages.windows(2).all(|pair| pair[0] > pair[1]), "{:?}", about.averages);
     assert!(std::fs::metadata(output).unwrap().len() <= 1 << 20, "the policy is within the budget");
-    Some(Engine::open(output, &Options { verify: true, threads: 1, ..Options::default() }).unwrap())
+    Some(
+        Engine::open_with(output, &Options { verify: true, threads: 1, ..Options::default() })
+            .unwrap(),
+    )
 }
 
 fn session(engine: &Engine, bytes: u64, bits: RingBits) -> Session {
@@ -152,7 +155,7 @@ fn a_model_without_a_policy_says_so() {
     let scratch = tempfile::tempdir().unwrap();
     let output = scratch.path().join("model.tack");
     hardtack_testing::bake_at(checkpoint.path(), &output, hardtack::format::Encoding::F32);
-    let engine = Engine::open(&output, &Options::default()).unwrap();
+    let engine = Engine::open_with(&output, &Options::default()).unwrap();
     let kv = KvPrecision::Ring(RingOptions { bytes: 0, bits: RingBits::Learned(None) });
     let refusal = engine
         .session(&SessionOptions { context: 0, batch: 64, kv })

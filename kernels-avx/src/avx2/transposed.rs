@@ -1,8 +1,8 @@
-//! Scores of many queries: keys are widened and turned once for all of them, so that a vector has
-//! one column of several keys, and nothing is left to be added up across its lanes.
+//! Scores of many queries: keys are widened and transposed once for all of them. A vector then has
+//! one column of several keys, and nothing is added up across its lanes.
 //!
 //! Each score is summed up in the order of [`super::attention`], which begins with sums of every
-//! eighth product: a query gets the same bits whichever of the two it meets.
+//! eighth product: a query gets the same bits from either.
 
 use core::arch::x86_64::{
     __m256, _mm256_add_ps, _mm256_fmadd_ps, _mm256_permute2f128_ps, _mm256_set1_ps,
@@ -14,9 +14,9 @@ use hardtack_kernels::attention::{ROWS_MAX, Scores};
 
 use super::memory::{load_f16, load_floats, store_floats};
 
-/// From so many queries on, turning the keys is worth it.
+/// From this many queries on, transposing the keys is worth it.
 pub(super) const QUERIES_MIN: usize = 8;
-/// The widest keys that are turned: what is turned at once stays in the first cache.
+/// The widest keys that are transposed: they stay in the first cache.
 const WIDTH_MAX: usize = 256;
 /// Queries at once, and keys: as many sums hide the latency of additions.
 const QUERIES: usize = 4;
@@ -29,7 +29,7 @@ type Turned = [[[f32; LANES]; KEYS / LANES]];
 /// Of every query, one number of each key.
 type Sums = [[__m256; KEYS / LANES]; QUERIES];
 
-/// Whether keys of so many columns can be turned.
+/// Whether keys of this width can be transposed.
 pub(super) const fn takes(width: usize) -> bool {
     0 < width && width <= WIDTH_MAX && width.is_multiple_of(LANES)
 }
@@ -94,7 +94,7 @@ fn add_to(scores: &mut [[f32; LANES]], sums: [__m256; KEYS / LANES], valid: usiz
     }
 }
 
-/// Turns eight keys from `first` on; behind the last there are others of it.
+/// Transposes eight keys from `first` on; after the last key it is taken again.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn turn(keys: &[f16], count: usize, first: usize, eight: usize, turned: &mut Turned) {

@@ -80,7 +80,7 @@ impl Drop for Program {
     }
 }
 
-/// Text as the compiler gives it, up to its zero byte.
+/// Text as the compiler returns it, up to its zero byte.
 fn text(letters: &[c_char]) -> String {
     // Letters are signed on some systems and unsigned on others.
     let bytes: Vec<u8> = letters.iter().map(|letter| letter.to_ne_bytes()[0]).collect();

@@ -29,8 +29,8 @@ pub const ELEMENT_ULPS: u32 = 4;
 
 const COLUMNS: [usize; 14] = [1, 3, 4, 31, 63, 64, 65, 96, 127, 128, 160, 576, 1536, 2048];
 const LENGTHS: [usize; 18] = [0, 1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 100, 128, 1001];
-/// How many tokens a panel meets at once: every remainder of the loops over eight and fewer, and of
-/// one over sixteen.
+/// Numbers of tokens at once: every remainder of loops over eight and fewer, and of one over
+/// sixteen.
 const TOKEN_COUNTS: [usize; 11] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 39];
 const TOKENS_MAX: usize = TOKEN_COUNTS[10];
 const FIRST_TOKENS: [usize; 3] = [0, 1, 3];

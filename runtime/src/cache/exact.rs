@@ -96,6 +96,18 @@ impl<E: KvElement> Rows<E> {
         }
     }
 
+    /// Takes the first `count` tokens of every head from rows of the same shape.
+    fn copy_from(&mut self, other: &Self, count: usize) {
+        let head = self.capacity * self.width;
+        if head == 0 {
+            return;
+        }
+        let (heads, used) = (self.elements.chunks_exact_mut(head), count * self.width);
+        for (head, other) in heads.zip(other.elements.chunks_exact(head)) {
+            head[..used].copy_from_slice(&other[..used]);
+        }
+    }
+
     /// Passes the first `count` tokens of every head.
     fn pass(&mut self, pipe: &mut impl Pipe, count: usize) -> Result<(), Error> {
         let mut heads = self.elements.chunks_exact_mut(self.capacity * self.width);
@@ -125,6 +137,12 @@ impl<E: KvElement> LayerKv<E> {
             first: Rows::new(heads, capacity, first)?,
             second: Rows::new(heads, capacity, second)?,
         })
+    }
+
+    /// Takes the first `count` tokens of another session's cache for the same layer.
+    pub(super) fn copy_from(&mut self, other: &Self, count: usize) {
+        self.first.copy_from(&other.first, count);
+        self.second.copy_from(&other.second, count);
     }
 
     /// Passes the keys and values of the first `count` tokens into a file or out of it.

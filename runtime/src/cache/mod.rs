@@ -167,6 +167,21 @@ impl Kv {
         chunks::levels(layers)
     }
 
+    /// Takes the first `count` tokens of another session's cache of the same size; of a ring
+    /// everything.
+    pub fn copy_from(&mut self, other: &Self, count: usize) {
+        match (self, other) {
+            (Self::F16(layers), Self::F16(others)) => {
+                layers.iter_mut().zip(others).for_each(|(own, other)| own.copy_from(other, count));
+            }
+            (Self::F32(layers), Self::F32(others)) => {
+                layers.iter_mut().zip(others).for_each(|(own, other)| own.copy_from(other, count));
+            }
+            (Self::Ring(ring), Self::Ring(other)) => ring.copy_from(other),
+            _ => unreachable!("a fork's cache is planned as its original's"),
+        }
+    }
+
     /// Forgets everything behind the first `position` of `held` tokens, or more where a ring cannot
     /// be brought back to just what it was then. Gives how many tokens are kept.
     pub fn truncate(&mut self, held: usize, position: usize) -> usize {

@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 #[cfg(feature = "text")]
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use hardtack_format::{Blob, Index, Network, SectionKind};
 use hardtack_kernels::KernelTable;
@@ -16,7 +17,7 @@ use hardtack_kernels::KernelTable;
 use self::opened::{Opened, Source};
 use crate::cache::KvPrecision;
 use crate::cpu::multiply::Cpu;
-use crate::cpu::pool::Pool;
+use crate::cpu::pool::{AWAKE, Pool};
 use crate::cpu::tiers;
 use crate::device::DeviceChoice;
 use crate::error::Error;
@@ -25,13 +26,13 @@ use crate::gpu;
 use crate::memory::{self, SystemMemory};
 use crate::os::{BlobFile, Load};
 use crate::plan::{Fixed, Plan, SessionOptions, plan};
+use crate::reserved::Reservations;
 use crate::sample::{Sampler, SamplerOptions};
 use crate::session::Session;
 #[cfg(feature = "text")]
 use crate::text::Tokenizer;
 
-/// Most threads.
-pub const THREADS_MAX: usize = 1024;
+pub use crate::cpu::pool::THREADS_MAX;
 
 /// How a model is opened.
 #[derive(Clone, Debug, Default)]
@@ -43,6 +44,9 @@ pub struct Options {
     pub kernel_cache: Option<PathBuf>,
     /// Threads; 0 for as many as the processor has.
     pub threads: usize,
+    /// How long idle threads wait awake for more work before they sleep; 100 µs if absent. Shorter
+    /// saves a battery, and costs speed where tokens are small.
+    pub awake: Option<Duration>,
     /// Name of a tier of kernels; the fastest if absent.
     pub kernels: Option<String>,
     /// How the weights come into memory.
@@ -73,6 +77,7 @@ struct Shared {
     passed_over: Option<String>,
     fixed: Fixed,
     limits: Limits,
+    sessions: Reservations,
     kernels: &'static KernelTable,
     pool: Pool,
     /// Read when it is first asked for: not everybody needs text.
@@ -90,12 +95,20 @@ enum Place {
 }
 
 impl Engine {
-    /// Opens a blob and checks it whole, weights' content excepted.
+    /// Opens a blob on the processor and checks it whole, weights' content excepted.
+    ///
+    /// # Errors
+    /// As [`Engine::open_with`].
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, Error> {
+        Self::open_with(path, &Options::default())
+    }
+
+    /// Opens a blob as the options say and checks it whole, weights' content excepted.
     ///
     /// # Errors
     /// The file cannot be read or is not a valid blob, the kernels are not available, the threads
     /// cannot be started, or the device that was asked for is not there, has no room or fails.
-    pub fn open(path: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
+    pub fn open_with(path: impl AsRef<Path>, options: &Options) -> Result<Self, Error> {
         Self::of(&Source::Path(path.as_ref()), options)
     }
 
@@ -108,7 +121,7 @@ impl Engine {
     /// ([`Load::Resident`]), it may begin anywhere.
     ///
     /// # Errors
-    /// As [`Engine::open`]; or the range is no part of the file, or begins where it cannot be
+    /// As [`Engine::open_with`]; or the range is no part of the file, or begins where it cannot be
     /// mapped.
     pub fn open_file(file: &File, range: Range<u64>, options: &Options) -> Result<Self, Error> {
         Self::of(&Source::File(file, range), options)
@@ -118,7 +131,7 @@ impl Engine {
     /// aligned.
     ///
     /// # Errors
-    /// As [`Engine::open`]; or there is no room for the copy.
+    /// As [`Engine::open_with`]; or there is no room for the copy.
     pub fn from_bytes(bytes: &[u8], options: &Options) -> Result<Self, Error> {
         Self::of(&Source::Bytes(bytes), options)
     }
@@ -127,7 +140,7 @@ impl Engine {
     /// a multiple of 64 bytes.
     ///
     /// # Errors
-    /// As [`Engine::open`]; or it begins elsewhere.
+    /// As [`Engine::open_with`]; or it begins elsewhere.
     pub fn from_static(bytes: &'static [u8], options: &Options) -> Result<Self, Error> {
         Self::of(&Source::Static(bytes), options)
     }
@@ -149,7 +162,7 @@ impl Engine {
     /// Opens a blob on a device of the caller's, whatever the options say of devices.
     ///
     /// # Errors
-    /// As [`Engine::open`].
+    /// As [`Engine::open_with`].
     #[cfg(feature = "cuda")]
     pub fn open_on(
         path: impl AsRef<Path>,
@@ -228,7 +241,10 @@ impl Engine {
         threads: usize,
     ) -> Result<Self, Error> {
         let (path, limits) = (source.name(), Limits::of(source, options));
-        let (kernels, pool) = (tiers::choose(options.kernels.as_deref())?, start_threads(threads)?);
+        let (kernels, pool) = (
+            tiers::choose(options.kernels.as_deref())?,
+            Pool::new(threads, options.awake.unwrap_or(AWAKE))?,
+        );
         Ok(Self {
             shared: Arc::new(Shared {
                 file,
@@ -238,6 +254,7 @@ impl Engine {
                 passed_over,
                 fixed,
                 limits,
+                sessions: Reservations::default(),
                 kernels,
                 pool,
                 #[cfg(feature = "text")]
@@ -348,12 +365,19 @@ impl Engine {
         self.shared.limits.plan(self.network(), self.shared.fixed, options)
     }
 
-    /// Starts a session: all its memory is allocated here.
+    /// Starts a session: all its memory is allocated here. [`Options::memory_max`] holds for all
+    /// sessions of the engine together.
     ///
     /// # Errors
     /// An option outside its range, or more memory than allowed or than the system has.
     pub fn session(&self, options: &SessionOptions) -> Result<Session, Error> {
-        Session::new(self.clone(), &self.plan(options)?)
+        let Shared { limits, fixed, sessions, .. } = &*self.shared;
+        let (plan, reserved) = sessions.take(|taken| {
+            let plan = limits.beside(taken).plan(self.network(), *fixed, options);
+            let plan = plan.map_err(|error| limits.counting(taken, error))?;
+            Ok((plan, plan.kv_bytes.saturating_add(plan.scratch_bytes)))
+        })?;
+        Session::new(self.clone(), &plan, options, reserved)
     }
 
     #[cfg(feature = "cuda")]
@@ -393,6 +417,22 @@ impl Limits {
         Self { memory_max, system_memory, load: source.load(load) }
     }
 
+    /// What other sessions leave of them.
+    fn beside(self, taken: u64) -> Self {
+        Self { memory_max: self.memory_max.map(|most| most.saturating_sub(taken)), ..self }
+    }
+
+    /// A refusal for what other sessions leave, in terms of the whole.
+    fn counting(&self, taken: u64, error: Error) -> Error {
+        match (error, self.memory_max) {
+            (Error::Memory { needed, parts, advice, .. }, Some(limit)) if taken > 0 => {
+                let parts = format!("{parts}, other sessions {taken}");
+                Error::Memory { needed: needed.saturating_add(taken), parts, limit, advice }
+            }
+            (error, _) => error,
+        }
+    }
+
     /// Decides every byte of a session, within what the caller allows or the system would give.
     fn plan(
         &self,
@@ -418,12 +458,4 @@ impl Limits {
             error => error,
         })
     }
-}
-
-fn start_threads(threads: usize) -> Result<Pool, Error> {
-    if threads > THREADS_MAX {
-        let expected = format!("1 to {THREADS_MAX}");
-        return Err(Error::Setting { setting: "threads", expected, found: threads.to_string() });
-    }
-    Pool::new(threads)
 }

@@ -106,9 +106,9 @@ impl DeviceSession {
     ///
     /// # Errors
     /// The device fails.
-    pub fn choose(&mut self, sampler: &mut Sampler) -> Result<u32, Error> {
+    pub fn choose(&mut self, sampler: &mut Sampler, history: &[u32]) -> Result<u32, Error> {
         match self.likeliest {
-            _ if !sampler.takes_likeliest() => Ok(sampler.sample(self.logits()?)),
+            _ if !sampler.takes_likeliest() => sampler.sample(history, self.logits()?),
             Some(token) => Ok(token),
             None => Ok(*self.likeliest.insert(self.session.likeliest()?)),
         }

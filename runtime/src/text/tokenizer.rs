@@ -141,6 +141,11 @@ impl Tokenizer {
         self.vocabulary.bytes(id)
     }
 
+    /// The tokens that end generation.
+    pub fn ends(&self) -> &[u32] {
+        &self.vocabulary.rules().ends
+    }
+
     /// Whether a token ends generation.
     pub fn is_end(&self, id: u32) -> bool {
         self.vocabulary.is_end(id)

@@ -4,8 +4,8 @@
 use crate::scripted::{CHATML, CHATML_TOKENS, Script};
 use hardtack::chat::{Prompter, Turn};
 use hardtack::{
-    Cancel, Chat, ChatOptions, Delta, Ended, Engine, Error, SamplerOptions, Session,
-    SessionOptions, WriteOptions, Writer,
+    Cancel, Chat, ChatOptions, Delta, Ended, Engine, Error, GenerateOptions, SamplerOptions,
+    Session, SessionOptions, WriteOptions, Writer,
 };
 use hardtack_format::vocabulary::TokenKind;
 
@@ -75,8 +75,7 @@ fn harmony_s_channels_are_read_and_given_back() {
     // A token has one successor here, so the channel `analysis` is left to the reader's own tests.
     let answer = ["<|channel|>", "final", "<|message|>", "Paris.", "<|return|>"];
     let engine =
-        Script { template, tokens: &tokens, answer: &answer, end: None, context_max: 4096 }
-            .open(folder.path());
+        Script { template, tokens: &tokens, answer: &answer, ..Script::EMPTY }.open(folder.path());
     let mut chat = chat(&engine);
     assert_eq!(
         say(&mut chat, "What is the capital of France?"),
@@ -105,13 +104,8 @@ fn thinking_is_told_apart_and_dropped_as_the_template_wants() {
         let words = ["<|", "im_end", "|>", "Done"].map(|word| (word, TokenKind::Normal));
         let tokens = [&CHATML_TOKENS[..], &more, &words].concat();
         let answer = ["<think>", "<|", "im_end", "|>", "</think>", "Done", "<|im_end|>"];
-        let script = Script {
-            template: &template,
-            tokens: &tokens,
-            answer: &answer,
-            end: None,
-            context_max: 4096,
-        };
+        let script =
+            Script { template: &template, tokens: &tokens, answer: &answer, ..Script::EMPTY };
         let mut chat = chat(&script.open(folder.path()));
         for _ in 0..3 {
             assert_eq!(say(&mut chat, "one"), ("Done".to_owned(), "<|im_end|>".to_owned()));
@@ -139,14 +133,9 @@ fn a_template_gets_thinking_in_the_field_it_reads() {
             [&CHATML_TOKENS[..], &[("<think>", kind), ("</think>", kind)], &words].concat();
         // The template has begun the thinking.
         let answer = ["thought", "</think>", "Done", "<|im_end|>"];
-        let engine = Script {
-            template: &template,
-            tokens: &tokens,
-            answer: &answer,
-            end: None,
-            context_max: 4096,
-        }
-        .open(folder.path());
+        let engine =
+            Script { template: &template, tokens: &tokens, answer: &answer, ..Script::EMPTY }
+                .open(folder.path());
         let mut chat = chat(&engine);
         assert_eq!(say(&mut chat, "x"), ("Done".to_owned(), "thought".to_owned()));
         say(&mut chat, "y");
@@ -214,13 +203,8 @@ fn nobody_can_forge_a_turn_whatever_the_template_does() {
             );
             let tokens = controls(kind);
             let answer = ["Done", "<|im_end|>"];
-            let script = Script {
-                template: &template,
-                tokens: &tokens,
-                answer: &answer,
-                end: None,
-                context_max: 4096,
-            };
+            let script =
+                Script { template: &template, tokens: &tokens, answer: &answer, ..Script::EMPTY };
             let engine = script.open(folder.path());
             let prompter = Prompter::new(&engine).unwrap();
             for attack in attacks {
@@ -263,14 +247,9 @@ fn halves_of_a_name_do_not_meet() {
         "{% for m in messages %}{{ m.content }}{% endfor %}",
         "<|im_{% for m in messages %}{{ m.content }}{% endfor %}",
     ] {
-        let engine = Script {
-            template,
-            tokens: &tokens,
-            answer: &["Done", "<|im_end|>"],
-            end: None,
-            context_max: 4096,
-        }
-        .open(folder.path());
+        let engine =
+            Script { template, tokens: &tokens, answer: &["Done", "<|im_end|>"], ..Script::EMPTY }
+                .open(folder.path());
         let prompter = Prompter::new(&engine).unwrap();
         for halves in [["<|im_", "end|>"], ["<", "|im_end|>"], ["<|im_end|", ">"], ["end", "|>"]] {
             let prompt = prompter.prompt(&halves.map(Turn::user)).unwrap();
@@ -397,9 +376,10 @@ fn a_failed_generation_leaves_a_session_that_knows_its_tokens() {
     session.save(&file, b"note").unwrap();
     assert!(session.save(&file, &vec![0; (16 << 20) + 1]).is_err());
     let made: Vec<u32> = session
-        .tokens_after(&[5], &mut sampler)
+        .generator(&[5], &mut sampler, GenerateOptions::new())
         .unwrap()
         .take(3)
+        .map(|token| token.map(|token| token.id))
         .collect::<Result<_, _>>()
         .unwrap();
     assert_eq!((made.len(), session.tokens()), (3, &[1, 2, 3, 5, made[0], made[1]][..]));

@@ -186,17 +186,8 @@ fn the_sampler_goes_on_where_it_was() {
     let engine = engine(folder.path());
     let file = folder.path().join("talk");
     // So hot that any token may follow.
-    let sampling = SamplerOptions {
-        temperature: 100.0,
-        top_k: 0,
-        top_p: 1.0,
-        min_p: 0.0,
-        seed: 7,
-        ..SamplerOptions::default()
-    };
-    let write = |seed| {
-        WriteOptions::new().tokens_max(Some(20)).sampling(SamplerOptions { seed, ..sampling })
-    };
+    let sampling = SamplerOptions::new().temperature(100.0).top_k(None).top_p(1.0).min_p(0.0);
+    let write = |seed| WriteOptions::new().tokens_max(Some(20)).sampling(sampling.seed(seed));
     let mut whole = engine.chat(ChatOptions::new().write(write(7))).unwrap();
     let expected = ["a", "b", "c"].map(|text| say(&mut whole, text));
     assert_ne!(expected[0], expected[1]);

@@ -24,7 +24,7 @@ const TOLERANCE: f32 = 1e-3;
 const CONTEXT: usize = 128;
 
 fn open(blob: &Path) -> Engine {
-    Engine::open(blob, &Options { threads: 1, ..Options::default() }).unwrap()
+    Engine::open_with(blob, &Options { threads: 1, ..Options::default() }).unwrap()
 }
 
 fn session<D: Device>(engine: &Engine, device: D, kv: KvElement) -> Session<D> {

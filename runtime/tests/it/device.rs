@@ -117,9 +117,9 @@ fn a_device_gives_the_references_logits_and_tokens() {
 fn a_device_draws_as_the_cpu_does() {
     let Some((blob, _scratch, references)) = baked("qwen3_moe", Encoding::F32) else { return };
     let prompt = &references[0].prompt;
-    let drawn = SamplerOptions { temperature: 0.7, seed: 5, ..SamplerOptions::default() };
-    let penalized = SamplerOptions { repetition_penalty: 1.5, ..SamplerOptions::default() };
-    let cpu = Engine::open(&blob, &options()).unwrap();
+    let drawn = SamplerOptions::new().temperature(0.7).seed(5);
+    let penalized = SamplerOptions::new().repetition_penalty(1.5);
+    let cpu = Engine::open_with(&blob, &options()).unwrap();
     for device in all_devices() {
         let engine = Engine::open_on(&blob, &options(), device).unwrap();
         for kv in [KvPrecision::F16, KvPrecision::F32] {
@@ -150,10 +150,12 @@ fn the_likeliest_token_is_chosen_without_logits() {
     device.unread.store(0, Ordering::Relaxed);
     let mut step_by_step = engine.session(&session_options(KvPrecision::F16)).unwrap();
     let mut chooser = sampler(&engine, SamplerOptions::default());
-    let mut expected = vec![chooser.sample(step_by_step.feed(&references[0].prompt).unwrap())];
+    let mut next =
+        |tokens: &[u32]| chooser.sample(&[], step_by_step.feed(tokens).unwrap()).unwrap();
+    let mut expected = vec![next(&references[0].prompt)];
     while expected.len() < tokens.len() {
         let last = expected[expected.len() - 1];
-        expected.push(chooser.sample(step_by_step.feed(&[last]).unwrap()));
+        expected.push(next(&[last]));
     }
     assert_eq!(tokens, expected);
 }
@@ -166,7 +168,7 @@ fn sessions_move_between_cpu_and_device() {
         let (file, again) = (scratch.path().join("session"), scratch.path().join("again"));
         let prompt = &references[0].prompt;
         let (held, rest) = prompt.split_at(prompt.len() * 2 / 3);
-        let cpu = Engine::open(&blob, &options()).unwrap();
+        let cpu = Engine::open_with(&blob, &options()).unwrap();
         for device in all_devices() {
             let device = Engine::open_on(&blob, &options(), device).unwrap();
             for kv in [KvPrecision::F16, KvPrecision::F32] {
@@ -305,5 +307,8 @@ fn a_copy_is_measured() {
         let engine = Engine::open_on(&blob, &options(), device).unwrap();
         assert!(engine.copy_bandwidth(1 << 20).unwrap().is_some_and(|speed| speed > 0.0));
     }
-    assert_eq!(Engine::open(&blob, &options()).unwrap().copy_bandwidth(1 << 20).unwrap(), None);
+    assert_eq!(
+        Engine::open_with(&blob, &options()).unwrap().copy_bandwidth(1 << 20).unwrap(),
+        None
+    );
 }

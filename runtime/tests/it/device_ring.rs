@@ -76,7 +76,7 @@ fn check(family: &str) {
         scratch.path().join("again"),
     );
     bake_at(&fixtures.join(family), &blob, Encoding::F32);
-    let cpu = Engine::open(&blob, &options()).unwrap();
+    let cpu = Engine::open_with(&blob, &options()).unwrap();
     let (tokens, kv) = (text(&cpu), small_ring(&cpu));
     let vocabulary = cpu.network().spec.vocabulary as usize;
     let mut truth = session(&cpu, kv);

@@ -16,7 +16,7 @@ fn session(engine: &Engine, batch: usize) -> Session {
 }
 
 fn open(blob: &Path, kernels: &str, threads: usize) -> Engine {
-    Engine::open(
+    Engine::open_with(
         blob,
         &Options { threads, kernels: Some(kernels.to_owned()), ..Options::default() },
     )

@@ -31,3 +31,5 @@ mod text_template_python;
 mod text_tokenizer;
 #[cfg(feature = "text")]
 mod text_tokenizer_bounds;
+#[cfg(feature = "text")]
+mod tiny;

@@ -45,7 +45,7 @@ fn a_part_of_an_open_file_is_a_blob() {
     let folder = tempfile::tempdir().unwrap();
     let path = baked(folder.path(), NETWORK);
     let blob = fs::read(&path).unwrap();
-    let expected = logits(&Engine::open(&path, &options(Load::Mmap)).unwrap());
+    let expected = logits(&Engine::open_with(&path, &options(Load::Mmap)).unwrap());
     for start in [0, 64, 4096, 16 << 10, (16 << 10) + 192] {
         let mut file = embedded(folder.path(), &blob, start);
         file.seek(SeekFrom::Start(3)).unwrap();
@@ -67,7 +67,7 @@ fn where_a_blob_may_begin() {
     let folder = tempfile::tempdir().unwrap();
     let path = baked(folder.path(), NETWORK);
     let blob = fs::read(&path).unwrap();
-    let expected = logits(&Engine::open(&path, &options(Load::Mmap)).unwrap());
+    let expected = logits(&Engine::open_with(&path, &options(Load::Mmap)).unwrap());
     for start in [1, 32, 4100] {
         let file = embedded(folder.path(), &blob, start);
         let range = start as u64..(start + blob.len()) as u64;
@@ -135,7 +135,7 @@ fn what_is_no_blob_is_refused() {
 fn a_blob_that_changes_under_us_has_its_sections_where_they_were() {
     let folder = tempfile::tempdir().unwrap();
     let path = baked(folder.path(), NETWORK);
-    let engine = Engine::open(&path, &options(Load::Mmap)).unwrap();
+    let engine = Engine::open_with(&path, &options(Load::Mmap)).unwrap();
     let keys: Vec<_> = engine.blob().sections().map(|record| record.key).collect();
     let root = engine.blob().header().root;
     let mut file = File::options().write(true).open(&path).unwrap();
@@ -159,7 +159,7 @@ fn what_the_system_does_not_have_is_refused_unless_told_otherwise() {
     let folder = tempfile::tempdir().unwrap();
     // A trained context that no machine has the memory for.
     let path = baked(folder.path(), synthetic::Network { context: 1 << 24, layers: 96, ..NETWORK });
-    let engine = Engine::open(&path, &options(Load::Mmap)).unwrap();
+    let engine = Engine::open_with(&path, &options(Load::Mmap)).unwrap();
     let all = SessionOptions { context: 1 << 24, ..SessionOptions::default() };
     let error = engine.plan(&all).unwrap_err();
     assert!(matches!(error, Error::SystemMemory { .. }), "{error}");
@@ -171,11 +171,11 @@ fn what_the_system_does_not_have_is_refused_unless_told_otherwise() {
     let less = SessionOptions { context: tokens / 2, ..all };
     engine.plan(&less).unwrap_or_else(|error| panic!("{error}"));
     let ignored = Options { system_memory: SystemMemory::Ignored, ..options(Load::Mmap) };
-    let engine = Engine::open(&path, &ignored).unwrap();
+    let engine = Engine::open_with(&path, &ignored).unwrap();
     assert!(engine.plan(&all).is_ok());
     // With a limit of the caller's own, that one counts.
     let limited = Options { memory_max: Some(u64::MAX), ..options(Load::Mmap) };
-    assert!(Engine::open(&path, &limited).unwrap().plan(&all).is_ok());
+    assert!(Engine::open_with(&path, &limited).unwrap().plan(&all).is_ok());
 }
 
 /// Lists of a promised context are asked for before any of it is touched.
@@ -184,7 +184,7 @@ fn a_context_that_is_only_promised_is_no_abort() {
     let folder = tempfile::tempdir().unwrap();
     let path = baked(folder.path(), synthetic::Network { context: 1 << 24, layers: 96, ..NETWORK });
     let ignored = Options { system_memory: SystemMemory::Ignored, ..options(Load::Mmap) };
-    let engine = Engine::open(&path, &ignored).unwrap();
+    let engine = Engine::open_with(&path, &ignored).unwrap();
     let bits = RingBits::Ladder(Ladder::new(&[[8, 8], [4, 4], [2, 2]]).unwrap());
     let exact = SessionOptions { context: 1 << 24, ..SessionOptions::default() };
     let ring =

@@ -6,7 +6,7 @@ use std::path::Path;
 use hardtack::{Engine, Error, Options};
 
 fn refusal(path: &Path) -> String {
-    let Err(error) = Engine::open(path, &Options::default()) else {
+    let Err(error) = Engine::open_with(path, &Options::default()) else {
         panic!("{} is no blob", path.display())
     };
     assert!(matches!(error, Error::NotABlob { .. }), "{error:?}");
@@ -77,6 +77,6 @@ fn folders() {
 /// A path that cannot be read at all is an error of the system, not a kind.
 #[test]
 fn absent_files_stay_errors_of_the_system() {
-    let error = Engine::open("nowhere.tack", &Options::default()).expect_err("absent");
+    let error = Engine::open_with("nowhere.tack", &Options::default()).expect_err("absent");
     assert!(matches!(error, Error::File { .. }), "{error:?}");
 }

@@ -19,7 +19,7 @@ const CONTEXT: usize = 256;
 
 fn open(blob: &Path, kernels: Option<&str>, threads: usize) -> Engine {
     let kernels = kernels.map(str::to_owned);
-    Engine::open(blob, &Options { threads, kernels, ..Options::default() }).unwrap()
+    Engine::open_with(blob, &Options { threads, kernels, ..Options::default() }).unwrap()
 }
 
 fn text(engine: &Engine) -> Vec<u32> {
@@ -318,7 +318,8 @@ fn settings_out_of_range_are_refused() {
 
     let limit = engine.plan(&options(CONTEXT, 0)).unwrap().total_bytes() - 1;
     let tight =
-        Engine::open(&blob, &Options { memory_max: Some(limit), ..Options::default() }).unwrap();
+        Engine::open_with(&blob, &Options { memory_max: Some(limit), ..Options::default() })
+            .unwrap();
     let refusal = tight.session(&options(CONTEXT, 0)).expect_err("refused").to_string();
     let advice = refusal
         .split("a ring of ")

@@ -123,7 +123,7 @@ mod tests {
             stop: &stop,
         };
         bake(&fixture, &blob, &bake_options, &mut |_| ()).unwrap();
-        let engine = Engine::open(&blob, &Options::default()).unwrap();
+        let engine = Engine::open_with(&blob, &Options::default()).unwrap();
 
         let continuations = [vec![7], vec![8, 9], vec![7, 10, 11, 12, 13], vec![14]];
         let mut scorer = Scorer::new(engine.session(&options(64)).unwrap());

@@ -101,6 +101,14 @@ impl Chunks {
         })
     }
 
+    /// Becomes what another session's chunks of the same layer are. The lists keep their room.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.sealed.clone_from(&other.sealed);
+        self.free_units.clone_from(&other.free_units);
+        self.free_entries.clone_from(&other.free_entries);
+        (self.begun, self.changed) = (other.begun, other.changed);
+    }
+
     /// Bytes of the lists.
     #[cfg(test)]
     pub fn allocated_bytes(&self) -> usize {

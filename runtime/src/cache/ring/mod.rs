@@ -52,6 +52,16 @@ impl Ring {
         chunks::truncate(&mut self.layers, held, position)
     }
 
+    /// Becomes what another session's ring of the same size is.
+    pub fn copy_from(&mut self, other: &Self) {
+        for (layer, other) in self.layers.iter_mut().zip(&other.layers) {
+            layer.chunks.copy_from(&other.chunks);
+            layer.halves.copy_from_slice(&other.halves);
+            layer.units.copy_from_slice(&other.units);
+            layer.scales.copy_from_slice(&other.scales);
+        }
+    }
+
     /// Passes everything after `position` tokens.
     ///
     /// # Errors

@@ -81,6 +81,16 @@ pub struct RingCache<'a> {
     pub policy: Option<&'a LayerPolicy>,
 }
 
+/// The last hidden state `[hidden]` of token `index` of the batch, after the final norm: in the
+/// scratch, where blocks leave what they add.
+pub fn hidden(step: &mut Step<'_>, index: usize) {
+    let (hidden, cpu, network) = (step.network.spec.hidden as usize, step.cpu, step.network);
+    let Scratch { residual, block, .. } = &mut *step.scratch;
+    let stream = &residual[index * hidden..][..hidden];
+    let gain = cpu.vector(&network.final_norm);
+    normalize_row(&cpu, network.spec.norm_epsilon, stream, gain, &mut block[..hidden]);
+}
+
 /// The logits that follow token `index` of the pass, in the scratch.
 pub fn logits(step: &mut Step<'_>, index: usize) {
     let (network, cpu) = (step.network, step.cpu);

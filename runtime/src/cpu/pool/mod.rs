@@ -6,8 +6,12 @@
 //! token, so that it finds in its cache what it read before, and then helps the others.
 //! A thread that the system has taken away before it began holds up nobody: who comes too late for
 //! a section is not waited for. Nothing is allocated once the threads are started.
+//!
+//! Callers on several threads take turns, section by section. A caller that waits for its turn
+//! helps with the section that runs, so that no processor idles and no session loses its threads.
 
 use std::any::Any;
+use std::cell::Cell;
 use std::hint::spin_loop;
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 use std::ptr::null_mut;
@@ -19,9 +23,11 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 
-/// How long a thread waits awake for the next section: longer than what lies between two sections
-/// of a token, so short that an idle program costs nothing.
-const AWAKE: Duration = Duration::from_micros(100);
+/// How long a thread waits awake for the next section if nothing else is asked for: longer than
+/// what lies between two sections of a token, so short that an idle program costs nothing.
+pub const AWAKE: Duration = Duration::from_micros(100);
+/// Most threads of a pool.
+pub const THREADS_MAX: usize = 1024;
 /// Looks at the gate between two looks at the clock.
 const LOOKS: usize = 64;
 
@@ -31,6 +37,15 @@ const CLOSED: usize = 1;
 const THREAD: usize = 1 << 1;
 /// The gate counts sections in steps of this.
 const SECTION: usize = 1 << 16;
+/// Most threads inside, so that the count never reaches the sections' bits.
+const INSIDE_MAX: usize = SECTION / THREAD - 1;
+const _: () = assert!(THREADS_MAX < INSIDE_MAX, "all threads of a pool can be inside");
+
+thread_local! {
+    /// Whether this thread is at work on a piece. A section that a piece begins is its own work:
+    /// waiting for a turn would wait for the piece itself.
+    static AT_WORK: Cell<bool> = const { Cell::new(false) };
+}
 
 /// Some threads besides the caller's own. They end with it.
 #[derive(Debug)]
@@ -41,14 +56,18 @@ pub struct Pool {
 
 #[derive(Debug)]
 struct Shared {
-    /// A section is running: another caller does all its pieces itself.
+    /// A section is running: other callers wait for their turn.
     busy: AtomicBool,
+    /// Callers that wait for their turn.
+    waiting: AtomicUsize,
     /// The number of sections so far, the threads inside, and whether it is closed.
     gate: AtomicUsize,
     /// The section that is running; of no meaning to a thread that is not inside.
     section: AtomicPtr<Section<'static>>,
     /// For every thread, the next of its pieces.
     lanes: Vec<Lane>,
+    /// How long a thread waits awake.
+    awake: Duration,
     end: AtomicBool,
     started: AtomicUsize,
     sleeping: AtomicUsize,
@@ -70,16 +89,23 @@ struct Section<'a> {
 }
 
 impl Pool {
-    /// Starts all threads but the caller's own.
+    /// Starts all threads but the caller's own. Each waits `awake` for the next section before it
+    /// sleeps.
     ///
     /// # Errors
-    /// The system has no more of them.
-    pub fn new(threads: usize) -> Result<Self, Error> {
+    /// More than [`THREADS_MAX`], or the system has no more of them.
+    pub fn new(threads: usize, awake: Duration) -> Result<Self, Error> {
+        if threads > THREADS_MAX {
+            let (expected, found) = (format!("1 to {THREADS_MAX}"), threads.to_string());
+            return Err(Error::Setting { setting: "threads", expected, found });
+        }
         let shared = Arc::new(Shared {
             busy: AtomicBool::new(false),
+            waiting: AtomicUsize::new(0),
             gate: AtomicUsize::new(CLOSED),
             section: AtomicPtr::new(null_mut()),
             lanes: (0..threads.max(1)).map(|_| Lane::default()).collect(),
+            awake,
             end: AtomicBool::new(false),
             started: AtomicUsize::new(0),
             sleeping: AtomicUsize::new(0),
@@ -109,20 +135,22 @@ impl Pool {
     }
 
     /// Calls `work(piece)` once for every piece, on all threads, and returns when all are done.
-    /// While another caller's section runs, and inside a piece, the calling thread does them alone.
+    /// While another caller's section runs, the calling thread helps with that one first; inside a
+    /// piece it does all pieces alone.
     ///
     /// # Panics
     /// If a piece does; pieces that nobody has begun by then are left out.
     pub fn run(&self, pieces: usize, work: &(dyn Fn(usize) + Sync)) {
         let shared = &*self.shared;
-        if pieces <= 1 || self.threads.is_empty() || shared.busy.swap(true, Ordering::Acquire) {
+        if pieces <= 1 || self.threads.is_empty() || AT_WORK.get() {
             return (0..pieces).for_each(work);
         }
+        shared.take_turn();
         let section = Section { work, pieces, panic: Mutex::new(None) };
         shared.open(&section);
         section.help(&shared.lanes, 0);
         shared.close();
-        shared.busy.store(false, Ordering::Release);
+        shared.end_turn();
         if let Some(panic) = section.panic.into_inner().unwrap_or_else(PoisonError::into_inner) {
             resume_unwind(panic);
         }
@@ -166,6 +194,46 @@ impl Drop for Pool {
 }
 
 impl Shared {
+    /// Waits until no other caller's section runs, and helps with those that do.
+    fn take_turn(&self) {
+        let is_free = || {
+            let free =
+                self.busy.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed);
+            free.is_ok()
+        };
+        if is_free() {
+            return;
+        }
+        self.waiting.fetch_add(1, Ordering::Relaxed);
+        // Pieces of the middle are the last that the threads reach from both sides.
+        let (lane, mut helped) = (self.lanes.len() / 2, None);
+        for look in 0.. {
+            if is_free() {
+                break;
+            }
+            let gate = self.gate.load(Ordering::Relaxed);
+            if helped != Some(gate / SECTION) && self.join(gate) {
+                helped = Some(gate / SECTION);
+                self.help_inside(lane);
+            } else {
+                pause(look);
+            }
+        }
+        self.waiting.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Lets the next caller have its turn. Whoever has just had one lets those begin who wait.
+    fn end_turn(&self) {
+        self.busy.store(false, Ordering::Release);
+        for _ in 0..LOOKS {
+            let is_taken = self.busy.load(Ordering::Relaxed);
+            if is_taken || self.waiting.load(Ordering::Relaxed) == 0 {
+                break;
+            }
+            spin_loop();
+        }
+    }
+
     /// Lets threads join the section.
     fn open(&self, section: &Section<'_>) {
         for (index, lane) in self.lanes.iter().enumerate() {
@@ -187,13 +255,7 @@ impl Shared {
             if threads_inside(gate) == 0 {
                 return;
             }
-            // Where there are fewer processors than threads, whoever is inside may be waiting for
-            // this one.
-            if look < 1000 {
-                spin_loop()
-            } else {
-                thread::yield_now()
-            }
+            pause(look);
             gate = self.gate.load(Ordering::Acquire);
         }
     }
@@ -213,11 +275,16 @@ impl Shared {
             if !self.join(gate) {
                 continue;
             }
-            // SAFETY: this thread is counted inside, and `close` keeps the section alive until it
-            // no longer is.
-            unsafe { &*self.section.load(Ordering::Relaxed) }.help(&self.lanes, index);
-            self.gate.fetch_sub(THREAD, Ordering::Release);
+            self.help_inside(index);
         }
+    }
+
+    /// Helps with the section that this thread has joined, and leaves it.
+    fn help_inside(&self, lane: usize) {
+        // SAFETY: this thread is counted inside, and `close` keeps the section alive until it no
+        // longer is.
+        unsafe { &*self.section.load(Ordering::Relaxed) }.help(&self.lanes, lane);
+        self.gate.fetch_sub(THREAD, Ordering::Release);
     }
 
     /// Waits for another section than the one seen; none at the end.
@@ -234,7 +301,7 @@ impl Shared {
             if self.end.load(Ordering::Relaxed) {
                 return None;
             }
-            if start.elapsed() > AWAKE {
+            if start.elapsed() > self.awake {
                 return self.sleep_until(seen);
             }
         }
@@ -255,10 +322,10 @@ impl Shared {
         gate
     }
 
-    /// Counts this thread inside, unless the section is over.
+    /// Counts this thread inside, unless the section is over or no more can be counted.
     fn join(&self, mut gate: usize) -> bool {
         let section = gate / SECTION;
-        while gate / SECTION == section && gate & CLOSED == 0 {
+        while gate / SECTION == section && gate & CLOSED == 0 && threads_inside(gate) < INSIDE_MAX {
             match self.gate.compare_exchange_weak(
                 gate,
                 gate + THREAD,
@@ -293,11 +360,20 @@ impl Section<'_> {
             }
         };
         let all = || (own..lanes.len()).chain(0..own).for_each(take);
-        if let Err(panic) = catch_unwind(AssertUnwindSafe(all)) {
+        AT_WORK.set(true);
+        let done = catch_unwind(AssertUnwindSafe(all));
+        AT_WORK.set(false);
+        if let Err(panic) = done {
             lanes.iter().for_each(|lane| lane.0.store(self.pieces, Ordering::Relaxed));
             *self.panic.lock().unwrap_or_else(PoisonError::into_inner) = Some(panic);
         }
     }
+}
+
+/// Waits a moment, the longer the more often. Where there are fewer processors than threads,
+/// whoever is inside may be waiting for this one.
+fn pause(look: usize) {
+    if look < 1000 { spin_loop() } else { thread::yield_now() }
 }
 
 const fn threads_inside(gate: usize) -> usize {

@@ -4,12 +4,15 @@
 
 use std::path::{Path, PathBuf};
 
+use half::f16;
 use hardtack::{Engine, Options};
+use hardtack_format::encoding::{GROUP_COLUMNS, PANEL_ROWS};
 use hardtack_format::spec::*;
 use hardtack_format::vocabulary::{TextRules, TokenKind, write};
 use hardtack_format::{
     Encoding, Layout, ModelSpec, Role, SectionKey, SectionKind, SectionPlan, TensorPlan,
 };
+use hardtack_kernels::pack::{pack_floats, pack_tile};
 use serde_json::{Map, Value, json};
 
 /// ChatML, as Qwen and SmolLM2 have it.
@@ -30,17 +33,29 @@ pub struct Script<'a> {
     /// What ends it, if not its last token: it goes round for ever then.
     pub end: Option<&'a str>,
     pub context_max: u32,
+    /// Of the matrices: `F32`, or `Q1` for a small file.
+    pub encoding: Encoding,
 }
 
 impl Script<'_> {
+    /// No answer yet.
+    pub const EMPTY: Script<'static> = Script {
+        template: "",
+        tokens: &[],
+        answer: &[],
+        end: None,
+        context_max: 4096,
+        encoding: Encoding::F32,
+    };
+
     /// A model in ChatML.
     pub fn chatml<'a>(tokens: &'a [(&'a str, TokenKind)], answer: &'a [&'a str]) -> Script<'a> {
-        Script { template: CHATML, tokens, answer, end: None, context_max: 4096 }
+        Script { template: CHATML, tokens, answer, ..Script::EMPTY }
     }
 
     /// Writes the blob, and opens it.
     pub fn open(&self, folder: &Path) -> Engine {
-        Engine::open(self.write(&folder.join("model.tack")), &options()).unwrap()
+        Engine::open_with(self.write(&folder.join("model.tack")), &options()).unwrap()
     }
 
     pub fn write(&self, path: &Path) -> PathBuf {
@@ -53,7 +68,7 @@ impl Script<'_> {
         256 + place.unwrap_or_else(|| panic!("no token {name}")) as u32
     }
 
-    fn bytes(&self) -> Vec<u8> {
+    pub fn bytes(&self) -> Vec<u8> {
         let vocabulary = 256 + self.tokens.len() as u32;
         let spec = ModelSpec {
             vocabulary,
@@ -99,7 +114,8 @@ impl Script<'_> {
             key: SectionKey::only(kind),
             bytes: content(kind).len() as u64,
         });
-        let plans: Vec<SectionPlan> = plain.into_iter().chain(weights(&spec)).collect();
+        let plans: Vec<SectionPlan> =
+            plain.into_iter().chain(weights(&spec, self.encoding)).collect();
         let layout = Layout::new(&plans).unwrap();
         let mut file = vec![0; layout.file_bytes() as usize];
         let mut hashes = Vec::new();
@@ -111,7 +127,8 @@ impl Script<'_> {
             for (role, tensor) in layout.tensors(section) {
                 let bytes =
                     &mut file[tensor.offset as usize..(tensor.offset + tensor.bytes) as usize];
-                self.fill(role, tensor.columns, bytes);
+                let shape = (tensor.rows as usize, tensor.columns as usize);
+                self.fill(role, shape, bytes);
             }
             hashes.push(*blake3::hash(&file[place]).as_bytes());
         }
@@ -122,28 +139,50 @@ impl Script<'_> {
 
     /// Norms are ones, an embedding is its token alone, and the head says what follows it. The rest
     /// is zero.
-    fn fill(&self, role: Role, columns: u32, bytes: &mut [u8]) {
-        let mut set = |index: u32, value: f32| {
-            bytes[index as usize * 4..][..4].copy_from_slice(&value.to_le_bytes());
-        };
-        let panel = |row: u32, column: u32| (row / 16 * columns + column) * 16 + row % 16;
+    fn fill(&self, role: Role, (rows, columns): (usize, usize), bytes: &mut [u8]) {
+        // [rows, columns]
+        let mut ones = vec![false; rows * columns];
+        let mut set = |row: u32, column: u32| ones[row as usize * columns + column as usize] = true;
+        let all = 0..256 + self.tokens.len() as u32;
         match role {
             Role::AttentionNorm | Role::FeedForwardNorm | Role::FinalNorm => {
-                (0..columns).for_each(|at| set(at, 1.0))
+                let one = 1f32.to_le_bytes();
+                return bytes.as_chunks_mut().0.iter_mut().for_each(|value| *value = one);
             }
-            Role::Embedding => {
-                (0..256 + self.tokens.len() as u32).for_each(|token| set(panel(token, token), 1.0))
-            }
+            Role::Embedding => all.for_each(|token| set(token, token)),
             Role::Head => {
                 let answer: Vec<u32> = self.answer.iter().map(|name| self.id(name)).collect();
                 // Bytes and the tokens that a template ends with are followed by the answer.
-                let begin =
-                    (0..256 + self.tokens.len() as u32).filter(|token| !answer.contains(token));
-                begin.for_each(|token| set(panel(answer[0], token), 1.0));
-                answer.windows(2).for_each(|pair| set(panel(pair[1], pair[0]), 1.0));
-                set(panel(answer[0], *answer.last().unwrap()), 1.0);
+                all.filter(|token| !answer.contains(token)).for_each(|token| set(answer[0], token));
+                answer.windows(2).for_each(|pair| set(pair[1], pair[0]));
+                set(answer[0], *answer.last().unwrap());
             }
             _ => {}
+        }
+        self.pack(&ones, columns, bytes);
+    }
+
+    /// Writes ones and zeros in the script's encoding.
+    fn pack(&self, ones: &[bool], columns: usize, bytes: &mut [u8]) {
+        let panel_bytes = self.encoding.panel_bytes(columns as u32) as usize;
+        for (panel, rows) in
+            bytes.chunks_exact_mut(panel_bytes).zip(ones.chunks(PANEL_ROWS * columns))
+        {
+            if self.encoding == Encoding::F32 {
+                let floats: Vec<f32> = rows.iter().map(|&one| f32::from(u8::from(one))).collect();
+                pack_floats(self.encoding, &floats, columns, panel);
+                continue;
+            }
+            for (tile, bytes) in panel.chunks_exact_mut(self.encoding.tile_bytes()).enumerate() {
+                let mut codes = [[0; GROUP_COLUMNS]; PANEL_ROWS];
+                for (codes, row) in codes.iter_mut().zip(rows.chunks_exact(columns)) {
+                    for (code, &one) in codes.iter_mut().zip(&row[tile * GROUP_COLUMNS..]) {
+                        *code = u8::from(one);
+                    }
+                }
+                let (scales, minima) = ([f16::ONE; PANEL_ROWS], [f16::ZERO; PANEL_ROWS]);
+                pack_tile(self.encoding, &codes, &scales, &minima, bytes);
+            }
         }
     }
 
@@ -184,10 +223,9 @@ pub fn options() -> Options {
     Options { threads: 1, ..Options::default() }
 }
 
-fn weights(spec: &ModelSpec) -> Vec<SectionPlan> {
+fn weights(spec: &ModelSpec, encoding: Encoding) -> Vec<SectionPlan> {
     let hidden = spec.hidden;
-    let matrix =
-        |role, rows, columns| TensorPlan { role, encoding: Encoding::F32, stack: 1, rows, columns };
+    let matrix = |role, rows, columns| TensorPlan { role, encoding, stack: 1, rows, columns };
     let vector =
         |role| TensorPlan { role, encoding: Encoding::Plain, stack: 1, rows: 1, columns: hidden };
     let globals = vec![

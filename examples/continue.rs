@@ -3,15 +3,15 @@
 use std::io::Write;
 
 use hardtack::text::Opening;
-use hardtack::{Engine, Options, SessionOptions, WriteOptions, Writer};
+use hardtack::{Engine, SessionOptions, WriteOptions, Writer};
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
     let (Some(blob), Some(prompt)) = (arguments.next(), arguments.next()) else {
-        anyhow::bail!("usage: embed BLOB PROMPT");
+        anyhow::bail!("usage: continue BLOB PROMPT");
     };
 
-    let engine = Engine::open(blob, &Options::default())?;
+    let engine = Engine::open(blob)?;
     let session = SessionOptions { context: 512, ..SessionOptions::default() };
     let mut writer =
         Writer::new(&engine, &WriteOptions::new().session(session).tokens_max(Some(64)))?;
