@@ -4,7 +4,8 @@ use hardtack::format::Encoding;
 use hardtack::{
     Cancel, Engine, KvPrecision, Ladder, Options, RingBits, RingOptions, Session, SessionOptions,
 };
-use hardtack_testing::{Checkpoint, bake_at};
+use hardtack_testing::bake_at;
+use hardtack_testing::checkpoint::Checkpoint;
 
 /// A batch that is no divisor of a ring's chunks of 64.
 const BATCH: usize = 24;
@@ -15,7 +16,7 @@ fn engine() -> Engine {
     checkpoint.save();
     let blob = folder.path().join("model.tack");
     bake_at(checkpoint.path(), &blob, Encoding::Q8);
-    Engine::open(&blob, &Options { threads: 1, ..Options::default() }).unwrap()
+    Engine::open_with(&blob, &Options { threads: 1, ..Options::default() }).unwrap()
 }
 
 fn session(engine: &Engine, kv: KvPrecision) -> Session {
