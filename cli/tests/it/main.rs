@@ -13,6 +13,7 @@ mod crumb;
 mod device;
 mod end_to_end;
 mod evaluation;
+mod json_growth;
 mod kills;
 mod memory;
 mod memory_random;

@@ -1,5 +1,6 @@
 //! The library as an application uses it.
 
+mod cancel;
 #[cfg(feature = "text")]
 mod api;
 #[cfg(feature = "text")]

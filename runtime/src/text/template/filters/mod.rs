@@ -43,6 +43,7 @@ impl Machine<'_> {
                 let [attribute] = given.bind(name, ["name"], 1)?;
                 let attribute = attribute.unwrap_or(Value::None);
                 let attribute = chars::string(attribute.text(name)?);
+                value.defined()?;
                 Ok(match self.own_attribute(value, &attribute)? {
                     Some(found) => found,
                     None => value.missing_attribute(attribute),
