@@ -67,15 +67,13 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
         ));
     }
     let stored = HubExperts::new(names, experts.count, experts.inner);
-    Ok(Draft {
-        family: "deepseek_v2",
+    Ok(hub::draft(
+        "deepseek_v2",
+        &basics,
         spec,
-        head: basics.head,
-        frequencies: basics.rope.frequencies(),
-        frequency_divisors: None,
-        optional: Vec::new(),
-        locate: Box::new(move |slot| stored.source(slot).unwrap_or_else(|| source(slot, latent))),
-    })
+        Vec::new(),
+        Box::new(move |slot| stored.source(slot).unwrap_or_else(|| source(slot, latent))),
+    ))
 }
 
 /// What this family can say that the runtime cannot do.

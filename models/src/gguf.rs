@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use hardtack_format::Role;
 use hardtack_format::limits::LAYERS_MAX;
-use hardtack_format::spec::ModelSpec;
+use hardtack_format::spec::{ExpertsSpec, GateKind, ModelSpec};
 
 use crate::basics::Basics;
 use crate::draft::{Draft, Locate, plain, whole};
@@ -112,6 +112,22 @@ fn vocabulary(metadata: &Metadata, names: &dyn Names, hidden: u32) -> Result<u32
     }
 }
 
+/// A mixture without a shared expert.
+pub(crate) fn experts(
+    metadata: &Metadata,
+    inner: &str,
+    gate: GateKind,
+) -> Result<ExpertsSpec, FamilyError> {
+    Ok(ExpertsSpec {
+        count: metadata.count("expert_count")?,
+        chosen: metadata.count("expert_used_count")?,
+        inner: metadata.count(inner)?,
+        shared_inner: 0,
+        gate,
+        routed_scale: 1.0,
+    })
+}
+
 /// A draft whose tensors have the usual names: with stored factors of RoPE's frequencies, and with
 /// the biases that the first layer has, if they are there. `own` are the other tensors a network
 /// can do without that this one has.
@@ -141,7 +157,7 @@ pub(crate) fn draft(
     }
 }
 
-/// Where tensors are under their usual names, in a network with so many experts in a layer.
+/// Where tensors are under their usual names, in a network of `experts` experts in a layer.
 pub(crate) fn locate(names: &dyn Names, pairs: Pairs, experts: u32) -> Locate {
     let stored = Stored::new(names, pairs, experts);
     Box::new(move |slot| stored.source(slot))

@@ -60,14 +60,12 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
     let window = Some(config.positive_count("sliding_window")?);
     let windows = hub::listed_windows(config, basics.layer_count, window)?;
     let windows = windows.ok_or_else(|| config.missing("layer_types"))?;
-    let experts = ExpertsSpec {
-        count: hub::count_of(config, "num_local_experts", "num_experts")?,
-        chosen: config.count("num_experts_per_tok")?,
-        inner: config.count("intermediate_size")?,
-        shared_inner: 0,
-        gate: GateKind::SoftmaxChosen,
-        routed_scale: 1.0,
-    };
+    let experts = hub::experts(
+        config,
+        ["num_local_experts", "num_experts"],
+        "intermediate_size",
+        GateKind::SoftmaxChosen,
+    )?;
     let activation = Activation::ClampedSwiglu {
         alpha: config.optional_positive("swiglu_alpha")?.unwrap_or(ALPHA) as f32,
         limit: config.positive("swiglu_limit")? as f32,
@@ -82,17 +80,15 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
     };
     let count = experts.count as usize;
     let stacked = HubExperts::stacked(names, experts.count);
-    Ok(Draft {
-        family: "gpt_oss",
+    Ok(hub::draft(
+        "gpt_oss",
+        &basics,
         spec,
-        head: basics.head,
-        frequencies: basics.rope.frequencies(),
-        frequency_divisors: None,
-        optional: EXTRAS.to_vec(),
-        locate: Box::new(move |slot| {
+        EXTRAS.to_vec(),
+        Box::new(move |slot| {
             stacked.source(slot).unwrap_or_else(|| source(slot, count, stored_as))
         }),
-    })
+    ))
 }
 
 fn source(slot: &Slot, count: usize, stored_as: Storage) -> Source {
@@ -152,14 +148,7 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
     metadata.refuse_watched(&["attention.sliding_window"])?;
     let basics = gguf::basics(metadata, names, YarnRule::Exact)?;
     let window = metadata.positive_count("attention.sliding_window")?;
-    let experts = ExpertsSpec {
-        count: metadata.count("expert_count")?,
-        chosen: metadata.count("expert_used_count")?,
-        inner: metadata.count("expert_feed_forward_length")?,
-        shared_inner: 0,
-        gate: GateKind::SoftmaxChosen,
-        routed_scale: 1.0,
-    };
+    let experts = gguf::experts(metadata, "expert_feed_forward_length", GateKind::SoftmaxChosen)?;
     let activation = Activation::ClampedSwiglu { alpha: ALPHA as f32, limit: GGUF_LIMIT };
     let spec = basics.spec(|layer| LayerSpec {
         attention: basics.attention(HeadNorm::None, if layer % 2 == 0 { window } else { 0 }),

@@ -1,7 +1,7 @@
 //! Granite MoE: four scalar multipliers, and all experts of a layer in two tensors.
 
 use hardtack_format::Role;
-use hardtack_format::spec::{ExpertsSpec, GateKind, HeadNorm, LayerSpec, ModelSpec};
+use hardtack_format::spec::{GateKind, HeadNorm, LayerSpec, ModelSpec};
 
 use crate::basics::mixture;
 use crate::config::Config;
@@ -27,14 +27,12 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
     ])?;
     config.only_text("position_embedding_type", "rope")?;
     let basics = hub::basics(config, 10_000.0)?;
-    let experts = ExpertsSpec {
-        count: hub::count_of(config, "num_local_experts", "num_experts")?,
-        chosen: config.count("num_experts_per_tok")?,
-        inner: config.count("intermediate_size")?,
-        shared_inner: 0,
-        gate: GateKind::SoftmaxChosen,
-        routed_scale: 1.0,
-    };
+    let experts = hub::experts(
+        config,
+        ["num_local_experts", "num_experts"],
+        "intermediate_size",
+        GateKind::SoftmaxChosen,
+    )?;
     let mut attention = basics.attention(HeadNorm::None, 0);
     attention.score_scale = config.number("attention_multiplier")? as f32;
     let spec = ModelSpec {
@@ -53,15 +51,7 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
         }
         _ => stored.source(slot).unwrap_or_else(|| source(slot, count)),
     };
-    Ok(Draft {
-        family: "granitemoe",
-        spec,
-        head: basics.head,
-        frequencies: basics.rope.frequencies(),
-        frequency_divisors: None,
-        optional: hub::attention_biases(config)?,
-        locate: Box::new(locate),
-    })
+    Ok(hub::draft("granitemoe", &basics, spec, hub::attention_biases(config)?, Box::new(locate)))
 }
 
 fn source(slot: &Slot, count: usize) -> Source {
@@ -93,14 +83,7 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
         return Err(metadata.unsupported(renormalized, "true"));
     }
     let basics = gguf::basics(metadata, names, YarnRule::Rounded)?;
-    let experts = ExpertsSpec {
-        count: metadata.count("expert_count")?,
-        chosen: metadata.count("expert_used_count")?,
-        inner: metadata.count("feed_forward_length")?,
-        shared_inner: 0,
-        gate: GateKind::SoftmaxChosen,
-        routed_scale: 1.0,
-    };
+    let experts = gguf::experts(metadata, "feed_forward_length", GateKind::SoftmaxChosen)?;
     let mut attention = basics.attention(HeadNorm::None, 0);
     attention.score_scale = metadata.positive("attention.scale")? as f32;
     let spec = ModelSpec {

@@ -3,10 +3,11 @@
 
 use hardtack_format::Role;
 use hardtack_format::limits::LAYERS_MAX;
+use hardtack_format::spec::{ExpertsSpec, GateKind, ModelSpec};
 
 use crate::basics::Basics;
 use crate::config::Config;
-use crate::draft::{Locate, plain};
+use crate::draft::{Draft, Locate, plain};
 use crate::error::FamilyError;
 use crate::hub_experts::HubExperts;
 use crate::rope_settings;
@@ -118,6 +119,35 @@ pub(crate) fn sparse_layers(config: &Config, layer_count: u32) -> Result<Vec<boo
         }
     }
     Ok(sparse)
+}
+
+/// A mixture without a shared expert: its count goes by two names.
+pub(crate) fn experts(
+    config: &Config,
+    [count, other]: [&str; 2],
+    inner: &str,
+    gate: GateKind,
+) -> Result<ExpertsSpec, FamilyError> {
+    Ok(ExpertsSpec {
+        count: count_of(config, count, other)?,
+        chosen: config.count("num_experts_per_tok")?,
+        inner: config.count(inner)?,
+        shared_inner: 0,
+        gate,
+        routed_scale: 1.0,
+    })
+}
+
+/// The draft of a family with these tensors besides the ones that every network has.
+pub(crate) fn draft(
+    family: &'static str,
+    basics: &Basics,
+    spec: ModelSpec,
+    optional: Vec<Role>,
+    locate: Locate,
+) -> Draft {
+    let (head, frequencies) = (basics.head, basics.rope.frequencies());
+    Draft { family, spec, head, frequencies, frequency_divisors: None, optional, locate }
 }
 
 /// A count that goes by two names.

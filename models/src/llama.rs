@@ -21,18 +21,16 @@ pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyEr
     if config.flag("mlp_bias", false)? {
         optional.extend([Role::GatedBias, Role::UpBias, Role::DownBias]);
     }
-    Ok(Draft {
-        family: "llama",
-        spec: basics.spec(|_| LayerSpec {
+    Ok(hub::draft(
+        "llama",
+        &basics,
+        basics.spec(|_| LayerSpec {
             attention: basics.attention(HeadNorm::None, 0),
             feed_forward: dense(inner),
         }),
-        head: basics.head,
-        frequencies: basics.rope.frequencies(),
-        frequency_divisors: None,
         optional,
-        locate: Box::new(hub::source),
-    })
+        Box::new(hub::source),
+    ))
 }
 
 /// Architecture `llama`, which Mixtral's files have too.

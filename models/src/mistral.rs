@@ -18,15 +18,7 @@ pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyEr
         attention: basics.attention(HeadNorm::None, windows[layer as usize]),
         feed_forward: dense(inner),
     });
-    Ok(Draft {
-        family: "mistral",
-        spec,
-        head: basics.head,
-        frequencies: basics.rope.frequencies(),
-        frequency_divisors: None,
-        optional: Vec::new(),
-        locate: Box::new(hub::source),
-    })
+    Ok(hub::draft("mistral", &basics, spec, Vec::new(), Box::new(hub::source)))
 }
 
 /// The windows of `layer_types`, or one for all layers.

@@ -1,7 +1,7 @@
 //! Mixtral: Mistral's attention, and experts named `w1` (gate), `w2` (down) and `w3` (up).
 
 use hardtack_format::Role;
-use hardtack_format::spec::{ExpertsSpec, GateKind, HeadNorm, LayerSpec};
+use hardtack_format::spec::{GateKind, HeadNorm, LayerSpec};
 
 use crate::basics::mixture;
 use crate::config::Config;
@@ -20,14 +20,12 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
     config.refuse_watched(&["sliding_window"])?;
     let basics = hub::basics(config, 1_000_000.0)?;
     let windows = mistral::windows(config, basics.layer_count)?;
-    let experts = ExpertsSpec {
-        count: hub::count_of(config, "num_local_experts", "num_experts")?,
-        chosen: config.count("num_experts_per_tok")?,
-        inner: config.count("intermediate_size")?,
-        shared_inner: 0,
-        gate: GateKind::SoftmaxChosen,
-        routed_scale: 1.0,
-    };
+    let experts = hub::experts(
+        config,
+        ["num_local_experts", "num_experts"],
+        "intermediate_size",
+        GateKind::SoftmaxChosen,
+    )?;
     let spec = basics.spec(|layer| LayerSpec {
         attention: basics.attention(HeadNorm::None, windows[layer as usize]),
         feed_forward: mixture(experts),
@@ -39,15 +37,7 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
         Role::Gate if renamed => hub::source(slot),
         _ => stored.source(slot).unwrap_or_else(|| source(slot)),
     };
-    Ok(Draft {
-        family: "mixtral",
-        spec,
-        head: basics.head,
-        frequencies: basics.rope.frequencies(),
-        frequency_divisors: None,
-        optional: Vec::new(),
-        locate: Box::new(locate),
-    })
+    Ok(hub::draft("mixtral", &basics, spec, Vec::new(), Box::new(locate)))
 }
 
 fn source(slot: &Slot) -> Source {
@@ -72,14 +62,7 @@ fn source(slot: &Slot) -> Source {
 pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft, FamilyError> {
     metadata.refuse_watched(&[])?;
     let basics = gguf::basics(metadata, names, YarnRule::Rounded)?;
-    let experts = ExpertsSpec {
-        count: metadata.count("expert_count")?,
-        chosen: metadata.count("expert_used_count")?,
-        inner: metadata.count("feed_forward_length")?,
-        shared_inner: 0,
-        gate: GateKind::SoftmaxChosen,
-        routed_scale: 1.0,
-    };
+    let experts = gguf::experts(metadata, "feed_forward_length", GateKind::SoftmaxChosen)?;
     let attention = basics.attention(HeadNorm::None, 0);
     let spec = basics.spec(|_| LayerSpec { attention, feed_forward: mixture(experts) });
     let pairs = Pairs::SideBySide { head_dim: basics.head_dim };

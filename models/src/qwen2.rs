@@ -25,15 +25,7 @@ pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyEr
         attention: basics.attention(HeadNorm::None, windows[layer as usize]),
         feed_forward: dense(inner),
     });
-    Ok(Draft {
-        family: "qwen2",
-        spec,
-        head: basics.head,
-        frequencies: basics.rope.frequencies(),
-        frequency_divisors: None,
-        optional: BIASES.to_vec(),
-        locate: Box::new(hub::source),
-    })
+    Ok(hub::draft("qwen2", &basics, spec, BIASES.to_vec(), Box::new(hub::source)))
 }
 
 pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft, FamilyError> {

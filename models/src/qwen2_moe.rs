@@ -36,15 +36,13 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
     if config.flag("qkv_bias", true)? {
         optional.extend(qwen2::BIASES);
     }
-    Ok(Draft {
-        family: "qwen2_moe",
+    Ok(hub::draft(
+        "qwen2_moe",
+        &basics,
         spec,
-        head: basics.head,
-        frequencies: basics.rope.frequencies(),
-        frequency_divisors: None,
         optional,
-        locate: hub::locate(names, experts.count, experts.inner),
-    })
+        hub::locate(names, experts.count, experts.inner),
+    ))
 }
 
 /// The windows of `layer_types`. Without that list, which layers slide differs between releases of

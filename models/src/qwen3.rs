@@ -21,15 +21,7 @@ pub(crate) fn from_hub(config: &Config, _: &dyn Names) -> Result<Draft, FamilyEr
         attention: basics.attention(HeadNorm::PerHead, windows[layer as usize]),
         feed_forward: dense(inner),
     });
-    Ok(Draft {
-        family: "qwen3",
-        spec,
-        head: basics.head,
-        frequencies: basics.rope.frequencies(),
-        frequency_divisors: None,
-        optional: hub::attention_biases(config)?,
-        locate: Box::new(hub::source),
-    })
+    Ok(hub::draft("qwen3", &basics, spec, hub::attention_biases(config)?, Box::new(hub::source)))
 }
 
 pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft, FamilyError> {

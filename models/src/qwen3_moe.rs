@@ -1,6 +1,6 @@
 //! Qwen3-MoE: Qwen3's attention over routed experts, with dense layers where the settings say so.
 
-use hardtack_format::spec::{ExpertsSpec, HeadNorm, LayerSpec};
+use hardtack_format::spec::{HeadNorm, LayerSpec};
 
 use crate::basics::{dense, gate_kind, mixture};
 use crate::config::Config;
@@ -23,28 +23,24 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
     };
     let sparse = hub::sparse_layers(config, basics.layer_count)?;
     let dense_inner = config.count("intermediate_size")?;
-    let experts = ExpertsSpec {
-        count: hub::count_of(config, "num_experts", "num_local_experts")?,
-        chosen: config.count("num_experts_per_tok")?,
-        inner: config.count("moe_intermediate_size")?,
-        shared_inner: 0,
-        gate: gate_kind(config.flag("norm_topk_prob", false)?),
-        routed_scale: 1.0,
-    };
+    let experts = hub::experts(
+        config,
+        ["num_experts", "num_local_experts"],
+        "moe_intermediate_size",
+        gate_kind(config.flag("norm_topk_prob", false)?),
+    )?;
     let attention = basics.attention(HeadNorm::PerHead, window);
     let spec = basics.spec(|layer| LayerSpec {
         attention,
         feed_forward: if sparse[layer as usize] { mixture(experts) } else { dense(dense_inner) },
     });
-    Ok(Draft {
-        family: "qwen3_moe",
+    Ok(hub::draft(
+        "qwen3_moe",
+        &basics,
         spec,
-        head: basics.head,
-        frequencies: basics.rope.frequencies(),
-        frequency_divisors: None,
-        optional: hub::attention_biases(config)?,
-        locate: hub::locate(names, experts.count, experts.inner),
-    })
+        hub::attention_biases(config)?,
+        hub::locate(names, experts.count, experts.inner),
+    ))
 }
 
 /// Architecture `qwen3moe`. llama.cpp knows no dense layers in it, and always renormalizes unless
@@ -52,14 +48,11 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
 pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft, FamilyError> {
     metadata.refuse_watched(&["expert_weights_norm"])?;
     let basics = gguf::basics(metadata, names, YarnRule::Rounded)?;
-    let experts = ExpertsSpec {
-        count: metadata.count("expert_count")?,
-        chosen: metadata.count("expert_used_count")?,
-        inner: metadata.count("expert_feed_forward_length")?,
-        shared_inner: 0,
-        gate: gate_kind(metadata.flag("expert_weights_norm", true)?),
-        routed_scale: 1.0,
-    };
+    let experts = gguf::experts(
+        metadata,
+        "expert_feed_forward_length",
+        gate_kind(metadata.flag("expert_weights_norm", true)?),
+    )?;
     let attention = basics.attention(HeadNorm::PerHead, 0);
     let spec = basics.spec(|_| LayerSpec { attention, feed_forward: mixture(experts) });
     Ok(gguf::draft(

@@ -5,7 +5,8 @@ use std::fs;
 use std::path::Path;
 
 use crate::program::{Argument, Outcome, names, run};
-use hardtack_testing::small::{Small, added};
+use hardtack_testing::bpe::{TEMPLATE, added};
+use hardtack_testing::small::Small;
 use serde_json::json;
 
 /// Bakes into a folder of its own; a refusal leaves nothing there.
@@ -112,8 +113,7 @@ fn markers_that_are_not_special_cannot_be_typed() {
         added(268, "<|user|]", false),
     ]);
     model.template = Some(
-        hardtack_testing::small::TEMPLATE
-            .replace("<|im_start|>{{ m.role }}", "<|im_start|>{{ '<|' + m.role + '|]' }}"),
+        TEMPLATE.replace("<|im_start|>{{ m.role }}", "<|im_start|>{{ '<|' + m.role + '|]' }}"),
     );
     let (scratch, outcome) = baked(&model, &[]);
     let line = outcome.succeeded();

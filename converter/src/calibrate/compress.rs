@@ -1,6 +1,6 @@
 //! A checkpoint into codes, layer after layer: every layer's matrices are quantized on what the
-//! layers before it, already quantized, hand them, so that an error that is made early is known
-//! later (GPTQ, arXiv 2210.17323, section 3.3).
+//! layers before it, already quantized, produce, so that later layers make up for early errors
+//! (GPTQ, arXiv 2210.17323, section 3.3).
 //!
 //! Inside a layer the same holds: the output projection sees what quantized queries, keys and
 //! values attend to, the feed-forward block what quantized attention leaves, a down projection what
@@ -34,11 +34,11 @@ const ELEMENTS_AT_ONCE: usize = 1 << 20;
 const DTYPE: DType = DType::F32;
 
 /// Quantizes every matrix to its encoding into the store. What the store has already is taken as it
-/// is, whole layers at a time. `progress` is told how many of how many parts (attention, common
-/// block, each expert) are done.
+/// is, whole layers at a time. `progress` gets the parts (attention, common block, each
+/// expert) that are done, and all of them.
 ///
 /// # Errors
-/// The checkpoint, a text or the store is no use, a weight does not fit its encoding, or `stop` was
+/// The checkpoint, a text or the store cannot be used, a weight does not fit its encoding, or `stop` was
 /// set.
 pub fn compress(
     model: &Model,
@@ -182,8 +182,8 @@ impl Work<'_> {
         Ok(weights)
     }
 
-    /// Latent attention has matrices between its latents and inside its heads, whose inputs nobody
-    /// records: they are rounded without feedback.
+    /// Latent attention has matrices between its latents and inside its heads, whose inputs are not
+    /// recorded: they are rounded without feedback.
     fn latent(
         &mut self,
         section: SectionKey,
@@ -204,7 +204,7 @@ impl Work<'_> {
         Ok(weights)
     }
 
-    /// The block that every token meets.
+    /// The block that every token goes through.
     fn common(
         &mut self,
         section: SectionKey,
@@ -213,8 +213,9 @@ impl Work<'_> {
         normed: &[f32],
     ) -> Result<BlockWeights, CalibrateError> {
         let all: Vec<usize> = (0..normed.len() / self.hidden).collect();
-        let met = Met { rows: Rows::new(normed, self.hidden), tokens: &all, weights: None };
-        let quantized = self.block(section, activation, block, &met, None)?;
+        let coverage =
+            Coverage { rows: Rows::new(normed, self.hidden), tokens: &all, weights: None };
+        let quantized = self.block(section, activation, block, &coverage, None)?;
         self.step();
         Ok(quantized)
     }
@@ -238,7 +239,7 @@ impl Work<'_> {
         let routes =
             route(spec, &mixture.gate, mixture.gate_bias.as_ref(), &rows.span(0, all.len())?)?;
         let shares = floats(&routes.weights)?;
-        let layer = Met { rows, tokens: &all, weights: None };
+        let layer = Coverage { rows, tokens: &all, weights: None };
         let experts = std::mem::take(&mut mixture.experts);
         for (expert, (block, places)) in
             (0..).zip(experts.into_iter().zip(routes.by_expert(spec.count as usize)))
@@ -249,9 +250,15 @@ impl Work<'_> {
             // gives it.
             let weights: Vec<f32> =
                 places.iter().map(|&place| shares[place as usize].powi(2)).collect();
-            let met = Met { rows, tokens: &tokens, weights: Some(&weights) };
+            let coverage = Coverage { rows, tokens: &tokens, weights: Some(&weights) };
             let section = SectionKey::expert(section.layer, expert);
-            mixture.experts.push(self.block(section, activation, block, &met, Some(&layer))?);
+            mixture.experts.push(self.block(
+                section,
+                activation,
+                block,
+                &coverage,
+                Some(&layer),
+            )?);
             self.step();
         }
         Ok(mixture)
@@ -264,19 +271,19 @@ impl Work<'_> {
         section: SectionKey,
         activation: Activation,
         mut block: BlockWeights,
-        met: &Met<'_>,
-        layer: Option<&Met<'_>>,
+        coverage: &Coverage<'_>,
+        layer: Option<&Coverage<'_>>,
     ) -> Result<BlockWeights, CalibrateError> {
         self.check_stop()?;
         let BlockWeights { gated, up, down, .. } = &mut block;
         if self.take_stored(section, [(Role::Gated, gated), (Role::Up, up), (Role::Down, down)])? {
             return Ok(block);
         }
-        let inputs = feedback(self.hidden, met, layer, floats)?;
+        let inputs = feedback(self.hidden, coverage, layer, floats)?;
         block.gated = self.matrix((section, Role::Gated), &block.gated, &inputs)?;
         block.up = self.matrix((section, Role::Up), &block.up, &inputs)?;
         let inner = |inputs: &Tensor| floats(&block_inner(activation, &block, inputs)?);
-        let inner = feedback(block.down.dim(1)?, met, layer, inner)?;
+        let inner = feedback(block.down.dim(1)?, coverage, layer, inner)?;
         block.down = self.matrix((section, Role::Down), &block.down, &inner)?;
         Ok(block)
     }
@@ -377,8 +384,8 @@ impl Work<'_> {
 /// Rows of an expert's inputs whose inner values are in memory at once.
 pub const ROWS_AT_ONCE: usize = 2048;
 
-/// What a block met: tokens of the normalized stream, and what each counts.
-struct Met<'a> {
+/// What a block sees: tokens of the normalized stream, and what each counts.
+struct Coverage<'a> {
     rows: Rows<'a>,
     tokens: &'a [usize],
     weights: Option<&'a [f32]>,
@@ -387,19 +394,19 @@ struct Met<'a> {
 /// Feedback for a matrix that reads what `inputs_of` makes of the stream.
 fn feedback(
     columns: usize,
-    met: &Met<'_>,
-    layer: Option<&Met<'_>>,
+    coverage: &Coverage<'_>,
+    layer: Option<&Coverage<'_>>,
     inputs_of: impl Fn(&Tensor) -> candle_core::Result<Vec<f32>>,
 ) -> Result<Feedback, CalibrateError> {
     let seen = |tokens: &[usize], weights: Option<&[f32]>| -> Result<Hessian, CalibrateError> {
         let mut hessian = Hessian::new(columns);
         for (index, tokens) in tokens.chunks(ROWS_AT_ONCE).enumerate() {
             let weights = weights.map(|weights| &weights[index * ROWS_AT_ONCE..][..tokens.len()]);
-            hessian.add(&inputs_of(&met.rows.gather(tokens)?)?, weights)?;
+            hessian.add(&inputs_of(&coverage.rows.gather(tokens)?)?, weights)?;
         }
         Ok(hessian)
     };
-    let own = seen(met.tokens, met.weights)?;
+    let own = seen(coverage.tokens, coverage.weights)?;
     let prior = match layer.filter(|_| own.is_starved()) {
         Some(layer) => {
             let step = layer.tokens.len().div_ceil(PRIOR_TOKENS);

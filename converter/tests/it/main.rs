@@ -14,6 +14,10 @@ mod calibrate_judge;
 mod calibrate_kv;
 #[cfg(feature = "calibrate")]
 mod calibrate_statistics;
+#[cfg(feature = "calibrate")]
+mod calibrate_support;
+#[cfg(feature = "calibrate")]
+mod calibrate_whole_blocks;
 mod encodings;
 mod encodings_support;
 mod gguf_support;

@@ -1,5 +1,5 @@
 """How fast PyTorch's matrix products are at the shapes of the training step: beside it,
-`cargo run --release -p hardtack-converter --example graph_speed` (set RAYON_NUM_THREADS to the same number of threads).
+`cargo bench -p hardtack-converter --bench graph` (set RAYON_NUM_THREADS to the same number of threads).
 """
 
 import statistics

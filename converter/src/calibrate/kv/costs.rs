@@ -1,4 +1,4 @@
-//! What fewer bits of one cached chunk do to the tokens behind it: the change of the attention's
+//! What fewer bits of one cached chunk do to the tokens after it: the change of the attention's
 //! output, weighted by the squared gradient there, in the same unit as the costs of weights.
 
 use candle_core::{D, DType, Device, Result, Tensor};
@@ -14,12 +14,12 @@ use crate::calibrate::graph::{
 
 /// Tokens of a chunk of the runtime's ring.
 pub const CHUNK: usize = 64;
-/// Every so many-th token behind a chunk is asked what it loses.
+/// One token in this many after a chunk is asked what it loses.
 const STRIDE: usize = 4;
 /// Rows of keys that are kept of every chunk.
 pub const ROWS: usize = 64;
 
-/// One chunk: costs for a token behind it, at each of the [`BITS`] of each part, and keys as the
+/// One chunk: costs for a token after it, at each of the [`BITS`] of each part, and keys as the
 /// kv_router reads them.
 #[derive(Clone, Debug)]
 pub struct Chunk {
@@ -29,7 +29,7 @@ pub struct Chunk {
     pub inputs: Vec<f32>,
 }
 
-/// What attention keeps of one window, and the queries that meet it.
+/// What attention keeps of one window, and the queries that read it.
 struct Cached<'a> {
     spec: &'a AttentionSpec,
     query: Tensor,
@@ -103,18 +103,17 @@ impl Seen {
         })
     }
 
-    /// The queries behind a chunk.
-    fn behind(&self, chunk: usize) -> Result<Self> {
+    /// The queries after a chunk.
+    fn after(&self, chunk: usize) -> Result<Self> {
         let first = (chunk + 1) * CHUNK / STRIDE;
-        let behind =
-            |tensor: &Tensor| tensor.narrow(1, first, tensor.dim(1)? - first)?.contiguous();
+        let after = |tensor: &Tensor| tensor.narrow(1, first, tensor.dim(1)? - first)?.contiguous();
         Ok(Self {
-            query: behind(&self.query)?,
-            shares: behind(&self.shares.narrow(2, chunk * CHUNK, CHUNK)?)?,
-            maximum: behind(&self.maximum)?,
-            sum: behind(&self.sum)?,
-            attended: behind(&self.attended)?,
-            gradient: behind(&self.gradient)?,
+            query: after(&self.query)?,
+            shares: after(&self.shares.narrow(2, chunk * CHUNK, CHUNK)?)?,
+            maximum: after(&self.maximum)?,
+            sum: after(&self.sum)?,
+            attended: after(&self.attended)?,
+            gradient: after(&self.gradient)?,
         })
     }
 }
@@ -123,15 +122,15 @@ impl Cached<'_> {
     fn chunk(&self, chunk: usize, seen: &Seen) -> Result<Chunk> {
         let own = |tensor: &Tensor| tensor.narrow(1, chunk * CHUNK, CHUNK)?.contiguous();
         let (key, value) = (own(&self.key)?, own(&self.value)?);
-        let behind = seen.behind(chunk)?;
+        let after = seen.after(chunk)?;
         let mut costs = [[0.0; BITS.len()]; PARTS];
         match &self.latents {
             None => {
                 for (cost, key) in costs[0].iter_mut().zip(rounded(&key, Scaled::Channel)?) {
-                    *cost = self.cost(&behind, &value, Some(&key), &value)?;
+                    *cost = self.cost(&after, &value, Some(&key), &value)?;
                 }
                 for (cost, changed) in costs[1].iter_mut().zip(rounded(&value, Scaled::Token)?) {
-                    *cost = self.cost(&behind, &value, None, &changed)?;
+                    *cost = self.cost(&after, &value, None, &changed)?;
                 }
             }
             Some((weights, latent, shared_key)) => {
@@ -141,7 +140,7 @@ impl Cached<'_> {
                 for ((cost, latent), shared_key) in costs[0].iter_mut().zip(latents).zip(keys) {
                     let [key, changed] =
                         expand(self.spec, weights, &latent.squeeze(0)?, &shared_key.squeeze(0)?)?;
-                    *cost = self.cost(&behind, &value, Some(&key), &changed)?;
+                    *cost = self.cost(&after, &value, Some(&key), &changed)?;
                 }
             }
         }

@@ -12,7 +12,7 @@ use hardtack_kernels::kv_router::{choose, tell};
 
 pub use self::costs::{CHUNK, Chunk, ROWS, chunks};
 pub use self::rounding::{Scaled, rounded};
-use self::router::{Lesson, Trained, train};
+use self::router::{Example, Trained, train};
 
 /// Bits of a code on average that prices are looked for.
 const AVERAGES: [f32; 6] = [6.0, 5.0, 4.0, 3.5, 3.0, 2.5];
@@ -23,7 +23,7 @@ const GAIN_MIN: f64 = 0.01;
 /// paper, and more, which takes more memory.
 const GROUPS: [usize; 3] = [1, 3, 12];
 
-/// What came of a layer's router.
+/// The result of a layer's router.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Learned {
     /// What its choices cost on chunks held out, bytes included, as a share of what constant
@@ -42,17 +42,17 @@ impl Learned {
     }
 }
 
-/// Makes a model's policy from chunks to fit on and chunks held out, `[layer][chunk]` each; and
-/// tells what came of each layer's router. Nothing where the windows were too short to have chunks.
+/// Makes a model's policy from chunks to fit on and chunks held out, `[layer][chunk]` each; and the
+/// result of each layer's router. None where the windows were too short to have chunks.
 pub fn policy(
     spec: &ModelSpec,
     fit: &[Vec<Chunk>],
     held_out: &[Vec<Chunk>],
 ) -> Option<(KvPolicy, Vec<Learned>)> {
-    let mut school = School::new(spec, fit, held_out)?;
-    let mut routers = school.routers(GROUPS[0]);
+    let mut training = RouterTraining::new(spec, fit, held_out)?;
+    let mut routers = training.routers(GROUPS[0]);
     for group in &GROUPS[1..] {
-        for (best, other) in routers.iter_mut().zip(school.routers(*group)) {
+        for (best, other) in routers.iter_mut().zip(training.routers(*group)) {
             // Chunks held out say whether a router stays, so they do not say which.
             if other.cost < best.cost {
                 *best = other;
@@ -61,31 +61,31 @@ pub fn policy(
     }
     let mut learned = Vec::new();
     for (index, trained) in routers.into_iter().enumerate() {
-        let own = school.learned(index, &trained);
+        let own = training.learned(index, &trained);
         learned.push(own);
         if own.kept() {
-            school.layers[index] = trained.policy;
+            training.layers[index] = trained.policy;
         }
     }
-    let prices = prices(&school.layers, fit, &school.elements);
-    Some((KvPolicy { prices, layers: school.layers }, learned))
+    let prices = prices(&training.layers, fit, &training.elements);
+    Some((KvPolicy { prices, layers: training.layers }, learned))
 }
 
-/// What came of the routers that so many consecutive layers learn together, for every layer;
-/// nothing where the windows were too short to have chunks.
+/// The results of routers that `group` consecutive layers learn together, for every layer; none
+/// where the windows were too short to have chunks.
 pub fn shared(
     spec: &ModelSpec,
     fit: &[Vec<Chunk>],
     held_out: &[Vec<Chunk>],
     group: usize,
 ) -> Option<Vec<Learned>> {
-    let school = School::new(spec, fit, held_out)?;
-    let routers = school.routers(group);
-    Some(routers.iter().enumerate().map(|(index, own)| school.learned(index, own)).collect())
+    let training = RouterTraining::new(spec, fit, held_out)?;
+    let routers = training.routers(group);
+    Some(routers.iter().enumerate().map(|(index, own)| training.learned(index, own)).collect())
 }
 
 /// Layers with what they are to learn from.
-struct School<'a> {
+struct RouterTraining<'a> {
     fit: &'a [Vec<Chunk>],
     held_out: &'a [Vec<Chunk>],
     /// A token's numbers in each part, of each layer.
@@ -95,7 +95,7 @@ struct School<'a> {
     prices: Vec<Price>,
 }
 
-impl<'a> School<'a> {
+impl<'a> RouterTraining<'a> {
     fn new(spec: &ModelSpec, fit: &'a [Vec<Chunk>], held_out: &'a [Vec<Chunk>]) -> Option<Self> {
         if fit.iter().chain(held_out).any(Vec::is_empty) {
             return None;
@@ -121,14 +121,14 @@ impl<'a> School<'a> {
             let beside = (first..self.layers.len()).take(group);
             let own: Vec<usize> =
                 beside.take_while(|&index| alike(index) == alike(first)).collect();
-            let lessons: Vec<Lesson<'_>> = own
+            let examples: Vec<Example<'_>> = own
                 .iter()
-                .map(|&index| Lesson { chunks: &self.fit[index], mean: &self.layers[index].costs })
+                .map(|&index| Example { chunks: &self.fit[index], mean: &self.layers[index].costs })
                 .collect();
-            let judge = |lesson: usize, policy: &LayerPolicy, chunks: &[&Chunk]| {
-                self.paid(first + lesson, policy, chunks.iter().copied())
+            let judge = |example: usize, policy: &LayerPolicy, chunks: &[&Chunk]| {
+                self.paid(first + example, policy, chunks.iter().copied())
             };
-            all.extend(train(&lessons, &self.prices, self.elements[first], judge));
+            all.extend(train(&examples, &self.prices, self.elements[first], judge));
         }
         all
     }
@@ -182,8 +182,8 @@ fn mean(chunks: &[Chunk]) -> Costs {
     })
 }
 
-/// What a policy tells of a chunk.
-fn told(policy: &LayerPolicy, chunk: &Chunk) -> Costs {
+/// What a policy says that a chunk costs.
+fn predicted(policy: &LayerPolicy, chunk: &Chunk) -> Costs {
     tell(
         policy,
         chunk.inputs.chunks_exact(chunk.inputs.len() / ROWS).map(|row| row.iter().copied()),
@@ -213,24 +213,25 @@ fn paid<'c>(
         };
         let own: f64 = chunks
             .clone()
-            .map(|chunk| worth(chunk, choose(&told(policy, chunk), price, elements)))
+            .map(|chunk| worth(chunk, choose(&predicted(policy, chunk), price, elements)))
             .sum();
         sum += own / chunks.clone().map(|chunk| worth(chunk, best(chunk))).sum::<f64>();
     }
     sum
 }
 
-/// The prices at which choices have at most so many bits on average, over all layers and chunks.
+/// The prices at which choices have at most [`AVERAGES`] bits on average, over all layers and
+/// chunks.
 fn prices(layers: &[LayerPolicy], fit: &[Vec<Chunk>], elements: &[[usize; PARTS]]) -> Vec<Price> {
-    let told: Vec<Vec<Costs>> = layers
+    let predicted: Vec<Vec<Costs>> = layers
         .iter()
         .zip(fit)
-        .map(|(layer, chunks)| chunks.iter().map(|chunk| self::told(layer, chunk)).collect())
+        .map(|(layer, chunks)| chunks.iter().map(|chunk| self::predicted(layer, chunk)).collect())
         .collect();
     let average = |byte: f32| {
         let (mut bits, mut codes) = (0.0, 0.0);
-        for (told, &elements) in told.iter().zip(elements) {
-            for costs in told {
+        for (costs_of, &elements) in predicted.iter().zip(elements) {
+            for costs in costs_of {
                 let chosen = choose(costs, Price { bits: 0.0, byte }, elements);
                 for (chosen, elements) in chosen.into_iter().zip(elements) {
                     bits += f64::from(chosen) * elements as f64;

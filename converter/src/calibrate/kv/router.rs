@@ -12,7 +12,7 @@ use crate::calibrate::adam::Learner;
 pub const WIDTH: usize = 8;
 const STEPS: usize = 300;
 const RATE: f32 = 0.01;
-/// Every so many-th chunk is not learned from: it tells when to stop.
+/// One chunk in this many is not learned from: it says when to stop.
 const WATCHED: usize = 4;
 /// Steps between two looks at what is watched.
 const LOOK: usize = 20;
@@ -27,7 +27,7 @@ const OUTPUTS: usize = PARTS * BITS.len();
 /// What a router learns from: chunks of a layer, and the logarithms of their mean costs, where
 /// learning begins.
 #[derive(Clone, Copy)]
-pub struct Lesson<'a> {
+pub struct Example<'a> {
     pub chunks: &'a [Chunk],
     pub mean: &'a Costs,
 }
@@ -41,11 +41,11 @@ pub struct Trained {
     pub cost: f64,
 }
 
-/// Chunks of all lessons that are learned from, as matrices.
+/// Chunks of all examples that are learned from, as matrices.
 struct Learned<'a> {
-    /// `[chunks * ROWS, inputs]`, each column of a lesson of size one.
+    /// `[chunks * ROWS, inputs]`, each column of a example of size one.
     x: Array2<f32>,
-    /// The chunks, each with its lesson.
+    /// The chunks, each with its example.
     chunks: Vec<(&'a Chunk, usize)>,
     prices: &'a [Price],
     /// A token's numbers in each part.
@@ -57,18 +57,21 @@ struct Learned<'a> {
 /// that the router adds to, and the state of training that did best on chunks of its own that were
 /// not learned from: `judge` says what a layer's policy costs on some of its chunks.
 pub fn train(
-    lessons: &[Lesson<'_>],
+    examples: &[Example<'_>],
     prices: &[Price],
     elements: [usize; PARTS],
     judge: impl Fn(usize, &LayerPolicy, &[&Chunk]) -> f64,
 ) -> Vec<Trained> {
-    let inputs = lessons[0].chunks[0].inputs.len() / ROWS;
+    let inputs = examples[0].chunks[0].inputs.len() / ROWS;
     let mut rows = Vec::new();
     let mut learned = Vec::new();
     let mut students: Vec<Student<'_>> = Vec::new();
-    for (index, lesson) in lessons.iter().enumerate() {
-        let (watched, own): (Vec<_>, Vec<_>) =
-            lesson.chunks.iter().enumerate().partition(|(index, _)| index % WATCHED == WATCHED - 1);
+    for (index, example) in examples.iter().enumerate() {
+        let (watched, own): (Vec<_>, Vec<_>) = example
+            .chunks
+            .iter()
+            .enumerate()
+            .partition(|(index, _)| index % WATCHED == WATCHED - 1);
         let own: Vec<&Chunk> = own.into_iter().map(|(_, chunk)| chunk).collect();
         let all: Vec<f32> = own.iter().flat_map(|chunk| chunk.inputs.iter().copied()).collect();
         let mut x =
@@ -84,7 +87,7 @@ pub fn train(
         learned.extend(own.into_iter().map(|chunk| (chunk, index)));
         let watched = watched.into_iter().map(|(_, chunk)| chunk).collect();
         let best =
-            Trained { policy: LayerPolicy::default(), layers: lessons.len(), cost: f64::INFINITY };
+            Trained { policy: LayerPolicy::default(), layers: examples.len(), cost: f64::INFINITY };
         students.push(Student { sizes: sizes.to_vec(), watched, best });
     }
     let x =
@@ -98,7 +101,7 @@ pub fn train(
         Learner::new(random(inputs * WIDTH), RATE),
         Learner::new(vec![0.0; OUTPUTS * WIDTH], RATE),
         Learner::new(
-            lessons.iter().flat_map(|lesson| lesson.mean.as_flattened()).copied().collect(),
+            examples.iter().flat_map(|example| example.mean.as_flattened()).copied().collect(),
             RATE,
         ),
     ];
@@ -161,7 +164,7 @@ impl Student<'_> {
     }
 }
 
-/// Gradients at W1, W2, W3 and the lessons' costs of what soft choices cost on average.
+/// Gradients at W1, W2, W3 and the examples' costs of what soft choices cost on average.
 fn gradients(
     learned: &Learned<'_>,
     [gate, up, out, costs]: [&[f32]; 4],
@@ -178,18 +181,22 @@ fn gradients(
         .into_shape_with_order((chunks.len(), ROWS, WIDTH))
         .expect("rows of every chunk");
     let units = units.mean_axis(Axis(1)).expect("there are rows");
-    let mut told = units.dot(&out.t());
-    for (mut row, (_, lesson)) in told.rows_mut().into_iter().zip(chunks) {
-        row.iter_mut().zip(&costs[lesson * OUTPUTS..]).for_each(|(told, cost)| *told += cost);
+    let mut predicted = units.dot(&out.t());
+    for (mut row, (_, example)) in predicted.rows_mut().into_iter().zip(chunks) {
+        row.iter_mut()
+            .zip(&costs[example * OUTPUTS..])
+            .for_each(|(predicted, cost)| *predicted += cost);
     }
-    let mut slopes = Array2::zeros(told.raw_dim());
-    for (((chunk, _), told), mut slopes) in chunks.iter().zip(told.rows()).zip(slopes.rows_mut()) {
+    let mut slopes = Array2::zeros(predicted.raw_dim());
+    for (((chunk, _), predicted), mut slopes) in
+        chunks.iter().zip(predicted.rows()).zip(slopes.rows_mut())
+    {
         for price in *prices {
             for part in (0..PARTS).filter(|&part| elements[part] > 0) {
                 let outputs = part * BITS.len()..(part + 1) * BITS.len();
-                let told: [f32; BITS.len()] =
-                    std::array::from_fn(|bits| told[outputs.start + bits]);
-                let own = slope(&told, &chunk.costs[part], *price, elements[part], softness);
+                let predicted: [f32; BITS.len()] =
+                    std::array::from_fn(|bits| predicted[outputs.start + bits]);
+                let own = slope(&predicted, &chunk.costs[part], *price, elements[part], softness);
                 for (bits, own) in own.into_iter().enumerate() {
                     slopes[outputs.start + bits] += own / chunks.len() as f32;
                 }
@@ -212,8 +219,8 @@ fn gradients(
         }
     }
     let mut costs_gradient = vec![0.0; costs.len()];
-    for (row, (_, lesson)) in slopes.rows().into_iter().zip(chunks) {
-        costs_gradient[lesson * OUTPUTS..]
+    for (row, (_, example)) in slopes.rows().into_iter().zip(chunks) {
+        costs_gradient[example * OUTPUTS..]
             .iter_mut()
             .zip(row)
             .for_each(|(sum, slope)| *sum += slope);
@@ -222,10 +229,10 @@ fn gradients(
     [flat(x.t().dot(&gate_slopes)), flat(x.t().dot(&up_slopes)), flat(out_gradient), costs_gradient]
 }
 
-/// Slope, at each told logarithm, of what a soft choice by them costs, as a share of the cheapest
+/// Slope, at each predicted logarithm, of what a soft choice by them costs, as a share of the cheapest
 /// choice.
 fn slope(
-    told: &[f32; BITS.len()],
+    predicted: &[f32; BITS.len()],
     costs: &[f64; BITS.len()],
     price: Price,
     elements: usize,
@@ -235,7 +242,7 @@ fn slope(
         BITS.map(|bits| price.byte * (elements * bits as usize) as f32 / 8.0);
     let truth: [f32; BITS.len()] = std::array::from_fn(|bits| costs[bits] as f32 + bytes[bits]);
     let cheapest = truth.iter().copied().fold(f32::INFINITY, f32::min).max(f32::MIN_POSITIVE);
-    let worths: [f32; BITS.len()] = std::array::from_fn(|bits| told[bits].exp() + bytes[bits]);
+    let worths: [f32; BITS.len()] = std::array::from_fn(|bits| predicted[bits].exp() + bytes[bits]);
     let least = worths.iter().copied().fold(f32::INFINITY, f32::min);
     let shares = worths.map(|worth| (least / worth).powf(1.0 / softness));
     let sum: f32 = shares.iter().sum();
@@ -243,7 +250,7 @@ fn slope(
         shares.iter().zip(truth).map(|(share, truth)| share / sum * truth / cheapest).sum();
     std::array::from_fn(|bits| {
         let at_logit = shares[bits] / sum * (truth[bits] / cheapest - mean);
-        -at_logit / softness * told[bits].exp() / worths[bits]
+        -at_logit / softness * predicted[bits].exp() / worths[bits]
     })
 }
 
@@ -284,7 +291,7 @@ mod tests {
         ((0..40).map(chunk).collect(), [mean; PARTS])
     }
 
-    fn told(policy: &LayerPolicy, chunk: &Chunk) -> [u32; PARTS] {
+    fn predicted(policy: &LayerPolicy, chunk: &Chunk) -> [u32; PARTS] {
         let keys: Vec<f16> = chunk.inputs.iter().map(|&value| f16::from_f32(value)).collect();
         choose(&costs(policy, &keys, 4, 0), PRICE, [8, 8])
     }
@@ -297,10 +304,13 @@ mod tests {
     fn slopes_are_those_of_what_choices_cost() {
         let (chunks, base) = chunks(1.0, 1.0);
         let costs = &chunks[1].costs[0];
-        let value = |told: &[f32; BITS.len()]| {
+        let value = |predicted: &[f32; BITS.len()]| {
             let bytes = BITS.map(|bits| PRICE.byte * (8 * bits) as f32 / 8.0);
-            let worths: Vec<f32> =
-                told.iter().zip(bytes).map(|(told, bytes)| told.exp() + bytes).collect();
+            let worths: Vec<f32> = predicted
+                .iter()
+                .zip(bytes)
+                .map(|(predicted, bytes)| predicted.exp() + bytes)
+                .collect();
             let shares: Vec<f32> = worths.iter().map(|worth| worth.powf(-1.0 / 0.3)).collect();
             let truth: Vec<f32> =
                 costs.iter().zip(bytes).map(|(&cost, bytes)| cost as f32 + bytes).collect();
@@ -315,9 +325,9 @@ mod tests {
         let slopes = slope(&base[0], costs, PRICE, 8, 0.3);
         for bits in 0..BITS.len() {
             let moved = |by: f32| {
-                let mut told = base[0];
-                told[bits] += by;
-                value(&told)
+                let mut predicted = base[0];
+                predicted[bits] += by;
+                value(&predicted)
             };
             let expected = (moved(0.01) - moved(-0.01)) / 0.02;
             assert!(
@@ -331,23 +341,23 @@ mod tests {
     #[test]
     fn layers_alone_or_together_learn_which_chunks_cost_more() {
         let layers = [chunks(1.0, 1.0), chunks(7.0, 2.0)];
-        let lessons: Vec<Lesson<'_>> =
-            layers.iter().map(|(chunks, mean)| Lesson { chunks, mean }).collect();
+        let examples: Vec<Example<'_>> =
+            layers.iter().map(|(chunks, mean)| Example { chunks, mean }).collect();
         let wrong = |policy: &LayerPolicy, chunks: &[&Chunk]| {
-            chunks.iter().filter(|chunk| told(policy, chunk) != best(chunk)).count() as f64
+            chunks.iter().filter(|chunk| predicted(policy, chunk) != best(chunk)).count() as f64
         };
-        for lessons in [&lessons[..1], &lessons[1..], &lessons] {
+        for examples in [&examples[..1], &examples[1..], &examples] {
             let trained =
-                train(lessons, &[PRICE], [8, 8], |_, policy, chunks| wrong(policy, chunks));
-            assert_eq!(trained.len(), lessons.len());
+                train(examples, &[PRICE], [8, 8], |_, policy, chunks| wrong(policy, chunks));
+            assert_eq!(trained.len(), examples.len());
             for (at, Trained { policy, cost, .. }) in trained.iter().enumerate() {
-                let chunks: Vec<&Chunk> = lessons[at].chunks.iter().collect();
+                let chunks: Vec<&Chunk> = examples[at].chunks.iter().collect();
                 assert_ne!(best(chunks[0]), best(chunks[1]));
                 assert_eq!(
                     (wrong(policy, &chunks), *cost),
                     (0.0, 0.0),
                     "{at} of {}",
-                    lessons.len()
+                    examples.len()
                 );
             }
         }
