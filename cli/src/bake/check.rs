@@ -190,10 +190,10 @@ fn try_tokenizer(tokenizer: &Tokenizer, text: &mut TextSections) -> usize {
     back += TEXTS.len() - lost.len();
     match lost.first() {
         Some(first) if first.is_ascii() => {
-            text.problems.push(format!("the tokenizer does not give {:?} back", shortened(first)));
+            text.problems.push(format!("the tokenizer does not return {:?}", shortened(first)));
         }
         Some(first) => text.warnings.push(format!(
-            "the tokenizer does not give {} of {} texts of many scripts back whole, such as {:?}",
+            "the tokenizer does not return {} of {} texts of many scripts whole, such as {:?}",
             lost.len(),
             TEXTS.len(),
             shortened(first)

@@ -83,7 +83,7 @@ fn draw(cells: &[(usize, usize, [u32; 2])], layers: usize, chunks: usize) -> Str
         put(format_args!("<text x=\"{}\" y=\"{}\">{bits}</text>\n", 30 + index * 46, height + 78));
     }
     put(format_args!(
-        "<text x=\"8\" y=\"{}\">rows are layers, columns chunks of {CHUNK} tokens; white is in half floats</text>\n</svg>\n",
+        "<text x=\"8\" y=\"{}\">rows are layers, columns chunks of {CHUNK} tokens; white is f16</text>\n</svg>\n",
         height + 58
     ));
     svg

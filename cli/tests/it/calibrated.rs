@@ -288,7 +288,7 @@ fn a_gate_is_bound_to_its_experts() {
     let method = Some(Method::Uniform);
     Bake { tune, method, ..Bake::of(checkpoint.path(), Target::ExpertBits(3.0)) }.run(&good);
     let seen = run(&[&"inspect", &good, &"--verify"]).succeeded().out;
-    assert!(seen.contains("all hashes verified, gates bound to their experts"), "{seen}");
+    assert!(seen.contains("all hashes verified, routers bound to their experts"), "{seen}");
 
     let mut file = fs::read(&good).unwrap();
     let blob = Blob::open(&file).unwrap();

@@ -212,7 +212,7 @@ pub const ATTACKS: [Attack; 62] = [
         change: |v| v.put_u32(v.section(SectionKey::layer(1)) + 4, 0),
         seal: Seal::Root,
         variant: "Order",
-        message: "section record 6: expected to stand after the one before it, found a duplicate \
+        message: "section record 6: expected to come after the one before it, found a duplicate \
             or disorder",
     },
     Attack {
@@ -220,7 +220,7 @@ pub const ATTACKS: [Attack; 62] = [
         change: |v| v.put_u32(v.section(LAYER) + 4, 2),
         seal: Seal::Root,
         variant: "Order",
-        message: "section record 6: expected to stand after the one before it, found a duplicate \
+        message: "section record 6: expected to come after the one before it, found a duplicate \
             or disorder",
     },
     Attack {
@@ -284,7 +284,7 @@ pub const ATTACKS: [Attack; 62] = [
         change: |v| v.put_u16(v.tensor(LAYER, Role::KeyNorm) + 4, Role::QueryNorm as u16),
         seal: Seal::Root,
         variant: "Order",
-        message: "tensor record 14: expected to stand after the one before it, found a duplicate \
+        message: "tensor record 14: expected to come after the one before it, found a duplicate \
             or disorder",
     },
     Attack {
