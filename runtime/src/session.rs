@@ -22,7 +22,32 @@ pub const POSITIONS_MAX: usize = 1 << 31;
 
 pub use crate::saved::NOTE_BYTES_MAX;
 
-/// A session. All its memory is its own and is allocated at the start.
+/// A conversation with a model in token ids: its cache, its scratch and its place in the text. All
+/// its memory is its own and is allocated at the start.
+///
+/// ```
+/// use hardtack::{Engine, SessionOptions};
+///
+/// # fn main() -> Result<(), hardtack::Error> {
+/// let engine = Engine::open("tests/data/tiny.tack")?;
+/// let mut session = engine.session(&SessionOptions::default())?;
+/// let tokens = engine.tokenizer()?.prompt("A prefix")?;
+/// let logits = session.feed(&tokens)?;
+/// println!("{} logits follow the prefix", logits.len());
+/// for one in session.log_probabilities()?.top(3) {
+///     println!("token {}: {:.3}", one.token, one.log_probability);
+/// }
+///
+/// // Two ways to go on.
+/// let mut other = session.fork()?;
+/// session.read(&[1])?;
+/// other.read(&[2])?;
+/// assert_eq!(session.tokens()[..tokens.len()], other.tokens()[..tokens.len()]);
+///
+/// // Back to the prefix: nothing of it is computed again.
+/// assert_eq!(session.truncate(tokens.len()), tokens.len());
+/// # Ok(()) }
+/// ```
 pub struct Session {
     engine: Engine,
     forward: Box<dyn Forward>,
@@ -423,6 +448,22 @@ impl fmt::Debug for Session {
 }
 
 /// Why a text ended.
+///
+/// ```
+/// use hardtack::{ChatOptions, Ended, Engine};
+///
+/// # fn main() -> Result<(), hardtack::Error> {
+/// let engine = Engine::open("tests/data/tiny.tack")?;
+/// let mut chat = engine.chat(ChatOptions::new())?;
+/// chat.ask("Hello")?.text()?;
+/// let ended = match chat.report().map(|report| report.ended) {
+///     Some(Ended::Length) => "it is not finished",
+///     Some(Ended::Cancelled) => "somebody had enough",
+///     _ => "that is all",
+/// };
+/// assert_eq!(ended, "that is all");
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ended {

@@ -21,7 +21,7 @@ pub fn plot(engine: &Engine, file: &Path, kv: &KvArguments, path: &Path) -> anyh
     let most = engine.network().spec.context_max as usize;
     // A drawing judges nothing, so that a text of the calibration may be drawn.
     let tokens = text::read(file, model::tokenizer(engine)?, [], most, |_| Ok(()))?.tokens;
-    let options = SessionOptions { kv: model::ring(kv), ..SessionOptions::default() };
+    let options = SessionOptions::new().kv(model::ring(kv));
     let mut session = engine.session(&options)?;
     ensure!(
         tokens.len() > 2 * CHUNK,

@@ -76,7 +76,7 @@ struct Row {
 /// Prints the sections, checked first if asked for.
 pub fn inspect(arguments: &InspectArguments) -> anyhow::Result<()> {
     // The engine checks everything that a run would check.
-    let options = Options { threads: 1, verify: arguments.verify, ..Options::default() };
+    let options = Options::new().threads(1).verify(arguments.verify);
     let engine = Engine::open_with(&arguments.blob, &options)?;
     let bound = arguments.verify && bonds::verify(&engine)?;
     let section = provenance::section(&engine)?;

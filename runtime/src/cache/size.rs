@@ -15,6 +15,7 @@ const UNITS_MAX: usize = 1 << 24;
 
 /// How much a cache holds.
 #[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum KvSize {
     /// As f16, of this many tokens.
     F16(usize),
@@ -107,8 +108,8 @@ impl LayerSize {
 }
 
 impl RingSize {
-    /// The largest ring of `options.bytes` over at most `context` tokens; of 0 bytes, one that
-    /// never loses bits.
+    /// The largest ring of `options.bytes` over at most `context` tokens; one that never loses bits
+    /// if no bytes are given.
     ///
     /// # Errors
     /// Fewer bytes than one chunk of codes takes beside the first chunk and the open one, too short
@@ -154,22 +155,16 @@ impl RingSize {
         let first = with(0).first_units_max(layers);
         // More than a reach of the most precise codes is never used.
         let most = ((reach / CHUNK - 2) * first).min(UNITS_MAX);
-        if options.bytes == 0 {
-            return Ok(with(most));
-        }
+        let Some(bytes) = options.bytes else { return Ok(with(most)) };
         let least = with(first).bytes(layers);
-        if options.bytes < least {
+        if bytes < least {
             let expected = format!("at least {least} bytes");
-            return Err(Error::Setting {
-                setting: "kv",
-                expected,
-                found: options.bytes.to_string(),
-            });
+            return Err(Error::Setting { setting: "kv", expected, found: bytes.to_string() });
         }
         let (mut fits, mut over) = (first, most + 1);
         while over - fits > 1 {
             let middle = fits + (over - fits) / 2;
-            if with(middle).bytes(layers) <= options.bytes { fits = middle } else { over = middle }
+            if with(middle).bytes(layers) <= bytes { fits = middle } else { over = middle }
         }
         Ok(with(fits))
     }
@@ -214,13 +209,19 @@ impl RingSize {
 
 /// The most bits on average at which a ring of `bytes` holds a whole reach, or else the fewest
 /// there are.
-fn affordable(policy: &KvPolicy, bytes: u64, layers: &[AttentionSpec], reach: usize) -> f32 {
+fn affordable(
+    policy: &KvPolicy,
+    bytes: Option<u64>,
+    layers: &[AttentionSpec],
+    reach: usize,
+) -> f32 {
     let parts = layers.iter().map(|layer| RingShape::of(layer).parts()).max().unwrap_or(1);
     let fits = |bits: f32| {
         let units = ((reach / CHUNK - 2) as f32 * bits * parts as f32) as usize;
         let ladder = Ladder::learned(policy, bits);
-        bytes == 0
-            || ladder.is_ok_and(|ladder| RingSize { ladder, reach, units }.bytes(layers) <= bytes)
+        bytes.is_none_or(|bytes| {
+            ladder.is_ok_and(|ladder| RingSize { ladder, reach, units }.bytes(layers) <= bytes)
+        })
     };
     let averages = || policy.prices.iter().map(|price| price.bits);
     averages().find(|&bits| fits(bits)).or(averages().next_back()).unwrap_or_default()
@@ -260,8 +261,14 @@ mod tests {
         let fixed = fixed.map(|rungs| RingBits::Ladder(Ladder::new(rungs).unwrap()));
         let learned = [None, Some(4.0)].map(RingBits::Learned);
         for bits in fixed.into_iter().chain(learned) {
-            let of =
-                |bytes| RingSize::of(&RingOptions { bytes, bits }, Some(&policy), &layers, 2000);
+            let of = |bytes| {
+                RingSize::of(
+                    &RingOptions::new().bytes(bytes).bits(bits),
+                    Some(&policy),
+                    &layers,
+                    2000,
+                )
+            };
             let all = of(0).unwrap();
             assert_eq!(all.reach, 1984);
             let refusal = of(1).unwrap_err().to_string();
@@ -288,9 +295,8 @@ mod tests {
     #[test]
     fn a_window_needs_no_more_than_itself() {
         let bits = RingBits::Ladder(Ladder::new(&[[4, 4]]).unwrap());
-        let size =
-            RingSize::of(&RingOptions { bytes: 0, bits }, None, &[grouped(1, 64, 130)], 4096)
-                .unwrap();
+        let size = RingSize::of(&RingOptions::new().bits(bits), None, &[grouped(1, 64, 130)], 4096)
+            .unwrap();
         let layer = size.layer(&RingShape::of(&grouped(1, 64, 130)));
         assert_eq!(layer, LayerSize { units: 32, chunks: 4 });
     }
@@ -303,8 +309,13 @@ mod tests {
         let policy = KvPolicy { prices, layers: vec![LayerPolicy::default()] };
         let bits = RingBits::Learned(None);
         let first = |bytes| {
-            let size =
-                RingSize::of(&RingOptions { bytes, bits }, Some(&policy), &layers, 2048).unwrap();
+            let size = RingSize::of(
+                &RingOptions::new().bytes(bytes).bits(bits),
+                Some(&policy),
+                &layers,
+                2048,
+            )
+            .unwrap();
             let Rung::Learned(price) = size.ladder.rungs()[0] else { panic!("{size:?}") };
             price.bits
         };
@@ -315,7 +326,7 @@ mod tests {
             [around(6.0), around(4.5), around(3.0), around(1.0)].map(first),
             [6.0, 4.0, 2.5, 2.5]
         );
-        let none = RingSize::of(&RingOptions { bytes: 0, bits }, None, &layers, 2048)
+        let none = RingSize::of(&RingOptions::new().bits(bits), None, &layers, 2048)
             .unwrap_err()
             .to_string();
         assert!(none.contains("no policy"), "{none}");

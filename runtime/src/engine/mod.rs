@@ -30,7 +30,20 @@ use crate::sample::{Sampler, SamplerOptions};
 #[cfg(feature = "text")]
 use crate::text::Tokenizer;
 
-/// An open model. Clones share it.
+/// An open model: the blob, its threads and its device. Clones share it.
+///
+/// ```
+/// use hardtack::{ChatOptions, Engine, SamplerOptions, SessionOptions};
+///
+/// # fn main() -> Result<(), hardtack::Error> {
+/// let engine = Engine::open("tests/data/tiny.tack")?;
+/// // Everything else is made by it.
+/// let tokens = engine.tokenizer()?.prompt("Once upon a time")?;
+/// let sampler = engine.sampler(SamplerOptions::new().temperature(0.8))?;
+/// let session = engine.session(&SessionOptions::default())?;
+/// let chat = engine.chat(ChatOptions::new())?;
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Engine {
     shared: Arc<Shared>,

@@ -71,10 +71,8 @@ fn on_cpu(
 }
 
 fn start_threads(options: &Options) -> Result<Pool, Error> {
-    let threads = match options.threads {
-        0 => std::thread::available_parallelism().map_or(1, usize::from),
-        threads => threads,
-    };
+    let all = || std::thread::available_parallelism().map_or(1, usize::from);
+    let threads = options.threads.unwrap_or_else(all);
     Pool::new(threads, options.awake.unwrap_or(AWAKE))
 }
 

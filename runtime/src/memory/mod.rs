@@ -11,6 +11,7 @@ use crate::error::Error;
 
 /// Whether plans are held to what the system would give ([`available`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SystemMemory {
     /// They are. Of mapped weights only what a token reads is counted: all else can be read
     /// again.

@@ -11,6 +11,7 @@ use memmap2::{Mmap, MmapMut, MmapOptions};
 
 /// How the weights come into memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Load {
     /// Mapped: pages are read when they are first used, shared with other processes, and given back
     /// under pressure.

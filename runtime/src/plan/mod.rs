@@ -15,9 +15,20 @@ use crate::cpu::buffer::Room as _;
 use crate::cpu::forward::scratch::Scratch;
 use crate::error::Error;
 use crate::history::History;
-use crate::options::{BATCH_MAX, CONTEXT_DEFAULT, KvPrecision, RingOptions, SessionOptions};
+use crate::options::{BATCH_MAX, CONTEXT_DEFAULT, KvPrecision, SessionOptions};
 
 /// Every byte of a session: what is planned here is what is allocated.
+///
+/// ```
+/// use hardtack::{Engine, SessionOptions};
+///
+/// # fn main() -> Result<(), hardtack::Error> {
+/// let engine = Engine::open("tests/data/tiny.tack")?;
+/// let plan = engine.plan(&SessionOptions::default())?;
+/// assert_eq!(plan.context, 4096);
+/// println!("{} bytes in all: {plan}", plan.total_bytes());
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Plan {
     /// Tokens that fit, or over which a ring reaches.
@@ -84,9 +95,9 @@ pub fn plan(
     let trained = spec.context_max as usize;
     let ring = matches!(options.kv, KvPrecision::Ring(_));
     let context = match options.context {
-        0 if ring => trained,
-        0 => trained.min(CONTEXT_DEFAULT),
-        tokens => tokens,
+        Some(tokens) => tokens,
+        None if ring => trained,
+        None => trained.min(CONTEXT_DEFAULT),
     };
     in_range("context", context, trained)?;
     in_range("batch", options.batch, BATCH_MAX)?;
@@ -113,7 +124,7 @@ pub fn plan(
     let advice = match options.kv {
         KvPrecision::Ring(ring) => {
             smaller_ring(plan.total_bytes() - plan.kv_bytes, limit, |bytes| {
-                with(context, KvPrecision::Ring(RingOptions { bytes, ..ring })).is_ok()
+                with(context, KvPrecision::Ring(ring.bytes(bytes))).is_ok()
             })
         }
         _ => shorter_context(plan.context, limit, |context| {

@@ -269,7 +269,7 @@ fn a_cancelled_message_is_not_kept_and_a_cancelled_answer_is() {
         [&CHATML_TOKENS[..], &[("a", TokenKind::Normal), ("b", TokenKind::Normal)]].concat();
     let engine = Script::chatml(&tokens, &["a", "b", "<|im_end|>"]).open(folder.path());
     let cancel = Cancel::new();
-    let session = SessionOptions { batch: 8, ..SessionOptions::default() };
+    let session = SessionOptions::new().batch(8);
     let write = WriteOptions::new().session(session).cancel(cancel.clone());
     let mut chat = engine.chat(ChatOptions::new().write(write)).unwrap();
     say(&mut chat, "first");
@@ -325,7 +325,7 @@ fn answers_end_for_the_reasons_they_give() {
     );
     let endless = Script { answer: &["one ", "two "], end: Some("<|im_end|>"), ..script };
     let other = tempfile::tempdir().unwrap();
-    let session = SessionOptions { context: 40, ..SessionOptions::default() };
+    let session = SessionOptions::new().context(40);
     let (text, why) =
         ended(&endless.open(other.path()), WriteOptions::new().session(session).tokens_max(None));
     // The last token need not be kept, and is said.
@@ -338,13 +338,13 @@ fn a_message_that_cannot_fit_is_refused_before_it_is_encoded() {
     let folder = tempfile::tempdir().unwrap();
     let tokens = [&CHATML_TOKENS[..], &[("Done", TokenKind::Normal)]].concat();
     let engine = Script::chatml(&tokens, &["Done", "<|im_end|>"]).open(folder.path());
-    let session = SessionOptions { context: 200, ..SessionOptions::default() };
+    let session = SessionOptions::new().context(200);
     let mut chat =
         engine.chat(ChatOptions::new().write(WriteOptions::new().session(session))).unwrap();
     say(&mut chat, "one");
     let before = chat.turns().to_vec();
     for bytes in [200, 2000, 20_000, 900 << 10] {
-        let error = chat.ask("x".repeat(bytes)).err().expect("too long");
+        let error = chat.ask("x".repeat(bytes)).expect_err("too long");
         assert!(matches!(error, Error::MessageSize { .. }), "{error}");
         assert_eq!(chat.turns(), before);
     }

@@ -16,7 +16,8 @@ fn ring(steps: &[u32], chunks_of_first: u64, context: usize, window: u32) -> Rin
         AttentionSpec { heads: 1, score_scale: 1.0, window, rope_dim: 32, rope_scale: 1.0, kind };
     let levels: Vec<_> = steps.iter().map(|&bits| [bits; 2]).collect();
     let bits = RingBits::Ladder(Ladder::new(&levels).unwrap());
-    let of = |bytes| RingSize::of(&RingOptions { bytes, bits }, None, &[layer], context);
+    let of =
+        |bytes| RingSize::of(&RingOptions::new().bytes(bytes).bits(bits), None, &[layer], context);
     let chunk = (RingShape::of(&layer).unit_bytes() * 2 * steps[0] as usize) as u64;
     let least =
         (0..).map(|units| units * 16).find(|&bytes| bytes > 0 && of(bytes).is_ok()).unwrap();

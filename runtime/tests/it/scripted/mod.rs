@@ -220,7 +220,7 @@ impl Script<'_> {
 }
 
 pub fn options() -> Options {
-    Options { threads: 1, ..Options::default() }
+    Options::new().threads(1)
 }
 
 fn weights(spec: &ModelSpec, encoding: Encoding) -> Vec<SectionPlan> {
