@@ -58,7 +58,8 @@ impl Cache {
     /// is overwritten; a ring demotes and evicts for good, in one layer after another, when the
     /// first token of a chunk arrives.
     pub fn may_stop(&self, position: usize, tokens: usize) -> bool {
-        let within_chunk = position % CHUNK != 0 && position % CHUNK + tokens <= CHUNK;
+        let at = position % CHUNK;
+        let within_chunk = at > 0 && at + tokens <= CHUNK;
         within_chunk || !matches!(self.layers.first(), Some(LayerCache::Ring(_)))
     }
 

@@ -3,8 +3,9 @@
 use std::collections::VecDeque;
 use std::fmt;
 
+use super::ledger::Ledger;
 use super::reader::{Piece, Reader};
-use super::state::{Ledger, State};
+use super::state::State;
 use super::turn::Turn;
 use crate::error::Error;
 use crate::generate::{Event, Report, Run};

@@ -16,6 +16,7 @@
 mod answer;
 mod file;
 mod form;
+mod ledger;
 mod prompter;
 mod reader;
 mod state;
@@ -41,8 +42,9 @@ use crate::session::Session;
 use crate::text::Json;
 use answer::Before;
 use file::{Note, SessionFile};
+use ledger::Ledger;
 use reader::Reader;
-use state::{Ledger, Prepared, State};
+use state::{Prepared, State};
 use turn::Turns;
 use writer::Pen;
 
