@@ -218,9 +218,8 @@ fn try_tokenizer(tokenizer: &Tokenizer, text: &mut TextSections) -> usize {
             let is_space = |id: &u32| tokenizer.bytes(*id).iter().all(u8::is_ascii_whitespace);
             let is_whole = |text: &str| {
                 tokenizer.encode(text).is_ok_and(|ids| {
-                    ids.split_last().is_some_and(|(last, before)| {
-                        *last == id && before.iter().all(is_space)
-                    })
+                    ids.split_last()
+                        .is_some_and(|(last, before)| *last == id && before.iter().all(is_space))
                 })
             };
             whole += usize::from(is_whole(token) || is_whole(trimmed));

@@ -1,8 +1,8 @@
 //! The library as an application uses it.
 
-mod cancel;
 #[cfg(feature = "text")]
 mod api;
+mod cancel;
 #[cfg(feature = "text")]
 mod chat;
 #[cfg(feature = "text")]
