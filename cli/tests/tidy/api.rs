@@ -99,7 +99,7 @@ impl Library {
         let mut at = from.clone();
         let mut first = true;
         for (index, word) in path.iter().enumerate() {
-            let child = [&at[..], &[word.clone()]].concat();
+            let child = [&at[..], std::slice::from_ref(word)].concat();
             match word.as_str() {
                 "crate" => at.clear(),
                 "super" => _ = at.pop(),
