@@ -1,5 +1,6 @@
 #!/bin/sh
-# The tables of RESULTS.md: what allocation, tuned gates, refinement and rounds are worth at equal bytes.
+# The rows of the lab pages on calibrated bits: what allocation, tuned gates, refinement and rounds
+# are worth at equal bytes.
 #
 #   sh converter/results.sh HARDTACK CHECKPOINT FOLDER "NAME=TEXT NAME=TEXT" JUDGE_TEXT...
 #

@@ -2,7 +2,7 @@
 
 use std::io::Write;
 
-use hardtack::{ChatOptions, Delta, Engine, Options};
+use hardtack::{ChatOptions, Delta, Engine};
 
 fn main() -> anyhow::Result<()> {
     let mut arguments = std::env::args().skip(1);
@@ -10,7 +10,7 @@ fn main() -> anyhow::Result<()> {
         anyhow::bail!("usage: talk BLOB FILE < QUESTIONS");
     };
 
-    let engine = Engine::open(blob, &Options::default())?;
+    let engine = Engine::open(blob)?;
     let mut chat = engine.chat(ChatOptions::new().system("Be brief.").file(file))?;
     for question in std::io::stdin().lines() {
         for delta in chat.ask(question?)? {

@@ -60,8 +60,9 @@ pub fn open(
             Some(MemoryArgument::None) => SystemMemory::Ignored,
             Some(MemoryArgument::Bytes(_)) | None => SystemMemory::Checked,
         },
+        ..Options::default()
     };
-    let engine = Engine::open(blob, &options).map_err(with_way_out)?;
+    let engine = Engine::open_with(blob, &options).map_err(with_way_out)?;
     // A session that does not fit is refused before the tokenizer is read.
     engine.plan(session).map_err(with_way_out)?;
     if let Some(reason) = engine.passed_over() {
@@ -190,12 +191,11 @@ pub fn write_options(session: SessionOptions, arguments: &SamplingArguments) -> 
 }
 
 fn sampler_options(arguments: &SamplingArguments) -> SamplerOptions {
-    SamplerOptions {
-        temperature: arguments.temperature,
-        top_k: arguments.top_k,
-        top_p: arguments.top_p,
-        min_p: arguments.min_p,
-        repetition_penalty: arguments.repetition_penalty,
-        seed: arguments.seed.and_then(|Seed(seed)| seed).unwrap_or(0),
-    }
+    SamplerOptions::new()
+        .temperature(arguments.temperature)
+        .top_k(Some(arguments.top_k).filter(|&top_k| top_k > 0))
+        .top_p(arguments.top_p)
+        .min_p(arguments.min_p)
+        .repetition_penalty(arguments.repetition_penalty)
+        .seed(arguments.seed.and_then(|Seed(seed)| seed).unwrap_or(0))
 }

@@ -1,6 +1,6 @@
 //! The quantization of one made-up expert matrix: 1024 rows, 2048 columns, 4096 tokens.
 
-#[path = "../tests/gptq_support/mod.rs"]
+#[path = "../tests/it/gptq_support/mod.rs"]
 mod gptq_support;
 
 use divan::Bencher;

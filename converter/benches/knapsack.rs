@@ -1,6 +1,6 @@
 //! The allocation of 10,000 made-up experts with 8 candidates each.
 
-#[path = "../tests/knapsack_support/mod.rs"]
+#[path = "../tests/it/knapsack_support/mod.rs"]
 mod knapsack_support;
 
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -8,16 +8,13 @@
 //!
 //! `TOKENIZER` is a folder whose `tokenizer.json` has at most 50304 tokens, such as `models/crumb`.
 
-#[path = "../tests/calibrate_support/mod.rs"]
-mod calibrate_support;
-
 use std::error::Error;
 use std::fs;
 use std::path::Path;
 
-use calibrate_support::Numbers;
 use half::bf16;
 use hardtack_converter::calibrate::{Model, default_options, peak_bytes};
+use hardtack_testing::Numbers;
 use safetensors::tensor::{Dtype, TensorView};
 
 const HIDDEN: usize = 2048;

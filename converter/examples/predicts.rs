@@ -6,15 +6,11 @@
 //! cargo run --release --workspace --example predicts -- CHECKPOINT TEXT [CHANGES] [TOKENS]
 //! ```
 
-#[path = "../tests/calibrate_support/mod.rs"]
-mod calibrate_support;
-
 use std::error::Error;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use calibrate_support::Numbers;
 use candle_core::{DType, Tensor};
 use hardtack_converter::bake::text_sections;
 use hardtack_converter::calibrate::graph::FeedForwardWeights;
@@ -24,6 +20,7 @@ use hardtack_converter::calibrate::{
 use hardtack_converter::quantize::encode_rows;
 use hardtack_converter::store::{Shape, Store};
 use hardtack_format::{Encoding, Role, SectionKey};
+use hardtack_testing::Numbers;
 
 const WINDOW: usize = 512;
 const SEED: u64 = 1;

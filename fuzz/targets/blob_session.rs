@@ -7,7 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
 use hardtack::{
-    Engine, KvPrecision, Load, Options, RingBits, RingOptions, Sampler, SamplerOptions,
+    Engine, KvPrecision, Load, Options, RingBits, RingOptions, SamplerOptions,
     SessionOptions,
 };
 use hardtack_fuzz::{TempFile, build, seal};
@@ -32,7 +32,7 @@ fuzz_target!(|head: &[u8]| {
         memory_max: Some(MEMORY_BYTES),
         ..Options::default()
     };
-    let Ok(engine) = Engine::open(FILE.path(), &options) else { return };
+    let Ok(engine) = Engine::open_with(FILE.path(), &options) else { return };
     let vocabulary = engine.network().spec.vocabulary;
     let ring = KvPrecision::Ring(RingOptions { bytes: 0, bits: RingBits::Auto });
     for kv in [KvPrecision::F16, ring] {
@@ -41,8 +41,7 @@ fuzz_target!(|head: &[u8]| {
         let Ok(mut session) = engine.session(&short).or_else(|_| engine.session(&wanted)) else {
             continue;
         };
-        let sampler = SamplerOptions { temperature: 0.0, ..SamplerOptions::default() };
-        let Ok(mut sampler) = Sampler::new(sampler, vocabulary as usize) else { continue };
+        let Ok(mut sampler) = engine.sampler(SamplerOptions::new()) else { continue };
         let mut left = 3;
         let prompt = [0, 1 % vocabulary, vocabulary - 1, 0, 0];
         let _ = session.generate(&prompt, &mut sampler, |token| {

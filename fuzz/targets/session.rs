@@ -12,7 +12,7 @@ static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     let file = TempFile::new("session-blob");
     file.write(&build::sample());
     let options = Options { threads: 1, load: Load::Resident, ..Options::default() };
-    Engine::open(file.path(), &options).expect("a valid blob")
+    Engine::open_with(file.path(), &options).expect("a valid blob")
 });
 static SAVED: LazyLock<TempFile> = LazyLock::new(|| TempFile::new("session"));
 /// The first bytes of every session's file of this model that has no note: magic, length, root

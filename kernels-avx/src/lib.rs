@@ -2,10 +2,9 @@
 //! AMD since 2017), and for those that also have AVX-VNNI (Intel since 2021, AMD since 2024) or
 //! AVX-512 with VNNI (Intel since 2019, AMD since 2022).
 //!
-//! Each entry of the AVX2 table is a safe function that checks lengths and makes one call into
-//! functions that are compiled for these features. In there only loads and stores are unsafe, and
-//! they all sit in `avx2/memory.rs`. The entries that AVX-VNNI and AVX-512 replace are compiled for
-//! their features themselves; loads and stores of 512 bits stand where they are used.
+//! Kernels are safe `#[target_feature]` functions: only loads and stores are unsafe in them, and
+//! the one call here that builds each tier's table. A kernel becomes a plain function pointer only
+//! in a function with its features, so a table in hand is the proof that its entries may be called.
 
 use hardtack_kernels::KernelTable;
 
@@ -13,14 +12,20 @@ use hardtack_kernels::KernelTable;
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod avxvnni;
+#[cfg(target_arch = "x86_64")]
+mod panels;
 
 /// The AVX2 tier, where the processor has it.
 #[cfg(target_arch = "x86_64")]
 pub fn avx2() -> Option<&'static KernelTable> {
+    // SAFETY: the table is returned below, and only where the processor has its features.
+    static TABLE: KernelTable = unsafe { avx2::table() };
     let detected = std::arch::is_x86_feature_detected!("avx2")
         && std::arch::is_x86_feature_detected!("fma")
         && std::arch::is_x86_feature_detected!("f16c");
-    detected.then_some(&avx2::TABLE)
+    detected.then_some(&TABLE)
 }
 
 /// The AVX2 tier, where the processor has it: this architecture never does.
@@ -32,8 +37,10 @@ pub fn avx2() -> Option<&'static KernelTable> {
 /// The AVX2 tier with integer panels by AVX-VNNI, where the processor has both.
 #[cfg(target_arch = "x86_64")]
 pub fn avxvnni() -> Option<&'static KernelTable> {
+    // SAFETY: the table is returned below, and only where the processor has its features.
+    static TABLE: KernelTable = unsafe { avxvnni::table() };
     let detected = avx2().is_some() && std::arch::is_x86_feature_detected!("avxvnni");
-    detected.then_some(&avx2::vnni::TABLE)
+    detected.then_some(&TABLE)
 }
 
 /// The AVX2 tier with integer panels by AVX-VNNI: this architecture never has it.
@@ -46,11 +53,13 @@ pub fn avxvnni() -> Option<&'static KernelTable> {
 /// since 2019, AMD since 2022).
 #[cfg(target_arch = "x86_64")]
 pub fn avx512vnni() -> Option<&'static KernelTable> {
+    // SAFETY: the table is returned below, and only where the processor has its features.
+    static TABLE: KernelTable = unsafe { avx512::table() };
     let detected = avx2().is_some()
         && std::arch::is_x86_feature_detected!("avx512f")
         && std::arch::is_x86_feature_detected!("avx512bw")
         && std::arch::is_x86_feature_detected!("avx512vnni");
-    detected.then_some(&avx512::TABLE)
+    detected.then_some(&TABLE)
 }
 
 /// The AVX2 tier with integer panels by AVX-512 and its VNNI: this architecture never has it.

@@ -1,10 +1,11 @@
-// The part of CUDA that the kernels use, on a host: blocks one after another, a block's threads as fibers that switch where
-// they wait for each other.
+// The part of CUDA that the kernels use, on a host: blocks one after another, a block's threads as
+// fibers that switch where they wait for each other.
 //
-// What it finds: wrong arithmetic, wrong indices (every buffer ends at a page that cannot be touched), shared memory read
-// before it was written (it is poisoned for every block), missing barriers (fibers run forwards or backwards on request, and
-// the results must be equal), barriers that not all threads reach (reported with the thread). What it cannot find: races
-// between blocks, and races inside a warp.
+// What it finds: wrong arithmetic, wrong indices (every buffer ends at a page that cannot be
+// touched), shared memory read before it was written (it is poisoned for every block), missing
+// barriers (fibers run forwards or backwards on request, and the results must be equal), barriers
+// that not all threads reach (reported with the thread). What it cannot find: races between blocks,
+// and races inside a warp.
 #pragma once
 #include <csetjmp>
 #include <cmath>
@@ -20,17 +21,26 @@ typedef uint16_t u16;
 typedef uint32_t u32;
 typedef unsigned long long u64;
 
-struct float2 { float x, y; };
-struct alignas(16) float4 { float x, y, z, w; };
-struct alignas(8) uint2 { u32 x, y; };
-struct alignas(16) uint4 { u32 x, y, z, w; };
+struct float2 {
+  float x, y;
+};
+struct alignas(16) float4 {
+  float x, y, z, w;
+};
+struct alignas(8) uint2 {
+  u32 x, y;
+};
+struct alignas(16) uint4 {
+  u32 x, y, z, w;
+};
 inline float2 make_float2(float x, float y) { return {x, y}; }
 inline float4 make_float4(float x, float y, float z, float w) { return {x, y, z, w}; }
 inline uint4 make_uint4(u32 x, u32 y, u32 z, u32 w) { return {x, y, z, w}; }
 
 #define DEVICE static inline
 #define KERNEL static void
-// One block at a time, so what is static is shared by its threads; the section is poisoned before every block.
+// One block at a time, so what is static is shared by its threads; the section is poisoned before
+// every block.
 #define SHARED static __attribute__((section("block_shared")))
 #define DYNAMIC_SHARED(name) float *name = (float *)emulate::dynamic
 #define UNROLL
@@ -39,7 +49,9 @@ namespace emulate {
 
 constexpr u32 THREADS_MAX = 1024, STACK_BYTES = 64 << 10, DYNAMIC_BYTES = 96 << 10;
 
-struct Index { u32 x, y, z; };
+struct Index {
+  u32 x, y, z;
+};
 inline Index thread, block, block_size, grid_size;
 alignas(16) inline char dynamic[DYNAMIC_BYTES];
 
@@ -60,10 +72,13 @@ inline void (*body)();
 inline bool backwards;
 
 [[noreturn]] inline void fail(const char *what) {
-  fprintf(stderr, "emulation: %s in block (%u, %u, %u) of %u threads\n", what, block.x, block.y, block.z, block_size.x);
+  fprintf(stderr, "emulation: %s in block (%u, %u, %u) of %u threads\n", what, block.x, block.y,
+          block.z, block_size.x);
   for (u32 index = 0; index < block_size.x; index++) {
-    const char *names[] = {"ready", "at a barrier of the block", "at a barrier of its warp", "done"};
-    if (index % 32 == 0) fprintf(stderr, "  thread %u is %s\n", index, names[(int)fibers[index].state]);
+    const char *names[] = {"ready", "at a barrier of the block", "at a barrier of its warp",
+                           "done"};
+    if (index % 32 == 0)
+      fprintf(stderr, "  thread %u is %s\n", index, names[(int)fibers[index].state]);
   }
   abort();
 }
@@ -159,15 +174,25 @@ T exchange(T value, u32 lane) {
 inline void __syncthreads() { emulate::wait_for(emulate::State::Block); }
 inline void __syncwarp() { emulate::wait_for(emulate::State::Warp); }
 template <class T>
-T __shfl_xor_sync(u32, T value, u32 mask) { return emulate::exchange(value, threadIdx.x % 32 ^ mask); }
+T __shfl_xor_sync(u32, T value, u32 mask) {
+  return emulate::exchange(value, threadIdx.x % 32 ^ mask);
+}
 
 template <class T>
-T __shfl_sync(u32, T value, u32 lane) { return emulate::exchange(value, lane); }
+T __shfl_sync(u32, T value, u32 lane) {
+  return emulate::exchange(value, lane);
+}
 
 template <class T>
-T __ldg(const T *at) { return *at; }
+T __ldg(const T *at) {
+  return *at;
+}
 inline uint4 load_constant(const void *at) { return *(const uint4 *)at; }
-inline float __int_as_float(int bits) { float value; memcpy(&value, &bits, 4); return value; }
+inline float __int_as_float(int bits) {
+  float value;
+  memcpy(&value, &bits, 4);
+  return value;
+}
 
 inline float half_to_float(u16 half) {
   u32 sign = (u32)(half & 0x8000) << 16, exponent = half >> 10 & 31, mantissa = half & 0x3ff;
@@ -197,7 +222,8 @@ inline u16 float_to_half(float value) {
 }
 
 inline int dot4(u32 codes, int activations, int sum) {
-  for (int index = 0; index < 4; index++) sum += (u8)(codes >> 8 * index) * (i8)(activations >> 8 * index);
+  for (int index = 0; index < 4; index++)
+    sum += (u8)(codes >> 8 * index) * (i8)(activations >> 8 * index);
   return sum;
 }
 
@@ -210,7 +236,8 @@ inline int dot2_high(u32 inputs, u32 codes, int sum) { return dot2_low(inputs, c
 inline u32 __byte_perm(u32 low, u32 high, u32 selector) {
   u64 bytes = (u64)high << 32 | low;
   u32 result = 0;
-  for (u32 index = 0; index < 4; index++) result |= (u32)(u8)(bytes >> 8 * (selector >> 4 * index & 7)) << 8 * index;
+  for (u32 index = 0; index < 4; index++)
+    result |= (u32)(u8)(bytes >> 8 * (selector >> 4 * index & 7)) << 8 * index;
   return result;
 }
 
@@ -223,7 +250,8 @@ inline void multiply_16_8_32(int (&sum)[4], const u32 (&codes)[4], u32 first, u3
   for (u32 which = 0; which < 4; which++) {
     u32 row = lane / 4, column = lane % 4 * 2 + which % 2;
     for (u32 part = 0; part < 4; part++) {
-      const u64 *a = emulate::fibers[warp + row * 4 + part].slots, *b = emulate::fibers[warp + column * 4 + part].slots;
+      const u64 *a = emulate::fibers[warp + row * 4 + part].slots,
+                *b = emulate::fibers[warp + column * 4 + part].slots;
       sum[which] = dot4((u32)a[which / 2], (int)b[4], sum[which]);
       sum[which] = dot4((u32)a[which / 2 + 2], (int)b[5], sum[which]);
     }

@@ -1,8 +1,9 @@
-// A device on a host: a process that keeps memory, moves bytes, and runs kernels, as it is told on its standard input.
+// A device on a host: a process that keeps memory, moves bytes, and runs kernels, as it is told on
+// its standard input.
 //
-// Commands are a byte and little-endian numbers: `a` bytes: allocate, answers the address; `w` address, bytes, data: write;
-// `r` address, bytes: read, answers the data; `c` from, to, bytes: copy; `l` kernel, grid (3), threads, shared bytes, parameter
-// bytes, parameters: run.
+// Commands are a byte and little-endian numbers: `a` bytes: allocate, answers the address; `w`
+// address, bytes, data: write; `r` address, bytes: read, answers the data; `c` from, to, bytes:
+// copy; `l` kernel, grid (3), threads, shared bytes, parameter bytes, parameters: run.
 #include "kernels.h"
 
 #include <sys/mman.h>
@@ -21,8 +22,10 @@ static T take() {
 static u64 allocate(u64 bytes) {
   // More than any process has; what follows would wrap.
   if (bytes >> 46) return 0;
-  u64 page = (u64)sysconf(_SC_PAGESIZE), used = (bytes + 15) / 16 * 16, whole = (used + page - 1) / page * page;
-  char *start = (char *)mmap(nullptr, whole + page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  u64 page = (u64)sysconf(_SC_PAGESIZE), used = (bytes + 15) / 16 * 16,
+      whole = (used + page - 1) / page * page;
+  char *start = (char *)mmap(nullptr, whole + page, PROT_READ | PROT_WRITE,
+                             MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   if (start == MAP_FAILED) return 0;
   memset(start, 0xff, whole);
   if (mprotect(start + whole, page, PROT_NONE)) return 0;
@@ -45,7 +48,9 @@ struct Entry {
 };
 
 template <class P>
-constexpr u64 parameter_bytes(void (*)(P)) { return sizeof(P); }
+constexpr u64 parameter_bytes(void (*)(P)) {
+  return sizeof(P);
+}
 template <class P>
 P parameter_of(void (*)(P));
 
@@ -58,14 +63,18 @@ static void launch() {
   u32 kernel = take<u32>(), numbers[6];
   read_all(numbers, sizeof numbers);
   static char bytes[4096];
-  if (kernel >= sizeof ENTRIES / sizeof *ENTRIES || numbers[5] > sizeof bytes || !read_all(bytes, numbers[5])) {
+  if (kernel >= sizeof ENTRIES / sizeof *ENTRIES || numbers[5] > sizeof bytes ||
+      !read_all(bytes, numbers[5])) {
     fprintf(stderr, "emulation: no such launch\n");
     abort();
   }
   const Entry &entry = ENTRIES[kernel];
-  if (entry.parameter_bytes != numbers[5] || numbers[3] > emulate::THREADS_MAX || numbers[4] > emulate::DYNAMIC_BYTES) {
-    fprintf(stderr, "emulation: %s takes %llu bytes of parameters and was given %u; %u threads, %u shared bytes\n", entry.name,
-            entry.parameter_bytes, numbers[5], numbers[3], numbers[4]);
+  if (entry.parameter_bytes != numbers[5] || numbers[3] > emulate::THREADS_MAX ||
+      numbers[4] > emulate::DYNAMIC_BYTES) {
+    fprintf(stderr,
+            "emulation: %s takes %llu bytes of parameters and was given %u; %u threads, %u shared "
+            "bytes\n",
+            entry.name, entry.parameter_bytes, numbers[5], numbers[3], numbers[4]);
     abort();
   }
   parameters = bytes;
@@ -86,8 +95,8 @@ static void launch() {
 
 int main(int count, char **words) {
   emulate::backwards = count > 1 && !strcmp(words[1], "backwards");
-  emulate::stacks = (char *)mmap(nullptr, (u64)emulate::THREADS_MAX * emulate::STACK_BYTES, PROT_READ | PROT_WRITE,
-                                 MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  emulate::stacks = (char *)mmap(nullptr, (u64)emulate::THREADS_MAX * emulate::STACK_BYTES,
+                                 PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
   for (;;) {
     switch (take<char>()) {
       case 'a': {
@@ -115,8 +124,11 @@ int main(int count, char **words) {
         memcpy(to, from, take<u64>());
         break;
       }
-      case 'l': launch(); break;
-      default: return 1;
+      case 'l':
+        launch();
+        break;
+      default:
+        return 1;
     }
   }
 }

@@ -36,13 +36,14 @@ DEVICE float activate(const Activation &activation, float gated, float up) {
   return gated * sigmoid(activation.alpha * gated) * (up + 1.0f);
 }
 
-// Joins and quantizes one group of 64 elements with one warp: `gated` and `up` are the group's projections without bias,
-// `group` its number in row `row` of the `inner` elements of `out`.
-DEVICE void activate_group(const Expert &expert, const Activation &activation, const float *gated, const float *up,
-                           u32 inner, u32 group, const Inputs &out, u32 row) {
+// Joins and quantizes one group of 64 elements with one warp: `gated` and `up` are the group's
+// projections without bias, `group` its number in row `row` of the `inner` elements of `out`.
+DEVICE void activate_group(const Expert &expert, const Activation &activation, const float *gated,
+                           const float *up, u32 inner, u32 group, const Inputs &out, u32 row) {
   u32 lane = threadIdx.x % WARP;
   float values[2] = {0.0f, 0.0f};
-  UNROLL for (u32 each = 0; each < 2; each++) {
+  UNROLL
+  for (u32 each = 0; each < 2; each++) {
     u32 own = 2 * lane + each, column = group * GROUP + own;
     if (column >= inner) continue;
     float own_gated = gated[own], own_up = up[own];

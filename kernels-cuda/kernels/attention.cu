@@ -1,5 +1,6 @@
-// Softmax attention over the cache (arXiv 2205.14135, algorithm 1), in spans of positions that stand at fixed places: so the
-// pieces that a prompt came in change nothing, and neither does whether the spans are computed side by side or in turn.
+// Softmax attention over the cache (arXiv 2205.14135, algorithm 1), in spans of positions that
+// stand at fixed places: so the pieces that a prompt came in change nothing, and neither does
+// whether the spans are computed side by side or in turn.
 #include "quantize.cuh"
 #include "softmax.cuh"
 
@@ -47,7 +48,8 @@ DEVICE float element(const float *at) { return *at; }
 DEVICE void load_chunk(const u16 *at, float (&out)[CHUNK]) {
   uint4 words = *(const uint4 *)at;
   const u32 each[4] = {words.x, words.y, words.z, words.w};
-  UNROLL for (u32 index = 0; index < 4; index++) {
+  UNROLL
+  for (u32 index = 0; index < 4; index++) {
     out[2 * index] = half_to_float((u16)each[index]);
     out[2 * index + 1] = half_to_float((u16)(each[index] >> 16));
   }
@@ -64,34 +66,42 @@ template <class E>
 DEVICE float dot_share(const float *query, const E *row, u32 width, u32 lane, u32 lanes) {
   float sum = 0.0f;
   if (width % CHUNK != 0) {
-    for (u32 index = lane; index < width; index += lanes) sum = fmaf(query[index], element(row + index), sum);
+    for (u32 index = lane; index < width; index += lanes)
+      sum = fmaf(query[index], element(row + index), sum);
     return sum;
   }
   for (u32 index = lane * CHUNK; index < width; index += lanes * CHUNK) {
     float keys[CHUNK];
     load_chunk(row + index, keys);
-    UNROLL for (u32 each = 0; each < CHUNK; each++) sum = fmaf(query[index + each], keys[each], sum);
+    UNROLL
+    for (u32 each = 0; each < CHUNK; each++) sum = fmaf(query[index + each], keys[each], sum);
   }
   return sum;
 }
 
 // Scores of the positions `first .. end`. As many lanes share a position as its keys have chunks.
 template <class E>
-DEVICE void score(const AttentionParams &params, const float *query, u32 kv_head, u32 first, u32 end, float *scores) {
+DEVICE void score(const AttentionParams &params, const float *query, u32 kv_head, u32 first,
+                  u32 end, float *scores) {
   u32 lanes = 1;
   while (lanes < WARP && lanes * CHUNK < params.first_width) lanes *= 2;
-  u32 lane = threadIdx.x % lanes, step = ATTENTION_THREADS / lanes, count = ceil_div(end - first, step) * step;
-  const E *first_keys = (const E *)params.first_keys + (u64)kv_head * params.capacity * params.first_width;
-  const E *second_keys = (const E *)params.second_keys + (u64)kv_head * params.capacity * params.second_width;
+  u32 lane = threadIdx.x % lanes, step = ATTENTION_THREADS / lanes,
+      count = ceil_div(end - first, step) * step;
+  const E *first_keys =
+      (const E *)params.first_keys + (u64)kv_head * params.capacity * params.first_width;
+  const E *second_keys =
+      (const E *)params.second_keys + (u64)kv_head * params.capacity * params.second_width;
   // All lanes go round equally often, since they exchange their sums.
   for (u32 index = threadIdx.x / lanes; index < count; index += step) {
     u32 position = first + index;
     float sum = 0.0f;
     if (position < end) {
-      sum = dot_share(query, first_keys + (u64)position * params.first_width, params.first_width, lane, lanes);
+      sum = dot_share(query, first_keys + (u64)position * params.first_width, params.first_width,
+                      lane, lanes);
       if (params.second_width > 0) {
-        sum += dot_share(query + params.first_width, second_keys + (u64)position * params.second_width,
-                         params.second_width, lane, lanes);
+        sum +=
+            dot_share(query + params.first_width, second_keys + (u64)position * params.second_width,
+                      params.second_width, lane, lanes);
       }
     }
     for (u32 mask = lanes / 2; mask > 0; mask /= 2) sum += __shfl_xor_sync(ALL_LANES, sum, mask);
@@ -99,11 +109,14 @@ DEVICE void score(const AttentionParams &params, const float *query, u32 kv_head
   }
 }
 
-// Weighs the values of `count` positions: `parts[set][value_width]`, set by set. Gives the number of sets.
+// Weighs the values of `count` positions: `parts[set][value_width]`, set by set. Gives the number
+// of sets.
 template <class E>
-DEVICE u32 gather(const AttentionParams &params, u32 kv_head, u32 first, u32 count, const float *weights, float *parts) {
+DEVICE u32 gather(const AttentionParams &params, u32 kv_head, u32 first, u32 count,
+                  const float *weights, float *parts) {
   u32 width = params.value_width, chunk = width % CHUNK == 0 ? CHUNK : 1, chunks = width / chunk;
-  u32 sets = chunks < ATTENTION_THREADS ? ATTENTION_THREADS / chunks : 1, set = threadIdx.x / chunks;
+  u32 sets = chunks < ATTENTION_THREADS ? ATTENTION_THREADS / chunks : 1,
+      set = threadIdx.x / chunks;
   const E *values = (const E *)params.values + ((u64)kv_head * params.capacity + first) * width;
   if (chunks > ATTENTION_THREADS) set = 0;
   if (set >= sets) return sets;
@@ -117,25 +130,32 @@ DEVICE u32 gather(const AttentionParams &params, u32 kv_head, u32 first, u32 cou
       } else {
         float loaded[CHUNK];
         load_chunk(row, loaded);
-        UNROLL for (u32 each = 0; each < CHUNK; each++) sums[each] = fmaf(weight, loaded[each], sums[each]);
+        UNROLL
+        for (u32 each = 0; each < CHUNK; each++)
+          sums[each] = fmaf(weight, loaded[each], sums[each]);
       }
     }
-    UNROLL for (u32 each = 0; each < CHUNK; each++) {
+    UNROLL
+    for (u32 each = 0; each < CHUNK; each++) {
       if (each < chunk) parts[set * width + own * chunk + each] = sums[each];
     }
   }
   return sets;
 }
 
-// Dynamic shared memory: the query, the sum so far, and the sets' parts, of which there are at most `max(1024, value_width)`.
+// Dynamic shared memory: the query, the sum so far, and the sets' parts, of which there are at most
+// `max(1024, value_width)`.
 template <class E>
 DEVICE void attend(const AttentionParams &params) {
   SHARED float scores[SPAN];
   SHARED float partial[WARP];
   DYNAMIC_SHARED(workspace);
-  u32 head = blockIdx.x, token = blockIdx.y, kv_head = head / params.group, width = params.value_width;
-  u32 end = *params.position + token + 1, start = params.window > 0 && end > params.window ? end - params.window : 0;
-  float *query = workspace, *total = query + params.first_width + params.second_width, *parts = total + width;
+  u32 head = blockIdx.x, token = blockIdx.y, kv_head = head / params.group,
+      width = params.value_width;
+  u32 end = *params.position + token + 1,
+      start = params.window > 0 && end > params.window ? end - params.window : 0;
+  float *query = workspace, *total = query + params.first_width + params.second_width,
+        *parts = total + width;
   u32 span = start / SPAN, last_span = (end - 1) / SPAN;
   if (!params.out) {
     if (blockIdx.z < span || blockIdx.z > last_span) return;
@@ -151,14 +171,16 @@ DEVICE void attend(const AttentionParams &params) {
   for (u32 index = threadIdx.x; index < width; index += blockDim.x) total[index] = 0.0f;
   Softmax softmax = begin_softmax(params.sinks, head);
   for (; span <= last_span; span++) {
-    u32 first = span * SPAN > start ? span * SPAN : start, stop = (span + 1) * SPAN < end ? (span + 1) * SPAN : end;
+    u32 first = span * SPAN > start ? span * SPAN : start,
+        stop = (span + 1) * SPAN < end ? (span + 1) * SPAN : end;
     u32 count = stop - first;
     __syncthreads();
     score<E>(params, query, kv_head, first, stop, scores);
     __syncthreads();
     // Every warp works out the largest by itself, which costs less than telling it.
     float maximum = NEGATIVE_INFINITY, sum = 0.0f;
-    for (u32 index = threadIdx.x % WARP; index < count; index += WARP) maximum = fmaxf(maximum, scores[index]);
+    for (u32 index = threadIdx.x % WARP; index < count; index += WARP)
+      maximum = fmaxf(maximum, scores[index]);
     maximum = warp_max(maximum);
     __syncthreads();
     for (u32 index = threadIdx.x; index < count; index += blockDim.x) {
@@ -180,11 +202,13 @@ DEVICE void attend(const AttentionParams &params) {
         params.parts[(at * params.spans + span) * width + index] = value;
       }
     }
-    if (!params.out && threadIdx.x == 0) params.states[at * params.spans + span] = make_float2(maximum, sum);
+    if (!params.out && threadIdx.x == 0)
+      params.states[at * params.spans + span] = make_float2(maximum, sum);
   }
   if (!params.out) return;
   float inverse = 1.0f / softmax.sum;
-  for (u32 index = threadIdx.x; index < width; index += blockDim.x) params.out[at * width + index] = total[index] * inverse;
+  for (u32 index = threadIdx.x; index < width; index += blockDim.x)
+    params.out[at * width + index] = total[index] * inverse;
 }
 
 // Grid: [heads, tokens, spans], or [heads, tokens] with `out`.
@@ -209,7 +233,8 @@ struct CombineParams {
 // Grid: [groups of 64 columns, rows], one warp: joins the spans' parts in order and quantizes them.
 KERNEL combine(CombineParams params) {
   float values[2] = {0.0f, 0.0f};
-  UNROLL for (u32 each = 0; each < 2; each++) {
+  UNROLL
+  for (u32 each = 0; each < 2; each++) {
     u32 column = blockIdx.x * GROUP + 2 * threadIdx.x + each;
     if (column >= params.columns) continue;
     u64 flat = (u64)blockIdx.y * params.columns + column, at = flat / params.value_width;
@@ -217,8 +242,8 @@ KERNEL combine(CombineParams params) {
     u32 end = *params.position + (u32)(at / params.heads) + 1;
     u32 start = params.window > 0 && end > params.window ? end - params.window : 0;
     const float *numbers = params.parts + at * params.spans * params.value_width + element;
-    values[each] = join(begin_softmax(params.sinks, head), params.states + at * params.spans, numbers, params.value_width,
-                        start / SPAN, (end - 1) / SPAN + 1);
+    values[each] = join(begin_softmax(params.sinks, head), params.states + at * params.spans,
+                        numbers, params.value_width, start / SPAN, (end - 1) / SPAN + 1);
     params.out.floats[flat] = values[each];
   }
   u64 group = (u64)blockIdx.y * ceil_div(params.columns, GROUP) + blockIdx.x;

@@ -17,13 +17,17 @@ struct Best {
   u32 token;
 };
 
-DEVICE Best better(Best a, Best b) { return b.value > a.value || (b.value == a.value && b.token < a.token) ? b : a; }
+DEVICE Best better(Best a, Best b) {
+  return b.value > a.value || (b.value == a.value && b.token < a.token) ? b : a;
+}
 
 // The best of a block, known to thread 0.
 DEVICE Best best_of_block(Best own) {
   SHARED Best shared[WARP];
-  UNROLL for (u32 mask = WARP / 2; mask > 0; mask /= 2) {
-    Best other = {__shfl_xor_sync(ALL_LANES, own.value, mask), __shfl_xor_sync(ALL_LANES, own.token, mask)};
+  UNROLL
+  for (u32 mask = WARP / 2; mask > 0; mask /= 2) {
+    Best other = {__shfl_xor_sync(ALL_LANES, own.value, mask),
+                  __shfl_xor_sync(ALL_LANES, own.token, mask)};
     own = better(own, other);
   }
   if (threadIdx.x % WARP == 0) shared[threadIdx.x / WARP] = own;
@@ -39,7 +43,8 @@ DEVICE Best nothing() { return Best{NEGATIVE_INFINITY, 0}; }
 // Grid: [parts].
 KERNEL best_of_parts(BestParams params) {
   Best own = nothing();
-  for (u32 token = blockIdx.x * blockDim.x + threadIdx.x; token < params.count; token += gridDim.x * blockDim.x) {
+  for (u32 token = blockIdx.x * blockDim.x + threadIdx.x; token < params.count;
+       token += gridDim.x * blockDim.x) {
     if (params.logits[token] > own.value) own = Best{params.logits[token], token};
   }
   own = best_of_block(own);

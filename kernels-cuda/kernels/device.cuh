@@ -1,8 +1,10 @@
-// What every kernel stands on: names of types, the few instructions that C++ has no word for, and exp as all tiers compute it.
+// What every kernel stands on: names of types, the few instructions that C++ has no word for, and
+// exp as all tiers compute it.
 //
-// No header but the project's own is included, so that a device without the toolkit's headers can compile this at start.
-// Everything is compiled with fused multiply-add switched off: where one is wanted it is written `fmaf`. So a kernel does
-// the same roundings on every architecture, and on a host under the emulation.
+// No header but the project's own is included, so that a device without the toolkit's headers can
+// compile this at start. Everything is compiled with fused multiply-add switched off: where one is
+// wanted it is written `fmaf`. So a kernel does the same roundings on every architecture, and on a
+// host under the emulation.
 #pragma once
 
 #ifdef HARDTACK_HOST
@@ -58,9 +60,12 @@ DEVICE int dot2_high(u32 inputs, u32 codes, int sum) {
 
 #if __CUDA_ARCH__ >= 800
 #define TENSOR_CORES 1
-// sum[16][8] += codes[16][32] * activations[32][8], spread over a warp as the PTX manual's figures for m16n8k32 show it.
+// sum[16][8] += codes[16][32] * activations[32][8], spread over a warp as the PTX manual's figures
+// for m16n8k32 show it.
 DEVICE void multiply_16_8_32(int (&sum)[4], const u32 (&codes)[4], u32 first, u32 second) {
-  asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, %9}, {%0, %1, %2, %3};"
+  asm volatile(
+      "mma.sync.aligned.m16n8k32.row.col.s32.u8.s8.s32 {%0, %1, %2, %3}, {%4, %5, %6, %7}, {%8, "
+      "%9}, {%0, %1, %2, %3};"
       : "+r"(sum[0]), "+r"(sum[1]), "+r"(sum[2]), "+r"(sum[3])
       : "r"(codes[0]), "r"(codes[1]), "r"(codes[2]), "r"(codes[3]), "r"(first), "r"(second));
 }
@@ -101,21 +106,26 @@ DEVICE float exp_exact(float x) {
 DEVICE float sigmoid(float x) { return 1.0f / (1.0f + exp_exact(-x)); }
 
 DEVICE float warp_sum(float value) {
-  UNROLL for (u32 mask = WARP / 2; mask > 0; mask /= 2) value += __shfl_xor_sync(ALL_LANES, value, mask);
+  UNROLL
+  for (u32 mask = WARP / 2; mask > 0; mask /= 2) value += __shfl_xor_sync(ALL_LANES, value, mask);
   return value;
 }
 
 DEVICE int warp_sum(int value) {
-  UNROLL for (u32 mask = WARP / 2; mask > 0; mask /= 2) value += __shfl_xor_sync(ALL_LANES, value, mask);
+  UNROLL
+  for (u32 mask = WARP / 2; mask > 0; mask /= 2) value += __shfl_xor_sync(ALL_LANES, value, mask);
   return value;
 }
 
 DEVICE float warp_max(float value) {
-  UNROLL for (u32 mask = WARP / 2; mask > 0; mask /= 2) value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, mask));
+  UNROLL
+  for (u32 mask = WARP / 2; mask > 0; mask /= 2)
+    value = fmaxf(value, __shfl_xor_sync(ALL_LANES, value, mask));
   return value;
 }
 
-// The sum over a block of 1 to 32 warps, known to every thread of it. `shared` has a float for each warp.
+// The sum over a block of 1 to 32 warps, known to every thread of it. `shared` has a float for each
+// warp.
 DEVICE float block_sum(float value, float *shared) {
   value = warp_sum(value);
   __syncthreads();

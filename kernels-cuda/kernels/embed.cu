@@ -13,7 +13,8 @@ struct EmbedParams {
 // Grid: [tokens].
 KERNEL embed(EmbedParams params) {
   u32 token = params.tokens[blockIdx.x], row = token % ROWS, encoding = params.table.encoding;
-  const u8 *panel = params.table.panels + (u64)(token / ROWS) * panel_bytes(encoding, params.columns);
+  const u8 *panel =
+      params.table.panels + (u64)(token / ROWS) * panel_bytes(encoding, params.columns);
   for (u32 column = threadIdx.x; column < params.columns; column += blockDim.x) {
     float value;
     if (encoding > CODES) {

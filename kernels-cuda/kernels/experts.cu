@@ -1,5 +1,6 @@
-// The chosen experts of one token in two launches: gate and up projections with the activation between, then the down
-// projections, weighed and added up. A dense block or a shared expert is the same with one expert.
+// The chosen experts of one token in two launches: gate and up projections with the activation
+// between, then the down projections, weighed and added up. A dense block or a shared expert is the
+// same with one expert.
 #include "activation.cuh"
 #include "teams.cuh"
 
@@ -17,13 +18,15 @@ struct GatedParams {
   Activation activation;
 };
 
-// Grid: [ceil(inner / 64), chosen, tokens]. A block makes 64 elements, so that it can quantize them.
+// Grid: [ceil(inner / 64), chosen, tokens]. A block makes 64 elements, so that it can quantize
+// them.
 KERNEL experts_gated(GatedParams params) {
   SHARED Terms terms;
   SHARED float projected[2][GROUP];
   u32 token = blockIdx.z, slot = token * params.chosen + blockIdx.y, first = blockIdx.x * GROUP;
   const Expert &expert = params.experts[params.choices[slot].expert];
-  u32 rows = params.inner - first < GROUP ? params.inner - first : GROUP, panels = ceil_div(rows, ROWS);
+  u32 rows = params.inner - first < GROUP ? params.inner - first : GROUP,
+      panels = ceil_div(rows, ROWS);
   run_teams(
       2 * panels, params.columns, params.team_warps, terms,
       [&](u32 item) {
@@ -35,7 +38,8 @@ KERNEL experts_gated(GatedParams params) {
       [&](u32 item, u32 row, float value) { projected[item % 2][item / 2 * ROWS + row] = value; });
   __syncthreads();
   if (threadIdx.x >= WARP) return;
-  activate_group(expert, params.activation, projected[0], projected[1], params.inner, blockIdx.x, params.out, slot);
+  activate_group(expert, params.activation, projected[0], projected[1], params.inner, blockIdx.x,
+                 params.out, slot);
 }
 
 struct DownParams {

@@ -1,4 +1,5 @@
-// The experts of a prompt, its tokens grouped by expert, so that every weight is read once for all who chose it.
+// The experts of a prompt, its tokens grouped by expert, so that every weight is read once for all
+// who chose it.
 #include "activation.cuh"
 #include "fragment.cuh"
 
@@ -20,7 +21,9 @@ DEVICE Served served(const Grouping &grouping, u32 expert) {
   return Served{grouping.starts[expert], grouping.starts[expert + 1]};
 }
 
-DEVICE u32 choice_of(const Grouping &grouping, u32 index) { return grouping.rows ? grouping.rows[index] : index; }
+DEVICE u32 choice_of(const Grouping &grouping, u32 index) {
+  return grouping.rows ? grouping.rows[index] : index;
+}
 
 struct GatedPromptParams {
   const Expert *experts;
@@ -35,7 +38,8 @@ struct GatedPromptParams {
   Activation activation;
 };
 
-// Grid: [ceil(inner / 64), experts], 8 warps: a warp for each panel of both projections, a warp for each token behind them.
+// Grid: [ceil(inner / 64), experts], 8 warps: a warp for each panel of both projections, a warp for
+// each token behind them.
 KERNEL experts_gated_prompt(GatedPromptParams params) {
   SHARED float projected[2][WARP_TOKENS][GROUP];
   const Expert &expert = params.experts[blockIdx.y];
@@ -46,20 +50,25 @@ KERNEL experts_gated_prompt(GatedPromptParams params) {
   for (u32 first = all.first; first < all.end; first += WARP_TOKENS) {
     u32 tokens = all.end - first < WARP_TOKENS ? all.end - first : WARP_TOKENS;
     if (panel * ROWS < params.inner) {
-      Fragment results = multiply_panel(matrix.encoding, start, params.columns, params.inputs, tokens, [&](u32 token) {
-        return (u64)(choice_of(params.grouping, first + (token < tokens ? token : 0)) / params.chosen);
-      });
-      UNROLL for (u32 eight = 0; eight < EIGHTS; eight++) {
-        UNROLL for (u32 which = 0; which < 4; which++) {
-          projected[warp % 2][eight * EIGHT + fragment_token(which)][warp / 2 * ROWS + fragment_row(which)] =
-              results.values[eight][which];
+      Fragment results = multiply_panel(
+          matrix.encoding, start, params.columns, params.inputs, tokens, [&](u32 token) {
+            return (u64)(choice_of(params.grouping, first + (token < tokens ? token : 0)) /
+                         params.chosen);
+          });
+      UNROLL
+      for (u32 eight = 0; eight < EIGHTS; eight++) {
+        UNROLL
+        for (u32 which = 0; which < 4; which++) {
+          projected[warp % 2][eight * EIGHT + fragment_token(which)]
+                   [warp / 2 * ROWS + fragment_row(which)] = results.values[eight][which];
         }
       }
     }
     __syncthreads();
     for (u32 token = warp; token < tokens; token += blockDim.x / WARP) {
-      activate_group(expert, params.activation, projected[0][token], projected[1][token], params.inner, blockIdx.x,
-                     params.out, choice_of(params.grouping, first + token));
+      activate_group(expert, params.activation, projected[0][token], projected[1][token],
+                     params.inner, blockIdx.x, params.out,
+                     choice_of(params.grouping, first + token));
     }
     __syncthreads();
   }
@@ -85,10 +94,15 @@ KERNEL experts_down_prompt(DownPromptParams params) {
   const u8 *start = expert.down.panels + panel * panel_bytes(expert.down.encoding, params.inner);
   for (u32 first = all.first; first < all.end; first += WARP_TOKENS) {
     u32 tokens = all.end - first < WARP_TOKENS ? all.end - first : WARP_TOKENS;
-    auto row_of = [&](u32 token) { return (u64)choice_of(params.grouping, first + (token < tokens ? token : 0)); };
-    Fragment results = multiply_panel(expert.down.encoding, start, params.inner, params.inputs, tokens, row_of);
-    UNROLL for (u32 eight = 0; eight < EIGHTS; eight++) {
-      UNROLL for (u32 which = 0; which < 4; which++) {
+    auto row_of = [&](u32 token) {
+      return (u64)choice_of(params.grouping, first + (token < tokens ? token : 0));
+    };
+    Fragment results =
+        multiply_panel(expert.down.encoding, start, params.inner, params.inputs, tokens, row_of);
+    UNROLL
+    for (u32 eight = 0; eight < EIGHTS; eight++) {
+      UNROLL
+      for (u32 which = 0; which < 4; which++) {
         u32 token = eight * EIGHT + fragment_token(which), row = panel * ROWS + fragment_row(which);
         if (token >= tokens || row >= params.rows) continue;
         float value = results.values[eight][which];
@@ -114,7 +128,8 @@ struct SumParams {
   u32 unused;
 };
 
-// Grid: [tokens]. Weighs and adds up what the experts of each token gave, in the order they were chosen.
+// Grid: [tokens]. Weighs and adds up what the experts of each token gave, in the order they were
+// chosen.
 KERNEL experts_sum(SumParams params) {
   for (u32 row = threadIdx.x; row < params.rows; row += blockDim.x) {
     u64 at = (u64)blockIdx.x * params.rows + row;

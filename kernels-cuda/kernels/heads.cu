@@ -1,4 +1,5 @@
-// Queries, keys and values behind their projections: normalization, RoPE (arXiv 2104.09864), and into the cache.
+// Queries, keys and values behind their projections: normalization, RoPE (arXiv 2104.09864), and
+// into the cache.
 #include "hadamard.cuh"
 
 #define NORM_NONE 0u
@@ -48,7 +49,8 @@ KERNEL heads(HeadsParams params) {
   SHARED float partial[WARP];
   DYNAMIC_SHARED(head_values);
   u32 head = blockIdx.x, which = 0;
-  while (which + 1 < params.count && head >= params.rows[which].heads) head -= params.rows[which++].heads;
+  while (which + 1 < params.count && head >= params.rows[which].heads)
+    head -= params.rows[which++].heads;
   const HeadRows &rows = params.rows[which];
   const float *row = rows.from + (u64)blockIdx.y * rows.stride + rows.first;
   const float *from = row + (u64)head * rows.spacing;
@@ -58,13 +60,15 @@ KERNEL heads(HeadsParams params) {
     const float *first = rows.norm == NORM_WHOLE ? row : from;
     u32 count = rows.norm == NORM_WHOLE ? rows.heads * rows.width : rows.width;
     float sum = 0.0f;
-    for (u32 index = threadIdx.x; index < count; index += blockDim.x) sum += first[index] * first[index];
+    for (u32 index = threadIdx.x; index < count; index += blockDim.x)
+      sum += first[index] * first[index];
     scale = 1.0f / sqrtf(block_sum(sum, partial) / (float)count + params.epsilon);
   }
   for (u32 index = threadIdx.x; index < rows.width; index += blockDim.x) {
     float value = from[index];
     if (rows.norm != NORM_NONE) {
-      value = value * scale * rows.gain[rows.norm == NORM_WHOLE ? head * rows.width + index : index];
+      value =
+          value * scale * rows.gain[rows.norm == NORM_WHOLE ? head * rows.width + index : index];
     }
     head_values[index] = value;
   }
@@ -80,7 +84,8 @@ KERNEL heads(HeadsParams params) {
   __syncthreads();
   if (rows.rotated) hadamard(head_values, rows.width);
   u64 to = ((u64)blockIdx.y * rows.heads + head) * rows.width;
-  u32 position = *params.position, chunk_start = params.ring ? position - position % params.capacity : 0;
+  u32 position = *params.position,
+      chunk_start = params.ring ? position - position % params.capacity : 0;
   u64 kept = ((u64)head * params.capacity + position - chunk_start + blockIdx.y) * rows.width;
   if (chunk_start > 0) kept += params.open_start;
   for (u32 index = threadIdx.x; index < rows.width; index += blockDim.x) {

@@ -31,7 +31,8 @@ struct MultiplyParams {
 // Grid: [ceil(panels / teams), input rows].
 KERNEL multiply(MultiplyParams params) {
   SHARED Terms terms;
-  u32 teams = BLOCK_WARPS / params.team_warps, row = blockIdx.y + (params.first_row ? *params.first_row : 0);
+  u32 teams = BLOCK_WARPS / params.team_warps,
+      row = blockIdx.y + (params.first_row ? *params.first_row : 0);
   u32 first = blockIdx.x * teams, left = params.panels - first;
   u32 which = 0, panel = 0;
   run_teams(
@@ -44,7 +45,8 @@ KERNEL multiply(MultiplyParams params) {
         const Job &job = params.jobs[which];
         panel = at - job.first_panel;
         u64 index = (u64)(row % job.stack) * ceil_div(job.rows, ROWS) + panel;
-        const u8 *start = job.matrix.panels + index * panel_bytes(job.matrix.encoding, params.columns);
+        const u8 *start =
+            job.matrix.panels + index * panel_bytes(job.matrix.encoding, params.columns);
         return Work{start, job.matrix.encoding, params.inputs, row};
       },
       [&](u32, u32 panel_row, float value) {

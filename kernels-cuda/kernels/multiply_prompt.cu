@@ -17,15 +17,19 @@ struct MultiplyPromptParams {
 
 // Grid: [ceil(panels / 8), ceil(tokens / 32)].
 KERNEL multiply_prompt(MultiplyPromptParams params) {
-  u32 panel = blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP, first = blockIdx.y * WARP_TOKENS;
+  u32 panel = blockIdx.x * (blockDim.x / WARP) + threadIdx.x / WARP,
+      first = blockIdx.y * WARP_TOKENS;
   if (panel * ROWS >= params.rows || first >= *params.tokens) return;
   u32 tokens = *params.tokens - first < WARP_TOKENS ? *params.tokens - first : WARP_TOKENS;
-  const u8 *start = params.matrix.panels + panel * panel_bytes(params.matrix.encoding, params.columns);
-  Fragment results = multiply_panel(params.matrix.encoding, start, params.columns, params.inputs, tokens, [&](u32 token) {
-    return (u64)(first + (token < tokens ? token : 0));
-  });
-  UNROLL for (u32 eight = 0; eight < EIGHTS; eight++) {
-    UNROLL for (u32 which = 0; which < 4; which++) {
+  const u8 *start =
+      params.matrix.panels + panel * panel_bytes(params.matrix.encoding, params.columns);
+  Fragment results =
+      multiply_panel(params.matrix.encoding, start, params.columns, params.inputs, tokens,
+                     [&](u32 token) { return (u64)(first + (token < tokens ? token : 0)); });
+  UNROLL
+  for (u32 eight = 0; eight < EIGHTS; eight++) {
+    UNROLL
+    for (u32 which = 0; which < 4; which++) {
       u32 token = eight * EIGHT + fragment_token(which), row = panel * ROWS + fragment_row(which);
       if (token >= tokens || row >= params.rows) continue;
       float value = results.values[eight][which];

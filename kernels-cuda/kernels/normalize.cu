@@ -1,4 +1,5 @@
-// RMS normalization (arXiv 1910.07467, equation 4) into the inputs of the next matrices, and quantization alone.
+// RMS normalization (arXiv 1910.07467, equation 4) into the inputs of the next matrices, and
+// quantization alone.
 #include "quantize.cuh"
 
 struct NormalizeParams {

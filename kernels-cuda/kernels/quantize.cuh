@@ -7,7 +7,8 @@
 // A group whose largest magnitude is below this counts as zero.
 #define ACTIVATION_MIN 1e-30f
 
-// Inputs of a matrix: rows of floats, and their codes `[rows, groups * 64]`, scales and sums `[rows, groups]`.
+// Inputs of a matrix: rows of floats, and their codes `[rows, groups * 64]`, scales and sums
+// `[rows, groups]`.
 struct Inputs {
   float *floats;
   i8 *codes;
@@ -17,7 +18,8 @@ struct Inputs {
 
 DEVICE int to_code(float value) { return (int)round_even(value); }
 
-// Quantizes one group: this lane's values are those of columns `2 * lane` and `2 * lane + 1`, zero behind the last column.
+// Quantizes one group: this lane's values are those of columns `2 * lane` and `2 * lane + 1`, zero
+// behind the last column.
 DEVICE void quantize_group(float first, float second, i8 *codes, float *scale, float *sum) {
   float largest = warp_max(fmaxf(fabsf(first), fabsf(second)));
   float inverse = largest < ACTIVATION_MIN ? 0.0f : 127.0f / largest;

@@ -1,4 +1,5 @@
-// A layer's ring of keys and values: where its bytes stand (`src/ring.rs`), and which of its chunks there are.
+// A layer's ring of keys and values: where its bytes stand (`src/ring.rs`), and which of its chunks
+// there are.
 #pragma once
 #include "nested.cuh"
 
@@ -37,7 +38,9 @@ struct RingShape {
 };
 
 // A sealed chunk's words in a table: number, entry, bits of both parts, units of both parts.
-DEVICE const u32 *place_at(const u32 *table, u32 index) { return table + TABLE_HEAD + index * PLACE_WORDS; }
+DEVICE const u32 *place_at(const u32 *table, u32 index) {
+  return table + TABLE_HEAD + index * PLACE_WORDS;
+}
 DEVICE u32 chunk_of(const u32 *place) { return place[0]; }
 DEVICE u32 entry_of(const u32 *place) { return place[1]; }
 DEVICE u32 bits_of(const u32 *place, u32 part) { return place[2 + part]; }
@@ -47,19 +50,24 @@ DEVICE const u32 *numbers_of(const u32 *place, u32 part) { return place + 4 + pa
 DEVICE u32 spans_of(const u32 *table) { return ceil_div(table[0] + 2, SLOTS); }
 
 // One head's half floats `[tokens, width]` of a matrix, in the chunk that begins at `start`.
-DEVICE const u16 *halves_of(const RingShape &shape, const u16 *halves, u32 start, u32 matrix, u32 head) {
+DEVICE const u16 *halves_of(const RingShape &shape, const u16 *halves, u32 start, u32 matrix,
+                            u32 head) {
   const RingMatrix &own = shape.matrices[matrix];
-  return halves + (start == 0 ? 0 : shape.open_start) + own.halves + (u64)head * own.width * CHUNK_TOKENS;
+  return halves + (start == 0 ? 0 : shape.open_start) + own.halves +
+         (u64)head * own.width * CHUNK_TOKENS;
 }
 
 // One head's codes of a matrix of a sealed chunk.
-DEVICE Nested nested_of(const RingShape &shape, const u8 *units, const u32 *place, u32 matrix, u32 head) {
+DEVICE Nested nested_of(const RingShape &shape, const u8 *units, const u32 *place, u32 matrix,
+                        u32 head) {
   const RingMatrix &own = shape.matrices[matrix];
   const u8 *base = units + (u64)head * own.head_bytes + own.start;
-  return Nested{base, numbers_of(place, own.part), shape.unit_bytes, bits_of(place, own.part), own.columns};
+  return Nested{base, numbers_of(place, own.part), shape.unit_bytes, bits_of(place, own.part),
+                own.columns};
 }
 
 // Its lowest values; the ranges stand `rows` behind them.
 DEVICE u64 scales_of(const RingShape &shape, u32 entry, u32 matrix, u32 head) {
-  return (u64)entry * shape.scale_elements + (u64)head * shape.head_scales + shape.matrices[matrix].scales;
+  return (u64)entry * shape.scale_elements + (u64)head * shape.head_scales +
+         shape.matrices[matrix].scales;
 }

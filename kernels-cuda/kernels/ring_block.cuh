@@ -72,11 +72,13 @@ struct RingWork {
 
 DEVICE u64 row_of(const RingAttentionParams &params, const Queries &queries, u32 query) {
   u32 index = queries.first + query;
-  return (u64)(index / params.group) * params.heads + queries.kv_head * params.group + index % params.group;
+  return (u64)(index / params.group) * params.heads + queries.kv_head * params.group +
+         index % params.group;
 }
 
 // What a query sees of the chunk that begins at `start`.
-DEVICE Seen seen_by(const RingAttentionParams &params, const Queries &queries, u32 query, u32 start) {
+DEVICE Seen seen_by(const RingAttentionParams &params, const Queries &queries, u32 query,
+                    u32 start) {
   u32 end = queries.position + (queries.first + query) / params.group + 1;
   if (query >= queries.count || start >= end) return Seen{0, 0};
   u32 to = end - start < CHUNK_TOKENS ? end - start : CHUNK_TOKENS;

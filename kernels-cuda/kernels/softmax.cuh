@@ -26,8 +26,10 @@ DEVICE Softmax begin_softmax(const float *sinks, u32 head) {
   return sinks ? Softmax{sinks[head], 1.0f} : Softmax{NEGATIVE_INFINITY, 0.0f};
 }
 
-// One number of what spans `first .. end` give together: their states, and the number of each in rows of `width`.
-DEVICE float join(Softmax softmax, const float2 *states, const float *numbers, u32 width, u32 first, u32 end) {
+// One number of what spans `first .. end` give together: their states, and the number of each in
+// rows of `width`.
+DEVICE float join(Softmax softmax, const float2 *states, const float *numbers, u32 width, u32 first,
+                  u32 end) {
   float total = 0.0f;
   for (u32 span = first; span < end; span++) {
     float2 state = states[span];

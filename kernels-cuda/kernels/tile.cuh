@@ -1,4 +1,5 @@
-// Tiles of 16 rows by 64 columns straight from the blob, in every encoding (format/SPEC.md, "Encodings").
+// Tiles of 16 rows by 64 columns straight from the blob, in every encoding (format/SPEC.md,
+// "Encodings").
 #pragma once
 #include "quantize.cuh"
 
@@ -22,9 +23,12 @@ struct Matrix {
 // Integer encodings are numbered 16 more than they have bits.
 #define CODES 16u
 
-// Bytes of a group of 64 columns of a panel. Float panels have no padding, so their last group may be shorter.
+// Bytes of a group of 64 columns of a panel. Float panels have no padding, so their last group may
+// be shorter.
 DEVICE u32 group_bytes(u32 encoding) {
-  return encoding > CODES ? HEAD + (encoding - CODES) * 128u : encoding == F32 ? ROWS * GROUP * 4u : ROWS * GROUP * 2u;
+  return encoding > CODES  ? HEAD + (encoding - CODES) * 128u
+         : encoding == F32 ? ROWS * GROUP * 4u
+                           : ROWS * GROUP * 2u;
 }
 
 DEVICE u64 panel_bytes(u32 encoding, u32 columns) {
@@ -33,7 +37,9 @@ DEVICE u64 panel_bytes(u32 encoding, u32 columns) {
 }
 
 DEVICE float scale_of(const u8 *tile, u32 row) { return half_to_float(((const u16 *)tile)[row]); }
-DEVICE float minimum_of(const u8 *tile, u32 row) { return half_to_float(((const u16 *)tile)[ROWS + row]); }
+DEVICE float minimum_of(const u8 *tile, u32 row) {
+  return half_to_float(((const u16 *)tile)[ROWS + row]);
+}
 
 // Code of one row and column, for looking up single rows.
 DEVICE u32 code_at(const u8 *tile, u32 bits, u32 row, u32 column) {
@@ -62,12 +68,14 @@ struct Planes {
   static const u32 narrow_mask = ((1u << narrow) - 1) * 0x01010101u;
 };
 
-// The four codes of one quad of one row, from the words of that row in the wide and the narrow plane.
+// The four codes of one quad of one row, from the words of that row in the wide and the narrow
+// plane.
 template <u32 BITS>
 DEVICE u32 quad_codes(u32 wide, u32 narrow, u32 quad) {
   typedef Planes<BITS> P;
   u32 codes = wide >> (quad / P::wide_vectors * P::wide) & P::wide_mask;
-  if (P::narrow > 0) codes |= (narrow >> (quad / P::narrow_vectors * P::narrow) & P::narrow_mask) << P::wide;
+  if (P::narrow > 0)
+    codes |= (narrow >> (quad / P::narrow_vectors * P::narrow) & P::narrow_mask) << P::wide;
   return codes;
 }
 
@@ -75,29 +83,39 @@ DEVICE u32 word_of(const uint4 &words, u32 index) {
   return index == 0 ? words.x : index == 1 ? words.y : index == 2 ? words.z : words.w;
 }
 
-// Products of one tile's rows `4 * quarter + 0..4` with 64 activation codes, each row's in its own sum.
+// Products of one tile's rows `4 * quarter + 0..4` with 64 activation codes, each row's in its own
+// sum.
 template <u32 BITS>
 DEVICE void tile_sums(const u8 *tile, u32 quarter, const i8 *activations, int (&sums)[4]) {
   typedef Planes<BITS> P;
   const u8 *rows = tile + HEAD + quarter * 16;
   uint4 narrow[P::narrow_vectors];
-  UNROLL for (u32 vector = 0; vector < P::narrow_vectors; vector++) {
-    narrow[vector] = P::narrow > 0 ? load_constant(rows + (P::wide_vectors + vector) * VECTOR) : make_uint4(0, 0, 0, 0);
+  UNROLL
+  for (u32 vector = 0; vector < P::narrow_vectors; vector++) {
+    narrow[vector] = P::narrow > 0 ? load_constant(rows + (P::wide_vectors + vector) * VECTOR)
+                                   : make_uint4(0, 0, 0, 0);
   }
   // At most eight vectors at once: more registers would cost more than more loads in flight give.
   const u32 AT_ONCE = P::wide_vectors < 8 ? P::wide_vectors : 8;
-  UNROLL for (u32 start = 0; start < P::wide_vectors; start += AT_ONCE) {
+  UNROLL
+  for (u32 start = 0; start < P::wide_vectors; start += AT_ONCE) {
     uint4 wide[AT_ONCE];
-    UNROLL for (u32 vector = 0; vector < AT_ONCE; vector++) wide[vector] = load_constant(rows + (start + vector) * VECTOR);
-    UNROLL for (u32 four = 0; four < 4; four++) {
+    UNROLL
+    for (u32 vector = 0; vector < AT_ONCE; vector++)
+      wide[vector] = load_constant(rows + (start + vector) * VECTOR);
+    UNROLL
+    for (u32 four = 0; four < 4; four++) {
       // Quads whose words are all in other vectors are left to their turn.
       if (P::wide_vectors > AT_ONCE && four * 4 / AT_ONCE != start / AT_ONCE) continue;
       uint4 inputs = load_constant(activations + four * 16);
-      UNROLL for (u32 each = 0; each < 4; each++) {
+      UNROLL
+      for (u32 each = 0; each < 4; each++) {
         u32 quad = four * 4 + each;
         u32 from = quad % P::wide_vectors - start;
-        UNROLL for (u32 row = 0; row < 4; row++) {
-          u32 codes = quad_codes<BITS>(word_of(wide[from], row), word_of(narrow[quad % P::narrow_vectors], row), quad);
+        UNROLL
+        for (u32 row = 0; row < 4; row++) {
+          u32 codes = quad_codes<BITS>(word_of(wide[from], row),
+                                       word_of(narrow[quad % P::narrow_vectors], row), quad);
           sums[row] = dot4(codes, (int)word_of(inputs, each), sums[row]);
         }
       }
@@ -105,15 +123,18 @@ DEVICE void tile_sums(const u8 *tile, u32 quarter, const i8 *activations, int (&
   }
 }
 
-// What a group adds to each of four rows: `(code_sum * activation_scale) * scale + activation_sum * minimum`.
+// What a group adds to each of four rows: `(code_sum * activation_scale) * scale + activation_sum *
+// minimum`.
 template <u32 BITS>
-DEVICE float4 tile_terms(const u8 *tile, u32 quarter, const i8 *activations, float activation_scale, float activation_sum) {
+DEVICE float4 tile_terms(const u8 *tile, u32 quarter, const i8 *activations, float activation_scale,
+                         float activation_sum) {
   int sums[4] = {0, 0, 0, 0};
   uint2 scales = *(const uint2 *)(tile + quarter * 8);
   uint2 minima = *(const uint2 *)(tile + 2 * ROWS + quarter * 8);
   tile_sums<BITS>(tile, quarter, activations, sums);
   float terms[4];
-  UNROLL for (u32 row = 0; row < 4; row++) {
+  UNROLL
+  for (u32 row = 0; row < 4; row++) {
     float scale = half_to_float((u16)((row < 2 ? scales.x : scales.y) >> row % 2 * 16));
     float minimum = half_to_float((u16)((row < 2 ? minima.x : minima.y) >> row % 2 * 16));
     terms[row] = (float)sums[row] * activation_scale * scale + activation_sum * minimum;
@@ -134,16 +155,19 @@ DEVICE float4 float_rows(const u8 *panel, u32 column, u32 quarter) {
   if (ENCODING == F32) return __ldg((const float4 *)panel + at / 4);
   uint2 both = __ldg((const uint2 *)panel + at / 4);
   if (ENCODING == BF16) {
-    return make_float4(__int_as_float((int)(both.x << 16)), __int_as_float((int)(both.x & 0xffff0000u)),
-                       __int_as_float((int)(both.y << 16)), __int_as_float((int)(both.y & 0xffff0000u)));
+    return make_float4(
+        __int_as_float((int)(both.x << 16)), __int_as_float((int)(both.x & 0xffff0000u)),
+        __int_as_float((int)(both.y << 16)), __int_as_float((int)(both.y & 0xffff0000u)));
   }
-  return make_float4(half_to_float((u16)both.x), half_to_float((u16)(both.x >> 16)), half_to_float((u16)both.y),
-                     half_to_float((u16)(both.y >> 16)));
+  return make_float4(half_to_float((u16)both.x), half_to_float((u16)(both.x >> 16)),
+                     half_to_float((u16)both.y), half_to_float((u16)(both.y >> 16)));
 }
 
-// What a group of columns `first .. end` adds to each of four rows of a panel of floats: column by column.
+// What a group of columns `first .. end` adds to each of four rows of a panel of floats: column by
+// column.
 template <u32 ENCODING>
-DEVICE float4 float_terms(const u8 *panel, u32 first, u32 end, u32 quarter, const float *activations) {
+DEVICE float4 float_terms(const u8 *panel, u32 first, u32 end, u32 quarter,
+                          const float *activations) {
   float4 sums = make_float4(0.0f, 0.0f, 0.0f, 0.0f);
   _Pragma("unroll 8") for (u32 column = first; column < end; column++) {
     float4 weights = float_rows<ENCODING>(panel, column, quarter);
@@ -157,7 +181,8 @@ DEVICE float4 float_terms(const u8 *panel, u32 first, u32 end, u32 quarter, cons
 }
 
 // What group `group` of a panel adds to its rows `4 * quarter + 0..4` for one row of inputs.
-DEVICE float4 group_terms(u32 encoding, const u8 *panel, u32 columns, u32 group, u32 quarter, const Inputs &inputs, u32 row) {
+DEVICE float4 group_terms(u32 encoding, const u8 *panel, u32 columns, u32 group, u32 quarter,
+                          const Inputs &inputs, u32 row) {
   u32 first = group * GROUP;
   if (encoding <= CODES) {
     const float *floats = inputs.floats + (u64)row * columns;
@@ -171,12 +196,19 @@ DEVICE float4 group_terms(u32 encoding, const u8 *panel, u32 columns, u32 group,
   const i8 *codes = inputs.codes + at * GROUP;
   float scale = inputs.scales[at], sum = inputs.sums[at];
   switch (encoding - CODES) {
-    case 1: return tile_terms<1>(tile, quarter, codes, scale, sum);
-    case 2: return tile_terms<2>(tile, quarter, codes, scale, sum);
-    case 3: return tile_terms<3>(tile, quarter, codes, scale, sum);
-    case 4: return tile_terms<4>(tile, quarter, codes, scale, sum);
-    case 5: return tile_terms<5>(tile, quarter, codes, scale, sum);
-    case 6: return tile_terms<6>(tile, quarter, codes, scale, sum);
-    default: return tile_terms<8>(tile, quarter, codes, scale, sum);
+    case 1:
+      return tile_terms<1>(tile, quarter, codes, scale, sum);
+    case 2:
+      return tile_terms<2>(tile, quarter, codes, scale, sum);
+    case 3:
+      return tile_terms<3>(tile, quarter, codes, scale, sum);
+    case 4:
+      return tile_terms<4>(tile, quarter, codes, scale, sum);
+    case 5:
+      return tile_terms<5>(tile, quarter, codes, scale, sum);
+    case 6:
+      return tile_terms<6>(tile, quarter, codes, scale, sum);
+    default:
+      return tile_terms<8>(tile, quarter, codes, scale, sum);
   }
 }

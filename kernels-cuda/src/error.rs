@@ -99,26 +99,45 @@ impl fmt::Display for CudaError {
     fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Memory { what, asked, free } => {
-                write!(to, "the device has no room for {asked} bytes of {what}: {free} bytes are free")
+                write!(
+                    to,
+                    "the device has no room for {asked} bytes of {what}: {free} bytes are free"
+                )
             }
             Self::Unsupported { layer, what, found, max } => {
-                write!(to, "the CUDA kernels cannot run this network: layer {layer}: {what}: {found}, at most {max}")
+                write!(
+                    to,
+                    "the CUDA kernels cannot run this network: layer {layer}: {what}: {found}, \
+                     at most {max}"
+                )
             }
-            Self::Range { what, found, min, max } => write!(to, "{what}: expected {min} to {max}, found {found}"),
+            Self::Range { what, found, min, max } => {
+                write!(to, "{what}: expected {min} to {max}, found {found}")
+            }
             Self::Blob(error) => error.fmt(to),
             Self::NoDriver => to.write_str("there is no NVIDIA driver on this system (libcuda)"),
-            Self::NoKernelCompiler => {
-                to.write_str("the CUDA kernels are not compiled yet, and there is no compiler for them (libnvrtc)")
-            }
+            Self::NoKernelCompiler => to.write_str(
+                "the CUDA kernels are not compiled yet, and there is no compiler for them \
+                     (libnvrtc)",
+            ),
             Self::Compile { architecture, log } => {
                 write!(to, "the CUDA kernels cannot be compiled for sm_{architecture}: {log}")
             }
-            Self::Driver { call, reason } => write!(to, "the NVIDIA driver fails in {call}: {reason}"),
-            Self::NoCompiler { compiler, source } => {
-                write!(to, "the emulation needs a C++ compiler, and {compiler} cannot be started: {source}")
+            Self::Driver { call, reason } => {
+                write!(to, "the NVIDIA driver fails in {call}: {reason}")
             }
-            Self::EmulationBuild { reason } => write!(to, "the emulation cannot be built: {reason}"),
-            Self::Emulation { path, source } => write!(to, "the emulation {} ended: {source}", path.display()),
+            Self::NoCompiler { compiler, source } => {
+                write!(
+                    to,
+                    "the emulation needs a C++ compiler, and {compiler} cannot be started: {source}"
+                )
+            }
+            Self::EmulationBuild { reason } => {
+                write!(to, "the emulation cannot be built: {reason}")
+            }
+            Self::Emulation { path, source } => {
+                write!(to, "the emulation {} ended: {source}", path.display())
+            }
         }
     }
 }

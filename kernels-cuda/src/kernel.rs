@@ -32,7 +32,7 @@ pub enum Kernel {
     CombineRing,
     /// A ring's open chunk into codes.
     Seal,
-    /// The gate's choice.
+    /// The router's choice.
     Choose,
     /// The shared expert's weight.
     SharedWeight,

@@ -6,7 +6,8 @@ use hardtack_format::network::{BlockTensors, FeedForwardTensors};
 use hardtack_format::records::SectionRecord;
 use hardtack_format::{Blob, Network, TensorRef};
 
-use crate::device::{Address, Device, HostBytes, INSIDE, Raw};
+use crate::address::Address;
+use crate::device::{Device, HostBytes, INSIDE, Raw};
 use crate::error::CudaError;
 use crate::params::Params;
 

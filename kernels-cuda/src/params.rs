@@ -1,6 +1,6 @@
 //! Parameters of a kernel as the bytes of its one structure.
 
-use crate::device::Address;
+use crate::address::Address;
 
 /// The bytes of a structure of C, built field by field.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]

@@ -32,28 +32,14 @@ pub struct RingLayout {
 }
 
 impl RingLayout {
-    /// Bytes of a part of the cache.
-    pub(crate) fn part_bytes(&self, part: CachePart) -> usize {
-        match part {
-            CachePart::Halves => self.shape.half_slots() * self.shape.chunk_elements() * 2,
-            CachePart::Units => self.units * self.shape.unit_bytes(),
-            CachePart::Scales => self.chunks * self.shape.scale_elements() * 2,
-            CachePart::Keys | CachePart::Values => 0,
-        }
-    }
-
-    /// Bytes of the table that tells the kernels which chunks are there.
-    pub(crate) const fn table_bytes(&self) -> usize {
-        (TABLE_HEAD_WORDS + self.chunks * PLACE_WORDS) * 4
-    }
-
     /// Bytes of everything that the layer has on the device.
-    pub fn bytes(&self) -> u64 {
-        let halves = self.part_bytes(CachePart::Halves);
-        (halves
-            + self.part_bytes(CachePart::Units)
-            + self.part_bytes(CachePart::Scales)
-            + self.table_bytes()) as u64
+    pub(crate) fn buffers(&self) -> RingBuffers<usize> {
+        RingBuffers {
+            f16: self.shape.f16_slots() * self.shape.chunk_elements() * 2,
+            units: self.units * self.shape.unit_bytes(),
+            scales: self.chunks * self.shape.scale_elements() * 2,
+            table: (TABLE_HEAD_WORDS + self.chunks * PLACE_WORDS) * 4,
+        }
     }
 
     /// Spans that attention may have to look at.
@@ -63,7 +49,7 @@ impl RingLayout {
 
     /// Half floats before those of the open chunk, when it is not the first of the text.
     pub(crate) const fn open_start(&self) -> usize {
-        (self.shape.half_slots() - 1) * self.shape.chunk_elements()
+        (self.shape.f16_slots() - 1) * self.shape.chunk_elements()
     }
 
     /// What the kernels know of a layer's ring, as `RingShape` in `ring.cuh`.
@@ -122,6 +108,34 @@ impl RingLayout {
     }
 }
 
+/// Something for each buffer of a layer's ring: its bytes, or where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RingBuffers<T> {
+    /// Chunks in f16.
+    pub f16: T,
+    /// Units of codes.
+    pub units: T,
+    /// Lowest values and ranges.
+    pub scales: T,
+    /// Which sealed chunks there are.
+    pub table: T,
+}
+
+impl<T> RingBuffers<T> {
+    /// Makes something else of each, which is passed on with its name.
+    pub(crate) fn try_map<U, E>(
+        self,
+        mut make: impl FnMut(T, &'static str) -> Result<U, E>,
+    ) -> Result<RingBuffers<U>, E> {
+        Ok(RingBuffers {
+            f16: make(self.f16, "open chunks")?,
+            units: make(self.units, "sealed chunks")?,
+            scales: make(self.scales, "ranges of sealed chunks")?,
+            table: make(self.table, "tables of sealed chunks")?,
+        })
+    }
+}
+
 /// Where a sealed chunk is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChunkPlace {
@@ -134,19 +148,4 @@ pub struct ChunkPlace {
     /// Numbers of its units in every part, as many as it has bits; what is behind them is not
     /// looked at.
     pub units: [[u32; UNITS_MAX]; PARTS_MAX],
-}
-
-/// A part of a layer's cache.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CachePart {
-    /// Of an exact cache: keys or latents, `[heads, context, width]` of its elements.
-    Keys,
-    /// Of an exact cache: values or rotated keys, `[heads, context, width]`.
-    Values,
-    /// Of a ring: the chunks of half floats.
-    Halves,
-    /// Of a ring: the units.
-    Units,
-    /// Of a ring: lowest values and ranges.
-    Scales,
 }

@@ -1,20 +1,20 @@
-//! How much memory a session takes on a device: from the spec alone, before anything is allocated.
+//! How much memory a session takes on a device: from the spec alone, before any of it is
+//! allocated.
 
-use hardtack_format::encoding::GROUP_COLUMNS;
 use hardtack_format::limits::{CHOSEN_MAX, DIMENSION_MAX, HEAD_DIM_MAX, HEADS_MAX};
 use hardtack_format::spec::{AttentionKind, AttentionSpec, FeedForwardKind, ModelSpec};
 use hardtack_kernels::ring_shape::{CHUNK, RingShape};
 
+use crate::buffers::{Buffers, Inputs, WORD_BYTES};
+use crate::cache::{Cache, KvStore};
 use crate::error::{CudaError, in_range};
 use crate::ring::{RingLayout, SPAN_SLOTS};
+use crate::widths::{SHARED_BYTES_MAX, Widths};
 
 /// Positions of one of attention's spans, as `attention.cu` has it.
 pub const SPAN: usize = 256;
 /// Parts of the vocabulary that the likeliest token is sought in at first.
 pub const BEST_PARTS: usize = 64;
-/// Bytes of shared memory that every device gives a block without being asked, less what the
-/// kernels declare themselves.
-const SHARED_BYTES_MAX: usize = 44 << 10;
 /// Blocks along the second and third axis of a launch, on every device.
 const BLOCKS_MAX: usize = 65535;
 
@@ -25,99 +25,25 @@ const _: () = assert!(HEADS_MAX as u64 * BLOCKS_MAX as u64 * HEAD_DIM_MAX as u64
 /// And a token's numbers: every expert that it chooses, in its widest form.
 const _: () = assert!(BLOCKS_MAX as u64 * CHOSEN_MAX as u64 * DIMENSION_MAX as u64 * 4 < 1 << 49);
 
-/// How keys and values are kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KvElement {
-    /// Half floats.
-    F16,
-    /// Floats, for comparing with a reference.
-    F32,
-}
-
-impl KvElement {
-    /// Bytes of one.
-    pub const fn bytes(self) -> usize {
-        match self {
-            Self::F16 => 2,
-            Self::F32 => 4,
-        }
-    }
-}
-
-/// How a session keeps keys and values.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum KvStore {
-    /// All of them, as they are.
-    Exact(KvElement),
-    /// In quantized rings, one for each layer.
-    Ring(Vec<RingLayout>),
-}
-
-impl From<KvElement> for KvStore {
-    fn from(element: KvElement) -> Self {
-        Self::Exact(element)
-    }
-}
-
-/// Rows of a matrix's inputs: floats and codes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct InputSizes {
-    /// Floats.
-    pub floats: usize,
-    /// Groups of 64 codes, each with a scale and a sum.
-    pub groups: usize,
-}
-
-impl InputSizes {
-    /// Room for so many rows of so many columns.
-    pub const fn new(rows: usize, columns: usize) -> Self {
-        Self { floats: rows * columns, groups: rows * columns.div_ceil(GROUP_COLUMNS) }
-    }
-
-    fn max(self, other: Self) -> Self {
-        Self { floats: self.floats.max(other.floats), groups: self.groups.max(other.groups) }
-    }
-
-    const fn bytes(self) -> usize {
-        self.floats * 4 + self.groups * (GROUP_COLUMNS + 8)
-    }
-}
-
-/// How many elements each buffer of a session has.
+/// What a session takes, buffer by buffer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SessionSizes {
     /// Tokens that can be kept; of a ring, how far it reaches, a multiple of a chunk.
     pub context: usize,
-    /// Tokens of a pass.
+    /// Tokens of a batch.
     pub batch: usize,
     /// How keys and values are kept.
     pub kv: KvStore,
-    pub(crate) cached: usize,
     pub(crate) vocabulary: usize,
     pub(crate) frequencies: usize,
-    pub(crate) stream: usize,
-    pub(crate) query: usize,
-    pub(crate) query_low: usize,
-    pub(crate) first: usize,
-    pub(crate) second: usize,
-    pub(crate) first_query: usize,
-    pub(crate) second_query: usize,
-    pub(crate) states: usize,
-    pub(crate) parts: usize,
-    pub(crate) gate_logits: usize,
-    pub(crate) choices: usize,
-    pub(crate) starts: usize,
-    pub(crate) expert_outputs: usize,
-    pub(crate) normed: InputSizes,
-    pub(crate) query_normed: InputSizes,
-    pub(crate) head_inputs: InputSizes,
-    pub(crate) latents: InputSizes,
-    pub(crate) attended: InputSizes,
-    pub(crate) activated: InputSizes,
+    /// Bytes of every layer's cache.
+    pub(crate) caches: Vec<Cache<usize>>,
+    /// Words of the working buffers.
+    pub(crate) buffers: Buffers<usize>,
 }
 
 impl SessionSizes {
-    /// What a network needs for so many tokens kept, `batch` of them at once. Of a ring, `context`
+    /// What a network needs to keep `context` tokens, `batch` of them at once. Of a ring, `context`
     /// is how far it reaches at most, first chunk and open chunk included: it is rounded down to
     /// whole chunks.
     ///
@@ -132,7 +58,7 @@ impl SessionSizes {
         batch: usize,
         kv: impl Into<KvStore>,
     ) -> Result<Self, CudaError> {
-        let (hidden, kv) = (spec.hidden as usize, kv.into());
+        let kv = kv.into();
         // Before anything is multiplied: with these limits and the format's, no product below comes
         // near 64 bits.
         in_range("tokens of a batch", batch, 1, BLOCKS_MAX)?;
@@ -157,48 +83,22 @@ impl SessionSizes {
                 context / CHUNK * CHUNK
             }
         };
-        let mut sizes = Self {
-            context,
-            batch,
-            kv,
-            cached: 0,
-            vocabulary: spec.vocabulary as usize,
-            frequencies: spec.layers.iter().map(|layer| layer.attention.rope_dim).max().unwrap_or(0)
-                as usize
-                / 2,
-            stream: batch * hidden,
-            query: 0,
-            query_low: 0,
-            first: 0,
-            second: 0,
-            first_query: 0,
-            second_query: 0,
-            states: 0,
-            parts: 0,
-            gate_logits: 0,
-            choices: batch,
-            starts: 0,
-            expert_outputs: 0,
-            normed: InputSizes::new(batch, hidden),
-            query_normed: InputSizes::default(),
-            head_inputs: InputSizes::default(),
-            latents: InputSizes::default(),
-            attended: InputSizes::default(),
-            activated: InputSizes::default(),
-        };
-        for (index, layer) in spec.layers.iter().enumerate() {
+        let layers = || spec.layers.iter().enumerate();
+        let caches = layers()
+            .map(|(index, layer)| Cache::of(&kv, index, &layer.attention, context))
+            .collect();
+        let rope_dim = spec.layers.iter().map(|layer| layer.attention.rope_dim).max();
+        let frequencies = rope_dim.unwrap_or(0) as usize / 2;
+        let vocabulary = spec.vocabulary as usize;
+        let buffers = Buffers::default();
+        let mut sizes = Self { context, batch, kv, vocabulary, frequencies, caches, buffers };
+        sizes.buffers = sizes.of_all_layers(spec.hidden as usize);
+        for (index, layer) in layers() {
             sizes.check(index, &layer.attention)?;
-            sizes.add_attention(index, &layer.attention);
-            match layer.feed_forward.kind {
-                FeedForwardKind::Dense { inner } => sizes.add_block(1, inner as usize, hidden),
-                FeedForwardKind::Experts(experts) => {
-                    sizes.gate_logits = sizes.gate_logits.max(batch * experts.count as usize);
-                    sizes.choices = sizes.choices.max(batch * experts.chosen as usize);
-                    sizes.starts = sizes.starts.max(experts.count as usize + 1);
-                    sizes.add_block(experts.chosen as usize, experts.inner as usize, hidden);
-                    sizes.add_block(1, experts.shared_inner as usize, hidden);
-                }
-            }
+            let attention = sizes.of_attention(index, &layer.attention);
+            let feed_forward =
+                sizes.of_feed_forward(&layer.feed_forward.kind, spec.hidden as usize);
+            sizes.buffers = sizes.buffers.max(attention).max(feed_forward);
         }
         Ok(sizes)
     }
@@ -240,57 +140,87 @@ impl SessionSizes {
         }
     }
 
-    fn add_attention(&mut self, layer: usize, attention: &AttentionSpec) {
-        let (batch, heads) = (self.batch, attention.heads as usize);
-        let widths = Widths::of(attention);
-        let (first, second) = attention.cached();
-        self.cached += (first + second) as usize;
-        self.query = self.query.max(batch * heads * attention.query_dim() as usize);
-        self.first_query = self.first_query.max(batch * heads * widths.first);
-        self.second_query = self.second_query.max(batch * heads * widths.second);
-        let spans = self.spans(layer);
-        self.states = self.states.max(heads * spans);
-        self.parts = self.parts.max(heads * spans * widths.value);
-        match attention.kind {
-            AttentionKind::Grouped { head_dim, .. } => {
-                self.first = self.first.max(batch * first as usize);
-                self.second = self.second.max(batch * second as usize);
-                self.attended =
-                    self.attended.max(InputSizes::new(batch, heads * head_dim as usize));
-            }
-            AttentionKind::Latent { query_rank, kv_rank, nope_dim, value_dim } => {
-                self.first = self.first.max(batch * (first + second) as usize);
-                self.query_low = self.query_low.max(batch * query_rank as usize);
-                self.query_normed =
-                    self.query_normed.max(InputSizes::new(batch, query_rank as usize));
-                self.head_inputs =
-                    self.head_inputs.max(InputSizes::new(batch * heads, nope_dim as usize));
-                self.latents = self.latents.max(InputSizes::new(batch * heads, kv_rank as usize));
-                self.attended =
-                    self.attended.max(InputSizes::new(batch, heads * value_dim as usize));
-            }
+    /// What every network needs.
+    fn of_all_layers(&self, hidden: usize) -> Buffers<usize> {
+        let batch = self.batch;
+        let turns = 2 * self.frequencies;
+        Buffers {
+            tokens: batch,
+            state: STATE_WORDS,
+            turns: batch * turns,
+            // A ring turns queries back.
+            turns_back: if matches!(self.kv, KvStore::Ring(_)) { turns } else { 0 },
+            stream: batch * hidden,
+            block: batch * hidden,
+            choices: 2 * batch,
+            shared_choices: 2 * batch,
+            rows: batch,
+            logits: self.vocabulary,
+            best_values: BEST_PARTS,
+            best_tokens: BEST_PARTS,
+            normed: Inputs::of(batch, hidden),
+            ..Buffers::default()
         }
     }
 
-    fn add_block(&mut self, chosen: usize, inner: usize, hidden: usize) {
-        self.activated = self.activated.max(InputSizes::new(self.batch * chosen, inner));
-        self.expert_outputs = self.expert_outputs.max(self.batch * chosen * hidden);
+    fn of_attention(&self, layer: usize, attention: &AttentionSpec) -> Buffers<usize> {
+        let (batch, heads) = (self.batch, attention.heads as usize);
+        let (widths, spans) = (Widths::of(attention), self.spans(layer));
+        let (first, second) = attention.cached();
+        let (first, second) = (first as usize, second as usize);
+        let all = Buffers {
+            query: batch * heads * attention.query_dim() as usize,
+            first_query: batch * heads * widths.first,
+            second_query: batch * heads * widths.second,
+            states: 2 * heads * spans,
+            parts: heads * spans * widths.value,
+            ..Buffers::default()
+        };
+        match attention.kind {
+            AttentionKind::Grouped { head_dim, .. } => Buffers {
+                first: batch * first,
+                second: batch * second,
+                attended: Inputs::of(batch, heads * head_dim as usize),
+                ..all
+            },
+            AttentionKind::Latent { query_rank, kv_rank, nope_dim, value_dim } => Buffers {
+                first: batch * (first + second),
+                query_low: batch * query_rank as usize,
+                query_normed: Inputs::of(batch, query_rank as usize),
+                head_inputs: Inputs::of(batch * heads, nope_dim as usize),
+                latents: Inputs::of(batch * heads, kv_rank as usize),
+                attended: Inputs::of(batch, heads * value_dim as usize),
+                ..all
+            },
+        }
+    }
+
+    fn of_feed_forward(&self, kind: &FeedForwardKind, hidden: usize) -> Buffers<usize> {
+        let batch = self.batch;
+        let block = |chosen: usize, inner: u32| Buffers {
+            activated: Inputs::of(batch * chosen, inner as usize),
+            expert_outputs: batch * chosen * hidden,
+            ..Buffers::default()
+        };
+        match *kind {
+            FeedForwardKind::Dense { inner } => block(1, inner),
+            FeedForwardKind::Experts(experts) => {
+                let (count, chosen) = (experts.count as usize, experts.chosen as usize);
+                let router = Buffers {
+                    router_logits: batch * count,
+                    choices: 2 * batch * chosen,
+                    starts: count + 1,
+                    rows: batch * chosen,
+                    ..Buffers::default()
+                };
+                router.max(block(chosen, experts.inner)).max(block(1, experts.shared_inner))
+            }
+        }
     }
 
     /// Bytes of keys and values; of a ring, all that its layers have on the device.
     pub fn kv_bytes(&self) -> u64 {
-        match &self.kv {
-            KvStore::Exact(element) => (self.cached * element.bytes()) as u64 * self.context as u64,
-            KvStore::Ring(layers) => layers.iter().map(RingLayout::bytes).sum(),
-        }
-    }
-
-    /// Numbers by which a ring turns queries back.
-    pub(crate) const fn turned_back(&self) -> usize {
-        match self.kv {
-            KvStore::Exact(_) => 0,
-            KvStore::Ring(_) => 2 * self.frequencies,
-        }
+        self.caches.iter().map(|cache| cache.bytes()).sum()
     }
 
     /// Logits of a token.
@@ -300,103 +230,24 @@ impl SessionSizes {
 
     /// Bytes of the host through which numbers go to the device and come back.
     pub fn staging_bytes(&self) -> usize {
-        let (state, turns) = (STATE_WORDS * 4, self.batch * self.frequencies * 8);
-        state.max(turns).max(self.batch * 4).max(self.vocabulary * 4)
+        let Buffers { tokens, state, turns, logits, .. } = self.buffers;
+        state.max(turns).max(tokens).max(logits) * WORD_BYTES
     }
 
     /// Bytes of the working buffers.
     pub fn scratch_bytes(&self) -> u64 {
-        let words = self.batch
-            + STATE_WORDS
-            + 2 * self.batch * self.frequencies
-            + self.turned_back()
-            + 2 * self.stream
-            + self.query
-            + self.query_low
-            + self.first
-            + self.second
-            + self.first_query
-            + self.second_query
-            + 2 * self.states
-            + self.parts
-            + self.gate_logits
-            + 2 * self.choices
-            + 2 * self.batch
-            + self.starts
-            + self.choices
-            + self.expert_outputs
-            + self.vocabulary
-            + 2 * BEST_PARTS;
-        let inputs = [
-            self.normed,
-            self.query_normed,
-            self.head_inputs,
-            self.latents,
-            self.attended,
-            self.activated,
-        ];
-        (words * 4 + inputs.into_iter().map(InputSizes::bytes).sum::<usize>()) as u64
+        self.buffers.bytes()
     }
 }
 
-/// Words that tell the kernels where a pass stands: its first position, its tokens, the row whose
+/// Words that say where a batch begins: its first position, its tokens, the row whose
 /// logits are wanted, and how far a ring's first chunk is moved.
 pub const STATE_WORDS: usize = 4;
-
-/// Widths of what attention reads: both parts of a key, and a value.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Widths {
-    /// The first part of a key: all of it, or the latent.
-    pub first: usize,
-    /// The second part: nothing, or the rotated key.
-    pub second: usize,
-    /// A value, or the latent again.
-    pub value: usize,
-}
-
-impl Widths {
-    /// Of one layer.
-    pub fn of(attention: &AttentionSpec) -> Self {
-        match attention.kind {
-            AttentionKind::Grouped { head_dim, .. } => {
-                Self { first: head_dim as usize, second: 0, value: head_dim as usize }
-            }
-            AttentionKind::Latent { kv_rank, .. } => Self {
-                first: kv_rank as usize,
-                second: attention.rope_dim as usize,
-                value: kv_rank as usize,
-            },
-        }
-    }
-
-    /// Dynamic shared memory of a block of attention: the query, the sum so far, and the parts of
-    /// the positions' sets.
-    pub const fn shared_bytes(&self) -> usize {
-        let parts = if self.value > 1024 { self.value } else { 1024 };
-        (self.first + self.second + self.value + parts) * 4
-    }
-
-    /// Dynamic shared memory of a block of attention over a ring, for so many queries: each of
-    /// them, what of it is moved, a span's scores, a part for each slot of it, and the sum so far.
-    pub const fn ring_shared_bytes(&self, queries: usize) -> usize {
-        let moved = if self.second > 0 { self.second } else { self.first };
-        let each =
-            self.first + self.second + moved + SPAN_SLOTS * CHUNK + (SPAN_SLOTS + 1) * self.value;
-        queries * each * 4
-    }
-
-    /// How many queries a block of attention over a ring takes of as many as share keys: 1, 2 or 4.
-    pub fn ring_queries(&self, shared: usize) -> usize {
-        let fit = [4, 2].into_iter().find(|&queries| {
-            shared > queries / 2 && self.ring_shared_bytes(queries) <= SHARED_BYTES_MAX
-        });
-        fit.unwrap_or(1)
-    }
-}
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::cache::KvElement;
     use hardtack_format::spec::{Activation, FeedForwardSpec, HeadNorm, LayerSpec};
 
     fn sizes(

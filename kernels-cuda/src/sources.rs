@@ -28,7 +28,7 @@ const KERNELS: [(&str, &str); 13] = [
     ("attention_ring.cu", include_str!("../kernels/attention_ring.cu")),
     ("combine_ring.cu", include_str!("../kernels/combine_ring.cu")),
     ("seal.cu", include_str!("../kernels/seal.cu")),
-    ("gate.cu", include_str!("../kernels/gate.cu")),
+    ("router.cu", include_str!("../kernels/router.cu")),
     ("experts.cu", include_str!("../kernels/experts.cu")),
     ("experts_prompt.cu", include_str!("../kernels/experts_prompt.cu")),
     ("best.cu", include_str!("../kernels/best.cu")),

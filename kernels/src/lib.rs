@@ -6,15 +6,16 @@
 extern crate alloc;
 
 pub mod activations;
+pub mod attention;
 pub mod check;
 pub mod hadamard;
-pub mod halves;
 pub mod kv_router;
 pub mod math;
 pub mod nested;
 pub mod pack;
 pub mod portable;
 pub mod ring_shape;
+pub mod rope;
 pub mod scalar;
 pub mod table;
 

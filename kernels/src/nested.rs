@@ -102,7 +102,7 @@ pub fn quantize_row(values: impl Iterator<Item = f32> + Clone, codes: &mut [u8])
 /// each other than those: few numbers lie at the ends of a range, and all of them are drawn
 /// inwards. Products with them would be too small, by 1 to 2 % at 4 bits, and a softmax over them
 /// too flat. So all stand further apart: the first and the last are 3/8 of a part from the ends,
-/// 7/16 at 2 bits, and not 1/2 (measured in `runtime/KV.md`).
+/// 7/16 at 2 bits, and not 1/2 (measured in docs/lab, `kv-codes`).
 #[derive(Clone, Copy, Debug)]
 pub struct Places {
     /// Where the code 0 stands.

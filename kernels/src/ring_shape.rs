@@ -108,7 +108,7 @@ impl RingShape {
     }
 
     /// Chunks of half floats: the open one, and the first.
-    pub const fn half_slots(&self) -> usize {
+    pub const fn f16_slots(&self) -> usize {
         1 + self.has_sink() as usize
     }
 

@@ -7,7 +7,7 @@ use half::f16;
 use hardtack_format::encoding::{Encoding, PANEL_ROWS};
 
 use crate::activations::{Activations, ActivationsMut};
-use crate::halves::Scores;
+use crate::attention::Scores;
 use crate::nested::{CodeGroup, Folded};
 
 /// What a panel gives for one token: one number for each of its 16 rows.
@@ -55,15 +55,15 @@ pub struct KernelTable {
     pub add_scaled_f16: fn(out: &mut [f32], weight: f32, x: &[f16]),
     /// `scores[q][k] += sum of queries[q] * keys[k]` for every query and all keys `[keys, width]`,
     /// at most 64 of them. What a query gets does not depend on those beside it.
-    pub score_halves: fn(queries: &[&[f32]], keys: &[f16], scores: &mut [Scores]),
+    pub score_f16: fn(queries: &[&[f32]], keys: &[f16], scores: &mut [Scores]),
     /// `out[q] += weights[q][0] * values[0] + weights[q][1] * values[1] ...`, added one after
     /// another, for values `[values, width]`, at most 64 of them; `out` is `[queries, at least
     /// width]`. What a query gets does not depend on those beside it.
-    pub gather_halves: fn(weights: &[Scores], values: &[f16], width: usize, out: &mut [f32]),
+    pub gather_f16: fn(weights: &[Scores], values: &[f16], width: usize, out: &mut [f32]),
     /// Asks memory for codes, and for the lowest values and ranges of their rows, that will be met
     /// soon: units of a chunk lie apart, and none is long enough for a processor to foresee the
     /// rest. Nothing is computed, and a tier may do nothing.
-    pub ask: fn(group: &CodeGroup<'_>, scales: [&[f16]; 2]),
+    pub prefetch: fn(group: &CodeGroup<'_>, scales: [&[f16]; 2]),
     /// Multiplies up to 64 inputs with the ranges of their rows of codes, and gives the products
     /// as integers: `scale = max|x * range| / 32767`, `code = round_half_even(x * range * (32767 /
     /// max|x * range|))`, zero behind the last. All tiers are equal to the bit.

@@ -1,4 +1,4 @@
-"""Holds the rendering of chat templates to that of Python's transformers, and writes the table of `runtime/TEMPLATES.md`.
+"""Holds the rendering of chat templates to that of Python's transformers, and writes a table of what is equal.
 
     pip install transformers jinja2
     cargo build -p hardtack --example render_template

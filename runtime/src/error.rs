@@ -179,6 +179,9 @@ pub enum Error {
         /// The model's vocabulary size.
         vocabulary: u32,
     },
+    /// The caller's filters of a [`Sampler`](crate::Sampler) forbid every token.
+    #[error("the sampler's filters leave no token")]
+    NoToken,
     /// The session's context is full.
     #[error(
         "the context is full: {position} tokens are kept, {more} more were given, {capacity} fit"

@@ -1,8 +1,8 @@
 //! The tokens of a session's text, as far back as anything may ask for them: all memory is there
 //! from the start.
 
+use crate::cache::KvSize;
 use crate::error::Error;
-use crate::kv::KvSize;
 use crate::plan::BATCH_MAX;
 
 /// The newest tokens of a text. An exact cache keeps every token; a ring cannot go back further
@@ -77,6 +77,12 @@ impl History {
             None => self.clear(),
         }
         kept.is_some()
+    }
+
+    /// Becomes another history of the same cache. No memory is allocated.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.first = other.first;
+        self.tokens.clone_from(&other.tokens);
     }
 
     /// Forgets the text.

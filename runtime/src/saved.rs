@@ -24,9 +24,9 @@ use std::io::{BufReader, BufWriter, Read, Write};
 use std::ops::RangeInclusive;
 use std::path::Path;
 
+use crate::cache::KvSize;
 use crate::error::Error;
 use crate::history::History;
-use crate::kv::KvSize;
 use crate::plan::BATCH_MAX;
 use crate::state::State;
 use crate::whole_file::{Replacement, target};

@@ -4,12 +4,13 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::path::Path;
 
+use crate::cache::KvSize;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::history::History;
-use crate::kv::KvSize;
-use crate::plan::Plan;
-use crate::sample::Sampler;
+use crate::plan::{Plan, SessionOptions};
+use crate::reserved::Reserved;
+use crate::sample::{LogProbabilities, Sampler};
 use crate::saved::{self, Content, Restored, Written};
 use crate::state::State;
 
@@ -31,10 +32,18 @@ pub struct Session {
     logits_at: Option<usize>,
     capacity: usize,
     batch: usize,
+    /// What was asked for.
+    options: SessionOptions,
+    _reserved: Reserved,
 }
 
 impl Session {
-    pub(crate) fn new(engine: Engine, plan: &Plan) -> Result<Self, Error> {
+    pub(crate) fn new(
+        engine: Engine,
+        plan: &Plan,
+        options: &SessionOptions,
+        reserved: Reserved,
+    ) -> Result<Self, Error> {
         let state = State::new(&engine, plan)?;
         let capacity = match plan.kv {
             KvSize::F16(tokens) | KvSize::F32(tokens) => tokens,
@@ -52,6 +61,8 @@ impl Session {
             logits_at: None,
             capacity,
             batch,
+            options: *options,
+            _reserved: reserved,
         })
     }
 
@@ -74,6 +85,21 @@ impl Session {
     /// values.
     pub fn kv_levels(&self) -> impl Iterator<Item = (usize, usize, [u32; 2])> {
         self.state.levels()
+    }
+
+    /// A second session that holds what this one does and goes on by itself: an answer in two
+    /// ways, or one prefix for many prompts. It takes as much memory as this one. To go on, feed
+    /// at least one token.
+    ///
+    /// # Errors
+    /// As [`Engine::session`]: more memory than allowed or than the system has; or the device
+    /// fails.
+    pub fn fork(&mut self) -> Result<Self, Error> {
+        let mut fork = self.engine.session(&self.options)?;
+        fork.state.copy_from(&mut self.state, self.position)?;
+        fork.history.copy_from(&self.history);
+        fork.position = self.position;
+        Ok(fork)
     }
 
     /// Tokens of the text so far, those that a ring has forgotten included.
@@ -224,33 +250,42 @@ impl Session {
     /// added.
     ///
     /// # Errors
-    /// Nothing was fed yet, or the device fails.
+    /// Nothing was fed yet, or the sampler's filters leave no token, or the device fails.
     pub fn choose(&mut self, sampler: &mut Sampler) -> Result<u32, Error> {
         self.check(&[])?;
-        self.state.choose(sampler)
+        self.state.choose(sampler, self.history.tokens())
     }
 
-    /// Adds `prompt`, then returns tokens of the sampler's choice, one for each call of `next`,
-    /// without an end but a full context. A token is added when the one after it is asked for.
+    /// What the model says of every token that may follow the last one that was fed.
     ///
     /// # Errors
-    /// As [`Session::feed`].
+    /// Nothing was fed yet, or the device fails.
+    pub fn log_probabilities(&mut self) -> Result<LogProbabilities<'_>, Error> {
+        self.check(&[])?;
+        Ok(LogProbabilities::of_logits(self.state.logits()?))
+    }
+
+    /// Adds tokens and calls `visit(index, hidden)` with the last hidden state `[hidden]` of each of
+    /// them, after the final norm.
     ///
-    /// ```no_run
-    /// # fn main() -> Result<(), hardtack::Error> {
-    /// # let engine = hardtack::Engine::open("model.tack", &hardtack::Options::default())?;
-    /// # let mut session = engine.session(&hardtack::SessionOptions::default())?;
-    /// let mut sampler = engine.sampler(hardtack::SamplerOptions::default())?;
-    /// let tokens: Vec<u32> = session.tokens_after(&[1, 2, 3], &mut sampler)?.take(30).collect::<Result<_, _>>()?;
-    /// # Ok(()) }
-    /// ```
-    pub fn tokens_after<'s>(
-        &'s mut self,
-        prompt: &[u32],
-        sampler: &'s mut Sampler,
-    ) -> Result<Tokens<'s>, Error> {
-        self.read(prompt)?;
-        Ok(Tokens { session: self, sampler, pending: None })
+    /// # Errors
+    /// As [`Session::feed`], or the model runs on a device, which gives no hidden states.
+    pub fn feed_hidden(
+        &mut self,
+        tokens: &[u32],
+        mut visit: impl FnMut(usize, &[f32]),
+    ) -> Result<(), Error> {
+        self.check(tokens)?;
+        let mut done = 0;
+        while done < tokens.len() {
+            let piece = self.piece(&tokens[done..]);
+            self.run(piece)?;
+            for index in 0..piece.len() {
+                visit(done + index, self.state.hidden(&self.engine, index)?);
+            }
+            done += piece.len();
+        }
+        Ok(())
     }
 
     /// Adds `prompt`, then tokens of the sampler's choice until `accept` breaks or the context is
@@ -267,7 +302,7 @@ impl Session {
         self.check(prompt)?;
         self.feed_here(prompt)?;
         loop {
-            let token = self.state.choose(sampler)?;
+            let token = self.state.choose(sampler, self.history.tokens())?;
             if accept(token).is_break() {
                 return Ok(Ended::Stopped);
             }
@@ -317,7 +352,7 @@ impl Session {
         }
     }
 
-    fn check(&self, tokens: &[u32]) -> Result<(), Error> {
+    pub(crate) fn check(&self, tokens: &[u32]) -> Result<(), Error> {
         let vocabulary = self.engine.network().spec.vocabulary;
         if let Some(&token) = tokens.iter().find(|&&token| token >= vocabulary) {
             return Err(Error::Token { token, vocabulary });
@@ -340,33 +375,6 @@ impl fmt::Debug for Session {
             .field("engine", &self.engine)
             .field("position", &self.position)
             .finish_non_exhaustive()
-    }
-}
-
-/// Tokens of a sampler's choice, as they are made.
-pub struct Tokens<'s> {
-    session: &'s mut Session,
-    sampler: &'s mut Sampler,
-    /// The last token, not added yet.
-    pending: Option<u32>,
-}
-
-impl Iterator for Tokens<'_> {
-    type Item = Result<u32, Error>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if let Some(token) = self.pending.take() {
-            if self.session.position == self.session.capacity {
-                return None;
-            }
-            self.sampler.accept(token);
-            if let Err(error) = self.session.read(&[token]) {
-                return Some(Err(error));
-            }
-        }
-        let token = self.session.choose(self.sampler);
-        self.pending = token.as_ref().ok().copied();
-        Some(token)
     }
 }
 

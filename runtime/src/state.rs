@@ -1,15 +1,17 @@
 //! What a session computes with, on the processor or on a device: its cache and its buffers.
 
+use crate::cache::Kv;
+use crate::cache::shape::PARTS_MAX;
+use crate::cpu::forward::{self, Step};
+use crate::cpu::scratch::Scratch;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::forward::{self, Step};
-use crate::kv::Kv;
-use crate::kv::shape::PARTS_MAX;
 use crate::memory::expect_room;
 use crate::plan::{BufferSizes, Plan};
+#[cfg(feature = "cuda")]
+use crate::recording::Recording;
 use crate::sample::Sampler;
 use crate::saved::Pipe;
-use crate::scratch::Scratch;
 
 /// A session's cache and buffers.
 pub enum State {
@@ -22,7 +24,7 @@ pub enum State {
     },
     /// On a device.
     #[cfg(feature = "cuda")]
-    Cuda(Box<crate::cuda::DeviceSession>),
+    Cuda(Box<crate::gpu::DeviceSession>),
 }
 
 impl State {
@@ -46,7 +48,7 @@ impl State {
             #[cfg(feature = "cuda")]
             BufferSizes::Cuda { batch } => {
                 let model = engine.device_model().expect("planned for a device").clone();
-                Ok(Self::Cuda(Box::new(crate::cuda::DeviceSession::new(model, plan.kv, *batch)?)))
+                Ok(Self::Cuda(Box::new(crate::gpu::DeviceSession::new(model, plan.kv, *batch)?)))
             }
         }
     }
@@ -104,15 +106,53 @@ impl State {
         }
     }
 
-    /// The sampler's choice of the token behind the last logits.
+    /// The last hidden state `[hidden]` of token `index` of the last batch, after the final norm.
+    ///
+    /// # Errors
+    /// On a device, which gives none.
+    pub fn hidden(&mut self, engine: &Engine, index: usize) -> Result<&[f32], Error> {
+        match self {
+            Self::Cpu { scratch, .. } => {
+                forward::hidden(&mut step(engine, scratch, 0, 0), index);
+                Ok(&scratch.block[..engine.network().spec.hidden as usize])
+            }
+            #[cfg(feature = "cuda")]
+            Self::Cuda(_) => {
+                let (expected, found) = ("cpu".to_owned(), "cuda".to_owned());
+                Err(Error::Setting { setting: "device for hidden states", expected, found })
+            }
+        }
+    }
+
+    /// The sampler's choice of the token after the last logits, which follow `history`.
+    ///
+    /// # Errors
+    /// The sampler's filters leave no token, or the device fails.
+    pub fn choose(&mut self, sampler: &mut Sampler, history: &[u32]) -> Result<u32, Error> {
+        match self {
+            Self::Cpu { scratch, .. } => sampler.sample(history, &scratch.logits),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(session) => session.choose(sampler, history),
+        }
+    }
+
+    /// Takes the cache of another session that was planned alike: what it made of its first
+    /// `count` tokens.
     ///
     /// # Errors
     /// The device fails.
-    pub fn choose(&mut self, sampler: &mut Sampler) -> Result<u32, Error> {
-        match self {
-            Self::Cpu { scratch, .. } => Ok(sampler.sample(&scratch.logits)),
+    pub fn copy_from(&mut self, other: &mut Self, count: usize) -> Result<(), Error> {
+        match (self, other) {
+            (Self::Cpu { kv, .. }, Self::Cpu { kv: other, .. }) => {
+                kv.copy_from(other, count);
+                Ok(())
+            }
             #[cfg(feature = "cuda")]
-            Self::Cuda(session) => session.choose(sampler),
+            (own, other) => {
+                let mut copied = Recording::default();
+                other.pass(&mut copied, count)?;
+                own.pass(&mut copied.replay(), count)
+            }
         }
     }
 

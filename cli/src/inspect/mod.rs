@@ -77,7 +77,7 @@ struct Row {
 pub fn inspect(arguments: &InspectArguments) -> anyhow::Result<()> {
     // The engine checks everything that a run would check.
     let options = Options { threads: 1, verify: arguments.verify, ..Options::default() };
-    let engine = Engine::open(&arguments.blob, &options)?;
+    let engine = Engine::open_with(&arguments.blob, &options)?;
     let bound = arguments.verify && bonds::verify(&engine)?;
     let section = provenance::section(&engine)?;
     let own: Option<Provenance> = section.and_then(|bytes| serde_json::from_slice(bytes).ok());

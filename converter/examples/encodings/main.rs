@@ -1,11 +1,11 @@
 //! Loss against bytes of ways to keep matrices: all matrices of a model's experts rounded so, and
-//! how far its predictions move on text held out. Prints the tables of ENCODINGS.md.
+//! how far its predictions move on text held out. Prints the rows of the lab pages on encodings.
 //!
 //! `RAYON_NUM_THREADS=1 encodings [--windows N] [--layers | --feedback] [MODEL [TEXT...]]`:
 //! processors share out the encodings, not the matrix products, whose threads would wait for each
 //! other.
 
-#[path = "../../tests/encodings_support/mod.rs"]
+#[path = "../../tests/it/encodings_support/mod.rs"]
 mod encodings_support;
 mod experts;
 mod inputs;

@@ -29,7 +29,7 @@ fn sessions(folder: &Path) -> Result<()> {
     fs::create_dir_all(folder)?;
     fs::write(&blob, build::sample())?;
     let options = Options { threads: 1, load: Load::Resident, ..Options::default() };
-    let engine = Engine::open(&blob, &options).expect("a valid blob");
+    let engine = Engine::open_with(&blob, &options).expect("a valid blob");
     let ring = KvPrecision::Ring(RingOptions { bytes: 0, bits: RingBits::Auto });
     for (kind, kv) in (0u8..).zip([KvPrecision::F16, KvPrecision::F32, ring]) {
         for count in [0, 3, 70] {

@@ -11,24 +11,38 @@ use core::array;
 use hardtack_format::encoding::{GROUP_COLUMNS, GROUP_QUADS, TILE_BIT_BYTES, TILE_HEAD_BYTES};
 use hardtack_kernels::{Activations, PanelRows};
 
-use super::memory::{ask_ahead, broadcast_quad, load_16_bytes, store_floats};
+use super::memory::{broadcast_quad, load_16_bytes, prefetch_ahead, store_floats};
 
 /// Sums of codes times activations, one token each: rows 0..8 and rows 8..16 of the panel.
-pub(super) type RowSums<const TOKENS: usize> = [[__m256i; 2]; TOKENS];
+pub(crate) type RowSums<const TOKENS: usize> = [[__m256i; 2]; TOKENS];
 /// One group of activations of each token.
 pub(crate) type Inputs<'a, const TOKENS: usize> = [&'a [i8; GROUP_COLUMNS]; TOKENS];
 
-/// Bytes of a tile of codes of so many bits.
+/// Bytes of a tile of codes.
 pub(crate) const fn tile_bytes(bits: usize) -> usize {
     TILE_HEAD_BYTES + bits * TILE_BIT_BYTES
 }
 
-/// Multiplies a panel with the tokens. `unpack(tile, vector, half)` gives the codes in the fields
-/// of one vector of rows `8 * half ..`: field `i` has quad `vector + i * 16 / FIELDS` of each row.
-/// `RUN` vectors can be summed up in 16 bits.
+/// Vectors of a tile whose products fit in sums of 16 bits: each of their fields adds two columns
+/// of codes times int8.
+const fn run(tile_bytes: usize, fields: usize) -> usize {
+    let code_max = (1 << ((tile_bytes - TILE_HEAD_BYTES) / TILE_BIT_BYTES)) - 1;
+    let mut run = GROUP_QUADS / fields;
+    while run * fields * 2 * code_max * 128 > i16::MAX as usize {
+        run /= 2;
+    }
+    run
+}
+
+const _: () = assert!(run(tile_bytes(1), 8) == 2 && run(tile_bytes(2), 4) == 4);
+const _: () = assert!(run(tile_bytes(3), 4) == 4 && run(tile_bytes(4), 2) == 4);
+const _: () = assert!(run(tile_bytes(5), 2) == 2 && run(tile_bytes(6), 2) == 1);
+
+/// Multiplies a panel with the tokens. `unpack(tile, vector, half)` returns the codes in the fields
+/// of one vector, as [`super::unpack`] says.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-pub(super) fn panel_fields<const TILE_BYTES: usize, const FIELDS: usize, const RUN: usize>(
+pub(crate) fn panel<const TILE_BYTES: usize, const FIELDS: usize>(
     panel: &[u8],
     activations: &Activations<'_>,
     first_token: usize,
@@ -40,29 +54,25 @@ pub(super) fn panel_fields<const TILE_BYTES: usize, const FIELDS: usize, const R
         activations,
         first_token,
         out,
-        |tile, inputs| sum_fields::<TILE_BYTES, FIELDS, RUN, 4>(tile, inputs, &unpack),
-        |tile, inputs| sum_fields::<TILE_BYTES, FIELDS, RUN, 2>(tile, inputs, &unpack),
-        |tile, inputs| sum_fields::<TILE_BYTES, FIELDS, RUN, 1>(tile, inputs, &unpack),
+        |tile, inputs| sum_fields::<TILE_BYTES, FIELDS, 4>(tile, inputs, &unpack),
+        |tile, inputs| sum_fields::<TILE_BYTES, FIELDS, 2>(tile, inputs, &unpack),
+        |tile, inputs| sum_fields::<TILE_BYTES, FIELDS, 1>(tile, inputs, &unpack),
     );
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn sum_fields<
-    const TILE_BYTES: usize,
-    const FIELDS: usize,
-    const RUN: usize,
-    const TOKENS: usize,
->(
+fn sum_fields<const TILE_BYTES: usize, const FIELDS: usize, const TOKENS: usize>(
     tile: &[u8; TILE_BYTES],
     inputs: Inputs<'_, TOKENS>,
     unpack: &impl Fn(&[u8; TILE_BYTES], usize, usize) -> [__m256i; FIELDS],
 ) -> RowSums<TOKENS> {
     let quads_apart = GROUP_QUADS / FIELDS;
+    let length = const { run(TILE_BYTES, FIELDS) };
     let mut wide = no_sums();
-    for run in 0..quads_apart / RUN {
+    for run in 0..quads_apart / length {
         let mut narrow = no_sums::<TOKENS>();
-        for vector in run * RUN..(run + 1) * RUN {
+        for vector in run * length..(run + 1) * length {
             for half in 0..2 {
                 let fields = unpack(tile, vector, half);
                 for field in 0..FIELDS {
@@ -88,7 +98,7 @@ fn sum_fields<
 /// one tile.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-pub(super) fn panel_sums<const TILE_BYTES: usize>(
+pub(crate) fn panel_sums<const TILE_BYTES: usize>(
     panel: &[u8],
     activations: &Activations<'_>,
     first_token: usize,
@@ -140,7 +150,7 @@ fn panels<const TILE_BYTES: usize>(
         let mut rows = [[[_mm256_setzero_ps(); 2]]; 2];
         for group in 0..groups {
             for (tile, rows) in [&of_first[group], &of_second[group]].into_iter().zip(&mut rows) {
-                ask_ahead(tile);
+                prefetch_ahead(tile);
                 add_scaled_sums(tile, sums(tile, inputs.inputs(group)), &inputs, group, rows);
             }
         }
@@ -193,7 +203,7 @@ fn tokens<const TILE_BYTES: usize, const TOKENS: usize>(
     let mut rows = [[_mm256_setzero_ps(); 2]; TOKENS];
     for group in 0..groups {
         if TOKENS == 1 {
-            ask_ahead(&tiles[group]);
+            prefetch_ahead(&tiles[group]);
         }
         let code_sums = sums(&tiles[group], each.inputs(group));
         add_scaled_sums(&tiles[group], code_sums, &each, group, &mut rows);
@@ -205,7 +215,7 @@ fn tokens<const TILE_BYTES: usize, const TOKENS: usize>(
 
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-pub(super) fn store_rows(rows: [__m256; 2], out: &mut PanelRows) {
+pub(crate) fn store_rows(rows: [__m256; 2], out: &mut PanelRows) {
     let (halves, _) = out.as_chunks_mut();
     store_floats(&mut halves[0], rows[0]);
     store_floats(&mut halves[1], rows[1]);
@@ -246,7 +256,7 @@ impl<'a, const TOKENS: usize> TokenCodes<'a, TOKENS> {
 /// Adds a tile's code sums to the tokens' rows.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-pub(super) fn add_scaled_sums<const TILE_BYTES: usize, const TOKENS: usize>(
+pub(crate) fn add_scaled_sums<const TILE_BYTES: usize, const TOKENS: usize>(
     tile: &[u8; TILE_BYTES],
     code_sums: RowSums<TOKENS>,
     tokens: &TokenCodes<'_, TOKENS>,
@@ -254,8 +264,8 @@ pub(super) fn add_scaled_sums<const TILE_BYTES: usize, const TOKENS: usize>(
     rows: &mut [[__m256; 2]; TOKENS],
 ) {
     for half in 0..2 {
-        let scale = load_halves_at(tile, half * 16);
-        let minimum = load_halves_at(tile, 32 + half * 16);
+        let scale = load_f16_at(tile, half * 16);
+        let minimum = load_f16_at(tile, 32 + half * 16);
         for token in 0..TOKENS {
             // In the order of operations that `PanelFn` fixes, and never fused.
             let code_sum = _mm256_cvtepi32_ps(code_sums[token][half]);
@@ -272,28 +282,28 @@ pub(super) fn add_scaled_sums<const TILE_BYTES: usize, const TOKENS: usize>(
 /// Eight half floats of a tile's head.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn load_halves_at<const BYTES: usize>(tile: &[u8; BYTES], at: usize) -> __m256 {
+fn load_f16_at<const BYTES: usize>(tile: &[u8; BYTES], at: usize) -> __m256 {
     _mm256_cvtph_ps(load_16_bytes(tile[at..].first_chunk().expect("within the head")))
 }
 
 /// Adds codes times activations to sums of 16 bits, two of them for each row.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-pub(super) fn add_products(sums: __m256i, codes: __m256i, inputs: __m256i) -> __m256i {
+pub(crate) fn add_products(sums: __m256i, codes: __m256i, inputs: __m256i) -> __m256i {
     _mm256_add_epi16(sums, _mm256_maddubs_epi16(codes, inputs))
 }
 
 /// Adds each row's two sums of 16 bits to its sum of 32 bits.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-pub(super) fn add_wide(wide: __m256i, narrow: __m256i) -> __m256i {
+pub(crate) fn add_wide(wide: __m256i, narrow: __m256i) -> __m256i {
     _mm256_add_epi32(wide, _mm256_madd_epi16(narrow, _mm256_set1_epi16(1)))
 }
 
 /// Sums of nothing.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-pub(super) fn no_sums<const TOKENS: usize>() -> RowSums<TOKENS> {
+pub(crate) fn no_sums<const TOKENS: usize>() -> RowSums<TOKENS> {
     [[_mm256_setzero_si256(); 2]; TOKENS]
 }
 

@@ -16,61 +16,42 @@ use hardtack_kernels::scalar;
 use super::memory::{load_floats, store_floats};
 use super::sums::lanes_sum;
 
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn exp_sum(x: &mut [f32], maximum: f32) -> f32 {
     let (vectors, tail) = x.as_chunks_mut();
-    // SAFETY: only the table names this function, and the table is given out only where the
-    // processor has the features.
-    let sum = unsafe { exp_sum_vectors(vectors, maximum) };
-    sum + (scalar::TABLE.exp_sum)(tail, maximum)
-}
-
-pub(super) fn silu_multiply(gated: &mut [f32], up: &[f32]) {
-    assert_eq!(gated.len(), up.len(), "equal lengths");
-    let ((gated, gated_tail), (up, up_tail)) = (gated.as_chunks_mut(), up.as_chunks());
-    // SAFETY: only the table names this function, and the table is given out only where the
-    // processor has the features.
-    unsafe { silu_multiply_vectors(gated, up) };
-    (scalar::TABLE.silu_multiply)(gated_tail, up_tail);
-}
-
-pub(super) fn clamped_swiglu(gated: &mut [f32], up: &[f32], alpha: f32, limit: f32) {
-    assert_eq!(gated.len(), up.len(), "equal lengths");
-    let ((gated, gated_tail), (up, up_tail)) = (gated.as_chunks_mut(), up.as_chunks());
-    // SAFETY: only the table names this function, and the table is given out only where the
-    // processor has the features.
-    unsafe { clamped_swiglu_vectors(gated, up, alpha, limit) };
-    (scalar::TABLE.clamped_swiglu)(gated_tail, up_tail, alpha, limit);
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-fn exp_sum_vectors(x: &mut [[f32; 8]], maximum: f32) -> f32 {
-    let maximum = _mm256_set1_ps(maximum);
+    let largest = _mm256_set1_ps(maximum);
     let mut sum = _mm256_setzero_ps();
-    for x in x {
-        let result = exp(_mm256_sub_ps(load_floats(x), maximum));
+    for x in vectors {
+        let result = exp(_mm256_sub_ps(load_floats(x), largest));
         store_floats(x, result);
         sum = _mm256_add_ps(sum, result);
     }
-    lanes_sum(sum)
+    lanes_sum(sum) + (scalar::TABLE.exp_sum)(tail, maximum)
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn silu_multiply_vectors(gated: &mut [[f32; 8]], up: &[[f32; 8]]) {
+pub(super) fn silu_multiply(gated: &mut [f32], up: &[f32]) {
+    assert_eq!(gated.len(), up.len(), "equal lengths");
+    let ((gated, gated_tail), (up, up_tail)) = (gated.as_chunks_mut(), up.as_chunks());
     for (gated, up) in gated.iter_mut().zip(up) {
         let g = load_floats(gated);
         store_floats(gated, _mm256_mul_ps(_mm256_mul_ps(g, sigmoid(g)), load_floats(up)));
     }
+    (scalar::TABLE.silu_multiply)(gated_tail, up_tail);
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn clamped_swiglu_vectors(gated: &mut [[f32; 8]], up: &[[f32; 8]], alpha: f32, limit: f32) {
-    let (alpha, high, low) = (_mm256_set1_ps(alpha), _mm256_set1_ps(limit), _mm256_set1_ps(-limit));
+pub(super) fn clamped_swiglu(gated: &mut [f32], up: &[f32], alpha: f32, limit: f32) {
+    assert_eq!(gated.len(), up.len(), "equal lengths");
+    let ((gated, gated_tail), (up, up_tail)) = (gated.as_chunks_mut(), up.as_chunks());
+    let (high, low) = (_mm256_set1_ps(limit), _mm256_set1_ps(-limit));
     for (gated, up) in gated.iter_mut().zip(up) {
         let g = _mm256_min_ps(load_floats(gated), high);
         let u = _mm256_min_ps(_mm256_max_ps(load_floats(up), low), high);
-        let gate = _mm256_mul_ps(g, sigmoid(_mm256_mul_ps(alpha, g)));
+        let gate = _mm256_mul_ps(g, sigmoid(_mm256_mul_ps(_mm256_set1_ps(alpha), g)));
         store_floats(gated, _mm256_mul_ps(gate, _mm256_add_ps(u, _mm256_set1_ps(1.0))));
     }
+    (scalar::TABLE.clamped_swiglu)(gated_tail, up_tail, alpha, limit);
 }
 
 /// `hardtack_kernels::math::sigmoid`

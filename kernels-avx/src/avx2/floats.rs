@@ -7,7 +7,7 @@ use core::arch::x86_64::{
 
 use hardtack_kernels::{Activations, PanelRows};
 
-use super::memory::{ask_ahead, store_floats};
+use super::memory::{prefetch_ahead, store_floats};
 
 /// Sums of even and of odd columns: two chains hide the latency of the multiplication, and their
 /// order does not depend on how many tokens are multiplied together.
@@ -20,7 +20,7 @@ const CHAINS: usize = 2;
 /// rows, then the other eight: sums for more would not fit in the registers.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-pub(super) fn panel_floats<const BYTES: usize>(
+pub(super) fn panel<const BYTES: usize>(
     panel: &[u8],
     activations: &Activations<'_>,
     first_token: usize,
@@ -85,7 +85,7 @@ fn tokens<const BYTES: usize, const TOKENS: usize, const HALVES: usize>(
     let mut sums = [[[_mm256_setzero_ps(); CHAINS]; HALVES]; TOKENS];
     for block in 0..blocks.len() {
         if TOKENS == 1 {
-            ask_ahead(blocks[block].as_flattened().as_flattened());
+            prefetch_ahead(blocks[block].as_flattened().as_flattened());
         }
         for chain in 0..CHAINS {
             for half in 0..HALVES {

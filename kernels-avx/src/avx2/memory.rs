@@ -18,21 +18,21 @@ const LINE: usize = 64;
 /// Asks memory for as many bytes as these have, so much further on.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-pub(crate) fn ask_ahead<T>(elements: &[T]) {
-    ask_from(elements, AHEAD);
+pub(crate) fn prefetch_ahead<T>(elements: &[T]) {
+    prefetch_from(elements, AHEAD);
 }
 
 /// Asks memory for all of these.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-pub(super) fn ask<T>(elements: &[T]) {
-    ask_from(elements, 0);
+pub(super) fn prefetch<T>(elements: &[T]) {
+    prefetch_from(elements, 0);
 }
 
 /// Asks memory for as many bytes as these have, from so much behind their beginning.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn ask_from<T>(elements: &[T], bytes: usize) {
+fn prefetch_from<T>(elements: &[T], bytes: usize) {
     for line in (0..size_of_val(elements)).step_by(LINE) {
         // Nothing is read: an address behind the end of all there is does no harm.
         _mm_prefetch::<_MM_HINT_T0>(elements.as_ptr().cast::<i8>().wrapping_add(bytes + line));
@@ -77,7 +77,7 @@ pub(super) fn load_16_bytes(bytes: &[u8; 16]) -> __m128i {
 /// Eight half floats, widened.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-pub(super) fn load_halves(halves: &[f16; 8]) -> __m256 {
+pub(super) fn load_f16(halves: &[f16; 8]) -> __m256 {
     // SAFETY: the array is the 16 bytes that are read, at any address.
     _mm256_cvtph_ps(unsafe { _mm_loadu_si128(halves.as_ptr().cast()) })
 }
@@ -100,14 +100,14 @@ pub(super) fn store_words(words: &mut [i16; 16], value: __m256i) {
 /// the bound vanishes.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-pub(super) fn load_tile<const BYTES: usize>(tile: &[u8; BYTES], at: usize) -> __m256i {
+pub(crate) fn load_tile<const BYTES: usize>(tile: &[u8; BYTES], at: usize) -> __m256i {
     load_32_bytes(tile[at..].first_chunk().expect("within the tile"))
 }
 
 /// Four int8 activations of one group, in all eight lanes.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-pub(super) fn broadcast_quad(inputs: &[i8; GROUP_COLUMNS], quad: usize) -> __m256i {
+pub(crate) fn broadcast_quad(inputs: &[i8; GROUP_COLUMNS], quad: usize) -> __m256i {
     let at = quad * 4;
     let bytes = [inputs[at], inputs[at + 1], inputs[at + 2], inputs[at + 3]];
     _mm256_set1_epi32(i32::from_le_bytes(bytes.map(i8::cast_unsigned)))

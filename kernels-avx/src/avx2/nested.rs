@@ -15,8 +15,7 @@ use hardtack_kernels::nested::{
     CodeGroup, Folded, GROUP_ROWS, INPUT_MAX, TILE_COLUMNS, TILE_ROWS, TILE_UNIT_BYTES, check_fold,
 };
 
-use super::memory::{self, load_32_bytes, load_floats, load_halves, store_floats, store_words};
-use super::nested_many;
+use super::memory::{self, load_32_bytes, load_f16, load_floats, store_floats, store_words};
 use super::quantize::largest_magnitude;
 
 /// Inputs at once: their sums and what unpacks codes fit in the registers.
@@ -24,17 +23,7 @@ const INPUTS: usize = 3;
 /// Vectors of a tile that hold the same half of its columns, one for each pair of rows.
 pub(super) const PAIRS: usize = TILE_ROWS / 2;
 
-pub(super) type Units<'a> = [&'a [[u8; TILE_UNIT_BYTES]]; 8];
-
-pub(super) fn code_rows(group: &CodeGroup<'_>, inputs: &[Folded], out: &mut [f32]) {
-    // SAFETY: only the tables name this function, and they are given out only where the processor
-    // has the features.
-    unsafe {
-        nested_many::code_rows(group, inputs, out, |pairs, inputs| {
-            nested_many::multiply(pairs, inputs)
-        })
-    }
-}
+pub(crate) type Units<'a> = [&'a [[u8; TILE_UNIT_BYTES]]; 8];
 
 /// Unpacks codes anew for every three inputs. Lengths are checked already.
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -164,7 +153,7 @@ fn part(bytes: &[u8; TILE_UNIT_BYTES], field: i32, mask: i8, place: i32) -> __m2
 /// The inputs of two rows, in all eight lanes.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-pub(super) fn broadcast_pair(input: &Folded, row: usize) -> __m256i {
+pub(crate) fn broadcast_pair(input: &Folded, row: usize) -> __m256i {
     _mm256_set1_epi32(input_pair(input, row))
 }
 
@@ -175,32 +164,20 @@ pub(crate) fn input_pair(input: &Folded, row: usize) -> i32 {
     (u32::from(odd) << 16 | u32::from(even)).cast_signed()
 }
 
-pub(super) fn ask(group: &CodeGroup<'_>, scales: [&[f16]; 2]) {
-    // SAFETY: only the tables name this function, and they are given out only where the processor
-    // has the features.
-    unsafe { ask_all(group, scales) }
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn prefetch(group: &CodeGroup<'_>, scales: [&[f16]; 2]) {
+    group.units[..group.bits as usize].iter().for_each(|unit| memory::prefetch(unit));
+    scales.into_iter().for_each(|scales| memory::prefetch(scales));
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn ask_all(group: &CodeGroup<'_>, scales: [&[f16]; 2]) {
-    group.units[..group.bits as usize].iter().for_each(|unit| memory::ask(unit));
-    scales.into_iter().for_each(|scales| memory::ask(scales));
-}
-
 pub(super) fn fold(inputs: &[f32], ranges: &[f16], out: &mut Folded) {
     check_fold(inputs, ranges);
-    // SAFETY: only the tables name this function, and they are given out only where the processor
-    // has the features.
-    unsafe { fold_group(inputs, ranges, out) }
-}
-
-#[target_feature(enable = "avx2,fma,f16c")]
-fn fold_group(inputs: &[f32], ranges: &[f16], out: &mut Folded) {
     let mut products = [0.0; GROUP_ROWS];
     let ((vectors, tail), (range_vectors, range_tail)) = (inputs.as_chunks(), ranges.as_chunks());
     let (product_vectors, _) = products.as_chunks_mut();
     for ((product, input), range) in product_vectors.iter_mut().zip(vectors).zip(range_vectors) {
-        store_floats(product, _mm256_mul_ps(load_floats(input), load_halves(range)));
+        store_floats(product, _mm256_mul_ps(load_floats(input), load_f16(range)));
     }
     let product_tail = &mut products[vectors.len() * 8..];
     for ((product, input), range) in product_tail.iter_mut().zip(tail).zip(range_tail) {

@@ -12,7 +12,7 @@ use hardtack_kernels::nested::{CodeGroup, Folded, GROUP_ROWS, TILE_COLUMNS, TILE
 
 use super::nested::{PAIRS, Units, add_scaled, broadcast_pair, few_inputs, unpack};
 
-/// From so many inputs on, unpacking codes once for all is worth it.
+/// From this many inputs on, unpacking codes once for all of them is worth it.
 const INPUTS_MIN: usize = 8;
 
 /// Codes of 16 columns of two rows: columns 0..8 and 8..16, the two rows side by side.
@@ -22,11 +22,17 @@ pub(crate) type Sums<const TOGETHER: usize> = [[__m256i; 2]; TOGETHER];
 /// Every two rows of a tile's columns 0..16 and 16..32.
 type Unpacked = [[Pair; GROUP_ROWS / 2]; 2];
 
-/// Adds a group's products with the inputs to their rows of `out`. Many inputs are taken by
-/// `multiply`, so many of them at a time: it gives the sums of the products of all pairs of rows
-/// with theirs.
+/// As [`hardtack_kernels::KernelTable::code_rows`] says.
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(crate) fn code_rows<const TOGETHER: usize>(
+pub(super) fn code_rows(group: &CodeGroup<'_>, inputs: &[Folded], out: &mut [f32]) {
+    code_rows_by(group, inputs, out, |pairs, inputs| multiply(pairs, inputs));
+}
+
+/// Adds a group's products with the inputs to their rows of `out`. Many inputs are taken by
+/// `multiply`, `TOGETHER` at a time: it returns the sums of the products of all pairs of rows with
+/// theirs.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(crate) fn code_rows_by<const TOGETHER: usize>(
     group: &CodeGroup<'_>,
     inputs: &[Folded],
     out: &mut [f32],
@@ -101,10 +107,10 @@ fn unpack_tiles<const BITS: i32>(
 }
 
 /// Inputs at once: their sums and what they meet fit in the registers.
-pub(super) const TOGETHER: usize = 4;
+const TOGETHER: usize = 4;
 
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn multiply(pairs: &[Pair], inputs: &[Folded; TOGETHER]) -> Sums<TOGETHER> {
+fn multiply(pairs: &[Pair], inputs: &[Folded; TOGETHER]) -> Sums<TOGETHER> {
     let mut sums = [[_mm256_setzero_si256(); 2]; TOGETHER];
     for (pair, codes) in pairs.iter().enumerate().take(GROUP_ROWS / 2) {
         for index in 0..TOGETHER {

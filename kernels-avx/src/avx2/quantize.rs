@@ -15,6 +15,7 @@ use hardtack_kernels::{ActivationsMut, scalar};
 use super::memory::{load_floats, store_codes};
 use super::sums::lanes_maximum;
 
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn quantize(out: ActivationsMut<'_>) {
     out.check();
     let (groups, tail) = out.floats.as_chunks();
@@ -23,9 +24,7 @@ pub(super) fn quantize(out: ActivationsMut<'_>) {
     let (sums, tail_sums) = out.sums.split_at_mut(groups.len());
     let all_codes = codes.as_chunks_mut().0;
     for (((floats, codes), scale), sum) in groups.iter().zip(all_codes).zip(scales).zip(sums) {
-        // SAFETY: only the table names this function, and is given out only where the processor has
-        // the features.
-        (*scale, *sum) = unsafe { quantize_group(floats, codes) };
+        (*scale, *sum) = quantize_group(floats, codes);
     }
     (scalar::TABLE.quantize)(ActivationsMut {
         floats: tail,

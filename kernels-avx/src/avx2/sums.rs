@@ -1,4 +1,4 @@
-//! Operations that end in one number: sums of products, and the maximum.
+//! Operations with one result: sums of products, and the maximum.
 
 use core::arch::x86_64::{
     __m256, _mm_add_ps, _mm_add_ss, _mm_cvtss_f32, _mm_max_ps, _mm_max_ss, _mm_movehdup_ps,
@@ -9,39 +9,34 @@ use core::arch::x86_64::{
 use half::f16;
 use hardtack_kernels::scalar;
 
-use super::memory::{load_floats, load_halves};
+use super::memory::{load_f16, load_floats};
 
 /// Vectors at once: as many chains of additions hide their latency.
 const CHAINS: usize = 4;
 
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn sum_squares(x: &[f32]) -> f32 {
     dot(x, x)
 }
 
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn dot(a: &[f32], b: &[f32]) -> f32 {
     assert_eq!(a.len(), b.len(), "equal lengths");
     let ((a, a_tail), (b, b_tail)) = (a.as_chunks(), b.as_chunks());
-    // SAFETY: only the table names this function, and the table is given out only where the
-    // processor has the features.
-    let sum = unsafe { dot_vectors(a, b) };
-    sum + (scalar::TABLE.dot)(a_tail, b_tail)
+    dot_vectors(a, b) + (scalar::TABLE.dot)(a_tail, b_tail)
 }
 
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn dot_f16(a: &[f32], b: &[f16]) -> f32 {
     assert_eq!(a.len(), b.len(), "equal lengths");
     let ((a, a_tail), (b, b_tail)) = (a.as_chunks(), b.as_chunks());
-    // SAFETY: only the table names this function, and the table is given out only where the
-    // processor has the features.
-    let sum = unsafe { dot_f16_vectors(a, b) };
-    sum + (scalar::TABLE.dot_f16)(a_tail, b_tail)
+    dot_f16_vectors(a, b) + (scalar::TABLE.dot_f16)(a_tail, b_tail)
 }
 
+#[target_feature(enable = "avx2,fma,f16c")]
 pub(super) fn maximum(x: &[f32]) -> f32 {
     let (vectors, tail) = x.as_chunks();
-    // SAFETY: only the table names this function, and the table is given out only where the
-    // processor has the features.
-    let maximum = unsafe { maximum_vectors(vectors) };
-    maximum.max((scalar::TABLE.maximum)(tail))
+    maximum_vectors(vectors).max((scalar::TABLE.maximum)(tail))
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
@@ -66,12 +61,11 @@ fn dot_f16_vectors(a: &[[f32; 8]], b: &[[f16; 8]]) -> f32 {
     let ((a, a_rest), (b, b_rest)) = (a.as_chunks::<CHAINS>(), b.as_chunks::<CHAINS>());
     for (a, b) in a.iter().zip(b) {
         for chain in 0..CHAINS {
-            sums[chain] =
-                _mm256_fmadd_ps(load_floats(&a[chain]), load_halves(&b[chain]), sums[chain]);
+            sums[chain] = _mm256_fmadd_ps(load_floats(&a[chain]), load_f16(&b[chain]), sums[chain]);
         }
     }
     for (chain, (a, b)) in a_rest.iter().zip(b_rest).enumerate() {
-        sums[chain] = _mm256_fmadd_ps(load_floats(a), load_halves(b), sums[chain]);
+        sums[chain] = _mm256_fmadd_ps(load_floats(a), load_f16(b), sums[chain]);
     }
     lanes_sum(chains_sum(sums))
 }

@@ -1,5 +1,5 @@
-//! Codes out of a tile's bit planes, one byte each: 64 at a time, four columns of 16 rows. The
-//! planes are those of `avx2/panel_q*.rs`, whose files say how codes lie in them.
+//! Codes out of a tile's bit planes, one byte each: 64 at a time, four columns of 16 rows. They lie
+//! there as `avx2/unpack.rs` says.
 
 use core::arch::x86_64::{
     __m512i, _mm_cvtsi32_si128, _mm512_and_si512, _mm512_loadu_si512, _mm512_or_si512,
@@ -8,36 +8,18 @@ use core::arch::x86_64::{
 
 use hardtack_format::encoding::{TILE_BIT_BYTES, TILE_HEAD_BYTES};
 
-use super::tile_bytes;
+use crate::avx2::codes::tile_bytes;
 
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
 #[inline]
 pub(super) fn q1(tile: &[u8; tile_bytes(1)], vector: usize) -> [__m512i; 8] {
-    let low = _mm512_set1_epi8(0x01);
-    let bytes = load(tile, TILE_HEAD_BYTES + vector * 64);
-    [
-        _mm512_and_si512(bytes, low),
-        _mm512_and_si512(_mm512_srli_epi16::<1>(bytes), low),
-        _mm512_and_si512(_mm512_srli_epi16::<2>(bytes), low),
-        _mm512_and_si512(_mm512_srli_epi16::<3>(bytes), low),
-        _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), low),
-        _mm512_and_si512(_mm512_srli_epi16::<5>(bytes), low),
-        _mm512_and_si512(_mm512_srli_epi16::<6>(bytes), low),
-        _mm512_and_si512(_mm512_srli_epi16::<7>(bytes), low),
-    ]
+    fields(load(tile, TILE_HEAD_BYTES + vector * 64))
 }
 
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
 #[inline]
 pub(super) fn q2(tile: &[u8; tile_bytes(2)], vector: usize) -> [__m512i; 4] {
-    let low = _mm512_set1_epi8(0x03);
-    let bytes = load(tile, TILE_HEAD_BYTES + vector * 64);
-    [
-        _mm512_and_si512(bytes, low),
-        _mm512_and_si512(_mm512_srli_epi16::<2>(bytes), low),
-        _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), low),
-        _mm512_and_si512(_mm512_srli_epi16::<6>(bytes), low),
-    ]
+    fields(load(tile, TILE_HEAD_BYTES + vector * 64))
 }
 
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
@@ -52,7 +34,7 @@ pub(super) fn q3(tile: &[u8; tile_bytes(3)], vector: usize) -> [__m512i; 4] {
             _mm512_and_si512(high, _mm512_set1_epi8(0x44)),
         )
     };
-    // Whole codes in halves of bytes: of the fields 0 and 2, and of 1 and 3.
+    // Whole codes in nibbles: of the fields 0 and 2, and of 1 and 3.
     let even = both(bytes, _mm512_slli_epi16::<2>(high));
     let odd = both(_mm512_srli_epi16::<2>(bytes), high);
     let low = _mm512_set1_epi8(0x07);
@@ -67,9 +49,7 @@ pub(super) fn q3(tile: &[u8; tile_bytes(3)], vector: usize) -> [__m512i; 4] {
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
 #[inline]
 pub(super) fn q4(tile: &[u8; tile_bytes(4)], vector: usize) -> [__m512i; 2] {
-    let low = _mm512_set1_epi8(0x0f);
-    let bytes = load(tile, TILE_HEAD_BYTES + vector * 64);
-    [_mm512_and_si512(bytes, low), _mm512_and_si512(_mm512_srli_epi16::<4>(bytes), low)]
+    fields(load(tile, TILE_HEAD_BYTES + vector * 64))
 }
 
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
@@ -92,8 +72,23 @@ pub(super) fn q8(tile: &[u8; tile_bytes(8)], vector: usize) -> [__m512i; 1] {
     [load(tile, TILE_HEAD_BYTES + vector * 64)]
 }
 
-/// Codes whose four low bits are the halves of bytes. The high bits of the first half's quad are at
-/// bit `place`, those of the second's four bits further up; both move to bit 4.
+/// The fields of bytes, from the lowest bits up.
+#[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
+#[inline]
+fn fields<const FIELDS: usize>(bytes: __m512i) -> [__m512i; FIELDS] {
+    let bits = 8 / FIELDS;
+    let low = _mm512_set1_epi8((1 << bits) - 1);
+    let mut fields = [low; FIELDS];
+    for field in 0..FIELDS {
+        // Bits that cross into the next byte are masked away.
+        let count = _mm_cvtsi32_si128((field * bits) as i32);
+        fields[field] = _mm512_and_si512(_mm512_srl_epi16(bytes, count), low);
+    }
+    fields
+}
+
+/// Codes whose four low bits are nibbles. The high bits of the first nibble's quad are at bit
+/// `place`, those of the second's four bits further up; both move to bit 4.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
 #[inline]
 fn with_high_bits(bytes: __m512i, high: __m512i, place: usize, mask: i8) -> [__m512i; 2] {

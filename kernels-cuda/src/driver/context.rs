@@ -4,7 +4,7 @@
 use cudarc::driver::result::{self, ctx, primary_ctx, stream};
 use cudarc::driver::sys;
 
-use super::failed;
+use super::failed::failed;
 use crate::error::CudaError;
 
 /// Something of the driver's that any thread may name.

@@ -5,18 +5,22 @@
 
 mod compile;
 mod context;
+mod failed;
 
 use std::ffi::CString;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cudarc::driver::result::{self, DriverError, device, stream};
+use cudarc::driver::result::{self, device, stream};
 use cudarc::driver::sys;
 
 use self::context::{Context, Handle};
-use crate::device::{Address, Device, DeviceMemory, HostBytes, Inside, Launch, Raw, Recorded};
+use self::failed::failed;
+use crate::address::Address;
+use crate::device::{Device, DeviceMemory, HostBytes, Inside, Raw, Recorded};
 use crate::error::CudaError;
 use crate::kernel::Kernel;
+use crate::launch::Launch;
 
 pub use compile::to_ptx;
 
@@ -55,17 +59,6 @@ impl std::fmt::Debug for Shared {
 struct Graph {
     graph: Handle<sys::CUgraphExec>,
     context: Arc<Context>,
-}
-
-/// What the driver says, as an error.
-fn failed(call: &'static str) -> impl Fn(DriverError) -> CudaError {
-    move |error| {
-        let words = error.error_string().map(|text| text.to_string_lossy().into_owned());
-        CudaError::Driver {
-            call,
-            reason: words.unwrap_or_else(|_| format!("error {}", error.0 as u32)),
-        }
-    }
 }
 
 impl Driver {

@@ -3,9 +3,11 @@
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use super::Emulator;
-use crate::device::{Address, Device, DeviceMemory, HostBytes, Inside, Launch, Raw, Recorded};
+use super::process::Emulator;
+use crate::address::Address;
+use crate::device::{Device, DeviceMemory, HostBytes, Inside, Raw, Recorded};
 use crate::error::CudaError;
+use crate::launch::Launch;
 
 /// An emulation that counts what is taken of it, has as much memory as it is told, and fails when
 /// told to.

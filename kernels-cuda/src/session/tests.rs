@@ -15,11 +15,11 @@ use hardtack_format::{Encoding, Network, TensorRef};
 use hardtack_kernels::ring_shape::{CHUNK, RingShape};
 
 use super::Session;
+use crate::cache::{CachePart, KvElement, KvStore};
 use crate::emulator::{Emulator, Order};
 use crate::error::CudaError;
 use crate::model::Model;
-use crate::ring::{CachePart, ChunkPlace, RingLayout};
-use crate::sizes::{KvElement, KvStore};
+use crate::ring::{ChunkPlace, RingLayout};
 
 const HIDDEN: u32 = 32;
 const VOCABULARY: u32 = 40;
@@ -252,7 +252,7 @@ fn check(latent: bool) {
     begin(&mut ring, 3, 8);
     let mut copy = Session::new(model.clone(), REACH, 1, rings(&model)).unwrap();
     for layer in 0..2 {
-        for part in [CachePart::Halves, CachePart::Units, CachePart::Scales] {
+        for part in [CachePart::F16, CachePart::Units, CachePart::Scales] {
             let mut bytes = vec![0; ring.cache_bytes(layer, part) as usize];
             ring.read_cache(layer, part, 0, &mut bytes).unwrap();
             let (first, second) = bytes.split_at(bytes.len() / 3);
@@ -274,7 +274,7 @@ fn check(latent: bool) {
     let mut keys = vec![0; layout.shape.matrix_elements(0) * 2];
     let mut again = keys.clone();
     ring.open_keys(0, &mut keys).unwrap();
-    ring.read_cache(0, CachePart::Halves, layout.shape.chunk_elements() as u64 * 2, &mut again)
+    ring.read_cache(0, CachePart::F16, layout.shape.chunk_elements() as u64 * 2, &mut again)
         .unwrap();
     assert!(keys == again && keys.iter().any(|byte| *byte != 0), "open keys");
     // Fewer bits are told and change something; all of them are still there.

@@ -1,7 +1,7 @@
 //! Attention over caches that are longer than a span, whole and in spans side by side.
 
 use crate::Kernel;
-use crate::device::Address;
+use crate::address::Address;
 use crate::params::Params;
 use half::f16;
 

@@ -2,10 +2,12 @@
 
 use std::io::Write;
 
-use crate::device::{Address, Extent, Launch, Raw};
+use crate::address::Address;
+use crate::device::Raw;
 #[cfg(feature = "driver")]
 use crate::driver::Driver;
 use crate::emulator::Order;
+use crate::launch::{Extent, Launch};
 use crate::params::Params;
 use crate::{CudaError, Emulator, Kernel};
 use hardtack_kernels::activations::groups;

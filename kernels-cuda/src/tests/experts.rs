@@ -1,7 +1,7 @@
 //! Experts of one token and of a prompt, against scalar's panels and formulas.
 
 use crate::Kernel;
-use crate::device::Address;
+use crate::address::Address;
 use crate::params::Params;
 use hardtack_format::Encoding;
 use hardtack_kernels::scalar;

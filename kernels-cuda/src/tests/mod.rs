@@ -4,9 +4,9 @@
 mod attention;
 mod devices;
 mod experts;
-mod gate;
 mod multiply;
 mod numbers;
 mod ring;
 mod ring_attention;
+mod router;
 mod vectors;

@@ -1,7 +1,7 @@
 //! Matrices times rows, one by one and as prompts.
 
 use crate::Kernel;
-use crate::device::Address;
+use crate::address::Address;
 use crate::params::Params;
 use hardtack_format::Encoding;
 

@@ -39,7 +39,7 @@ pub fn layout(
 impl Ring {
     /// Random half floats, no chunk yet; what nobody wrote is no number.
     pub fn new(layout: RingLayout, random: &mut Random) -> Self {
-        let halves = (0..layout.shape.half_slots() * layout.shape.chunk_elements())
+        let halves = (0..layout.shape.f16_slots() * layout.shape.chunk_elements())
             .map(|_| f16::from_f32(random.float()))
             .collect();
         let units = vec![0xff; layout.units * layout.shape.unit_bytes()];
@@ -49,7 +49,7 @@ impl Ring {
 
     /// Where a head's matrix begins among the half floats.
     pub fn half_start(&self, chunk: usize, matrix: usize, head: usize) -> usize {
-        let slot = if chunk == 0 { 0 } else { self.layout.shape.half_slots() - 1 };
+        let slot = if chunk == 0 { 0 } else { self.layout.shape.f16_slots() - 1 };
         let [first, second] = self.layout.shape.matrices.map(|matrix| matrix.width * CHUNK);
         let before = if matrix == 0 {
             head * first
@@ -86,7 +86,7 @@ impl Ring {
                 (shape.rows(), shape.columns(), shape.scaled == Scaled::Token);
             let (used, across) = if by_token { (CHUNK, shape.width) } else { (shape.width, CHUNK) };
             for head in 0..layout.shape.heads {
-                let start = self.half_start(layout.shape.half_slots() - 1, matrix, head);
+                let start = self.half_start(layout.shape.f16_slots() - 1, matrix, head);
                 let halves = self.halves[start..start + shape.width * CHUNK].to_vec();
                 let at = |row: usize, column: usize| {
                     let index = if by_token {
@@ -270,7 +270,7 @@ fn tokens_are_stored_where_the_host_stores_them() {
                 .f32(1.0)
                 .u32(1)
                 .u32(
-                    ((ring.layout.shape.half_slots() - 1) * ring.layout.shape.chunk_elements())
+                    ((ring.layout.shape.f16_slots() - 1) * ring.layout.shape.chunk_elements())
                         as u32,
                 );
             device.run(Kernel::Heads, [2 * HEADS, tokens, 1], width * 4, params);

@@ -136,7 +136,7 @@ impl Case {
             let bits = [[4, 4], [8, 2], [2, 6], [3, 3], [6, 8], [4, 3]][index];
             let place = ring.place(first + self.forgotten + index, bits);
             let fresh = Ring::new(layout, &mut random).halves;
-            let open = (layout.shape.half_slots() - 1) * layout.shape.chunk_elements();
+            let open = (layout.shape.f16_slots() - 1) * layout.shape.chunk_elements();
             ring.halves[open..].copy_from_slice(&fresh[open..]);
             ring.seal(place);
         }
@@ -180,7 +180,7 @@ impl Memory {
             .into()
     }
 
-    fn score_halves(&self, case: &Case, chunk: usize, head: usize, row: usize) -> Vec<f64> {
+    fn score_f16(&self, case: &Case, chunk: usize, head: usize, row: usize) -> Vec<f64> {
         let query = self.query(case, row, chunk == 0 && case.shift > 0);
         let of = |token: usize| {
             let part = |matrix: usize| {
@@ -251,7 +251,7 @@ impl Memory {
             .map(|&(chunk, place)| {
                 let scores = match place {
                     Some(place) => self.score_codes(case, place, kv_head, row),
-                    None => self.score_halves(case, chunk, kv_head, row),
+                    None => self.score_f16(case, chunk, kv_head, row),
                 };
                 let seen = |at: usize| (oldest..=position).contains(&(chunk * CHUNK + at));
                 let scaled = |(at, score): (usize, f64)| {

@@ -10,7 +10,7 @@ use hardtack_format::encoding::{
 };
 use hardtack_kernels::{Activations, PanelRows};
 
-use super::lanes::{load, load_bytes, load_half_bytes, store};
+use super::lanes::{load, load_bytes, load_f16_bytes, store};
 
 /// Tokens that share the unpacking of a tile in the tier without `sdot`, and the widening of
 /// floats.
@@ -79,7 +79,8 @@ pub(super) fn eights<const REGISTERS: usize>(
     }
 }
 
-/// Calls `step` with each tile of the panel and the same columns of some tokens.
+/// Calls `step` with each tile of the panel, the same columns of some tokens, and the sums that
+/// become their rows.
 ///
 /// It is without target features, and always inlined, so that `step` can be a closure of a function
 /// that has some.
@@ -88,7 +89,8 @@ pub(super) fn each_tile<const REGISTERS: usize, const COUNT: usize>(
     panel: &[u8],
     activations: &Activations<'_>,
     first_token: usize,
-    mut step: impl FnMut(&Tile<REGISTERS>, &[Group<'_>; COUNT]),
+    out: &mut [PanelRows; COUNT],
+    mut step: impl FnMut(&Tile<REGISTERS>, &[Group<'_>; COUNT], &mut [PanelRows; COUNT]),
 ) {
     let groups = activations.groups();
     let tiles = panel.as_chunks::<REGISTER_BYTES>().0.as_chunks::<REGISTERS>().0;
@@ -105,13 +107,16 @@ pub(super) fn each_tile<const REGISTERS: usize, const COUNT: usize>(
         );
         (codes, scales, sums)
     });
+    // Kept apart from `out`, which may lie where activations do as far as the compiler knows.
+    let mut sums = [[0.0; PANEL_ROWS]; COUNT];
     for (at, tile) in tiles.iter().enumerate() {
         let mut group = [Group { codes: &tokens[0].0[at], scale: 0.0, sum: 0.0 }; COUNT];
         for (group, (codes, scales, sums)) in group.iter_mut().zip(&tokens) {
             *group = Group { codes: &codes[at], scale: scales[at], sum: sums[at] };
         }
-        step(tile, &group);
+        step(tile, &group, &mut sums);
     }
+    *out = sums;
 }
 
 /// The blocks of a tile, one after another.
@@ -123,7 +128,11 @@ pub(super) fn blocks() -> impl Iterator<Item = usize> {
     let mut count = BLOCKS;
     // SAFETY: this is a comment, which touches nothing.
     unsafe {
-        asm!("// {count}", count = inout(reg) count, options(pure, nomem, nostack, preserves_flags));
+        asm!(
+            "// {count}",
+            count = inout(reg) count,
+            options(pure, nomem, nostack, preserves_flags),
+        );
     }
     // Never changes a number, and lets the optimizer see that it is in bounds.
     (0..count).map(|block| block % BLOCKS)
@@ -143,8 +152,8 @@ pub(super) fn add_block<const REGISTERS: usize, const COUNT: usize>(
 ) {
     let halves: &[[u8; 8]; 2 * BLOCKS] =
         tile.as_flattened().as_chunks().0.first_chunk().expect("a tile has a head");
-    let scale = load_half_bytes(&halves[block]);
-    let minimum = load_half_bytes(&halves[BLOCKS + block]);
+    let scale = load_f16_bytes(&halves[block]);
+    let minimum = load_f16_bytes(&halves[BLOCKS + block]);
     // By index: the compiler does not unroll a loop over three zipped arrays, and keeps them in
     // memory.
     for token in 0..COUNT {

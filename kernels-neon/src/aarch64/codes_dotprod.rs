@@ -4,7 +4,6 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use hardtack_format::encoding::PANEL_ROWS;
 use hardtack_kernels::{Activations, PanelRows};
 
 use super::codes::{BlockCodes, Group, START, Tile, add_block, blocks, each_tile};
@@ -46,16 +45,13 @@ fn tokens<const REGISTERS: usize, const OFFSET: i32, const COUNT: usize>(
     out: &mut [PanelRows; COUNT],
     unpack: impl Fn(&Tile<REGISTERS>, usize) -> BlockCodes,
 ) {
-    // Kept apart from `out`, which may lie where activations do as far as the compiler knows.
-    let mut sums = [[0.0; PANEL_ROWS]; COUNT];
-    each_tile::<REGISTERS, COUNT>(panel, activations, first_token, |tile, group| {
+    each_tile::<REGISTERS, COUNT>(panel, activations, first_token, out, |tile, group, sums| {
         let starts = starts::<OFFSET, COUNT>(group);
         for block in blocks() {
             let code_sums = multiply(&unpack(tile, block), group, starts);
-            add_block(tile, block, code_sums, group, &mut sums);
+            add_block(tile, block, code_sums, group, sums);
         }
     });
-    *out = sums;
 }
 
 /// What sums start from, in all lanes: [`START`], and what the offset of the codes makes up for,

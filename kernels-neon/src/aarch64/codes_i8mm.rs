@@ -5,7 +5,7 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use hardtack_format::encoding::{GROUP_COLUMNS, PANEL_ROWS};
+use hardtack_format::encoding::GROUP_COLUMNS;
 use hardtack_kernels::{Activations, PanelRows};
 
 use super::codes::{BlockCodes, Group, REGISTER_BYTES, START, Tile, add_block, blocks, each_tile};
@@ -55,18 +55,15 @@ fn tokens<const REGISTERS: usize, const OFFSET: i32, const COUNT: usize, const P
     out: &mut [PanelRows; COUNT],
     unpack: impl Fn(&Tile<REGISTERS>, usize) -> BlockCodes,
 ) {
-    // Kept apart from `out`, which may lie where activations do as far as the compiler knows.
-    let mut sums = [[0.0; PANEL_ROWS]; COUNT];
-    each_tile::<REGISTERS, COUNT>(panel, activations, first_token, |tile, group| {
+    each_tile::<REGISTERS, COUNT>(panel, activations, first_token, out, |tile, group, sums| {
         let inputs = inputs::<COUNT, PAIRS>(group);
         let starts = starts::<OFFSET, PAIRS>(&inputs);
         for block in blocks() {
             let codes = unpack(tile, block);
             let code_sums = multiply::<OFFSET, COUNT, PAIRS>(&codes, &inputs, starts);
-            add_block(tile, block, code_sums, group, &mut sums);
+            add_block(tile, block, code_sums, group, sums);
         }
     });
-    *out = sums;
 }
 
 /// Puts the activations of two tokens each side by side. They are read once for each block of rows.

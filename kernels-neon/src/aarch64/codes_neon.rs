@@ -4,14 +4,15 @@
 use std::arch::aarch64::*;
 use std::arch::asm;
 
-use hardtack_format::encoding::{GROUP_QUADS, PANEL_ROWS};
+use hardtack_format::encoding::GROUP_QUADS;
 use hardtack_kernels::{Activations, PanelRows};
 
 use super::codes::{BlockCodes, Group, START, TOKENS, Tile, add_block, blocks, each_tile};
 use super::lanes::load_codes;
 
-/// How many quads' products fit 16 bits when added up, for codes up to this magnitude.
-pub(super) const fn run(code_max: i32) -> usize {
+/// How many quads' products fit 16 bits when added up, for codes of `bits` bits, less `offset`.
+pub(super) const fn run(bits: usize, offset: i32) -> usize {
+    let code_max = if offset == 0 { (1 << bits) - 1 } else { offset };
     let fitting = i16::MAX as i32 / (code_max * -(i8::MIN as i32));
     // A run divides the quads of a group evenly.
     let mut run = GROUP_QUADS;
@@ -21,8 +22,8 @@ pub(super) const fn run(code_max: i32) -> usize {
     run
 }
 
-const _: () =
-    assert!(run(4) == 16 && run(15) == 16 && run(16) == 8 && run(63) == 4 && run(128) == 1);
+const _: () = assert!(run(3, 4) == 16 && run(4, 0) == 16 && run(5, 16) == 8 && run(6, 0) == 4);
+const _: () = assert!(run(8, 128) == 1);
 
 /// A panel times all tokens of `out`. `unpack` gives the codes of a block of rows, less `OFFSET`;
 /// `RUN` of their products, as [`run`] says, fit 16 bits.
@@ -60,16 +61,13 @@ fn tokens<const REGISTERS: usize, const OFFSET: i32, const RUN: usize, const COU
     out: &mut [PanelRows; COUNT],
     unpack: impl Fn(&Tile<REGISTERS>, usize) -> BlockCodes,
 ) {
-    // Kept apart from `out`, which may lie where activations do as far as the compiler knows.
-    let mut sums = [[0.0; PANEL_ROWS]; COUNT];
-    each_tile::<REGISTERS, COUNT>(panel, activations, first_token, |tile, group| {
+    each_tile::<REGISTERS, COUNT>(panel, activations, first_token, out, |tile, group, sums| {
         let starts = starts::<OFFSET, COUNT>(group);
         for block in blocks() {
             let code_sums = multiply::<RUN, COUNT>(&unpack(tile, block), group, starts);
-            add_block(tile, block, code_sums, group, &mut sums);
+            add_block(tile, block, code_sums, group, sums);
         }
     });
-    *out = sums;
 }
 
 /// What sums start from, in all lanes: [`START`], and what the offset of the codes makes up for,

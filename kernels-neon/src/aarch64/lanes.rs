@@ -11,12 +11,16 @@ const LINE: usize = 64;
 
 /// Asks memory for all of these.
 #[inline]
-pub(super) fn ask<T>(elements: &[T]) {
+pub(super) fn prefetch<T>(elements: &[T]) {
     for line in (0..size_of_val(elements)).step_by(LINE) {
         let at = elements.as_ptr().cast::<u8>().wrapping_add(line);
         // SAFETY: a hint, which reads nothing and changes no register.
         unsafe {
-            asm!("prfm pldl1keep, [{at}]", at = in(reg) at, options(readonly, nostack, preserves_flags))
+            asm!(
+                "prfm pldl1keep, [{at}]",
+                at = in(reg) at,
+                options(readonly, nostack, preserves_flags),
+            )
         }
     }
 }
@@ -80,7 +84,7 @@ pub(super) fn store(out: &mut [f32; 4], values: float32x4_t) {
 /// Four half floats, widened, which is exact.
 #[inline]
 #[target_feature(enable = "neon")]
-pub(super) fn load_halves(values: &[f16; 4]) -> float32x4_t {
+pub(super) fn load_f16(values: &[f16; 4]) -> float32x4_t {
     // SAFETY: the array is four half floats that may be read, each a transparent `u16`.
     let bits = unsafe { vld1_u16(values.as_ptr().cast()) };
     vcvt_f32_f16(vreinterpret_f16_u16(bits))
@@ -89,7 +93,7 @@ pub(super) fn load_halves(values: &[f16; 4]) -> float32x4_t {
 /// Four little-endian half floats, widened, which is exact.
 #[inline]
 #[target_feature(enable = "neon")]
-pub(super) fn load_half_bytes(bytes: &[u8; 8]) -> float32x4_t {
+pub(super) fn load_f16_bytes(bytes: &[u8; 8]) -> float32x4_t {
     // SAFETY: the array is 8 bytes that may be read, and the load asks for no alignment.
     let bits = unsafe { vld1_u8(bytes.as_ptr()) };
     vcvt_f32_f16(vreinterpret_f16_u8(bits))

@@ -9,36 +9,31 @@ mod codes_dotprod;
 mod codes_i8mm;
 mod codes_neon;
 
+mod attention;
 mod exponentials;
 mod floats;
-mod halves;
 mod lanes;
 mod nested;
-mod panel_bf16;
-mod panel_f16;
-mod panel_f32;
-mod panel_q1;
-mod panel_q2;
-mod panel_q3;
-mod panel_q4;
-mod panel_q5;
-mod panel_q6;
-mod panel_q8;
+mod panels;
 mod quantize;
+mod unpack;
 mod vectors;
+mod widen;
 
 use std::arch::is_aarch64_feature_detected;
 
 use hardtack_kernels::{KernelTable, portable};
 
-/// The tier that needs no more than NEON; nothing where even that is missing.
+use panels::{bf16, f16, f32, q1, q2, q3, q4, q5, q6, q8};
+
+/// The tier that needs no more than NEON, none where even that is missing.
 pub fn neon() -> Option<&'static KernelTable> {
     // SAFETY: the table is given out in the next line, only where NEON was found.
     static TABLE: KernelTable = unsafe { neon_table() };
     is_aarch64_feature_detected!("neon").then_some(&TABLE)
 }
 
-/// The tier that multiplies codes by `sdot`; nothing where the processor has no such instruction.
+/// The tier that multiplies codes by `sdot`, none where the processor has no such instruction.
 pub fn dotprod() -> Option<&'static KernelTable> {
     // SAFETY: the table is given out in the next line, only where both features were found.
     static TABLE: KernelTable = unsafe { dotprod_table() };
@@ -46,7 +41,7 @@ pub fn dotprod() -> Option<&'static KernelTable> {
         .then_some(&TABLE)
 }
 
-/// The tier that multiplies codes with two tokens or more by `smmla`; nothing where the processor
+/// The tier that multiplies codes with two tokens or more by `smmla`, none where the processor
 /// has no such instruction.
 pub fn i8mm() -> Option<&'static KernelTable> {
     // SAFETY: the table is given out below, only where all three features were found.
@@ -59,16 +54,16 @@ const fn neon_table() -> KernelTable {
     KernelTable {
         name: "neon",
         panels: [
-            panel_f32::neon,
-            panel_f16::neon,
-            panel_bf16::neon,
-            panel_q1::neon,
-            panel_q2::neon,
-            panel_q3::neon,
-            panel_q4::neon,
-            panel_q5::neon,
-            panel_q6::neon,
-            panel_q8::neon,
+            f32,
+            f16,
+            bf16,
+            q1::neon,
+            q2::neon,
+            q3::neon,
+            q4::neon,
+            q5::neon,
+            q6::neon,
+            q8::neon,
         ],
         streams: 1,
         quantize: quantize::quantize,
@@ -78,9 +73,9 @@ const fn neon_table() -> KernelTable {
         dot_f16: vectors::dot_f16,
         add_scaled: vectors::add_scaled,
         add_scaled_f16: vectors::add_scaled_f16,
-        score_halves: halves::score_halves,
-        gather_halves: halves::gather_halves,
-        ask: nested::ask,
+        score_f16: attention::score_f16,
+        gather_f16: attention::gather_f16,
+        prefetch: nested::prefetch,
         fold: nested::fold,
         code_rows: nested::code_rows,
         code_columns: portable::TABLE.code_columns,
@@ -96,16 +91,16 @@ const fn dotprod_table() -> KernelTable {
     KernelTable {
         name: "neon+dotprod",
         panels: [
-            panel_f32::neon,
-            panel_f16::neon,
-            panel_bf16::neon,
-            panel_q1::dotprod,
-            panel_q2::dotprod,
-            panel_q3::dotprod,
-            panel_q4::dotprod,
-            panel_q5::dotprod,
-            panel_q6::dotprod,
-            panel_q8::dotprod,
+            f32,
+            f16,
+            bf16,
+            q1::dotprod,
+            q2::dotprod,
+            q3::dotprod,
+            q4::dotprod,
+            q5::dotprod,
+            q6::dotprod,
+            q8::dotprod,
         ],
         ..neon_table()
     }
@@ -116,16 +111,16 @@ const fn i8mm_table() -> KernelTable {
     KernelTable {
         name: "neon+i8mm",
         panels: [
-            panel_f32::neon,
-            panel_f16::neon,
-            panel_bf16::neon,
-            panel_q1::i8mm,
-            panel_q2::i8mm,
-            panel_q3::i8mm,
-            panel_q4::i8mm,
-            panel_q5::i8mm,
-            panel_q6::i8mm,
-            panel_q8::i8mm,
+            f32,
+            f16,
+            bf16,
+            q1::i8mm,
+            q2::i8mm,
+            q3::i8mm,
+            q4::i8mm,
+            q5::i8mm,
+            q6::i8mm,
+            q8::i8mm,
         ],
         ..dotprod_table()
     }

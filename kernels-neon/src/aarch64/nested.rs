@@ -10,7 +10,7 @@ use hardtack_kernels::nested::{
     CodeGroup, Folded, GROUP_ROWS, INPUT_MAX, TILE_ROWS, TILE_UNIT_BYTES, check_fold,
 };
 
-use super::lanes::{self, load, load_bytes, load_halves, load_words, store, store_words};
+use super::lanes::{self, load, load_bytes, load_f16, load_words, store, store_words};
 
 /// Inputs at once: as many chains of sums as hide the latency of adding to them.
 const INPUTS: usize = 4;
@@ -26,10 +26,10 @@ type Pair = [int16x8_t; 2];
 /// All pairs of rows that a group may have.
 type Unpacked = [Pair; GROUP_ROWS / 2];
 
-/// As [`hardtack_kernels::KernelTable::ask`] says.
-pub(super) fn ask(group: &CodeGroup<'_>, scales: [&[f16]; 2]) {
-    group.units[..group.bits as usize].iter().for_each(|unit| lanes::ask(unit));
-    scales.into_iter().for_each(lanes::ask);
+/// As [`hardtack_kernels::KernelTable::prefetch`] says.
+pub(super) fn prefetch(group: &CodeGroup<'_>, scales: [&[f16]; 2]) {
+    group.units[..group.bits as usize].iter().for_each(|unit| lanes::prefetch(unit));
+    scales.into_iter().for_each(lanes::prefetch);
 }
 
 /// As [`hardtack_kernels::KernelTable::code_rows`] says. Codes are unpacked once for all inputs.
@@ -189,7 +189,7 @@ pub(super) fn fold(inputs: &[f32], ranges: &[f16], out: &mut Folded) {
         (inputs.as_chunks::<4>(), ranges.as_chunks::<4>());
     let (product_fours, _) = products.as_chunks_mut::<4>();
     for ((product, input), range) in product_fours.iter_mut().zip(fours).zip(range_fours) {
-        store(product, vmulq_f32(load(input), load_halves(range)));
+        store(product, vmulq_f32(load(input), load_f16(range)));
     }
     for ((product, input), range) in
         products[fours.len() * 4..].iter_mut().zip(rest).zip(range_rest)

@@ -5,7 +5,7 @@ use std::arch::aarch64::*;
 use half::f16;
 use hardtack_kernels::scalar;
 
-use super::lanes::{load, load_halves, store};
+use super::lanes::{load, load_f16, store};
 
 /// `sum of x^2`
 #[target_feature(enable = "neon")]
@@ -50,7 +50,7 @@ pub(super) fn dot_f16(a: &[f32], b: &[f16]) -> f32 {
     let mut sums = [vdupq_n_f32(0.0); 4];
     for (a, b) in a.iter().zip(b) {
         for ((sum, a), b) in sums.iter_mut().zip(a.as_chunks().0).zip(b.as_chunks().0) {
-            *sum = vfmaq_f32(*sum, load(a), load_halves(b));
+            *sum = vfmaq_f32(*sum, load(a), load_f16(b));
         }
     }
     add_all(sums) + (scalar::TABLE.dot_f16)(a_rest, b_rest)
@@ -75,7 +75,7 @@ pub(super) fn add_scaled_f16(out: &mut [f32], weight: f32, x: &[f16]) {
     let (out, out_rest) = out.as_chunks_mut();
     let (x, x_rest) = x.as_chunks();
     for (out, x) in out.iter_mut().zip(x) {
-        store(out, vaddq_f32(load(out), vmulq_n_f32(load_halves(x), weight)));
+        store(out, vaddq_f32(load(out), vmulq_n_f32(load_f16(x), weight)));
     }
     (scalar::TABLE.add_scaled_f16)(out_rest, weight, x_rest);
 }

@@ -29,7 +29,7 @@ impl Data {
     pub const ALL: [Self; 5] = [Self::Ordinary, Self::Largest, Self::Zero, Self::Tiny, Self::Huge];
 
     /// The kind for numbers that are kept as half floats, which have no room for the huge.
-    pub fn of_halves(self) -> Self {
+    pub fn of_f16(self) -> Self {
         if self == Self::Huge { Self::Ordinary } else { self }
     }
 }
@@ -86,7 +86,7 @@ pub fn panel(encoding: Encoding, columns: usize, data: Data) -> Vec<u8> {
     let mut random = Random(columns as u64 * 31 + encoding as u64);
     let mut out = vec![0; encoding.panel_bytes(columns as u32) as usize];
     let Some(bits) = encoding.code_bits() else {
-        let weights = random.floats(PANEL_ROWS * columns, data.of_halves());
+        let weights = random.floats(PANEL_ROWS * columns, data.of_f16());
         pack_floats(encoding, &weights, columns, &mut out);
         return out;
     };
@@ -99,7 +99,7 @@ pub fn panel(encoding: Encoding, columns: usize, data: Data) -> Vec<u8> {
             }
         }
         let mut halves = || {
-            let values = random.floats(PANEL_ROWS, data.of_halves());
+            let values = random.floats(PANEL_ROWS, data.of_f16());
             core::array::from_fn(|row| f16::from_f32(values[row]))
         };
         let (scales, minima) = (halves(), halves());

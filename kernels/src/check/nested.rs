@@ -5,8 +5,8 @@ use alloc::vec::Vec;
 
 use half::f16;
 
+use super::bounds::same_bits;
 use super::data::{Data, Random};
-use super::same_bits;
 use crate::nested::{CODE_BITS, CodeGroup, Folded, GROUP_ROWS, pack_unit};
 use crate::scalar;
 use crate::table::KernelTable;
@@ -72,7 +72,7 @@ pub fn check_nested(table: &KernelTable) {
             let mut random = Random(length as u64 + 3);
             let x = random.floats(length, data);
             let ranges: Vec<f16> =
-                random.floats(length, data.of_halves()).into_iter().map(f16::from_f32).collect();
+                random.floats(length, data.of_f16()).into_iter().map(f16::from_f32).collect();
             check_fold(table, &x, &ranges, data);
         }
     }
@@ -84,7 +84,7 @@ pub fn check_nested(table: &KernelTable) {
                 let (group, inputs) = (Group::new(bits, rows, columns, largest), inputs(largest));
                 // It computes nothing; that it can be called with all of these is all there is to
                 // see.
-                (table.ask)(&group.view(), [&[f16::ONE; GROUP_ROWS][..rows], &[]]);
+                (table.prefetch)(&group.view(), [&[f16::ONE; GROUP_ROWS][..rows], &[]]);
                 let what =
                     alloc::format!("{}: {bits} bits, {rows} rows, {columns} columns", table.name);
                 let products = |run: fn(&CodeGroup<'_>, &[Folded], &mut [f32]),

@@ -17,7 +17,7 @@ pub(super) fn floats(bytes: &[u8; 32]) -> f32x8 {
 
 pub(super) fn half_floats(bytes: &[u8; 16]) -> f32x8 {
     let (pairs, _) = bytes.as_chunks();
-    widen_halves(core::array::from_fn(|lane| u16::from_le_bytes(pairs[lane])))
+    widen_f16(core::array::from_fn(|lane| u16::from_le_bytes(pairs[lane])))
 }
 
 pub(super) fn bfloats(bytes: &[u8; 16]) -> f32x8 {
@@ -29,7 +29,7 @@ pub(super) fn bfloats(bytes: &[u8; 16]) -> f32x8 {
 
 /// Half floats from their bits: exponent and fraction move into a float's place, and a
 /// multiplication that is exact for denormals too corrects the exponent.
-pub(super) fn widen_halves(halves: [u16; 8]) -> f32x8 {
+pub(super) fn widen_f16(halves: [u16; 8]) -> f32x8 {
     let bits = i32x8::from_u16x8(u16x8::new(halves));
     let magnitude = bits & i32x8::splat(0x7fff);
     let sign = (bits ^ magnitude) << 16;
@@ -54,7 +54,7 @@ mod tests {
     fn all_half_floats_are_widened() {
         for first in (0..=u16::MAX).step_by(8) {
             let halves = core::array::from_fn(|lane| first + lane as u16);
-            let floats = super::widen_halves(halves).to_array();
+            let floats = super::widen_f16(halves).to_array();
             for (half, float) in halves.into_iter().zip(floats) {
                 let expected = f16::from_bits(half).to_f32();
                 assert!(

@@ -4,8 +4,8 @@ use half::f16;
 use half::slice::HalfFloatSliceExt;
 use wide::f32x8;
 
-use super::memory::widen_halves;
-use crate::halves::{Scores, gather_each, score_each};
+use super::memory::widen_f16;
+use crate::attention::{Scores, gather_each, score_each};
 use crate::scalar;
 
 /// Vectors at once: as many chains of additions hide their latency.
@@ -25,7 +25,7 @@ pub(super) fn dot_f16(a: &[f32], b: &[f16]) -> f32 {
     assert_eq!(a.len(), b.len(), "equal lengths");
     let ((a, a_tail), (vectors, _)) = (a.as_chunks(), b.reinterpret_cast().as_chunks());
     let b_tail = &b[b.len() - a_tail.len()..];
-    dot_vectors(a, vectors, |b| widen_halves(*b)) + (scalar::TABLE.dot_f16)(a_tail, b_tail)
+    dot_vectors(a, vectors, |b| widen_f16(*b)) + (scalar::TABLE.dot_f16)(a_tail, b_tail)
 }
 
 #[inline]
@@ -68,16 +68,16 @@ pub(super) fn add_scaled_f16(out: &mut [f32], weight: f32, x: &[f16]) {
     let ((out, out_tail), (vectors, _)) = (out.as_chunks_mut(), x.reinterpret_cast().as_chunks());
     let x_tail = &x[x.len() - out_tail.len()..];
     for (out, x) in out.iter_mut().zip(vectors) {
-        *out = widen_halves(*x).mul_add(f32x8::splat(weight), f32x8::new(*out)).to_array();
+        *out = widen_f16(*x).mul_add(f32x8::splat(weight), f32x8::new(*out)).to_array();
     }
     (scalar::TABLE.add_scaled_f16)(out_tail, weight, x_tail);
 }
 
-pub(super) fn score_halves(queries: &[&[f32]], keys: &[f16], scores: &mut [Scores]) {
+pub(super) fn score_f16(queries: &[&[f32]], keys: &[f16], scores: &mut [Scores]) {
     score_each(queries, keys, scores, dot_f16);
 }
 
-pub(super) fn gather_halves(weights: &[Scores], values: &[f16], width: usize, out: &mut [f32]) {
+pub(super) fn gather_f16(weights: &[Scores], values: &[f16], width: usize, out: &mut [f32]) {
     gather_each(weights, values, width, out, add_scaled_f16);
 }
 

@@ -4,7 +4,7 @@ use half::f16;
 use hardtack_format::encoding::GROUP_COLUMNS;
 
 use crate::activations::ActivationsMut;
-use crate::halves::{Scores, gather_each, score_each};
+use crate::attention::{Scores, gather_each, score_each};
 use crate::math::{ACTIVATION_MIN, exp, round, sigmoid};
 
 pub(crate) fn quantize(out: ActivationsMut<'_>) {
@@ -60,11 +60,11 @@ pub(crate) fn add_scaled_f16(out: &mut [f32], weight: f32, x: &[f16]) {
     }
 }
 
-pub(crate) fn score_halves(queries: &[&[f32]], keys: &[f16], scores: &mut [Scores]) {
+pub(crate) fn score_f16(queries: &[&[f32]], keys: &[f16], scores: &mut [Scores]) {
     score_each(queries, keys, scores, dot_f16);
 }
 
-pub(crate) fn gather_halves(weights: &[Scores], values: &[f16], width: usize, out: &mut [f32]) {
+pub(crate) fn gather_f16(weights: &[Scores], values: &[f16], width: usize, out: &mut [f32]) {
     gather_each(weights, values, width, out, add_scaled_f16);
 }
 

@@ -1,19 +1,20 @@
 //! An answer as it comes: text, thinking, and what becomes of it in the conversation.
 
 use std::collections::VecDeque;
+use std::fmt;
 
 use super::reader::{Piece, Reader};
 use super::state::{Ledger, State};
 use super::turn::Turn;
-use super::writer::{Event, Report, Run};
 use crate::error::Error;
+use crate::generate::{Event, Report, Run};
 use crate::session::Ended;
 
 /// A piece of an answer.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Delta {
-    /// The prompt is being read: so many of its tokens are.
+    /// The prompt is being read.
     Reading {
         /// Tokens read, those kept from before included.
         done: usize,
@@ -33,6 +34,13 @@ impl Delta {
             Self::Text(text) => text,
             Self::Reading { .. } | Self::Thinking(_) => "",
         }
+    }
+}
+
+/// The text of the answer in it, as [`Delta::text`].
+impl fmt::Display for Delta {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.write_str(self.text())
     }
 }
 
@@ -174,7 +182,7 @@ impl Iterator for Answer<'_> {
             if self.committed {
                 return None;
             }
-            match self.run.step(&mut self.state.pen) {
+            match self.state.pen.step(&mut self.run) {
                 Ok(Event::Read) => {
                     self.ledger.prompt_end = self.state.pen.session.position();
                     let (done, total) = self.run.progress();

@@ -5,7 +5,7 @@
 //! use hardtack::{ChatOptions, Engine, Options};
 //!
 //! # fn main() -> Result<(), hardtack::Error> {
-//! let engine = Engine::open("model.tack", &Options::default())?;
+//! let engine = Engine::open("model.tack")?;
 //! let mut chat = engine.chat(ChatOptions::new().system("Be brief."))?;
 //! for piece in chat.ask("What is a ring buffer?")? {
 //!     print!("{}", piece?.text());
@@ -29,11 +29,13 @@ use serde_json::Map;
 pub use answer::{Answer, Delta};
 pub use prompter::{Prompt, Prompter};
 pub use turn::Turn;
-pub use writer::{Report, Text, WriteOptions, Writer};
+pub use writer::{Text, WriteOptions, Writer};
 
 use crate::cancel::Cancel;
 use crate::engine::Engine;
 use crate::error::Error;
+use crate::generate::{Report, Run};
+use crate::sample::Sampler;
 use crate::saved::{self, Written};
 use crate::session::Session;
 use crate::text::Json;
@@ -42,7 +44,7 @@ use file::{Note, SessionFile};
 use reader::Reader;
 use state::{Ledger, Prepared, State};
 use turn::Turns;
-use writer::{Pen, Run};
+use writer::Pen;
 
 /// How a conversation is led.
 #[derive(Clone, Debug, Default)]
@@ -199,7 +201,7 @@ impl Chat {
             }
         };
         state.turns.forget(forgotten);
-        let mut run = match Run::new(&state.pen, kept, rest) {
+        let mut run = match Run::new(&state.pen.session, kept, rest) {
             Ok(run) => run,
             Err(error) => {
                 state.turns.pop();
@@ -250,6 +252,11 @@ impl Chat {
         &self.state.pen.session
     }
 
+    /// How its tokens are chosen; [`Sampler::push_first`] adds a mask.
+    pub fn sampler_mut(&mut self) -> &mut Sampler {
+        &mut self.state.pen.sampler
+    }
+
     /// The seed of the numbers that tokens are chosen by.
     pub fn seed(&self) -> u64 {
         self.state.pen.sampler.options().seed
@@ -257,7 +264,7 @@ impl Chat {
 
     /// What ends an answer from elsewhere.
     pub fn cancel(&self) -> &Cancel {
-        &self.state.pen.cancel
+        &self.state.pen.limits.cancel
     }
 
     /// The prompt of the last answer, for people.

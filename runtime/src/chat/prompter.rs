@@ -25,7 +25,7 @@ const RENDERED_FACTOR: usize = 4;
 /// use hardtack::chat::{Prompter, Turn};
 ///
 /// # fn main() -> Result<(), hardtack::Error> {
-/// let engine = hardtack::Engine::open("model.tack", &hardtack::Options::default())?;
+/// let engine = hardtack::Engine::open("model.tack")?;
 /// let prompt = Prompter::new(&engine)?.prompt(&[Turn::user("What is a ring buffer?")])?;
 /// println!("{} tokens: {}", prompt.tokens.len(), prompt.text);
 /// # Ok(()) }

@@ -3,9 +3,10 @@
 use super::file::{Note, SessionFile};
 use super::prompter::Prompter;
 use super::turn::{Turn, Turns};
-use super::writer::{Pen, Report};
+use super::writer::Pen;
+use crate::cache::KvSize;
 use crate::error::Error;
-use crate::kv::KvSize;
+use crate::generate::Report;
 use crate::saved::Written;
 use crate::session::Session;
 

@@ -119,6 +119,14 @@ impl Tokenizer {
         Ok(tokens)
     }
 
+    /// The ids of a plain text, without a begin token: a part of a longer one.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_plain(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        self.encode(text, Special::Plain)
+    }
+
     /// The ids of a template's own words, in which the names of control tokens mean those tokens.
     /// Whatever somebody else may have written in it has its names broken already.
     pub(crate) fn encode_markup(&self, text: &str) -> Result<Vec<u32>, TextError> {
@@ -129,6 +137,11 @@ impl Tokenizer {
     /// vocabulary.
     pub fn bytes(&self, id: u32) -> &[u8] {
         self.vocabulary.bytes(id)
+    }
+
+    /// The tokens that end generation.
+    pub fn ends(&self) -> &[u32] {
+        &self.vocabulary.rules().ends
     }
 
     /// Whether a token ends generation.

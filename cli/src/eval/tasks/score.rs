@@ -81,7 +81,6 @@ impl Scorer {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
     use std::sync::atomic::AtomicBool;
 
     use hardtack::format::Encoding;
@@ -110,13 +109,7 @@ mod tests {
 
     #[test]
     fn what_is_kept_changes_no_score() {
-        let fixture = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../shared/fixtures/llama");
-        if !fixture.is_dir() {
-            let line =
-                format!("SKIPPED: {} is not at hand: no score is checked\n", fixture.display());
-            let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
-            return;
-        }
+        let Some(fixture) = hardtack_testing::fixture("llama") else { return };
         let folder = tempfile::tempdir().unwrap();
         let blob = folder.path().join("llama.tack");
         let precision = Precision::Uniform(Encoding::F32);
@@ -130,7 +123,7 @@ mod tests {
             stop: &stop,
         };
         bake(&fixture, &blob, &bake_options, &mut |_| ()).unwrap();
-        let engine = Engine::open(&blob, &Options::default()).unwrap();
+        let engine = Engine::open_with(&blob, &Options::default()).unwrap();
 
         let continuations = [vec![7], vec![8, 9], vec![7, 10, 11, 12, 13], vec![14]];
         let mut scorer = Scorer::new(engine.session(&options(64)).unwrap());

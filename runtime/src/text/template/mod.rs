@@ -2,7 +2,7 @@
 //!
 //! A template is code from a stranger's file, in the language of Python's Jinja. It is read into a
 //! tree (`lexer`, `parser`, `ast`) and run on Python's values (`machine`, `filters`, `methods`,
-//! `tests`) as `transformers` runs it; where the two differ is listed in `TEMPLATES.md`. Steps,
+//! `tests`) as `transformers` runs it; where they differ is in docs/templates.md. Steps,
 //! text and memory are bounded by `heap`, which every operation pays. Every character keeps its
 //! author (`chars`), so that what a user said is never taken for the template's own words.
 
