@@ -15,7 +15,7 @@ use crate::output::{note, show, warn};
 use crate::progress::Bar;
 use crate::size::show_bytes;
 
-/// Experts that are named when few tokens met them.
+/// Experts that are named when few tokens reached them.
 const STARVED_SHOWN: usize = 8;
 
 /// Bakes as the flags say.
@@ -124,7 +124,7 @@ fn stage_name(stage: Stage) -> &'static str {
         Stage::Calibrate => "taking costs",
         Stage::Quantize => "quantizing",
         Stage::Refine => "measuring layers",
-        Stage::Tune => "tuning gates",
+        Stage::Tune => "tuning routers",
         Stage::Judge => "judging",
         Stage::Kv => "learning KV bits",
         Stage::Write => "writing",
@@ -163,8 +163,8 @@ fn report(path: &str, baked: &CalibratedBake) -> String {
     let bits =
         allocated.expert_bits.map_or(String::new(), |bits| format!(", {bits:.2} bits per expert"));
     lines.push(format!(
-        "allocation {}{bits}: estimated rise {:.4} nats a token, none below {:.4}; gates {}",
-        allocated.method, allocated.cost, allocated.bound, allocated.gates
+        "allocation {}{bits}: estimated rise {:.4} nats a token, none below {:.4}; routers {}",
+        allocated.method, allocated.cost, allocated.bound, allocated.routers
     ));
     lines.extend((1..).zip(refined).map(|(pass, own)| refinement(pass, *own)));
     lines.push(format!("{:<44} {:>12} {:>12}", "part", "bytes", "bits/weight"));
@@ -188,7 +188,7 @@ fn report(path: &str, baked: &CalibratedBake) -> String {
     };
     for (index, own) in allocated.held_out.iter().enumerate() {
         if let Some(untuned) = untuned {
-            lines.push(line(&untuned[index], &format!("{} (gates untuned)", own.domain)));
+            lines.push(line(&untuned[index], &format!("{} (routers untuned)", own.domain)));
         }
         lines.push(line(own, &own.domain));
     }
@@ -245,7 +245,7 @@ mod tests {
             stages(&options(2, 64, Some(TuneSettings::default()))),
             "reading, judging, taking costs, quantizing, judging, \
              at most 2 times (measuring layers, quantizing, judging), \
-             with experts tuning gates, judging, learning KV bits, writing"
+             with experts tuning routers, judging, learning KV bits, writing"
         );
     }
 }

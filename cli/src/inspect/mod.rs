@@ -25,7 +25,7 @@ struct Report<'a> {
     file_bytes: u64,
     root_hash: String,
     verified: bool,
-    /// Whether the blob binds its gates to their experts, and they are those.
+    /// Whether the blob binds its routers to their experts, and they are those.
     gates_bound: bool,
     vocabulary: u32,
     hidden: u32,
@@ -182,10 +182,10 @@ fn verdict(own: &Allocated) -> String {
     let clean = |text: &str| escaped(text).into_owned();
     let bits = own.expert_bits.map_or(String::new(), |bits| format!(", {bits:.2} bits per expert"));
     let mut text = format!(
-        "\nallocation {} for {}{bits}; gates {}\n",
+        "\nallocation {} for {}{bits}; routers {}\n",
         clean(&own.method),
         clean(&own.target),
-        clean(&own.gates)
+        clean(&own.routers)
     );
     let all = own.expert_tokens.iter().enumerate();
     let mut starved = all
@@ -237,7 +237,7 @@ fn table(report: &Report<'_>, provenance: Option<&Provenance>) -> String {
         match (report.verified, report.gates_bound) {
             (false, _) => "",
             (true, false) => ", all hashes verified",
-            (true, true) => ", all hashes verified, gates bound to their experts",
+            (true, true) => ", all hashes verified, routers bound to their experts",
         }
     );
     if let Some(made) = provenance.and_then(made) {

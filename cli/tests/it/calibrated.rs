@@ -116,7 +116,7 @@ fn an_interrupted_bake_goes_on_and_gives_the_same_blob() {
 }
 
 /// What the graph computes on codes that are read back is what the kernels compute on the codes
-/// themselves: for every family, and for gates that were tuned.
+/// themselves: for every family, and for routers that were tuned.
 #[test]
 fn the_verdict_is_the_runtimes_own() {
     let scratch = tempfile::tempdir().unwrap();
@@ -281,7 +281,7 @@ fn experts_that_are_not_there_get_no_bits() {
 
 /// An expert in the place of another, every hash of the file made right again.
 #[test]
-fn a_gate_is_bound_to_its_experts() {
+fn a_router_is_bound_to_its_experts() {
     let Some(checkpoint) = small("mixtral") else { return };
     let scratch = tempfile::tempdir().unwrap();
     let (good, bad) = (scratch.path().join("good.tack"), scratch.path().join("bad.tack"));
@@ -289,7 +289,7 @@ fn a_gate_is_bound_to_its_experts() {
     let method = Some(Method::Uniform);
     Bake { tune, method, ..Bake::of(checkpoint.path(), Target::ExpertBits(3.0)) }.run(&good);
     let seen = run(&[&"inspect", &good, &"--verify"]).succeeded().out;
-    assert!(seen.contains("all hashes verified, gates bound to their experts"), "{seen}");
+    assert!(seen.contains("all hashes verified, routers bound to their experts"), "{seen}");
 
     let mut file = fs::read(&good).unwrap();
     let blob = Blob::open(&file).unwrap();

@@ -71,7 +71,7 @@ fn choose_experts(spec: &ExpertsSpec, tensors: &ExpertsTensors, step: &mut Step<
         (step.cpu, step.tokens, spec.count as usize, spec.chosen as usize);
     let Scratch { normed, staging, gate_logits, choices, expert_slots, slot_tokens, .. } =
         &mut *step.scratch;
-    project(&cpu, tensors.gate, normed, tokens, staging, tensors.gate_bias, gate_logits);
+    project(&cpu, tensors.router, normed, tokens, staging, tensors.router_bias, gate_logits);
     let choices = &mut choices[..tokens * chosen];
     let rows = (Rows::new(&mut gate_logits[..tokens * count], count), Rows::new(choices, chosen));
     cpu.for_rows(tokens, CHOICE_COST * count * chosen, rows, |_, (mut logits, mut choices)| {
