@@ -11,14 +11,14 @@ fn main() -> anyhow::Result<()> {
 
     let engine = Engine::open(blob)?;
     let tokenizer = engine.tokenizer()?;
-    let mut session = engine.session(&SessionOptions { context: 512, ..Default::default() })?;
+    let mut session = engine.session(&SessionOptions::new().context(512))?;
     session.read(&tokenizer.prompt(&prefix)?)?;
 
     let mut sampler = engine.sampler(SamplerOptions::new())?;
     for question in arguments {
         let mut fork = session.fork()?;
         let options = GenerateOptions::new().tokens_max(32).ends(tokenizer.ends().iter().copied());
-        let tokens = tokenizer.encode_plain(&question)?;
+        let tokens = tokenizer.encode(&question)?;
         let mut text =
             TextStream::new(tokenizer.vocabulary(), Opening::Continuation, Stops::default());
         print!("{prefix}{question}");

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Compiles the kernels with NVRTC for one architecture and prints what ptxas says of each: registers, spills, shared memory.
+"""Compiles the kernels with NVRTC for one architecture; prints what ptxas says of each of them.
 
     compile.py --nvrtc libnvrtc.so.13 --ptxas ptxas --arch 87
 
@@ -53,7 +53,14 @@ def assemble(ptxas: str, architecture: str, ptx: bytes) -> list[dict]:
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / "kernels.ptx"
         path.write_bytes(ptx)
-        words = [ptxas, "-v", f"-arch=sm_{architecture}", str(path), "-o", str(path.with_suffix(".cubin"))]
+        words = [
+            ptxas,
+            "-v",
+            f"-arch=sm_{architecture}",
+            str(path),
+            "-o",
+            str(path.with_suffix(".cubin")),
+        ]
         run = subprocess.run(words, capture_output=True, text=True)
     if run.returncode:
         sys.exit(f"sm_{architecture}: ptxas:\n{run.stdout}{run.stderr}")
@@ -62,8 +69,13 @@ def assemble(ptxas: str, architecture: str, ptx: bytes) -> list[dict]:
         if entry := re.search(r"Compiling entry function '(\w+)'", line):
             name = entry.group(1)
             kernels[name] = {"arch": int(architecture), "kernel": name, "shared": 0}
-        if stack := re.search(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", line):
-            kernels[name] |= {"stack": int(stack.group(1)), "spills": int(stack.group(2)) + int(stack.group(3))}
+        if stack := re.search(
+            r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", line
+        ):
+            kernels[name] |= {
+                "stack": int(stack.group(1)),
+                "spills": int(stack.group(2)) + int(stack.group(3)),
+            }
         if used := re.search(r"Used (\d+) registers", line):
             kernels[name]["registers"] = int(used.group(1))
             if shared := re.search(r"(\d+) bytes smem", line):
@@ -72,8 +84,14 @@ def assemble(ptxas: str, architecture: str, ptx: bytes) -> list[dict]:
 
 
 def main() -> None:
-    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    arguments.add_argument("--nvrtc", required=True, help="libnvrtc, whose folder must be on LD_LIBRARY_PATH from 13 on")
+    arguments = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    arguments.add_argument(
+        "--nvrtc",
+        required=True,
+        help="libnvrtc, whose folder must be on LD_LIBRARY_PATH from 13 on",
+    )
     arguments.add_argument("--ptxas", required=True)
     arguments.add_argument("--arch", required=True, help="such as 87")
     given = arguments.parse_args()

@@ -1,10 +1,12 @@
 #!/usr/bin/env python3
-"""Decode and prompt speed beside llama.cpp, in one run on one machine: rounds of both programs in turns, medians, ratios.
+"""Decode and prompt speed beside llama.cpp: rounds of both programs in turns, medians, ratios.
 
     cargo run --release --workspace --example shape -- granite 2 4 granite-2.tack
-    python3 kernels/speed.py --hardtack HARDTACK --llama llama-bench 2=granite-2.tack=granite-iq2_s.gguf
+    python3 kernels/speed.py --hardtack HARDTACK --llama llama-bench \\
+        2=granite-2.tack=granite-iq2_s.gguf
 
-A pair is NAME=BLOB=GGUF. The output is a table in Markdown; what was measured goes to standard error as it comes.
+A pair is NAME=BLOB=GGUF. The output is a table in Markdown; what was measured goes to standard
+error as it comes.
 """
 
 import argparse
@@ -15,8 +17,26 @@ import sys
 
 
 def ours(options, blob, threads):
-    command = [options.hardtack, "bench", blob, "--json", "--runs", "1", "-t", str(threads), "--load", options.load]
-    command += ["--prompt", str(options.prompt), "--decode", str(options.decode), "--batch", str(options.batch)]
+    command = [
+        options.hardtack,
+        "bench",
+        blob,
+        "--json",
+        "--runs",
+        "1",
+        "-t",
+        str(threads),
+        "--load",
+        options.load,
+    ]
+    command += [
+        "--prompt",
+        str(options.prompt),
+        "--decode",
+        str(options.decode),
+        "--batch",
+        str(options.batch),
+    ]
     command += ["--kernels", options.kernels] if options.kernels else []
     report = json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout)
     names = ["prompt_tokens_per_second", "decode_tokens_per_second", "bandwidth_share"]
@@ -36,10 +56,17 @@ def theirs(options, gguf, threads):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--hardtack", required=True)
     parser.add_argument("--llama", required=True, help="llama-bench")
-    parser.add_argument("--llama-flag", action="append", default=[], help="handed on to llama-bench, once for each word")
+    parser.add_argument(
+        "--llama-flag",
+        action="append",
+        default=[],
+        help="handed on to llama-bench, once for each word",
+    )
     parser.add_argument("--load", default="resident")
     parser.add_argument("--kernels", help="tier of ours; without it, the fastest")
     parser.add_argument("--threads", type=int, action="append")
@@ -60,15 +87,19 @@ def main():
                     found.setdefault((name, threads), []).append((us, them))
                 print(f"round {turn}, {name}, {threads} threads: {us} {them}", file=sys.stderr)
 
-    print("| | threads | decode, tok/s | llama.cpp | ratio (least to most) | of the bandwidth | prompt | llama.cpp | ratio (least to most) |")
+    print(
+        "| | threads | decode, tok/s | llama.cpp | ratio (least to most) | of the bandwidth | prompt | llama.cpp | ratio (least to most) |"
+    )
     print("|---|---|---|---|---|---|---|---|---|")
     for (name, threads), rounds in found.items():
         median = lambda numbers: statistics.median(list(numbers))
         cells = []
         for ours_at, theirs_at in ((1, 1), (0, 0)):
             ratios = sorted(us[ours_at] / them[theirs_at] for us, them in rounds)
-            cells.append(f"{median(us[ours_at] for us, _ in rounds):.1f} | {median(them[theirs_at] for _, them in rounds):.1f} "
-                         f"| **{median(ratios):.2f}** ({ratios[0]:.2f} to {ratios[-1]:.2f})")
+            cells.append(
+                f"{median(us[ours_at] for us, _ in rounds):.1f} | {median(them[theirs_at] for _, them in rounds):.1f} "
+                f"| **{median(ratios):.2f}** ({ratios[0]:.2f} to {ratios[-1]:.2f})"
+            )
         share = median(us[2] for us, _ in rounds)
         print(f"| {name} | {threads} | {cells[0]} | {share * 100:.0f} % | {cells[1]} |")
 

@@ -214,7 +214,7 @@ inline u16 float_to_half(float value) {
   if (size >= 65520.0f) return sign | 0x7c00;
   int exponent;
   frexpf(size, &exponent);
-  // Half floats keep 11 bits, and none below 2^-24.
+  // f16 keep 11 bits, and none below 2^-24.
   int unit = exponent - 11 < -24 ? -24 : exponent - 11;
   float units = nearbyintf(ldexpf(size, -unit));
   // Adding lets a mantissa that was rounded up to the next power of two carry into the exponent.

@@ -1,4 +1,4 @@
-// A device on a host: a process that keeps memory, moves bytes, and runs kernels, as it is told on
+// A device on a host: a process that keeps memory, moves bytes, and runs kernels, as commanded on
 // its standard input.
 //
 // Commands are a byte and little-endian numbers: `a` bytes: allocate, answers the address; `w`

@@ -1,4 +1,4 @@
-// What stands between an expert's projections, and how an expert and its choice look in memory.
+// What lies between an expert's projections, and how an expert and its choice look in memory.
 #pragma once
 #include "tile.cuh"
 

@@ -1,6 +1,6 @@
-// Softmax attention over the cache (arXiv 2205.14135, algorithm 1), in spans of positions that
-// stand at fixed places: so the pieces that a prompt came in change nothing, and neither does
-// whether the spans are computed side by side or in turn.
+// Softmax attention over the cache (arXiv 2205.14135, algorithm 1), in spans of positions that lie
+// at fixed places. So it makes no difference in which pieces a prompt came, nor whether spans are
+// computed side by side or in turn.
 #include "quantize.cuh"
 #include "softmax.cuh"
 
@@ -35,7 +35,7 @@ struct AttentionParams {
   u32 first_width;
   u32 second_width;
   u32 value_width;
-  // A token sees so many tokens, itself included; 0 for all.
+  // How many tokens a token sees, itself included; 0 for all.
   u32 window;
   u32 spans;
   float scale;
@@ -109,8 +109,8 @@ DEVICE void score(const AttentionParams &params, const float *query, u32 kv_head
   }
 }
 
-// Weighs the values of `count` positions: `parts[set][value_width]`, set by set. Gives the number
-// of sets.
+// Weighs the values of `count` positions: `parts[set][value_width]`, set by set. Returns the
+// number of sets.
 template <class E>
 DEVICE u32 gather(const AttentionParams &params, u32 kv_head, u32 first, u32 count,
                   const float *weights, float *parts) {

@@ -1,4 +1,4 @@
-// What every kernel stands on: names of types, the few instructions that C++ has no word for, and
+// What every kernel is built on: names of types, the few instructions that C++ has no word for, and
 // exp as all tiers compute it.
 //
 // No header but the project's own is included, so that a device without the toolkit's headers can

@@ -39,7 +39,7 @@ struct GatedPromptParams {
 };
 
 // Grid: [ceil(inner / 64), experts], 8 warps: a warp for each panel of both projections, a warp for
-// each token behind them.
+// each token after them.
 KERNEL experts_gated_prompt(GatedPromptParams params) {
   SHARED float projected[2][WARP_TOKENS][GROUP];
   const Expert &expert = params.experts[blockIdx.y];

@@ -127,8 +127,8 @@ DEVICE void add_floats(u32 encoding, const u8 *panel, u32 columns, u32 first, co
 }
 
 // One panel times `tokens` rows, at most WARP_TOKENS. `row_of(token)` is the token's row of the
-// inputs; it is asked for tokens up to the next eight, and what it gives for those behind the last
-// must be a row that is there.
+// inputs; it is called for tokens up to the next eight, and what it returns for those after the
+// last must be a row that is there.
 template <class RowOf>
 DEVICE Fragment multiply_panel(u32 encoding, const u8 *panel, u32 columns, const Inputs &inputs,
                                u32 tokens, RowOf row_of) {

@@ -4,7 +4,7 @@
 #include "device.cuh"
 
 // Turns `values` in blocks of the largest power of two that divides their number. Every thread of
-// the block calls this; what they wrote before is seen, and so is the result behind.
+// the block calls this; what they wrote before is seen, and so is the result afterwards.
 DEVICE void hadamard(float *values, u32 width) {
   u32 stages = 0;
   while (width >> stages != 0 && (width >> stages & 1) == 0) stages++;

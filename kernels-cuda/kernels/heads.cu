@@ -1,4 +1,4 @@
-// Queries, keys and values behind their projections: normalization, RoPE (arXiv 2104.09864), and
+// Queries, keys and values after their projections: normalization, RoPE (arXiv 2104.09864), and
 // into the cache.
 #include "hadamard.cuh"
 
@@ -12,7 +12,7 @@ struct HeadRows {
   const float *from;
   // `[tokens, heads, width]` of floats, or none.
   float *to;
-  // `[heads, capacity, width]` of the cache, in a ring of its first chunk of half floats, or none.
+  // `[heads, capacity, width]` of the cache, in a ring of its first chunk in f16, or none.
   void *cache;
   const float *gain;
   u32 stride;
@@ -39,7 +39,7 @@ struct HeadsParams {
   u32 cache_is_half;
   float epsilon;
   float turn_scale;
-  // Of a ring, whose tokens stand in the first chunk of half floats, or so many of them behind it.
+  // Of a ring, whose tokens lie in the first chunk in f16, or this many f16 after it.
   u32 ring;
   u32 open_start;
 };

@@ -1,4 +1,4 @@
-// Products with nested codes (`hardtack_kernels::nested`), read where they lie: a lane loads 16
+// Products with nested codes (`hardtack_kernels::nested`), read where they lie. A lane loads 16
 // bytes of each unit of half a tile, the bits of 8 rows of 16 columns, and multiplies them with
 // 16-bit integers by `dp2a`. Sums are integers, so a result does not depend on what is computed
 // beside it.
@@ -17,7 +17,7 @@
 
 // Codes of one matrix of one head of one chunk.
 struct Nested {
-  // Where the matrix stands in unit 0 of the ring.
+  // Where the matrix begins in unit 0 of the ring.
   const u8 *base;
   // The chunk's units.
   const u32 *numbers;
@@ -26,7 +26,7 @@ struct Nested {
   u32 columns;
 };
 
-// Where codes stand in the range of their row, as shares of it
+// Which numbers codes mean in the range of their row, as shares of it
 // (`hardtack_kernels::nested::Places`).
 struct NestedPlaces {
   float first;
@@ -62,7 +62,7 @@ DEVICE u32 nested_codes(const u32 (&units)[BITS][4], u32 vector, u32 word) {
   return codes;
 }
 
-// This lane's words of every unit, or nothing where the group has no such tile.
+// This lane's words of every unit, or none where the group has no such tile.
 template <u32 BITS>
 DEVICE bool load_nested(const Nested &codes, const NestedGroup &group, u32 (&units)[BITS][4]) {
   u32 lane = threadIdx.x % WARP, tile_row = lane / 4,

@@ -19,7 +19,7 @@ struct Inputs {
 DEVICE int to_code(float value) { return (int)round_even(value); }
 
 // Quantizes one group: this lane's values are those of columns `2 * lane` and `2 * lane + 1`, zero
-// behind the last column.
+// after the last column.
 DEVICE void quantize_group(float first, float second, i8 *codes, float *scale, float *sum) {
   float largest = warp_max(fmaxf(fabsf(first), fabsf(second)));
   float inverse = largest < ACTIVATION_MIN ? 0.0f : 127.0f / largest;

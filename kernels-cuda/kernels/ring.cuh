@@ -1,4 +1,4 @@
-// A layer's ring of keys and values: where its bytes stand (`src/ring.rs`), and which of its chunks
+// A layer's ring of keys and values: where its bytes are (`src/ring.rs`), and which of its chunks
 // there are.
 #pragma once
 #include "nested.cuh"
@@ -21,7 +21,7 @@ struct RingMatrix {
   // Bytes of a head in a unit, and where in them this matrix begins.
   u32 head_bytes;
   u32 start;
-  // Where its lowest values begin in a head's scales, and it in a chunk's half floats.
+  // Where its lowest values begin in a head's scales, and it in a chunk's f16.
   u32 scales;
   u32 halves;
   u32 unused;
@@ -33,7 +33,7 @@ struct RingShape {
   u32 scale_elements;
   // Of one head.
   u32 head_scales;
-  // Where the open chunk's half floats begin, when it is not the first of the text.
+  // Where the open chunk's f16 begin, when it is not the first of the text.
   u32 open_start;
 };
 
@@ -46,10 +46,10 @@ DEVICE u32 entry_of(const u32 *place) { return place[1]; }
 DEVICE u32 bits_of(const u32 *place, u32 part) { return place[2 + part]; }
 DEVICE const u32 *numbers_of(const u32 *place, u32 part) { return place + 4 + part * NESTED_UNITS; }
 
-// Spans of a table with so many sealed chunks.
+// Spans of a table, by the number of its sealed chunks.
 DEVICE u32 spans_of(const u32 *table) { return ceil_div(table[0] + 2, SLOTS); }
 
-// One head's half floats `[tokens, width]` of a matrix, in the chunk that begins at `start`.
+// One head's f16 `[tokens, width]` of a matrix, in the chunk that begins at `start`.
 DEVICE const u16 *halves_of(const RingShape &shape, const u16 *halves, u32 start, u32 matrix,
                             u32 head) {
   const RingMatrix &own = shape.matrices[matrix];
@@ -66,7 +66,7 @@ DEVICE Nested nested_of(const RingShape &shape, const u8 *units, const u32 *plac
                 own.columns};
 }
 
-// Its lowest values; the ranges stand `rows` behind them.
+// Its lowest values; the ranges come `rows` after them.
 DEVICE u64 scales_of(const RingShape &shape, u32 entry, u32 matrix, u32 head) {
   return (u64)entry * shape.scale_elements + (u64)head * shape.head_scales +
          shape.matrices[matrix].scales;

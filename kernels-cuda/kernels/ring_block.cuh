@@ -1,4 +1,4 @@
-// What a block of attention over a ring is told, and what its queries see.
+// What a block of attention over a ring gets, and what its queries see.
 #pragma once
 #include "ring.cuh"
 
@@ -33,7 +33,7 @@ struct RingAttentionParams {
   u32 first_width;
   u32 second_width;
   u32 value_width;
-  // A token sees so many tokens, itself included; 0 for all.
+  // How many tokens a token sees, itself included; 0 for all.
   u32 window;
   u32 spans;
   // Elements that RoPE turns.
@@ -42,7 +42,7 @@ struct RingAttentionParams {
   u32 unused;
 };
 
-// The queries of a block: `count` of those of a cached head, which stand token by token.
+// The queries of a block: `count` of those of a cached head, which lie token by token.
 struct Queries {
   u32 kv_head;
   u32 first;
@@ -95,7 +95,7 @@ DEVICE u32 start_of(const RingAttentionParams &params, u32 slot, u32 open) {
   return slot == sealed + 1 ? open * CHUNK_TOKENS : NO_START;
 }
 
-// Two of a group's lowest values or ranges, zero behind its last row.
+// Two of a group's lowest values or ranges, zero after its last row.
 DEVICE float2 scale_pair(const u16 *scales, u32 row, u32 rows) {
   if (row >= rows) return make_float2(0.0f, 0.0f);
   u32 both = *(const u32 *)(scales + row);

@@ -1,4 +1,4 @@
-// Scores of one chunk of a ring, by a warp: of half floats, or of codes.
+// Scores of one chunk of a ring, by a warp: of f16, or of codes.
 #pragma once
 #include "ring_block.cuh"
 
@@ -21,7 +21,7 @@ DEVICE void move_queries(const RingAttentionParams &params, const RingWork &work
   __syncwarp();
 }
 
-// `sums[query] += query * row` for `Q` queries that stand `stride` apart.
+// `sums[query] += query * row` for `Q` queries that lie `stride` apart.
 template <u32 Q>
 DEVICE void add_dots(const float *queries, u32 stride, const u16 *row, u32 width,
                      float (&sums)[Q]) {
@@ -51,7 +51,7 @@ DEVICE void add_dots(const float *queries, u32 stride, const u16 *row, u32 width
   }
 }
 
-// Scores of this warp's chunk of half floats, `[Q][SPAN_TOKENS]`; queries are turned back where
+// Scores of this warp's chunk of f16, `[Q][SPAN_TOKENS]`; queries are turned back where
 // `moved`.
 template <u32 Q>
 DEVICE void score_halves(const RingAttentionParams &params, const Queries &queries,
@@ -64,7 +64,7 @@ DEVICE void score_halves(const RingAttentionParams &params, const Queries &queri
     float sums[Q];
     UNROLL
     for (u32 query = 0; query < Q; query++) sums[query] = 0.0f;
-    // Behind the last query's own token nothing may have been written.
+    // After the last query's own token nothing may have been written.
     if (token < seen_by(params, queries, queries.count - 1, start).to) {
       const u16 *row = first + token * params.first_width;
       add_dots<Q>(first_moved ? work.moved : work.queries,

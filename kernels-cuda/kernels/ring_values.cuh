@@ -1,9 +1,9 @@
-// Values of one chunk of a ring by their weights, by a warp: of half floats, or of codes that
+// Values of one chunk of a ring by their weights, by a warp: of f16, or of codes that
 // tokens or channels scale.
 #pragma once
 #include "ring_block.cuh"
 
-// `part = sum over tokens of weight * value` of this warp's chunk of half floats.
+// `part = sum over tokens of weight * value` of this warp's chunk of f16.
 template <u32 Q>
 DEVICE void gather_halves(const RingAttentionParams &params, const Queries &queries, u32 start,
                           const float *weights, float *part) {

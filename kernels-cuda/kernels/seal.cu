@@ -1,4 +1,4 @@
-// Sealing: a full chunk's half floats into nested codes, exactly as `hardtack_kernels::nested`
+// Sealing: a full chunk's f16 into nested codes, exactly as `hardtack_kernels::nested`
 // quantizes and packs them.
 #include "ring.cuh"
 
@@ -27,7 +27,7 @@ DEVICE float number_at(const RingMatrix &matrix, const u16 *halves, u32 row, u32
       halves[matrix.by_token ? row * matrix.width + column : column * matrix.width + row]);
 }
 
-// The bits of eight codes that stand in a byte of a unit, vector by vector.
+// The bits of eight codes that lie in a byte of a unit, vector by vector.
 DEVICE u8 unit_byte(const u32 (&codes)[8], u32 unit) {
   u32 byte = 0;
   if (unit == 2 || unit == 3) {
@@ -76,7 +76,7 @@ KERNEL seal(SealParams params) {
     }
     bool used = first + own < rows_used;
     u16 range = used ? float_to_half(high - low) : 0;
-    // The largest half float, where the range is larger.
+    // The largest f16, where the range is larger.
     if ((range & 0x7fff) >= 0x7c00) range = 0x7bff;
     least[own] = low;
     steps[own] = range > 0 ? 256.0f / half_to_float(range) : 0.0f;

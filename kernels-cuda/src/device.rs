@@ -53,20 +53,20 @@ pub trait Device: Send + Sync {
 }
 
 /// What a device does with addresses. Its callers only name memory that [`Raw::allocate`] or
-/// [`Raw::share`] gave and that was not given back, and only launch kernels with parameters that
+/// [`Raw::share`] returned and that was not freed, and only launch kernels with parameters that
 /// were made for it.
 pub trait Raw: Send + Sync {
     /// Takes memory.
     ///
     /// # Errors
-    /// The device has no such room: says what was asked and what is free.
+    /// The device has no such room: says what was requested and what is free.
     fn allocate(&self, what: &'static str, bytes: u64) -> Result<Address, CudaError>;
 
-    /// Gives memory back.
+    /// Returns memory.
     fn free(&self, address: Address);
 
     /// Where the device sees these bytes of the host, if it reads the host's memory. `bytes` is
-    /// what `owner` gave: it is not asked again, as it may answer otherwise. They stay there as
+    /// what `owner` gave: it is not called again, as it may answer otherwise. They stay there as
     /// long as the device, which keeps the owner.
     ///
     /// # Errors
@@ -91,13 +91,13 @@ pub trait Raw: Send + Sync {
     /// The device fails.
     fn copy(&self, from: Address, to: Address, bytes: u64) -> Result<(), CudaError>;
 
-    /// Enqueues launches for a pass over so many tokens.
+    /// Enqueues launches for a pass over `tokens` tokens.
     ///
     /// # Errors
     /// The device fails.
     fn run(&self, launches: &[Launch], tokens: u32) -> Result<(), CudaError>;
 
-    /// Makes launches for so many tokens ready to be enqueued as one.
+    /// Makes launches for `tokens` tokens ready to be enqueued as one.
     ///
     /// # Errors
     /// The device fails.

@@ -13,7 +13,7 @@ pub enum CudaError {
     Memory {
         /// What it was for.
         what: &'static str,
-        /// What was asked for at once.
+        /// What was requested at once.
         asked: u64,
         /// What the device said is free.
         free: u64,
@@ -33,7 +33,7 @@ pub enum CudaError {
     Range {
         /// What it is.
         what: &'static str,
-        /// How much was asked for.
+        /// How much was requested.
         found: u64,
         /// The least there may be.
         min: u64,
@@ -55,7 +55,7 @@ pub enum CudaError {
     },
     /// The driver fails.
     Driver {
-        /// What it was asked to do.
+        /// What it was doing.
         call: &'static str,
         /// What it says.
         reason: String,

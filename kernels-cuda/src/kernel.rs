@@ -16,7 +16,7 @@ pub enum Kernel {
     MultiplyPrompt,
     /// Normalization and RoPE of queries and keys, and into the cache.
     Heads,
-    /// Attention over a cache of half floats.
+    /// Attention over a cache of f16.
     AttentionHalf,
     /// Attention over a cache of floats.
     AttentionFloat,

@@ -6,7 +6,7 @@ use crate::params::Params;
 /// How many blocks there are along one axis.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Extent {
-    /// So many.
+    /// This many.
     Fixed(u32),
     /// One for every `per_block` of `times` the tokens of a pass.
     Tokens {
@@ -21,7 +21,7 @@ impl Extent {
     /// One for each token.
     pub const EACH_TOKEN: Self = Self::Tokens { times: 1, per_block: 1 };
 
-    /// The number of blocks for so many tokens.
+    /// The number of blocks for a number of tokens.
     pub const fn blocks(self, tokens: u32) -> u32 {
         match self {
             Self::Fixed(blocks) => blocks,

@@ -13,7 +13,7 @@
 //!
 //! ```compile_fail,E0599
 //! fn write(device: &dyn hardtack_kernels_cuda::Device) {
-//!     let _ = device.allocate("a buffer", 8); // only a name and memory can be asked for
+//!     let _ = device.allocate("a buffer", 8); // only its name and its free memory are public
 //! }
 //! ```
 //!

@@ -39,7 +39,7 @@ struct Piece {
     address: Address,
 }
 
-/// Where a layer's experts stand.
+/// Where a layer's experts are.
 #[derive(Clone, Copy, Debug)]
 pub struct Tables {
     /// The routed experts, or the dense block.
@@ -55,7 +55,7 @@ impl<D: Device> Model<D> {
     /// # Errors
     /// The file is no valid blob, or the device has no such room, or fails.
     pub fn new(device: D, file: &HostBytes) -> Result<Self, CudaError> {
-        // Asked once: who owns the bytes may answer with others the second time.
+        // Called once: who owns the bytes may answer with others the second time.
         let bytes = (**file).as_ref();
         let blob = Blob::open(bytes).map_err(CudaError::Blob)?;
         let network = Network::bind(&blob).map_err(CudaError::Blob)?;
@@ -86,7 +86,7 @@ impl<D: Device> Model<D> {
         Ok(model)
     }
 
-    /// A network whose weights stand one after another, without a blob.
+    /// A network whose weights lie one after another, without a blob.
     #[cfg(test)]
     pub(crate) fn of_weights(
         device: D,
@@ -199,14 +199,14 @@ impl<D: Device> Model<D> {
         self.tables[layer]
     }
 
-    /// Where a tensor stands.
+    /// Where a tensor is.
     pub(crate) fn address(&self, tensor: &TensorRef) -> Address {
         let inside = |piece: &&Piece| piece.start <= tensor.offset && tensor.offset < piece.end;
         let piece = self.pieces.iter().find(inside).expect("every section with tensors was copied");
         piece.address.plus(tensor.offset - piece.start)
     }
 
-    /// Where a vector stands, if there is one.
+    /// Where a vector is, if there is one.
     pub(crate) fn vector(&self, tensor: Option<&TensorRef>) -> Option<Address> {
         tensor.map(|tensor| self.address(tensor))
     }

@@ -1,10 +1,10 @@
-//! The quantized ring of keys and values as a device keeps it: what a layer is told of it, and
-//! where its bytes stand.
+//! The quantized ring of keys and values as a device keeps it: what a layer knows of it, and where
+//! its bytes are.
 //!
 //! Which chunk gets which units and entry, what is demoted and what is forgotten is decided on the
-//! host. The device has the bytes, in the same order as the host would have them: half floats
-//! `[slots]`, each the two matrices `[heads, CHUNK, width]`; units, each one bit of every code of
-//! one part of a chunk; and lowest values and ranges `[chunks, heads]`, each of the two
+//! host. The device has the bytes, in the same order as the host would have them. f16 are
+//! `[slots]`, each the two matrices `[heads, CHUNK, width]`. Units are each one bit of every code
+//! of one part of a chunk. Lowest values and ranges are `[chunks, heads]`, each of the two
 //! matrices, `[2, rows]`. See [`hardtack_kernels::nested`] for what a unit is.
 
 use hardtack_kernels::nested::{CODE_BITS, UNITS_MAX};
@@ -47,7 +47,7 @@ impl RingLayout {
         (self.chunks + 2).div_ceil(SPAN_SLOTS)
     }
 
-    /// Half floats before those of the open chunk, when it is not the first of the text.
+    /// f16 before those of the open chunk, when it is not the first of the text.
     pub(crate) const fn open_start(&self) -> usize {
         (self.shape.f16_slots() - 1) * self.shape.chunk_elements()
     }
@@ -139,13 +139,13 @@ impl<T> RingBuffers<T> {
 /// Where a sealed chunk is.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ChunkPlace {
-    /// Which chunk of the text: its first token stands at `chunk * CHUNK`.
+    /// Which chunk of the text: its first token is at `chunk * CHUNK`.
     pub chunk: u32,
     /// Where its lowest values and ranges are.
     pub entry: u32,
     /// Bits of its codes in every part; of latents only the first counts.
     pub bits: [u32; PARTS_MAX],
-    /// Numbers of its units in every part, as many as it has bits; what is behind them is not
+    /// Numbers of its units in every part, as many as it has bits; what comes after them is not
     /// looked at.
     pub units: [[u32; UNITS_MAX]; PARTS_MAX],
 }

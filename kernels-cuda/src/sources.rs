@@ -1,6 +1,6 @@
 //! The sources of the kernels, kept in the program.
 
-/// Files that others include, in the order that puts each behind what it needs.
+/// Files that others include, in the order that puts each after what it needs.
 const HEADERS: [(&str, &str); 13] = [
     ("device.cuh", include_str!("../kernels/device.cuh")),
     ("quantize.cuh", include_str!("../kernels/quantize.cuh")),
@@ -34,7 +34,7 @@ const KERNELS: [(&str, &str); 13] = [
     ("best.cu", include_str!("../kernels/best.cu")),
 ];
 
-/// What the compiler is told besides the architecture. The kernels count on unfused multiplies and
+/// What the compiler gets besides the architecture. The kernels count on unfused multiplies and
 /// adds: see `device.cuh`.
 pub const OPTIONS: [&str; 2] = ["--std=c++17", "--fmad=false"];
 

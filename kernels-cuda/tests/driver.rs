@@ -16,7 +16,7 @@ fn place(name: &str) -> PathBuf {
     place
 }
 
-/// PTX for Orin, or nothing, loudly, where the toolkit's compiler is not at hand.
+/// PTX for Orin, none, loudly, where the toolkit's compiler is not at hand.
 fn ptx(cache: Option<&Path>) -> Option<String> {
     match to_ptx(87, cache) {
         Ok(ptx) => Some(ptx),

@@ -9,7 +9,7 @@ pub struct Activations<'a> {
     pub columns: usize,
     /// `[tokens, columns]`
     pub floats: &'a [f32],
-    /// `[tokens, groups * 64]`, zero behind the last column.
+    /// `[tokens, groups * 64]`, zero after the last column.
     pub codes: &'a [i8],
     /// `[tokens, groups]`
     pub scales: &'a [f32],
@@ -54,7 +54,7 @@ impl<'a> Activations<'a> {
 }
 
 impl ActivationsMut<'_> {
-    /// Checks that all parts have the lengths that the number of columns asks for.
+    /// Checks that all slices are as long as the number of columns says.
     pub fn check(&self) {
         let groups = groups(self.floats.len());
         assert_eq!(self.codes.len(), groups * GROUP_COLUMNS, "codes");
@@ -63,7 +63,7 @@ impl ActivationsMut<'_> {
     }
 }
 
-/// Groups of 64 that so many columns take.
+/// Groups of 64 columns, the last of which may be short.
 pub const fn groups(columns: usize) -> usize {
     columns.div_ceil(GROUP_COLUMNS)
 }

@@ -1,5 +1,5 @@
-//! Keys and values in half floats, met by several queries at once: what attention does where they
-//! are kept as they are.
+//! Several queries times keys, and their weights times values: what attention does where both are
+//! kept as they are.
 
 /// Most keys or values of a call.
 pub const ROWS_MAX: usize = 64;

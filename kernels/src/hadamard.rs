@@ -1,11 +1,10 @@
-//! The Hadamard transform of a vector: it spreads what one element has over all of them, so that
-//! the range of a token's values is small against their size, keeps lengths, and is its own
-//! inverse.
+//! The Hadamard transform of a vector spreads what one element has over all of them. The range of a
+//! token's values is then small against their size. It keeps lengths and is its own inverse.
 
 use core::f32::consts::FRAC_1_SQRT_2;
 
-/// Turns `values` in blocks of the largest power of two that divides their number. Done twice, it
-/// gives them back.
+/// Transforms `values` in blocks of the largest power of two that divides their number. Done twice,
+/// it changes nothing.
 pub fn hadamard(values: &mut [f32]) {
     let stages = values.len().trailing_zeros();
     if values.is_empty() || stages == 0 {

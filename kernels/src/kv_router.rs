@@ -1,6 +1,6 @@
-//! What a model's policy chooses for a chunk of its cache: the costs of its bits, told by the
-//! layer's kv_router from its keys, weighed against the price of their bytes. One truth for the
-//! runtime that follows a policy and the converter that makes it.
+//! What a model's policy chooses for a chunk of its cache. The layer's kv_router predicts from the
+//! chunk's keys what bits cost, and that is weighed against the price of their bytes. One truth for
+//! the runtime that follows a policy and the converter that makes it.
 
 use half::f16;
 use hardtack_format::kv_policy::{BITS, Costs, KvRouter, LayerPolicy, PARTS, Price};
@@ -59,8 +59,8 @@ pub fn inputs(row: &[f16], turned: usize) -> impl Iterator<Item = f32> {
     squares.map(sqrt).chain(single.iter().map(|value| value.to_f32()))
 }
 
-/// What one part is worth at each of the [`BITS`]: `exp(cost) + price * bytes`, for so many numbers
-/// of a token.
+/// What one part is worth at each of the [`BITS`]: `exp(cost) + price * bytes`, for `elements`
+/// numbers of a token.
 pub fn worths(costs: &[f32; BITS.len()], price: Price, elements: usize) -> [f32; BITS.len()] {
     let bit_bytes = elements as f32 / 8.0;
     core::array::from_fn(|index| exp(costs[index]) + price.byte * bit_bytes * BITS[index] as f32)

@@ -1,7 +1,7 @@
 //! The few functions that every tier computes by the same steps, so that their results are equal to
 //! the bit.
 
-/// Below this `exp` gives 0, above [`EXP_MAX`] it gives `exp(EXP_MAX)`.
+/// Below this `exp` is 0, above [`EXP_MAX`] it is `exp(EXP_MAX)`.
 pub const EXP_MIN: f32 = -87.0;
 /// Just below the logarithm of the largest float.
 pub const EXP_MAX: f32 = 88.0;

@@ -1,19 +1,19 @@
-//! Nested codes, in which a cache keeps keys and values: a matrix in bit planes, the highest bits
-//! first, so that the last planes can be taken away and what is left is the same number at fewer
-//! bits.
+//! Nested codes, in which a cache keeps keys and values. A matrix lies in bit planes, the highest
+//! bits first: when the last planes are taken away, the same numbers are left at fewer bits.
 //!
 //! A row has a lowest value and a range. A code of `b` bits says in which of `2^b` equal parts of
-//! the range a number lies, and stands for a place near the middle of that part ([`Places`]):
-//! `lowest + range * (first + code * step)`. Dropping the last bits of a code gives exactly the
+//! the range a number lies. It stands for a place near the middle of that part ([`Places`]):
+//! `lowest + range * (first + code * step)`. Dropping the last bits of a code leaves exactly the
 //! code of fewer bits: nothing is lost by having been kept more precisely before.
 //!
-//! Codes stand in tiles of 8 rows by 32 columns, eight vectors of 32 bytes: vector `v` holds rows
-//! `v / 2 * 2` and the next one, columns `v % 2 * 16` to 15 further; byte `i` of it is row `i % 2`
-//! of the two, column `i / 2`. A unit holds 32 bytes of every tile. Two units together hold two
-//! bits of each code, the first of vectors 0 to 3, the second of vectors 4 to 7, vector `v` at bits
-//! `v % 4 * 2` of each byte; other units hold one bit of each code, vector `v` at bit `v`. Their
-//! order: two bits (units 0, 1), one (2), one (3), two (4, 5), two (6, 7). Tiles stand `[columns /
-//! 32, rows / 8]`.
+//! Codes lie in tiles of 8 rows by 32 columns, eight vectors of 32 bytes. Vector `v` holds rows
+//! `v / 2 * 2` and the next one, columns `v % 2 * 16` to 15 further. Its byte `i` is row `i % 2` of
+//! the two, column `i / 2`. Tiles lie `[columns / 32, rows / 8]`.
+//!
+//! A unit holds 32 bytes of every tile. Two units together hold two bits of each code: the first of
+//! vectors 0 to 3, the second of vectors 4 to 7, vector `v` at bits `v % 4 * 2` of each byte. Other
+//! units hold one bit of each code, vector `v` at bit `v`. Their order: two bits (units 0, 1), one
+//! (2), one (3), two (4, 5), two (6, 7).
 
 use half::f16;
 
@@ -80,11 +80,11 @@ impl CodeGroup<'_> {
     }
 }
 
-/// Quantizes a row to codes of 8 bits, and gives its lowest value and its range. A code says in
-/// which of 256 equal parts of the range a number lies, so that fewer bits of it are what
-/// quantizing to fewer bits would have given.
+/// Quantizes a row to codes of 8 bits, and returns its lowest value and its range. A code says in
+/// which of 256 equal parts of the range a number lies, so that its first bits are the code of as
+/// many bits.
 ///
-/// What comes of numbers that are no numbers is not defined, but it is no panic.
+/// The codes of NaN are undefined, but there is no panic.
 pub fn quantize_row(values: impl Iterator<Item = f32> + Clone, codes: &mut [u8]) -> [f16; 2] {
     let bounds = |(least, most): (f32, f32), value: f32| (least.min(value), most.max(value));
     let (least, most) = values.clone().fold((f32::INFINITY, f32::NEG_INFINITY), bounds);
@@ -96,23 +96,23 @@ pub fn quantize_row(values: impl Iterator<Item = f32> + Clone, codes: &mut [u8])
     [f16::from_f32(least), range]
 }
 
-/// Where codes stand in the range of their row, as shares of it.
+/// Which numbers codes mean, as shares of the range of their row.
 ///
-/// In the middles of their parts they would be as near to their numbers as they can, but nearer to
-/// each other than those: few numbers lie at the ends of a range, and all of them are drawn
-/// inwards. Products with them would be too small, by 1 to 2 % at 4 bits, and a softmax over them
-/// too flat. So all stand further apart: the first and the last are 3/8 of a part from the ends,
-/// 7/16 at 2 bits, and not 1/2 (measured in docs/lab, `kv-codes`).
+/// The middle of a code's part would be nearest to the numbers in it. But few numbers lie at the
+/// ends of a range, and all of them would be drawn inwards. Products would be too small, by 1 to
+/// 2 % at 4 bits, and a softmax over them too flat. So codes lie further apart: the first and the
+/// last are 3/8 of a part from the ends, 7/16 at 2 bits, and not 1/2 (measured in docs/lab,
+/// `kv-codes`).
 #[derive(Clone, Copy, Debug)]
 pub struct Places {
-    /// Where the code 0 stands.
+    /// Where the code 0 lies.
     pub first: f32,
     /// From one code to the next.
     pub step: f32,
 }
 
 impl Places {
-    /// Of codes of so many bits.
+    /// Of codes of `bits` bits.
     pub const fn of(bits: u32) -> Self {
         let parts = (1u32 << bits) as f32;
         let first = if bits == 2 { 0.4375 } else { 0.375 } / parts;
@@ -120,7 +120,7 @@ impl Places {
     }
 }
 
-/// What a code of so many bits stands for in a row.
+/// The number that a code stands for in a row.
 pub fn value([lowest, range]: [f16; 2], bits: u32, code: u8) -> f32 {
     let Places { first, step } = Places::of(bits);
     lowest.to_f32() + range.to_f32() * (first + step * f32::from(code))
@@ -158,7 +158,7 @@ const fn place(row: usize, column: usize) -> (usize, usize) {
     (vector, column % 16 * 2 + row % 2)
 }
 
-/// Calls `visit(first unit, width)` for every plane of codes of so many bits.
+/// Calls `visit(first unit, width)` for every plane of codes of `bits` bits.
 fn for_each_plane(bits: u32, mut visit: impl FnMut(usize, u32)) {
     for (first, width) in [(0, 2), (2, 1), (3, 1), (4, 2), (6, 2)] {
         if first < bits as usize {
@@ -167,7 +167,7 @@ fn for_each_plane(bits: u32, mut visit: impl FnMut(usize, u32)) {
     }
 }
 
-/// The unit and the bit at which a vector's part of a plane stands.
+/// The unit and the bit that hold a vector's part of a plane.
 const fn field(first: usize, width: u32, vector: usize) -> (usize, usize) {
     if width == 1 { (first, vector) } else { (first + vector / 4, vector % 4 * 2) }
 }
@@ -175,7 +175,7 @@ const fn field(first: usize, width: u32, vector: usize) -> (usize, usize) {
 /// What a group's rows or columns are multiplied with, as integers: `input = code * scale`.
 #[derive(Clone, Copy, Debug)]
 pub struct Folded {
-    /// Zero behind the last.
+    /// Zero after the last.
     pub codes: [i16; GROUP_ROWS],
     /// The largest magnitude as a share of [`INPUT_MAX`].
     pub scale: f32,
@@ -224,8 +224,8 @@ mod tests {
         }
     }
 
-    /// Rows of 64 numbers, nearly normal: what their codes stand for varies as much with them as
-    /// they do themselves.
+    /// Rows of 64 numbers, nearly normal: the numbers that codes stand for vary as much with
+    /// them as they do themselves.
     #[test]
     fn products_with_codes_are_not_too_small() {
         let mut state = 7u64;

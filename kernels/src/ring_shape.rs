@@ -1,4 +1,4 @@
-//! What a layer's ring of keys and values keeps for a chunk of tokens, and how it stands there as
+//! What a layer's ring of keys and values keeps for a chunk of tokens, and how it is laid out as
 //! codes: the same bytes on every device.
 
 use hardtack_format::spec::{AttentionKind, AttentionSpec};
@@ -39,7 +39,7 @@ pub struct Matrix {
 }
 
 impl Matrix {
-    /// Rows of codes, each with its scale; those behind the last channel are zero.
+    /// Rows of codes, each with its scale; those after the last channel are zero.
     pub const fn rows(self) -> usize {
         match self.scaled {
             Scaled::Channel => self.width.next_multiple_of(TILE_ROWS),
@@ -47,7 +47,7 @@ impl Matrix {
         }
     }
 
-    /// Columns of codes; those behind the last channel are zero.
+    /// Columns of codes; those after the last channel are zero.
     pub const fn columns(self) -> usize {
         match self.scaled {
             Scaled::Channel => CHUNK,
@@ -107,17 +107,17 @@ impl RingShape {
         self.window == 0
     }
 
-    /// Chunks of half floats: the open one, and the first.
+    /// Chunks in f16: the open one, and the first.
     pub const fn f16_slots(&self) -> usize {
         1 + self.has_sink() as usize
     }
 
-    /// Half floats of one matrix of a chunk, for all heads.
+    /// f16 of one matrix of a chunk, for all heads.
     pub const fn matrix_elements(&self, matrix: usize) -> usize {
         self.heads * self.matrices[matrix].width * CHUNK
     }
 
-    /// Half floats of a chunk.
+    /// f16 of a chunk.
     pub const fn chunk_elements(&self) -> usize {
         self.matrix_elements(0) + self.matrix_elements(1)
     }
@@ -169,7 +169,7 @@ impl RingShape {
         head * self.head_unit_bytes(part) + before.sum::<usize>()
     }
 
-    /// Half floats of a chunk's lowest values and ranges.
+    /// f16 of a chunk's lowest values and ranges.
     pub const fn scale_elements(&self) -> usize {
         let [first, second] = self.matrices;
         self.heads * (first.rows() + second.rows()) * 2

@@ -10,21 +10,21 @@ use crate::activations::{Activations, ActivationsMut};
 use crate::attention::Scores;
 use crate::nested::{CodeGroup, Folded};
 
-/// What a panel gives for one token: one number for each of its 16 rows.
+/// A panel times one token: one number for each of its 16 rows.
 pub type PanelRows = [f32; PANEL_ROWS];
 
 /// Multiplies one panel with tokens `first_token ..` of the activations, one token for each element
 /// of `out`.
 ///
 /// `out[t][r] = sum over c of weight[r][c] * activation[first_token + t][c]`. Codes are multiplied
-/// with the int8 activations, group by group, in this order of operations, which makes all tiers
-/// equal to the bit: `out += (code_sum as f32 * activation_scale) * scale + activation_sum *
-/// minimum`. Float panels are multiplied with the float activations in an order of the tier's
-/// choice, the same for every number of tokens.
+/// with the int8 activations, group by group. One order of operations makes all tiers equal to the
+/// bit: `out += (code_sum as f32 * activation_scale) * scale + activation_sum * minimum`. Float
+/// panels are multiplied with the float activations in an order of the tier's choice, the same for
+/// every number of tokens.
 ///
 /// Where [`KernelTable::streams`] is more than 1, `panel` may also be several consecutive panels
-/// for one token: then `out` has an element for each panel, and is what calls for each of them
-/// alone would give.
+/// for one token. Then `out` has an element for each panel: what calls for each of them alone would
+/// return.
 pub type PanelFn =
     fn(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]);
 
@@ -54,19 +54,19 @@ pub struct KernelTable {
     /// `out += weight * x`
     pub add_scaled_f16: fn(out: &mut [f32], weight: f32, x: &[f16]),
     /// `scores[q][k] += sum of queries[q] * keys[k]` for every query and all keys `[keys, width]`,
-    /// at most 64 of them. What a query gets does not depend on those beside it.
+    /// at most 64 of them. Each query's result is its own.
     pub score_f16: fn(queries: &[&[f32]], keys: &[f16], scores: &mut [Scores]),
     /// `out[q] += weights[q][0] * values[0] + weights[q][1] * values[1] ...`, added one after
     /// another, for values `[values, width]`, at most 64 of them; `out` is `[queries, at least
-    /// width]`. What a query gets does not depend on those beside it.
+    /// width]`. Each query's result is its own.
     pub gather_f16: fn(weights: &[Scores], values: &[f16], width: usize, out: &mut [f32]),
-    /// Asks memory for codes, and for the lowest values and ranges of their rows, that will be met
-    /// soon: units of a chunk lie apart, and none is long enough for a processor to foresee the
-    /// rest. Nothing is computed, and a tier may do nothing.
+    /// Prefetches codes, and the lowest values and ranges of their rows, that will be read soon:
+    /// units of a chunk lie apart, and none is long enough for a processor to foresee the rest.
+    /// Nothing is computed, and a tier may do nothing.
     pub prefetch: fn(group: &CodeGroup<'_>, scales: [&[f16]; 2]),
-    /// Multiplies up to 64 inputs with the ranges of their rows of codes, and gives the products
+    /// Multiplies up to 64 inputs with the ranges of their rows of codes, and writes the products
     /// as integers: `scale = max|x * range| / 32767`, `code = round_half_even(x * range * (32767 /
-    /// max|x * range|))`, zero behind the last. All tiers are equal to the bit.
+    /// max|x * range|))`, zero after the last. All tiers are equal to the bit.
     pub fold: fn(inputs: &[f32], ranges: &[f16], out: &mut Folded),
     /// For every input: `out[column] += (sum over rows of input[row] * code[row][column]) as f32 *
     /// scale`. `out` is `[inputs, columns]`. All tiers are equal to the bit, for any number of

@@ -4,7 +4,7 @@
     cargo build -p hardtack --example render_template
     python runtime/parity/compare.py target/debug/examples/render_template FOLDER [FOLDER ...] > table.md
     python runtime/parity/compare.py target/debug/examples/render_template --expressions runtime/parity/expressions.txt
-    ... --expressions runtime/parity/expressions.txt runtime/tests/text_template_python.jsonl   # writes the right values
+    ... --expressions runtime/parity/expressions.txt runtime/tests/it/text_template_python.jsonl   # writes the right values
 
 A folder holds templates: `*.jinja` files, and `tokenizer_config.json` files whose `chat_template` is a text or a list.
 The folder's name is the source that the table shows. Expressions are lines of templates, rendered with two messages.

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// A request to stop that long work looks at: between batches of a prompt and before each new
-/// token.
+/// A request to stop that long work looks at: between batches of a prompt, between the layers of a
+/// batch where nothing is lost by it, and before each new token.
 ///
 /// Clones share the request. [`Cancel::watching`] makes one of a flag that a signal's handler sets.
 ///

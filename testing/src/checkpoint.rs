@@ -9,6 +9,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use crate::bpe::{self, TEMPLATE, TURN, added, bytes_as_letters};
 use crate::fixtures;
 
 /// Rows of the llama fixture's embedding.
@@ -55,10 +56,12 @@ impl Checkpoint {
         const INNER: usize = 128;
         const LAYERS: usize = 2;
         let config = json!({
-            "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_act": "silu", "vocab_size": VOCABULARY,
-            "hidden_size": HIDDEN, "intermediate_size": INNER, "num_hidden_layers": LAYERS, "num_attention_heads": 4,
-            "num_key_value_heads": 2, "head_dim": 16, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
-            "max_position_embeddings": 512, "tie_word_embeddings": false, "attention_bias": false, "mlp_bias": false,
+            "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_act": "silu",
+            "vocab_size": VOCABULARY, "hidden_size": HIDDEN, "intermediate_size": INNER,
+            "num_hidden_layers": LAYERS, "num_attention_heads": 4, "num_key_value_heads": 2,
+            "head_dim": 16, "rms_norm_eps": 1e-5, "rope_theta": 10000.0,
+            "max_position_embeddings": 512, "tie_word_embeddings": false, "attention_bias": false,
+            "mlp_bias": false,
         });
         let mut state = 1u64;
         let mut random = |_| {
@@ -156,9 +159,7 @@ impl Checkpoint {
     /// Writes a byte-level tokenizer with ChatML's control tokens and template.
     pub fn save_tokenizer(&self) -> &Self {
         fs::write(self.file("tokenizer.json"), tokenizer().to_string()).unwrap();
-        let template = "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n\
-                        {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
-        let config = json!({ "eos_token": "<|im_end|>", "chat_template": template });
+        let config = json!({ "eos_token": TURN[1], "chat_template": TEMPLATE });
         fs::write(self.file("tokenizer_config.json"), config.to_string()).unwrap();
         self
     }
@@ -176,24 +177,10 @@ fn write(path: &Path, tensors: &[Tensor]) {
     safetensors::serialize_to_file(views, None, path).unwrap();
 }
 
+/// A token for every byte, and the two markers, which are in the vocabulary too.
 fn tokenizer() -> Value {
-    // GPT-2's `bytes_to_unicode`: printable bytes stand for themselves, the rest for letters from
-    // U+0100 on.
-    let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
-    let mut beyond = (0x100..).filter_map(char::from_u32);
-    let letters = (0..=u8::MAX)
-        .map(|byte| if printable(&byte) { char::from(byte) } else { beyond.next().unwrap() });
-    let mut vocabulary: serde_json::Map<String, Value> =
-        letters.zip(0..).map(|(letter, id): (char, u32)| (letter.to_string(), json!(id))).collect();
-    let mut added = Vec::new();
-    for (id, name) in (256..).zip(["<|im_start|>", "<|im_end|>"]) {
-        vocabulary.insert(name.to_owned(), json!(id));
-        added.push(json!({ "id": id, "content": name, "special": true, "single_word": false, "lstrip": false,
-            "rstrip": false, "normalized": false }));
-    }
-    let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
-    json!({ "version": "1.0", "truncation": null, "padding": null, "added_tokens": added, "normalizer": null,
-        "pre_tokenizer": byte_level, "post_processor": null, "decoder": byte_level,
-        "model": { "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
-            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": vocabulary, "merges": [] } })
+    let letters = bytes_as_letters().into_iter().map(String::from);
+    let pieces: Vec<String> = letters.chain(TURN.map(String::from)).collect();
+    let added: Vec<Value> = (256..).zip(TURN).map(|(id, name)| added(id, name, true)).collect();
+    bpe::tokenizer(&pieces, json!([]), &added)
 }

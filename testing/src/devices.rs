@@ -7,8 +7,17 @@ use hardtack_kernels_cuda::Device;
 use hardtack_kernels_cuda::emulator::Order;
 use hardtack_kernels_cuda::{CudaError, Emulator};
 
-/// A device with or without tensor cores, or nothing, loudly, where no C++ compiler is at hand.
+/// Which devices tests run on, as the variable says that `.ci/gpu` sets: `gpu` alone, which must
+/// then be there, or `emulated` alone; both if it is not set.
+fn wanted() -> String {
+    std::env::var("HARDTACK_DEVICES").unwrap_or_default()
+}
+
+/// A device with or without tensor cores; none, loudly, where no C++ compiler is at hand.
 pub fn emulator(tensor_cores: bool) -> Option<Emulator> {
+    if wanted() == "gpu" {
+        return None;
+    }
     match Emulator::start(&crate::scratch(), tensor_cores, Order::Forwards) {
         Ok(device) => Some(device),
         Err(CudaError::NoCompiler { compiler, .. }) => {
@@ -19,9 +28,15 @@ pub fn emulator(tensor_cores: bool) -> Option<Emulator> {
     }
 }
 
-/// A GPU, or nothing, loudly.
+/// A GPU; none, loudly, where there is none.
 pub fn gpu() -> Option<hardtack_kernels_cuda::driver::Driver> {
+    if wanted() == "emulated" {
+        return None;
+    }
     let opened = hardtack_kernels_cuda::driver::Driver::open(0, Some(&crate::scratch()));
+    if wanted() == "gpu" {
+        return Some(opened.unwrap_or_else(|error| panic!("{error}")));
+    }
     opened.map_err(|error| crate::skipped(Path::new("a GPU"), &error.to_string())).ok()
 }
 

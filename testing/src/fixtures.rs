@@ -71,7 +71,7 @@ pub fn smollm2() -> Option<PathBuf> {
 }
 
 /// A public file of others, which the repository may not have: below the folder `HARDTACK_DATA`.
-/// The tests that read one are ignored unless they are asked for.
+/// The tests that read one are ignored: `cargo test -- --ignored` runs them.
 pub fn data(path: &str) -> PathBuf {
     let folder = std::env::var_os("HARDTACK_DATA").expect("HARDTACK_DATA is the folder of data");
     let path = PathBuf::from(folder).join(path);

@@ -2,6 +2,7 @@
 //! and how they are baked and run. Not published.
 #![allow(missing_docs, reason = "only tests read it")]
 
+pub mod bpe;
 #[cfg(feature = "calibrate")]
 pub mod calibrated;
 pub mod checkpoint;

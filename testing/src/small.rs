@@ -5,16 +5,14 @@ use std::fs;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorView};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+
+use crate::bpe::{self, TEMPLATE, added, bytes_as_letters};
 
 const ROWS: usize = 320;
 const HIDDEN: usize = 64;
 const MERGES: [&str; 9] =
     ["h e", "l l", "he ll", "hell o", "Ġ w", "o r", "Ġw or", "l d", "Ġwor ld"];
-/// ChatML.
-pub const TEMPLATE: &str = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}\
-    {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
-
 /// A model before it is written.
 pub struct Small {
     pub config: Value,
@@ -24,31 +22,16 @@ pub struct Small {
     pub tensors: Vec<(String, Vec<usize>, Vec<f32>)>,
 }
 
-/// An entry of `added_tokens`.
-pub fn added(id: u64, content: &str, special: bool) -> Value {
-    json!({ "id": id, "content": content, "special": special, "single_word": false, "lstrip": false, "rstrip": false,
-        "normalized": false })
-}
-
 fn pieces() -> Vec<String> {
-    let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
-    let mut beyond = (0x100..).filter_map(char::from_u32);
-    let letters = (0..=u8::MAX)
-        .map(|byte| if printable(&byte) { char::from(byte) } else { beyond.next().unwrap() });
     let joined = ["he", "ll", "hell", "hello", "Ġw", "or", "Ġwor", "ld", "Ġworld"];
-    letters.map(String::from).chain(joined.map(String::from)).collect()
+    let letters = bytes_as_letters().into_iter().map(String::from);
+    letters.chain(joined.map(String::from)).collect()
 }
 
 impl Small {
     /// A model in order: ChatML with its markers at 266 and 267, and a head of its own.
     pub fn new() -> Self {
-        let vocabulary: Map<String, Value> = pieces()
-            .into_iter()
-            .zip(0..)
-            .map(|(piece, id): (String, u32)| (piece, json!(id)))
-            .collect();
         let marks = [(265, "<|endoftext|>"), (266, "<|im_start|>"), (267, "<|im_end|>")];
-        let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
         let tensor = |(place, (name, shape)): (usize, (&str, Vec<usize>))| {
             let count: usize = shape.iter().product();
             // Weights of about 0.1 that no two tensors share.
@@ -76,17 +59,19 @@ impl Small {
             ("lm_head.weight", vec![ROWS, HIDDEN]),
         ];
         Self {
-            config: json!({ "model_type": "llama", "vocab_size": ROWS, "hidden_size": HIDDEN, "intermediate_size": HIDDEN,
-                "num_hidden_layers": 1, "num_attention_heads": 1, "num_key_value_heads": 1, "head_dim": HIDDEN,
-                "hidden_act": "silu", "max_position_embeddings": 512, "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
-                "tie_word_embeddings": false }),
+            config: json!({
+                "model_type": "llama", "vocab_size": ROWS, "hidden_size": HIDDEN,
+                "intermediate_size": HIDDEN, "num_hidden_layers": 1, "num_attention_heads": 1,
+                "num_key_value_heads": 1, "head_dim": HIDDEN, "hidden_act": "silu",
+                "max_position_embeddings": 512, "rms_norm_eps": 1e-6, "rope_theta": 10000.0,
+                "tie_word_embeddings": false,
+            }),
             settings: json!({ "eos_token": "<|im_end|>" }),
-            tokenizer: json!({ "version": "1.0", "truncation": null, "padding": null,
-                "added_tokens": marks.map(|(id, name)| added(id, name, true)), "normalizer": null,
-                "pre_tokenizer": byte_level, "post_processor": null, "decoder": byte_level,
-                "model": { "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
-                    "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "ignore_merges": false,
-                    "vocab": vocabulary, "merges": MERGES } }),
+            tokenizer: bpe::tokenizer(
+                &pieces(),
+                json!(MERGES),
+                &marks.map(|(id, name)| added(id, name, true)),
+            ),
             template: Some(TEMPLATE.to_owned()),
             tensors: tensors.into_iter().enumerate().map(tensor).collect(),
         }

@@ -5,7 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use safetensors::tensor::{Dtype, TensorView};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+
+use crate::bpe::{self, TEMPLATE, TURN, added, bytes_as_letters};
 
 /// The network's numbers.
 #[derive(Clone, Copy, Debug)]
@@ -16,17 +18,12 @@ pub struct Network {
     pub context: usize,
 }
 
-/// Names that a chat template of the tests uses.
-const CONTROL: [&str; 2] = ["<|im_start|>", "<|im_end|>"];
-const TEMPLATE: &str = "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n\
-                        {% endfor %}{% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
-
 /// Writes a whole checkpoint with a byte-level tokenizer that fills the vocabulary.
 pub fn write(folder: &Path, network: Network) {
     write_network(folder, network);
     let tokenizer = byte_level(network.vocabulary);
     fs::write(folder.join("tokenizer.json"), tokenizer.to_string()).unwrap();
-    let config = json!({ "eos_token": CONTROL[1], "chat_template": TEMPLATE });
+    let config = json!({ "eos_token": TURN[1], "chat_template": TEMPLATE });
     fs::write(folder.join("tokenizer_config.json"), config.to_string()).unwrap();
 }
 
@@ -35,9 +32,10 @@ pub fn write_network(folder: &Path, network: Network) {
     let Network { vocabulary, hidden, layers, context } = network;
     let inner = 2 * hidden;
     let config = json!({
-        "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_act": "silu", "vocab_size": vocabulary,
-        "hidden_size": hidden, "intermediate_size": inner, "num_hidden_layers": layers, "num_attention_heads": 2,
-        "num_key_value_heads": 1, "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "max_position_embeddings": context,
+        "model_type": "llama", "architectures": ["LlamaForCausalLM"], "hidden_act": "silu",
+        "vocab_size": vocabulary, "hidden_size": hidden, "intermediate_size": inner,
+        "num_hidden_layers": layers, "num_attention_heads": 2, "num_key_value_heads": 1,
+        "rms_norm_eps": 1e-5, "rope_theta": 10000.0, "max_position_embeddings": context,
         "tie_word_embeddings": true, "attention_bias": false, "mlp_bias": false,
     });
     fs::write(folder.join("config.json"), config.to_string()).unwrap();
@@ -59,15 +57,15 @@ pub fn write_network(folder: &Path, network: Network) {
     shapes.push(("model.norm.weight".to_owned(), vec![hidden]));
     let mut state = 1u64;
     let bytes: Vec<Vec<u8>> =
-        shapes.iter().map(|(_, shape)| half_floats(shape.iter().product(), &mut state)).collect();
+        shapes.iter().map(|(_, shape)| small_numbers(shape.iter().product(), &mut state)).collect();
     let views = shapes.iter().zip(&bytes).map(|((name, shape), bytes)| {
         (name.as_str(), TensorView::new(Dtype::F16, shape.clone(), bytes).unwrap())
     });
     safetensors::serialize_to_file(views, None, &folder.join("model.safetensors")).unwrap();
 }
 
-/// Half floats between a quarter and a half, of either sign.
-fn half_floats(count: usize, state: &mut u64) -> Vec<u8> {
+/// Numbers as f16 between a quarter and a half, of either sign.
+fn small_numbers(count: usize, state: &mut u64) -> Vec<u8> {
     let number = |_| {
         *state =
             state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -77,21 +75,21 @@ fn half_floats(count: usize, state: &mut u64) -> Vec<u8> {
     (0..count).flat_map(number).collect()
 }
 
-/// Byte-level BPE of so many tokens: bytes, two control tokens, and merges of two letters, of
+/// Byte-level BPE with `count` tokens: bytes, two control tokens, and merges of two letters, of
 /// three, and so on.
 pub fn byte_level(count: usize) -> Value {
     let letters = bytes_as_letters();
     let mut pieces: Vec<String> = letters.iter().map(char::to_string).collect();
     let mut merges: Vec<(String, String)> = Vec::new();
-    // A small letter and capitals behind it: no merge begins with a capital, so that there is but
+    // A small letter and capitals after it: no merge begins with a capital, so that there is but
     // one way to every piece.
     let mut last: Vec<String> = ('a'..='z').map(String::from).collect();
-    while pieces.len() + CONTROL.len() < count {
+    while pieces.len() + TURN.len() < count {
         let mut next = Vec::new();
         for (left, right) in
             last.iter().flat_map(|left| ('A'..='Z').map(move |right| (left, right)))
         {
-            if pieces.len() + CONTROL.len() < count {
+            if pieces.len() + TURN.len() < count {
                 pieces.push(format!("{left}{right}"));
                 merges.push((left.clone(), right.to_string()));
                 next.push(format!("{left}{right}"));
@@ -99,34 +97,8 @@ pub fn byte_level(count: usize) -> Value {
         }
         last = next;
     }
-    let mut vocabulary: Map<String, Value> =
-        pieces.into_iter().zip(0..).map(|(piece, id): (String, u32)| (piece, json!(id))).collect();
-    let added = added(vocabulary.len() as u32);
-    vocabulary.extend(
-        added.iter().map(|own| (own["content"].as_str().unwrap().to_owned(), own["id"].clone())),
-    );
-    let byte_level = json!({ "type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true });
-    json!({ "version": "1.0", "truncation": null, "padding": null, "added_tokens": added, "normalizer": null,
-        "pre_tokenizer": byte_level, "post_processor": null, "decoder": byte_level,
-        "model": { "type": "BPE", "dropout": null, "unk_token": null, "continuing_subword_prefix": null,
-            "end_of_word_suffix": null, "fuse_unk": false, "byte_fallback": false, "vocab": vocabulary,
-            "merges": merges } })
-}
-
-fn added(first: u32) -> Vec<Value> {
-    let one = |(name, id): (&str, u32)| {
-        json!({ "id": id, "content": name, "special": true, "single_word": false, "lstrip": false, "rstrip": false,
-            "normalized": false })
-    };
-    CONTROL.into_iter().zip(first..).map(one).collect()
-}
-
-/// GPT-2's `bytes_to_unicode`: printable bytes stand for themselves, the rest for letters from
-/// U+0100 on.
-fn bytes_as_letters() -> Vec<char> {
-    let printable = |byte: &u8| matches!(byte, b'!'..=b'~' | 0xa1..=0xac | 0xae..=0xff);
-    let mut beyond = (0x100..).filter_map(char::from_u32);
-    (0..=u8::MAX)
-        .map(|byte| if printable(&byte) { char::from(byte) } else { beyond.next().unwrap() })
-        .collect()
+    let markers = (pieces.len() as u64..).zip(TURN).map(|(id, name)| added(id, name, true));
+    let markers: Vec<Value> = markers.collect();
+    pieces.extend(TURN.map(String::from));
+    bpe::tokenizer(&pieces, json!(merges), &markers)
 }

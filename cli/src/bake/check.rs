@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 
 use hardtack::format::vocabulary::TokenKind;
 use hardtack::text::{
-    Author, ChatTemplate, Message, Opening, RenderInput, Rendered, Special, Stops, TextStream,
+    Author, ChatTemplate, Message, Opening, RenderInput, Rendered, Stops, TextMarks, TextStream,
     Tokenizer,
 };
 use hardtack_converter::Baked;
@@ -42,12 +42,38 @@ const TEXTS: [&str; 16] = [
 ];
 
 /// What was tried on a blob's text.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Tried {
     renderings: usize,
     markers: usize,
     ends: usize,
     round_trips: usize,
+    /// Marks of turns that are plain text.
+    text_marks: Vec<String>,
+    /// Whether some turns end without any mark.
+    has_bare_ends: bool,
+}
+
+impl Tried {
+    /// What the template's turns are marked by, where anybody can type it.
+    fn typed(&self) -> String {
+        const SHOWN_MAX: usize = 4;
+        let shown: Vec<String> =
+            self.text_marks.iter().take(SHOWN_MAX).map(|mark| escaped(mark)).collect();
+        let more = if self.text_marks.len() > SHOWN_MAX { ", ..." } else { "" };
+        match (shown.is_empty(), self.has_bare_ends) {
+            (_, true) => ", turns end without a mark, so that anybody can forge one".to_owned(),
+            (false, false) => format!(
+                ", turns marked by plain text ({}{more}), which gets a space where somebody types it",
+                shown.join(", ")
+            ),
+            (true, false) => String::new(),
+        }
+    }
+}
+
+fn escaped(mark: &str) -> String {
+    format!("`{}`", mark.escape_debug())
 }
 
 /// A check that remembers what it has tried.
@@ -75,16 +101,17 @@ impl Check {
         let tensors = baked.tensors;
         let left_out: usize = baked.left_out.iter().map(|kind| kind.count).sum();
         let tensors = format!("{} of {} tensors", grouped(tensors), grouped(tensors + left_out));
-        match *self.tried.borrow() {
+        match &*self.tried.borrow() {
             None => format!("check: no text, {tensors}"),
             Some(tried) => {
                 let template = match tried.renderings {
                     0 => "no template".to_owned(),
                     renderings => {
                         format!(
-                            "template {}, {}",
+                            "template {}, {}{}",
                             counted(renderings, "rendering"),
-                            counted(tried.markers, "marker")
+                            counted(tried.markers, "marker"),
+                            tried.typed()
                         )
                     }
                 };
@@ -114,7 +141,7 @@ fn mark_written(tokenizer: &Tokenizer, text: &mut TextSections) -> Option<usize>
     let rendered = [&turns[1..2], &turns[..], &turns[1..3]]
         .map(|turns| template.render(&RenderInput::new(turns)));
     let words: Vec<String> = rendered.iter().flatten().flat_map(own_words).collect();
-    let ids = words.iter().filter_map(|part| tokenizer.encode(part, Special::Parse).ok());
+    let ids = words.iter().filter_map(|part| tokenizer.encode_trusted(part).ok());
     let written: BTreeSet<u32> = ids.flatten().collect();
     text.mark(&written.into_iter().collect::<Vec<_>>()).ok()
 }
@@ -156,18 +183,17 @@ fn try_text(tokenizer: &Tokenizer, text: &mut TextSections) -> Tried {
 
 /// Sends texts and single tokens through the tokenizer; returns how many came back.
 fn try_tokenizer(tokenizer: &Tokenizer, text: &mut TextSections) -> usize {
-    let returns = |text: &str| {
-        tokenizer.encode(text, Special::Plain).is_ok_and(|ids| decoded(tokenizer, &ids) == text)
-    };
+    let returns =
+        |text: &str| tokenizer.encode(text).is_ok_and(|ids| decoded(tokenizer, &ids) == text);
     let mut back = 0;
     let lost: Vec<&str> = TEXTS.into_iter().filter(|text| !returns(text)).collect();
     back += TEXTS.len() - lost.len();
     match lost.first() {
         Some(first) if first.is_ascii() => {
-            text.problems.push(format!("the tokenizer does not give {:?} back", shortened(first)));
+            text.problems.push(format!("the tokenizer does not return {:?}", shortened(first)));
         }
         Some(first) => text.warnings.push(format!(
-            "the tokenizer does not give {} of {} texts of many scripts back whole, such as {:?}",
+            "the tokenizer does not return {} of {} texts of many scripts whole, such as {:?}",
             lost.len(),
             TEXTS.len(),
             shortened(first)
@@ -186,10 +212,16 @@ fn try_tokenizer(tokenizer: &Tokenizer, text: &mut TextSections) -> usize {
         back += usize::from(returns(token));
         if token.chars().nth(1).is_some() {
             words += 1;
-            // A tokenizer that puts a space before a text finds `▁word` in `word`.
+            // A tokenizer that puts a space before a text finds `▁word` in `word`, or the space as a
+            // token of its own.
             let trimmed = token.strip_prefix(' ').unwrap_or(token);
-            let is_whole =
-                |text: &str| tokenizer.encode(text, Special::Plain).is_ok_and(|ids| ids == [id]);
+            let is_space = |id: &u32| tokenizer.bytes(*id).iter().all(u8::is_ascii_whitespace);
+            let is_whole = |text: &str| {
+                tokenizer.encode(text).is_ok_and(|ids| {
+                    ids.split_last()
+                        .is_some_and(|(last, before)| *last == id && before.iter().all(is_space))
+                })
+            };
             whole += usize::from(is_whole(token) || is_whole(trimmed));
         }
     }
@@ -248,6 +280,10 @@ fn try_template(
         }
     }
     tried.renderings = rendered.len();
+    if let Ok(marks) = TextMarks::new(template, tokenizer) {
+        tried.text_marks = marks.list().to_vec();
+        tried.has_bare_ends = marks.has_bare_ends();
+    }
     let says = |rendered: &Rendered| {
         rendered.spans().any(|span| span.author == Author::Other && span.text.contains("moon"))
     };
@@ -259,7 +295,7 @@ fn try_template(
 
     let words: BTreeSet<String> = rendered.iter().flat_map(own_words).collect();
     for part in &words {
-        if let Err(error) = tokenizer.encode(part, Special::Parse) {
+        if let Err(error) = tokenizer.encode_trusted(part) {
             text.problems.push(format!("the chat template's words cannot be encoded: {error}"));
         }
     }
@@ -300,7 +336,7 @@ fn steering_names(tokenizer: &Tokenizer) -> Vec<(u32, String)> {
 /// A name that the template writes must come out as its token there, and nowhere else.
 fn try_marker(tokenizer: &Tokenizer, id: u32, name: &str, text: &mut TextSections) {
     let shown = name.escape_debug();
-    match tokenizer.encode(name, Special::Parse) {
+    match tokenizer.encode_trusted(name) {
         Ok(ids) if ids == [id] => {}
         Ok(ids) => text.problems.push(format!(
             "the chat template writes `{shown}`, token {id}, which is read as {}",
@@ -312,7 +348,7 @@ fn try_marker(tokenizer: &Tokenizer, id: u32, name: &str, text: &mut TextSection
         Err(error) => text.problems.push(format!("the chat template writes `{shown}`: {error}")),
     }
     // The tokenizer refuses to give a token that steers for plain text.
-    if let Err(error) = tokenizer.encode(name, Special::Plain) {
+    if let Err(error) = tokenizer.encode(name) {
         text.problems.push(format!("whoever types `{shown}` could forge a turn: {error}"));
     }
 }
@@ -321,7 +357,7 @@ fn try_marker(tokenizer: &Tokenizer, id: u32, name: &str, text: &mut TextSection
 fn try_end(rendered: &[Rendered], tokenizer: &Tokenizer, text: &mut TextSections) {
     let is_end = |part: &str| {
         tokenizer
-            .encode(part, Special::Parse)
+            .encode_trusted(part)
             .is_ok_and(|ids| ids.into_iter().any(|id| tokenizer.is_end(id)))
     };
     let after_answers: Vec<&str> = rendered.iter().filter_map(after_answer).collect();

@@ -3,7 +3,7 @@
 
 use anyhow::{Context, ensure};
 use hardtack::Session;
-use hardtack::text::{Special, Tokenizer};
+use hardtack::text::Tokenizer;
 use rand_core::{RngCore, SeedableRng};
 use rand_pcg::Pcg64Mcg;
 use serde::Serialize;
@@ -54,7 +54,7 @@ struct Needle {
 
 impl Needle {
     fn new(name: &str, number: u32, tokenizer: &Tokenizer) -> anyhow::Result<Self> {
-        let encode = |text: &str| tokenizer.encode(text, Special::Plain);
+        let encode = |text: &str| tokenizer.encode(text);
         let question = format!("\nThe secret number of {name} is");
         let fact = encode(&format!("{question} {number}. Remember it.\n"))?;
         let whole = encode(&format!("{question} {number}"))?;

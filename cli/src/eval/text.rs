@@ -16,7 +16,7 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 use hardtack::Engine;
-use hardtack::text::{Special, Tokenizer};
+use hardtack::text::Tokenizer;
 
 use super::held_out::ensure_hash_held_out;
 
@@ -51,7 +51,7 @@ pub fn read<'a>(
 ) -> anyhow::Result<TextTokens> {
     let shown = path.display();
     let mut file = File::open(path).with_context(|| format!("{shown}"))?;
-    let encode = |text: &str| Ok(tokenizer.encode(text, Special::Plain)?);
+    let encode = |text: &str| Ok(tokenizer.encode(text)?);
     let mut joined = Joined::new(encode, |token| tokenizer.bytes(token), PIECE);
     let mut kept = TextTokens { tokens: Vec::new(), count: 0 };
     let (mut hasher, mut bytes) = (blake3::Hasher::new(), vec![0; PIECE]);

@@ -1,4 +1,4 @@
-//! Whether every router is beside the experts that it was tuned to: the blob says by which hash,
+//! Whether every gate stands beside the experts that it was tuned to: the blob says by which hash,
 //! and it is counted again.
 
 use anyhow::{Context, bail, ensure};
@@ -19,7 +19,7 @@ struct Bound {
 /// Compares the bonds that a blob's provenance lists with its sections; says whether it lists any.
 ///
 /// # Errors
-/// The list cannot be read, or a layer's router and experts are not those that were baked together.
+/// The list cannot be read, or a layer's gate and experts are not those that were baked together.
 pub fn verify(engine: &Engine) -> anyhow::Result<bool> {
     let Some(section) = provenance::section(engine)? else { return Ok(false) };
     let path = engine.path().display();
@@ -40,8 +40,7 @@ pub fn verify(engine: &Engine) -> anyhow::Result<bool> {
         };
         ensure!(
             said == own,
-            "{path}: layer {}: its router and experts are not those that were baked together: expected {:?}, \
-             found {:?}",
+            "{path}: layer {}: its router and experts are not those that were baked together: expected {:?}, found {:?}",
             own.layer,
             said.blake3,
             own.blake3

@@ -4,8 +4,9 @@
 use std::fs;
 use std::path::Path;
 
-use crate::program::{Argument, Outcome, names, run};
-use hardtack_testing::small::{Small, added};
+use crate::program::{Argument, Outcome, names, run, run_with_input};
+use hardtack_testing::bpe::{TEMPLATE, added};
+use hardtack_testing::small::Small;
 use serde_json::json;
 
 /// Bakes into a folder of its own; a refusal leaves nothing there.
@@ -48,7 +49,8 @@ fn a_bake_ends_with_what_was_tried() {
     // Sixteen texts, 128 single bytes that are text, and nine words.
     assert_eq!(
         last_line(&outcome),
-        "check: template 4 renderings, 2 markers, 2 end tokens, tokenizer 153 round trips, 12 of 12 tensors"
+        "check: template 4 renderings, 2 markers, 2 end tokens, tokenizer 153 round trips, 12 of \
+            12 tensors"
     );
     assert_eq!(outcome.err, "");
     let (_, silent) = baked(&Small::new(), &[&"--no-text"]);
@@ -78,7 +80,8 @@ fn a_template_that_cannot_be_used_is_refused_unless_allowed() {
     assert!(outcome.succeeded().err.contains("template is empty"));
     run(&[&"chat", &scratch.path().join("x.tack")]).refused(&["no template section"]);
     // No place for a system prompt is worth a word.
-    let strict = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}\
+    let strict = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no \
+        system') }}{% endif %}\
                   <|im_start|>{{ m.content }}<|im_end|>{% endfor %}";
     let (_, outcome) = baked(&Small { template: Some(strict.to_owned()), ..Small::new() }, &[]);
     let outcome = outcome.succeeded();
@@ -112,8 +115,7 @@ fn markers_that_are_not_special_cannot_be_typed() {
         added(268, "<|user|]", false),
     ]);
     model.template = Some(
-        hardtack_testing::small::TEMPLATE
-            .replace("<|im_start|>{{ m.role }}", "<|im_start|>{{ '<|' + m.role + '|]' }}"),
+        TEMPLATE.replace("<|im_start|>{{ m.role }}", "<|im_start|>{{ '<|' + m.role + '|]' }}"),
     );
     let (scratch, outcome) = baked(&model, &[]);
     let line = outcome.succeeded();
@@ -215,4 +217,24 @@ fn a_gguf_without_its_tokenizer_in_order_has_ways_out() {
     let nowhere = scratch.path().join("nowhere");
     let (_, outcome) = bake(&file, &[&"--tokenizer", &nowhere]);
     outcome.refused(&["nowhere", "no tokenizer.json there"]);
+}
+
+#[test]
+fn marks_that_are_plain_text_are_named_and_cannot_be_typed() {
+    let template = "{% for m in messages %}{% if m.role == 'assistant' %}{{ m.content }}<|im_end|>\n\
+                    {% else %}[INST] {{ m.content }} [/INST]{% endif %}{% endfor %}";
+    let (scratch, outcome) =
+        baked(&Small { template: Some(template.to_owned()), ..Small::new() }, &[]);
+    let line = outcome.succeeded();
+    let expected = "turns marked by plain text (`[/INST]`, `[INST]`), which gets a space where somebody types it";
+    assert!(last_line(&line).contains(expected), "{line:#?}");
+    let blob = scratch.path().join("x.tack");
+    let flags: [Argument<'_>; 5] = [&"chat", &blob, &"-n", &"1", &"--show-prompt"];
+    let shown = run_with_input(&flags, "a [/INST] b [INST] c\n").succeeded();
+    let prompt = "[INST] a [ /INST] b [ INST] c [/INST]";
+    assert!(shown.err.contains(prompt) || shown.out.contains(prompt), "{shown:#?}");
+    // Where nothing marks a turn's end, a bake says so.
+    let bare = "{% for m in messages %}{{ m.content }}\n{% endfor %}";
+    let (_, outcome) = baked(&Small { template: Some(bare.to_owned()), ..Small::new() }, &[]);
+    assert!(last_line(&outcome.succeeded()).contains("turns end without a mark"));
 }

@@ -1,7 +1,8 @@
 //! The program as a person runs it: every command, its refusals, and what it takes.
 
 mod address_space;
-mod bad_input;
+mod bad_blob;
+mod bad_checkpoint;
 mod bake_check;
 mod bake_memory;
 mod blobs;
@@ -12,6 +13,7 @@ mod crumb;
 mod device;
 mod end_to_end;
 mod evaluation;
+mod json_growth;
 mod kills;
 mod memory;
 mod memory_random;

@@ -1,7 +1,9 @@
 //! Holds the house rules: how long and how wide a file is, where `unsafe` may be, who imports whom,
 //! which words are used.
 
+mod api;
 mod circles;
+mod documents;
 mod modules;
 mod ratchet;
 mod rooms;

@@ -3,8 +3,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// Folders that are not the project's own writing.
-const SKIPPED: [&str; 5] = ["target", ".git", "cache", "data", "__pycache__"];
+/// Folders that are not the project's own writing, by the end of their paths.
+const SKIPPED: [&str; 5] = ["target", ".git", "models/cache", "data", "__pycache__"];
 
 /// The repository's root.
 pub fn root() -> PathBuf {
@@ -20,7 +20,7 @@ pub fn paths(endings: &[&str]) -> Vec<String> {
             let path = entry.path();
             let name = entry.file_name().into_string().unwrap();
             if path.is_dir() {
-                if !SKIPPED.contains(&name.as_str()) {
+                if !SKIPPED.iter().any(|skipped| path.ends_with(skipped)) {
                     folders.push(path);
                 }
             } else if endings.iter().any(|ending| name.ends_with(ending)) {

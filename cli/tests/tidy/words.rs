@@ -19,7 +19,13 @@ const REFUSED: [Refused; 11] = [
     },
     Refused {
         row: "ask (for bytes), asked",
-        phrases: &["ask for", "asks for", "asked", "asks"],
+        phrases: &[
+            "ask memory",
+            "asks memory",
+            "asked ahead",
+            "asked of memory",
+            "asked for ahead",
+        ],
         allowed: &[],
     },
     Refused {

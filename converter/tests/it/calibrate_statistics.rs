@@ -3,10 +3,9 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use crate::calibrate_support::{assert_close, costs, domain, prompts, run, settings, tables};
 use hardtack_converter::calibrate::*;
 use hardtack_testing::{FAMILIES, fixture};
-
-use crate::statistics_support::{assert_close, costs, domain, prompts, run, settings, tables};
 
 #[test]
 fn costs_are_zero_where_nothing_changes_and_never_negative() {

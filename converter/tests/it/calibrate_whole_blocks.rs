@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use crate::calibrate_support::{OPTIONS, assert_close, domain, prompts, tables};
 use candle_core::{DType, Tensor, Var};
 use hardtack_converter::calibrate::graph::{
     self, FeedForwardWeights, LayerWeights, Pass, quantized_block,
@@ -10,8 +11,6 @@ use hardtack_converter::calibrate::graph::{
 use hardtack_converter::calibrate::*;
 use hardtack_format::{Encoding, Role};
 use hardtack_testing::fixture;
-
-use crate::statistics_support::{OPTIONS, assert_close, domain, prompts, tables};
 
 /// A model in double precision, all of it in memory.
 struct Whole {

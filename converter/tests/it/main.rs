@@ -15,6 +15,8 @@ mod calibrate_kv;
 #[cfg(feature = "calibrate")]
 mod calibrate_statistics;
 #[cfg(feature = "calibrate")]
+mod calibrate_support;
+#[cfg(feature = "calibrate")]
 mod calibrate_whole_blocks;
 mod encodings;
 mod encodings_support;
@@ -34,8 +36,6 @@ mod source_gguf_split;
 mod source_hostile;
 mod source_quantized;
 mod source_recognize;
-#[cfg(feature = "calibrate")]
-mod statistics_support;
 mod store;
 mod vocabulary_files;
 mod vocabulary_markers;

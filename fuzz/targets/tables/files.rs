@@ -1,4 +1,4 @@
-//! What the reader of tables needs of the files of the converter.
+//! What the reader of tables needs of the converter's files.
 
 use std::io;
 use std::path::Path;

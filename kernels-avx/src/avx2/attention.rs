@@ -1,5 +1,5 @@
-//! Queries against keys and weights against values, in half floats. Widening a half costs as much
-//! as a product, so rows meet several queries at once.
+//! Queries times keys and weights times values, both in f16. Widening an f16 costs as much as a
+//! product, so a row is widened once for several queries.
 
 use core::arch::x86_64::{
     __m256, _mm_add_ps, _mm256_castps256_ps128, _mm256_extractf128_ps, _mm256_fmadd_ps,
@@ -59,8 +59,8 @@ pub(super) fn gather_f16(weights: &[Scores], values: &[f16], width: usize, out: 
     }
 }
 
-/// Scores of some queries, so many keys at a time; those behind the last key are computed with it
-/// and thrown away.
+/// Scores of some queries, `KEYS` keys at a time. After the last key it is taken again, and those
+/// scores are thrown away.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn score<const QUERIES: usize, const KEYS: usize>(
@@ -159,7 +159,7 @@ struct Values<'a> {
     width: usize,
 }
 
-/// Adds the values to some queries' outputs, so many vectors of columns at a time.
+/// Adds the values to some queries' outputs, `VECTORS` vectors of columns at a time.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn gather<const QUERIES: usize, const VECTORS: usize>(
@@ -208,8 +208,8 @@ fn gather_columns<const QUERIES: usize, const VECTORS: usize>(
         let value = &values.halves[row * values.width..(row + 1) * values.width];
         let halves: &[[f16; 8]; VECTORS] =
             value.as_chunks().0[first..].first_chunk().expect("as many vectors as the width has");
-        // Only these columns: how many there are is a constant, and a line that is asked for twice
-        // costs less than counting.
+        // Only these columns: their number is a constant, and prefetching a line twice costs less
+        // than counting.
         prefetch_ahead(halves);
         for vector in 0..VECTORS {
             let halves = load_f16(&halves[vector]);

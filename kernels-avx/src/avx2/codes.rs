@@ -1,5 +1,4 @@
-//! Panels of integer codes: the loop over groups and tokens, around what each encoding knows: to
-//! sum up one tile.
+//! Panels of integer codes: the loop over groups and tokens around the sum of one tile.
 
 use core::arch::x86_64::{
     __m256, __m256i, _mm256_add_epi16, _mm256_add_epi32, _mm256_add_ps, _mm256_cvtepi32_ps,
@@ -94,8 +93,8 @@ fn sum_fields<const TILE_BYTES: usize, const FIELDS: usize, const TOKENS: usize>
 }
 
 /// Multiplies a panel with the tokens, four, two or one at a time: unpacking the codes costs about
-/// as much as multiplying them with one token. `four`, `two` and `one` give the exact code sums of
-/// one tile.
+/// as much as multiplying them with one token. `four`, `two` and `one` return the exact code sums
+/// of one tile.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 pub(crate) fn panel_sums<const TILE_BYTES: usize>(
@@ -171,8 +170,8 @@ pub(crate) struct TwoParts<I, L> {
     pub(crate) last: Option<L>,
 }
 
-/// Cuts panels of so many groups into two halves: each is a part of its own, so that what is asked
-/// ahead in it is what is met next.
+/// Cuts panels into two halves, each consecutive in memory: what is prefetched ahead of a panel is
+/// then what is read next.
 #[inline(always)]
 pub(crate) fn in_two_parts<'a, T>(
     tiles: &'a [T],
@@ -279,7 +278,7 @@ pub(crate) fn add_scaled_sums<const TILE_BYTES: usize, const TOKENS: usize>(
     }
 }
 
-/// Eight half floats of a tile's head.
+/// Eight f16 of a tile's head.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn load_f16_at<const BYTES: usize>(tile: &[u8; BYTES], at: usize) -> __m256 {
@@ -300,7 +299,7 @@ pub(crate) fn add_wide(wide: __m256i, narrow: __m256i) -> __m256i {
     _mm256_add_epi32(wide, _mm256_madd_epi16(narrow, _mm256_set1_epi16(1)))
 }
 
-/// Sums of nothing.
+/// Zeros.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 pub(crate) fn no_sums<const TOKENS: usize>() -> RowSums<TOKENS> {

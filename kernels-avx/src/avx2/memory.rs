@@ -10,31 +10,31 @@ use core::arch::x86_64::{
 use half::f16;
 use hardtack_format::encoding::GROUP_COLUMNS;
 
-/// How far ahead of what is read now memory is asked for what will be: more than the processor does
-/// by itself, which stops at every page. From 2 to 6 KiB are as good.
+/// How far ahead of what is read now memory is prefetched: more than the processor does by itself,
+/// which stops at every page. From 2 to 6 KiB are as good.
 const AHEAD: usize = 3072;
 const LINE: usize = 64;
 
-/// Asks memory for as many bytes as these have, so much further on.
+/// Prefetches as many bytes as these have, [`AHEAD`] of them.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 pub(crate) fn prefetch_ahead<T>(elements: &[T]) {
     prefetch_from(elements, AHEAD);
 }
 
-/// Asks memory for all of these.
+/// Prefetches all of these.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 pub(super) fn prefetch<T>(elements: &[T]) {
     prefetch_from(elements, 0);
 }
 
-/// Asks memory for as many bytes as these have, from so much behind their beginning.
+/// Prefetches as many bytes as these have, from `bytes` after their beginning.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn prefetch_from<T>(elements: &[T], bytes: usize) {
     for line in (0..size_of_val(elements)).step_by(LINE) {
-        // Nothing is read: an address behind the end of all there is does no harm.
+        // Nothing is read: an address past the end of all memory does no harm.
         _mm_prefetch::<_MM_HINT_T0>(elements.as_ptr().cast::<i8>().wrapping_add(bytes + line));
     }
 }
@@ -74,7 +74,7 @@ pub(super) fn load_16_bytes(bytes: &[u8; 16]) -> __m128i {
     unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) }
 }
 
-/// Eight half floats, widened.
+/// Eight f16, widened.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 pub(super) fn load_f16(halves: &[f16; 8]) -> __m256 {

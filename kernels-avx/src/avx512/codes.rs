@@ -14,8 +14,8 @@ use crate::avx2::codes::{TokenCodes, TwoParts, in_two_parts, written_out};
 use crate::avx2::memory::prefetch_ahead;
 
 /// Multiplies a panel with the tokens, eight at a time while there are as many: unpacking codes
-/// costs about as much as multiplying them with one or two. `unpack(tile, vector)` gives the codes
-/// in the fields of one vector: field `i` has quad `vector + i * 16 / FIELDS` of each row.
+/// costs about as much as multiplying them with one or two. `unpack(tile, vector)` returns the
+/// codes in the fields of one vector: field `i` has quad `vector + i * 16 / FIELDS` of each row.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
 #[inline]
 pub(super) fn panel<const TILE_BYTES: usize, const FIELDS: usize>(
@@ -146,8 +146,7 @@ fn store_rows(rows: __m512, out: &mut PanelRows) {
     unsafe { _mm512_storeu_ps(out.as_mut_ptr(), rows) };
 }
 
-/// The code sums of one tile, in so many chains of additions for each token that they hide their
-/// latency.
+/// The code sums of one tile, in enough chains of additions for each token to hide their latency.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
 #[inline]
 fn sums<const TILE_BYTES: usize, const FIELDS: usize, const TOKENS: usize, const CHAINS: usize>(
@@ -185,7 +184,7 @@ fn broadcast_quad(inputs: &[i8; GROUP_COLUMNS], quad: usize) -> __m512i {
     _mm512_set1_epi32(i32::from_le_bytes(bytes.map(i8::cast_unsigned)))
 }
 
-/// 16 half floats of a tile's head.
+/// 16 f16 of a tile's head.
 #[target_feature(enable = "avx2,fma,f16c,avx512f,avx512bw,avx512vnni")]
 #[inline]
 fn load_f16<const BYTES: usize>(tile: &[u8; BYTES], at: usize) -> __m512 {

@@ -124,8 +124,7 @@ fn multiply_unpacked(unpacked: &Unpacked, inputs: Inputs<'_, TOGETHER>) -> RowSu
     sums
 }
 
-/// The code sums of one tile, in so many chains of additions for each row that they hide their
-/// latency.
+/// The code sums of one tile, in enough chains of additions for each row to hide their latency.
 #[target_feature(enable = "avx2,fma,f16c,avxvnni")]
 #[inline]
 fn sum_fields<

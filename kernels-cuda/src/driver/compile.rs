@@ -12,7 +12,7 @@ use crate::error::CudaError;
 use crate::sources;
 
 /// PTX for an architecture, such as 87. With a folder it is looked for there first, and left there
-/// for the next time; a folder that cannot be written to is no error.
+/// for the next time. A folder that cannot be written to is no error.
 ///
 /// # Errors
 /// It is not there and there is no compiler, or the compiler does not know the architecture.
@@ -80,7 +80,7 @@ impl Drop for Program {
     }
 }
 
-/// Text as the compiler gives it, up to its zero byte.
+/// Text as the compiler returns it, up to its zero byte.
 fn text(letters: &[c_char]) -> String {
     // Letters are signed on some systems and unsigned on others.
     let bytes: Vec<u8> = letters.iter().map(|letter| letter.to_ne_bytes()[0]).collect();

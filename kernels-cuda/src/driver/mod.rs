@@ -125,7 +125,7 @@ impl Driver {
         let threads = (launch.kernel.threads(), 1, 1);
         // SAFETY: the function is of a module that lives as long as the context. A kernel takes one
         // structure, whose bytes `params` holds and the driver copies before it returns. The
-        // addresses in it were allocated for the sizes that the same spec gives the kernel; the
+        // addresses in it were allocated for the sizes that the kernel has from the same spec; the
         // emulation runs the same launches with memory that ends where it is allocated.
         unsafe {
             result::launch_kernel(
@@ -157,7 +157,7 @@ impl Device for Driver {
     }
 }
 
-/// What the safety of these calls rests on, the trait asks of its callers, all of which are in this
+/// The safety of these calls rests on what the trait demands of its callers, all of them in this
 /// crate.
 impl Raw for Driver {
     fn allocate(&self, what: &'static str, bytes: u64) -> Result<Address, CudaError> {

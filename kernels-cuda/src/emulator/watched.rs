@@ -1,5 +1,5 @@
-//! An emulation for tests of what is built on a device: it counts, it has as much memory as it is
-//! told, and it fails when told to.
+//! An emulation for tests of what is built on a device: it counts, it has a given amount of
+//! memory, and it fails on demand.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
@@ -9,8 +9,8 @@ use crate::device::{Device, DeviceMemory, HostBytes, Inside, Raw, Recorded};
 use crate::error::CudaError;
 use crate::launch::Launch;
 
-/// An emulation that counts what is taken of it, has as much memory as it is told, and fails when
-/// told to.
+/// An emulation that counts what is taken of it, has a given amount of memory, and fails on
+/// demand.
 #[derive(Debug)]
 pub struct Watched {
     device: Emulator,
@@ -22,7 +22,7 @@ pub struct Watched {
     pub of_host: bool,
     /// Whether it fails from now on.
     pub broken: AtomicBool,
-    /// Logits of so many bytes are not to be read: reading them is an error.
+    /// Logits of this many bytes are not to be read: reading them is an error.
     pub unread: AtomicU64,
 }
 

@@ -133,7 +133,7 @@ impl<D: Device> Forward<'_, D> {
         let ring = self.sizes.ring(layer);
         let mut params = Params::new();
         for index in 0..4 {
-            // Kinds behind the last one are never looked at.
+            // Kinds after the last one are never looked at.
             let rows = rows.get(index).unwrap_or(&rows[0]);
             let norm = match rows.norm {
                 HeadNorm::None => 0,
@@ -173,8 +173,8 @@ impl<D: Device> Forward<'_, D> {
         self.launches.push(launch);
     }
 
-    /// Softmax attention over what a layer keeps, quantized for the next matrix, whose rows have so
-    /// many columns.
+    /// Softmax attention over what a layer keeps, quantized for the next matrix, whose rows have
+    /// `columns` columns.
     pub(super) fn attend(
         &mut self,
         layer: usize,

@@ -18,7 +18,7 @@ use crate::widths::Widths;
 const GROUP: u32 = 64;
 
 impl<D: Device> Forward<'_, D> {
-    /// Softmax attention, quantized for the next matrix, whose rows have so many columns.
+    /// Softmax attention, quantized for the next matrix, whose rows have `columns` columns.
     pub(super) fn attend_ring(
         &mut self,
         spec: &AttentionSpec,

@@ -18,7 +18,7 @@ impl<D: Device> Session<D> {
     /// the entry of `place`. The f16 stay until tokens of the next chunk
     /// overwrite them. The first chunk of a layer that keeps it is never sealed.
     ///
-    /// To demote a chunk is to tell fewer of its bits in [`Session::set_chunks`]; the device does
+    /// To demote a chunk is to set fewer of its bits in [`Session::set_chunks`]; the device does
     /// nothing for it.
     ///
     /// # Panics
@@ -48,7 +48,7 @@ impl<D: Device> Session<D> {
         self.model.raw().run(&[launch], 1)
     }
 
-    /// Tells a layer which sealed chunks there are, in the order of the text: the next pass attends
+    /// Sets which sealed chunks a layer has, in the order of the text: the next pass attends
     /// to the first chunk (where it is kept), to these, and to the open one.
     ///
     /// # Panics
@@ -61,7 +61,7 @@ impl<D: Device> Session<D> {
         self.model.raw().write(buffer(slots.table), &layout.table(chunks))
     }
 
-    /// Reads the keys of a layer's open chunk, which is not the first: half floats `[heads, CHUNK,
+    /// Reads the keys of a layer's open chunk, which is not the first: f16 `[heads, CHUNK,
     /// width]`, little-endian. It is what a policy's routers choose bits from.
     ///
     /// # Panics

@@ -19,20 +19,20 @@ use crate::memory::Memory;
 use crate::model::Model;
 use crate::sizes::SessionSizes;
 
-/// A session on a device. All its memory is taken at the start, and given back at the end.
+/// A session on a device. All its memory is taken at the start, and freed at the end.
 #[derive(Debug)]
 pub struct Session<D: Device> {
     model: Arc<Model<D>>,
     memory: Memory,
     sizes: SessionSizes,
-    /// A token in, its logits and the likeliest token behind it out.
+    /// A token in, its logits and the likeliest token after it out.
     decode: Recorded,
     /// A prompt's tokens in, the residual stream out.
     prompt: Vec<Launch>,
     /// One row of the stream in, its logits out.
     head: Vec<Launch>,
     staging: Vec<u8>,
-    /// Whether the first token in memory is the likeliest one behind the last pass.
+    /// Whether the first token in memory is the likeliest one after the last pass.
     chosen: bool,
 }
 
@@ -74,12 +74,12 @@ impl<D: Device> Session<D> {
         &self.sizes
     }
 
-    /// Runs tokens that stand at `position` and after through all layers. After one token its
+    /// Runs tokens at `position` and after through all layers. After one token its
     /// logits are ready.
     ///
     /// Over a ring they lie within one chunk, which is then the open one. Before the first pass
     /// over a chunk the one that was open is sealed ([`Session::seal`]) and the chunks that are
-    /// left are told ([`Session::set_chunks`]), layer by layer.
+    /// left are set ([`Session::set_chunks`]), layer by layer.
     ///
     /// # Errors
     /// There are no tokens, more than a batch, more than fit or than one chunk of a ring, or one
@@ -102,7 +102,7 @@ impl<D: Device> Session<D> {
         }
     }
 
-    /// Runs the token that the last pass found likeliest, and gives the one that follows it: no
+    /// Runs the token that the last pass found likeliest, and returns the one that follows it: no
     /// logits leave the device.
     ///
     /// # Panics
@@ -118,7 +118,7 @@ impl<D: Device> Session<D> {
         self.likeliest()
     }
 
-    /// The likeliest token behind the last one whose logits were made.
+    /// The likeliest token after the last one whose logits were made.
     ///
     /// # Panics
     /// If no logits were made since the last pass.
@@ -132,10 +132,10 @@ impl<D: Device> Session<D> {
         Ok(u32::from_le_bytes(token))
     }
 
-    /// Makes the logits behind token `index` of the last pass, which had several.
+    /// Makes the logits after token `index` of the last pass, which had several.
     ///
     /// # Errors
-    /// No batch has so many tokens, or the device fails.
+    /// The batch is smaller, or the device fails.
     pub fn make_logits(&mut self, index: usize) -> Result<(), CudaError> {
         in_range("a token of the batch", index, 0, self.sizes.batch - 1)?;
         self.chosen = true;
@@ -179,7 +179,7 @@ impl<D: Device> Session<D> {
         }
     }
 
-    /// Tells the kernels where the pass stands, which `check_position` has allowed.
+    /// Writes where the pass begins, which `check_position` has allowed.
     fn begin(&mut self, position: usize, tokens: usize) -> Result<(), CudaError> {
         let mut shift = 0;
         if matches!(self.sizes.kv, KvStore::Ring(_)) && !self.model.frequencies.is_empty() {

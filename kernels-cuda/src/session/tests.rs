@@ -1,4 +1,4 @@
-//! A session over rings beside one over half floats: small networks of random weights, run by the
+//! A session over rings beside one over f16: small networks of random weights, run by the
 //! emulation.
 
 use std::io::Write;
@@ -26,7 +26,7 @@ const VOCABULARY: u32 = 40;
 const ROPE: u32 = 8;
 const REACH: usize = 3 * CHUNK;
 
-/// Weights in the order in which they were asked for.
+/// Weights in the order in which they were made.
 #[derive(Default)]
 struct Weights {
     bytes: Vec<u8>,
@@ -157,7 +157,7 @@ fn network(latent: bool) -> (Network, Vec<u8>) {
     (network, weights.bytes)
 }
 
-/// A model on a device of its own, or nothing, loudly, where no C++ compiler is at hand.
+/// A model on a device of its own, none, loudly, where no C++ compiler is at hand.
 fn model(latent: bool) -> Option<Arc<Model<Emulator>>> {
     let program = std::env::current_exe().unwrap();
     let device = match Emulator::start(program.parent().unwrap(), true, Order::Forwards) {
@@ -188,7 +188,7 @@ fn logits(session: &mut Session<Emulator>) -> Vec<f32> {
     logits
 }
 
-/// Runs tokens up to a position in pieces and gives the last one's logits.
+/// Runs tokens up to a position in pieces and returns the last one's logits.
 fn feed(session: &mut Session<Emulator>, from: usize, to: usize, size: usize) -> Vec<f32> {
     let tokens: Vec<u32> = (0..to as u32).map(|at| at * 7 % VOCABULARY).collect();
     for (index, piece) in tokens[from..].chunks(size).enumerate() {
@@ -207,7 +207,7 @@ fn places(chunk: usize, bits: u32) -> ChunkPlace {
 }
 
 /// Begins a chunk in every layer: the one before is sealed, and with `bits` of each code the ring
-/// is told of two at most.
+/// gets two at most.
 fn begin(session: &mut Session<Emulator>, chunk: usize, bits: u32) {
     for layer in 0..2 {
         let first = usize::from(session.model().network.spec.layers[layer].attention.window == 0);
@@ -238,7 +238,7 @@ fn check(latent: bool) {
             let expected = feed(&mut exact, from, to, 32);
             let found = feed(&mut ring, from, to, 32);
             let off = difference(&found, &expected);
-            // What codes of 8 bits lose, the layers behind enlarge.
+            // What codes of 8 bits lose, later layers enlarge.
             let share = if chunk < 2 && latent { 0.005 } else { 0.05 };
             assert!(
                 off <= share * size(&expected),
@@ -269,7 +269,7 @@ fn check(latent: bool) {
     let (from, to) = (3 * CHUNK, 3 * CHUNK + 9);
     let (found, single) = (feed(&mut ring, from, to, 4), feed(&mut copy, from, to, 1));
     assert!(single == found, "latent {latent}, token by token: {}", difference(&single, &found));
-    // The open chunk's keys stand behind the first one's.
+    // The open chunk's keys come after the first one's.
     let layout = *ring.sizes.ring(0).unwrap();
     let mut keys = vec![0; layout.shape.matrix_elements(0) * 2];
     let mut again = keys.clone();
@@ -277,7 +277,7 @@ fn check(latent: bool) {
     ring.read_cache(0, CachePart::F16, layout.shape.chunk_elements() as u64 * 2, &mut again)
         .unwrap();
     assert!(keys == again && keys.iter().any(|byte| *byte != 0), "open keys");
-    // Fewer bits are told and change something; all of them are still there.
+    // Fewer bits are set and change something; all of them are still there.
     let mut told = |bits| {
         for layer in 0..2 {
             copy.set_chunks(layer, &[places(1, bits), places(2, bits)]).unwrap();

@@ -153,7 +153,7 @@ impl Memory {
     }
 }
 
-/// Runs the kernel over all tokens, in one or span by span, and gives the joined result with its
+/// Runs the kernel over all tokens, in one or span by span, and returns the joined result with its
 /// codes' place.
 fn run(device: &OnDevice, case: &Case, memory: &Memory, in_one: bool) -> Inputs {
     let upload = |values: &[f32]| match (values.is_empty(), case.half) {

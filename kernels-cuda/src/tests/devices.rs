@@ -13,13 +13,23 @@ use crate::{CudaError, Emulator, Kernel};
 use hardtack_kernels::activations::groups;
 use hardtack_kernels::{ActivationsMut, scalar};
 
+/// Which devices tests run on, as the variable says that `.ci/gpu` sets: `gpu` alone, which must
+/// then be there, or `emulated` alone; both if it is not set.
+const DEVICES: &str = "HARDTACK_DEVICES";
+/// A file that gets each launch before it runs on a GPU, so that the last one is there when it
+/// fails.
+#[cfg(feature = "driver")]
+const LAUNCH: &str = "HARDTACK_LAUNCH";
+
 /// Runs a test on an emulated device with tensor cores and on one without, whose blocks run their
 /// last thread first, and on a GPU. What is not at hand is said past the test runner, which keeps
 /// to itself what a passing test prints.
 pub fn on_devices(mut test: impl FnMut(&OnDevice)) {
     let program = std::env::current_exe().unwrap();
     let folder = program.parent().unwrap();
-    for (tensor_cores, order) in [(true, Order::Forwards), (false, Order::Backwards)] {
+    let wanted = std::env::var(DEVICES).unwrap_or_default();
+    let emulations = [(true, Order::Forwards), (false, Order::Backwards)];
+    for (tensor_cores, order) in emulations.into_iter().filter(|_| wanted != "gpu") {
         match Emulator::start(folder, tensor_cores, order) {
             Ok(device) => test(&OnDevice { device: Target::Emulated(device) }),
             Err(error @ CudaError::NoCompiler { .. }) => {
@@ -31,8 +41,13 @@ pub fn on_devices(mut test: impl FnMut(&OnDevice)) {
         }
     }
     #[cfg(feature = "driver")]
+    if wanted == "emulated" {
+        return;
+    }
+    #[cfg(feature = "driver")]
     match Driver::open(0, Some(folder)) {
         Ok(device) => test(&OnDevice { device: Target::Gpu(device) }),
+        Err(error) if wanted == "gpu" => panic!("{error}"),
         Err(error) => {
             let _ = std::io::stderr()
                 .write_all(format!("SKIPPED: {error}: nothing is run on a GPU\n").as_bytes());
@@ -121,6 +136,10 @@ impl OnDevice {
         let mut launch =
             Launch::new(kernel, grid.map(|blocks| Extent::Fixed(blocks as u32)), params);
         launch.shared_bytes = shared_bytes as u32;
+        #[cfg(feature = "driver")]
+        if let (Target::Gpu(_), Ok(file)) = (&self.device, std::env::var(LAUNCH)) {
+            std::fs::write(file, format!("{}\n{launch:#?}\n", kernel.name())).unwrap();
+        }
         each!(self, device => device.run(&[launch], 1)).unwrap();
     }
 

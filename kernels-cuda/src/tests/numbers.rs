@@ -61,7 +61,7 @@ impl Matrix {
         Self { encoding, rows, columns, bytes }
     }
 
-    /// `[tokens, rows]`: what scalar gives for rows of inputs.
+    /// `[tokens, rows]`: what scalar makes of rows of inputs.
     pub fn multiply(&self, floats: &[f32]) -> Vec<f32> {
         let tokens = floats.len() / self.columns;
         let inputs = quantize(tokens, self.columns, floats);

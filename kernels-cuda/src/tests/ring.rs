@@ -37,7 +37,7 @@ pub fn layout(
 }
 
 impl Ring {
-    /// Random half floats, no chunk yet; what nobody wrote is no number.
+    /// Random f16, no chunk yet; what nobody wrote is no number.
     pub fn new(layout: RingLayout, random: &mut Random) -> Self {
         let halves = (0..layout.shape.f16_slots() * layout.shape.chunk_elements())
             .map(|_| f16::from_f32(random.float()))
@@ -47,7 +47,7 @@ impl Ring {
         Self { layout, halves, units, scales, places: Vec::new() }
     }
 
-    /// Where a head's matrix begins among the half floats.
+    /// Where a head's matrix begins among the f16.
     pub fn half_start(&self, chunk: usize, matrix: usize, head: usize) -> usize {
         let slot = if chunk == 0 { 0 } else { self.layout.shape.f16_slots() - 1 };
         let [first, second] = self.layout.shape.matrices.map(|matrix| matrix.width * CHUNK);
@@ -143,7 +143,7 @@ impl Ring {
         (group, &self.scales[start..start + rows], &self.scales[start + shape.rows()..][..rows])
     }
 
-    /// A place of so many bits for a chunk, with units in no order.
+    /// A place of `bits` bits for a chunk, with units in no order.
     pub fn place(&self, chunk: usize, bits: [u32; 2]) -> ChunkPlace {
         let index = self.places.len();
         let number = |part: usize, unit: usize| {
@@ -200,7 +200,7 @@ fn sealing_is_the_hosts_to_the_bit() {
             for bits in CODE_BITS {
                 let mut random = Random(index as u64);
                 let mut ring = Ring::new(layout(heads, widths, latent, window, 2), &mut random);
-                // Numbers that do not differ, that differ by more than a half float's largest, and
+                // Numbers that do not differ, that differ by more than the largest f16, and
                 // that hardly differ.
                 let first = ring.half_start(1, 0, 0);
                 for token in 0..CHUNK {
@@ -217,7 +217,7 @@ fn sealing_is_the_hosts_to_the_bit() {
                     scales == half_bytes(&ring.scales),
                     "{widths:?}, {bits} bits: lowest values and ranges"
                 );
-                // What the codes stand for is what was there, about.
+                // The numbers of the codes are what was there, about.
                 let (group, lowest, ranges) = ring.group(&place, (0, 0), 0);
                 let half = ring.halves[first + 3];
                 let found = value([lowest[3], ranges[3]], bits, group.code(3, 0));

@@ -22,7 +22,7 @@ struct Case {
     kv_heads: usize,
     widths: [usize; 2],
     latent: bool,
-    /// The first token stands in the chunk behind so many that are sealed, of which others were
+    /// The first token is in the chunk after this many that are sealed, of which others were
     /// forgotten before.
     sealed: usize,
     forgotten: usize,
@@ -150,7 +150,7 @@ impl Case {
 }
 
 impl Memory {
-    /// What a query asks of both matrices; turned back for keys that were moved.
+    /// A query for both matrices; turned back for keys that were moved.
     fn query(&self, case: &Case, row: usize, moved: bool) -> [Vec<f32>; 2] {
         let part =
             |part: usize, width: usize| self.queries[part][row * width..(row + 1) * width].to_vec();
@@ -194,7 +194,7 @@ impl Memory {
         (0..CHUNK).map(of).collect()
     }
 
-    /// Scores as the scalar tier gives them, its integers included.
+    /// Scores as the scalar tier has them, its integers included.
     fn score_codes(&self, case: &Case, place: &ChunkPlace, head: usize, row: usize) -> Vec<f64> {
         let (query, mut scores) = (self.query(case, row, false), vec![0.0f32; CHUNK]);
         for (matrix, shape) in self.ring.layout.shape.matrices.iter().enumerate() {
@@ -319,7 +319,7 @@ fn run(device: &OnDevice, case: &Case, memory: &Memory, run: Run) -> Vec<f32> {
     let Run { first, tokens, queries, in_one } = run;
     let (ring, second) = (&memory.ring, case.second());
     let mut halves = ring.halves.clone();
-    // Tokens behind the last one are not there yet.
+    // Tokens after the last one are not there yet.
     for (matrix, shape) in ring.layout.shape.matrices.iter().enumerate() {
         for head in 0..case.kv_heads {
             let start = ring.half_start(memory.open, matrix, head);

@@ -7,7 +7,8 @@ use hardtack_kernels::math::{exp, sigmoid};
 use super::devices::on_devices;
 use super::numbers::{Random, assert_close};
 
-/// What the CPU's router does (`runtime/src/cpu/forward/router.rs`): experts and the bits of their weights.
+/// What the CPU's router does (`runtime/src/cpu/forward/router.rs`): experts and the bits of their
+/// weights.
 fn choose(logits: &[f32], chosen: usize, all: bool, routed_scale: f32) -> Vec<(u32, u32)> {
     let number =
         |logit: &f32| if logit.is_nan() { f32::MIN } else { logit.clamp(f32::MIN, f32::MAX) };

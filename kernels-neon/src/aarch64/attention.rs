@@ -1,5 +1,4 @@
-//! Queries against keys and weights against values, in half floats; every half is widened once for
-//! several queries.
+//! Queries times keys and weights times values, both in f16, each widened once for several queries.
 
 use std::arch::aarch64::*;
 use std::array::{from_fn, from_mut, from_ref};

@@ -21,7 +21,7 @@ pub(super) const REGISTER_BYTES: usize = 16;
 pub(super) const BLOCK_ROWS: usize = 4;
 /// Blocks of rows in a tile, and so registers in a plane's vector.
 pub(super) const BLOCKS: usize = PANEL_ROWS / BLOCK_ROWS;
-/// Registers of a tile's scales and minima, which stand in front of its planes.
+/// Registers of a tile's scales and minima, which come before its planes.
 pub(super) const HEAD: usize = TILE_HEAD_BYTES / REGISTER_BYTES;
 /// Registers that one bit of the code takes in a tile.
 pub(super) const BIT: usize = TILE_BIT_BYTES / REGISTER_BYTES;
@@ -49,8 +49,8 @@ pub(super) struct Group<'a> {
     pub(super) sum: f32,
 }
 
-/// Gives unpacking the vectors of a block's planes as they stand in the tile: `(bits, vector)` is
-/// that vector of the plane behind so many bits of the code.
+/// The vectors of a block's planes as they lie in the tile: `(bits, vector)` is that vector of the
+/// plane that holds the code's bits from `bits` on.
 #[inline]
 #[target_feature(enable = "neon")]
 pub(super) fn quads<const REGISTERS: usize>(

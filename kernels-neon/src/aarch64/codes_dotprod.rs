@@ -9,7 +9,7 @@ use hardtack_kernels::{Activations, PanelRows};
 use super::codes::{BlockCodes, Group, START, Tile, add_block, blocks, each_tile};
 use super::lanes::load_codes;
 
-/// A panel times all tokens of `out`. `unpack` gives the codes of a block of rows, less `OFFSET`.
+/// A panel times all tokens of `out`. `unpack` returns the codes of a block of rows, less `OFFSET`.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
 pub(super) fn panel<const REGISTERS: usize, const OFFSET: i32>(

@@ -17,8 +17,8 @@ const EIGHTS: usize = GROUP_COLUMNS / 8;
 /// Pairs of tokens' activations of one group: eight columns of both fill a register.
 type Inputs<const PAIRS: usize> = [[[i8; REGISTER_BYTES]; PAIRS]; EIGHTS];
 
-/// A panel times the tokens of `out` but an odd last one; gives how many that are. `unpack` gives
-/// the codes of a block of rows, less `OFFSET`: unsigned if that is zero.
+/// A panel times the tokens of `out` but an odd last one; returns how many. `unpack` returns the
+/// codes of a block of rows, less `OFFSET`: unsigned if that is zero.
 #[inline]
 #[target_feature(enable = "neon,i8mm")]
 pub(super) fn panel<const REGISTERS: usize, const OFFSET: i32>(

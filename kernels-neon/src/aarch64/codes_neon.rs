@@ -25,7 +25,7 @@ pub(super) const fn run(bits: usize, offset: i32) -> usize {
 const _: () = assert!(run(3, 4) == 16 && run(4, 0) == 16 && run(5, 16) == 8 && run(6, 0) == 4);
 const _: () = assert!(run(8, 128) == 1);
 
-/// A panel times all tokens of `out`. `unpack` gives the codes of a block of rows, less `OFFSET`;
+/// A panel times all tokens of `out`. `unpack` returns the codes of a block of rows, less `OFFSET`;
 /// `RUN` of their products, as [`run`] says, fit 16 bits.
 #[inline]
 #[target_feature(enable = "neon")]

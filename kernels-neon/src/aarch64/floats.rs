@@ -13,7 +13,7 @@ use super::lanes::{load, store};
 /// A column's weights, four rows in each register.
 pub(super) type Column = [float32x4_t; BLOCKS];
 
-/// A panel times all tokens of `out`. `widen` gives the weights of a column of `BYTES` bytes.
+/// A panel times all tokens of `out`. `widen` returns the weights of a column of `BYTES` bytes.
 #[inline]
 #[target_feature(enable = "neon")]
 pub(super) fn panel<const BYTES: usize>(

@@ -9,7 +9,7 @@ use half::f16;
 /// Bytes of a line of the caches, on every aarch64 core but few, which have longer ones.
 const LINE: usize = 64;
 
-/// Asks memory for all of these.
+/// Prefetches all of these.
 #[inline]
 pub(super) fn prefetch<T>(elements: &[T]) {
     for line in (0..size_of_val(elements)).step_by(LINE) {
@@ -29,7 +29,7 @@ pub(super) fn prefetch<T>(elements: &[T]) {
 #[inline]
 #[target_feature(enable = "neon")]
 pub(super) fn load_bytes(bytes: &[u8; 16]) -> uint8x16_t {
-    // SAFETY: the array is 16 bytes that may be read, and the load asks for no alignment.
+    // SAFETY: the array is 16 bytes that may be read, and the load needs no alignment.
     unsafe { vld1q_u8(bytes.as_ptr()) }
 }
 
@@ -37,7 +37,7 @@ pub(super) fn load_bytes(bytes: &[u8; 16]) -> uint8x16_t {
 #[inline]
 #[target_feature(enable = "neon")]
 pub(super) fn load_codes(codes: &[i8; 16]) -> int8x16_t {
-    // SAFETY: the array is 16 bytes that may be read, and the load asks for no alignment.
+    // SAFETY: the array is 16 bytes that may be read, and the load needs no alignment.
     unsafe { vld1q_s8(codes.as_ptr()) }
 }
 
@@ -45,7 +45,7 @@ pub(super) fn load_codes(codes: &[i8; 16]) -> int8x16_t {
 #[inline]
 #[target_feature(enable = "neon")]
 pub(super) fn store_codes(out: &mut [i8; 16], codes: int8x16_t) {
-    // SAFETY: the array is 16 bytes that may be written, and the store asks for no alignment.
+    // SAFETY: the array is 16 bytes that may be written, and the store needs no alignment.
     unsafe { vst1q_s8(out.as_mut_ptr(), codes) }
 }
 
@@ -61,7 +61,7 @@ pub(super) fn load_words(words: &[i16; 8]) -> int16x8_t {
 #[inline]
 #[target_feature(enable = "neon")]
 pub(super) fn store_words(out: &mut [i16; 8], words: int16x8_t) {
-    // SAFETY: the array is 16 bytes that may be written, and the store asks for no alignment.
+    // SAFETY: the array is 16 bytes that may be written, and the store needs no alignment.
     unsafe { vst1q_s16(out.as_mut_ptr(), words) }
 }
 
@@ -81,20 +81,20 @@ pub(super) fn store(out: &mut [f32; 4], values: float32x4_t) {
     unsafe { vst1q_f32(out.as_mut_ptr(), values) }
 }
 
-/// Four half floats, widened, which is exact.
+/// Four f16, widened, which is exact.
 #[inline]
 #[target_feature(enable = "neon")]
 pub(super) fn load_f16(values: &[f16; 4]) -> float32x4_t {
-    // SAFETY: the array is four half floats that may be read, each a transparent `u16`.
+    // SAFETY: the array is four f16 that may be read, each a transparent `u16`.
     let bits = unsafe { vld1_u16(values.as_ptr().cast()) };
     vcvt_f32_f16(vreinterpret_f16_u16(bits))
 }
 
-/// Four little-endian half floats, widened, which is exact.
+/// Four little-endian f16, widened, which is exact.
 #[inline]
 #[target_feature(enable = "neon")]
 pub(super) fn load_f16_bytes(bytes: &[u8; 8]) -> float32x4_t {
-    // SAFETY: the array is 8 bytes that may be read, and the load asks for no alignment.
+    // SAFETY: the array is 8 bytes that may be read, and the load needs no alignment.
     let bits = unsafe { vld1_u8(bytes.as_ptr()) };
     vcvt_f32_f16(vreinterpret_f16_u8(bits))
 }

@@ -178,7 +178,7 @@ mod tests {
                 for (planes, code) in [(0x00, -128), (0x00, 127), (0xff, -128), (0xff, 127)] {
                     let mut panel = vec![planes; 2 * encoding.tile_bytes()];
                     for tile in panel.chunks_exact_mut(encoding.tile_bytes()) {
-                        tile[..TILE_HEAD_BYTES].fill(0x3c); // A half float just above 1.
+                        tile[..TILE_HEAD_BYTES].fill(0x3c); // Some f16 of moderate size.
                     }
                     let codes = [code; TOKENS * 128];
                     let activations = Activations {

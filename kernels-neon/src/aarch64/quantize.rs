@@ -30,7 +30,7 @@ pub(super) fn quantize(out: ActivationsMut<'_>) {
     });
 }
 
-/// Writes the codes of one whole group, and gives its scale and sum.
+/// Writes the codes of one whole group, and returns its scale and sum.
 #[inline]
 #[target_feature(enable = "neon")]
 fn quantize_group(values: &[f32; GROUP_COLUMNS], codes: &mut [i8; GROUP_COLUMNS]) -> (f32, f32) {
@@ -49,7 +49,7 @@ fn quantize_group(values: &[f32; GROUP_COLUMNS], codes: &mut [i8; GROUP_COLUMNS]
     for (four, codes) in
         fours.as_chunks::<4>().0.iter().zip(codes.as_chunks_mut::<REGISTER_BYTES>().0)
     {
-        // To nearest, ties to even; NaN gives 0.
+        // To nearest, ties to even; NaN becomes 0.
         let [a, b, c, d] =
             four.each_ref().map(|four| vcvtnq_s32_f32(vmulq_n_f32(load(four), inverse)));
         let low = vqmovn_high_s32(vqmovn_s32(a), b);

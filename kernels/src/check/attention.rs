@@ -1,4 +1,4 @@
-//! Holds what several queries do with half floats to scalar; and what one of them gets must not
+//! Holds products of several queries with f16 rows to scalar. The result of one query must not
 //! depend on the others, to the bit.
 
 use alloc::vec;
@@ -82,7 +82,7 @@ fn check_gather(table: &KernelTable, width: usize, values: &[f16], data: Data) {
             random.floats(ROWS_MAX, Data::Ordinary).try_into().expect("as many as were asked for")
         })
         .collect();
-    // Wider than the values: what is behind them stays.
+    // Wider than the values: what comes after them stays.
     let stride = width + 3;
     let start = random.floats(QUERIES_MAX * stride, data.of_f16());
     let run = |table: &KernelTable, from: usize, to: usize| {

@@ -28,7 +28,7 @@ pub enum Data {
 impl Data {
     pub const ALL: [Self; 5] = [Self::Ordinary, Self::Largest, Self::Zero, Self::Tiny, Self::Huge];
 
-    /// The kind for numbers that are kept as half floats, which have no room for the huge.
+    /// The kind for numbers that are kept as f16, which cannot hold the huge ones.
     pub fn of_f16(self) -> Self {
         if self == Self::Huge { Self::Ordinary } else { self }
     }

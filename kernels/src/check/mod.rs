@@ -1,9 +1,9 @@
 //! Holds a tier to scalar: every entry of its table, on shapes and data chosen to break it.
 //!
-//! Panels of codes, `quantize` and products with nested codes must agree to the bit, sums of
-//! products within `n * eps * sum of |a * b|` (twice what one sum in any order may be off, as
-//! scalar is off too), the rest within [`ELEMENT_ULPS`]. A token's result must not depend on how
-//! many tokens are computed together, to the bit, in every encoding.
+//! Panels of codes, `quantize` and products with nested codes must agree to the bit. Sums of
+//! products must agree within `n * eps * sum of |a * b|`: twice what one sum in any order may be
+//! off, as scalar is off too. The rest must agree within [`ELEMENT_ULPS`]. A token's result must
+//! not depend on how many tokens are computed together, to the bit, in every encoding.
 
 mod attention;
 mod bounds;
@@ -29,8 +29,8 @@ pub const ELEMENT_ULPS: u32 = 4;
 
 const COLUMNS: [usize; 14] = [1, 3, 4, 31, 63, 64, 65, 96, 127, 128, 160, 576, 1536, 2048];
 const LENGTHS: [usize; 18] = [0, 1, 3, 4, 7, 8, 9, 15, 16, 17, 31, 32, 33, 63, 64, 100, 128, 1001];
-/// How many tokens a panel meets at once: every remainder of the loops over eight and fewer, and of
-/// one over sixteen.
+/// Numbers of tokens at once: every remainder of loops over eight and fewer, and of one over
+/// sixteen.
 const TOKEN_COUNTS: [usize; 11] = [1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 39];
 const TOKENS_MAX: usize = TOKEN_COUNTS[10];
 const FIRST_TOKENS: [usize; 3] = [0, 1, 3];

@@ -19,7 +19,7 @@ type Codes = [i16x16; 2];
 /// The same pairs of a group's activations, for every quad, to be put into all lanes.
 type Inputs = [[i32; GROUP_QUADS]; 2];
 
-/// A panel of codes of so many bits, four tokens at a time as long as there are four.
+/// A panel of codes of `BITS` bits, four tokens at a time as long as there are four.
 pub(super) fn panel_codes<const BITS: u32>(
     panel: &[u8],
     activations: &Activations<'_>,
@@ -120,7 +120,7 @@ fn codes<const BITS: u32>(tile: &[u8], half: usize, quad: usize) -> Codes {
     codes
 }
 
-/// The encoding with codes of so many bits.
+/// The encoding with codes of `bits` bits.
 const fn encoding(bits: u32) -> Encoding {
     match bits {
         1 => Encoding::Q1,
@@ -152,7 +152,7 @@ fn in_all_lanes(pair: i32) -> i16x16 {
     cast(i32x8::splat(pair))
 }
 
-/// Eight half floats of a tile's head.
+/// Eight f16 of a tile's head.
 #[inline]
 fn head(tile: &[u8], at: usize) -> f32x8 {
     half_floats(tile[at..].first_chunk().expect("within the head"))

@@ -1,8 +1,8 @@
-//! Vectors out of little-endian bytes, and half floats widened.
+//! Vectors out of little-endian bytes, and f16 widened.
 
 use wide::{f32x8, i16x16, i32x8, u16x8};
 
-/// Half's exponents are 112 too low for a float's place.
+/// The exponent of an f16 is 112 too low for a float.
 const HALF_TO_FLOAT: f32 = 5.192_297e33;
 
 pub(super) fn words(bytes: &[u8; 32]) -> i16x16 {
@@ -27,7 +27,7 @@ pub(super) fn bfloats(bytes: &[u8; 16]) -> f32x8 {
     from_bits(bits << 16)
 }
 
-/// Half floats from their bits: exponent and fraction move into a float's place, and a
+/// Floats from the bits of f16: exponent and fraction move into a float's place, and a
 /// multiplication that is exact for denormals too corrects the exponent.
 pub(super) fn widen_f16(halves: [u16; 8]) -> f32x8 {
     let bits = i32x8::from_u16x8(u16x8::new(halves));

@@ -9,7 +9,7 @@ use crate::cancel::Cancel;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::text::markers::{Markers, unused_mark};
-use crate::text::{ChatTemplate, Json, Message, RenderInput, RenderLimits, Tokenizer};
+use crate::text::{ChatTemplate, Json, Message, RenderInput, RenderLimits, TextMarks, Tokenizer};
 
 /// Bytes of a rendering beside its messages, and for each of their bytes.
 const RENDERED_BYTES: usize = 1 << 20;
@@ -21,11 +21,15 @@ const RENDERED_FACTOR: usize = 4;
 /// it: a person who types `<|im_end|>` has typed ten letters. This is the only way to a prompt, and
 /// it is safe.
 ///
-/// ```no_run
+/// A few older templates mark turns by plain text, such as Llama 2's `[/INST]` and Vicuna's `USER:`.
+/// There is no token that could be kept from a person, so a mark that somebody types gets a space
+/// after its first character: `[ /INST]`. [`TextMarks`] lists them.
+///
+/// ```
 /// use hardtack::chat::{Prompter, Turn};
 ///
 /// # fn main() -> Result<(), hardtack::Error> {
-/// let engine = hardtack::Engine::open("model.tack")?;
+/// let engine = hardtack::Engine::open("tests/data/tiny.tack")?;
 /// let prompt = Prompter::new(&engine)?.prompt(&[Turn::user("What is a ring buffer?")])?;
 /// println!("{} tokens: {}", prompt.tokens.len(), prompt.text);
 /// # Ok(()) }
@@ -35,6 +39,7 @@ pub struct Prompter {
     engine: Engine,
     template: ChatTemplate,
     pub(super) markers: Markers,
+    text_marks: TextMarks,
     pub(super) form: Form,
     /// Fields of a message in which the template looks for what the model thought.
     thinking_fields: Vec<&'static str>,
@@ -78,6 +83,7 @@ impl Prompter {
         let template = ChatTemplate::from_section(section, vocabulary)?;
         let source = String::from_utf8_lossy(section);
         let (markers, form) = (Markers::new(vocabulary, &source)?, Form::of(&source, vocabulary));
+        let text_marks = TextMarks::find(&template, &markers);
         let is_field = |field: &&str| {
             ["message.", "m.", "['", "[\""]
                 .iter()
@@ -90,6 +96,7 @@ impl Prompter {
             engine,
             template,
             markers,
+            text_marks,
             form,
             thinking_fields,
             variables,
@@ -176,7 +183,7 @@ impl Prompter {
         if !self.variables.is_empty() {
             input = input.variables(&self.variables);
         }
-        let rendered = self.template.render(&input)?;
+        let rendered = self.text_marks.part(self.template.render(&input)?);
         let mut roles: Vec<&str> = turns.iter().map(|turn| turn.role.as_str()).collect();
         roles.sort_unstable();
         roles.dedup();

@@ -10,7 +10,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, MatchKind};
 use hardtack_format::vocabulary::{TokenKind, Vocabulary};
 
 use crate::text::pieces::encode_in_pieces;
-use crate::text::{Author, Rendered, Special, TextError, Tokenizer};
+use crate::text::{Author, Rendered, TextError, Tokenizer};
 
 /// Names that steer in some chat format, whatever a tokenizer calls their tokens.
 const WELL_KNOWN: [&str; 16] = [
@@ -165,6 +165,17 @@ impl Markers {
         guarded
     }
 
+    /// The text between names: one part if there is no name in it.
+    pub fn parts<'t>(&self, text: &'t str) -> Vec<&'t str> {
+        let (mut parts, mut start) = (Vec::new(), 0);
+        for name in self.finder.find_iter(text) {
+            parts.push(&text[start..name.start()]);
+            start = name.end();
+        }
+        parts.push(&text[start..]);
+        parts
+    }
+
     /// Whether a text begins with a name.
     pub fn begin(&self, text: &str) -> bool {
         self.finder.find(text).is_some_and(|found| found.start() == 0)
@@ -216,7 +227,7 @@ impl Markers {
         text: &str,
         most: usize,
     ) -> Result<Option<Vec<u32>>, TextError> {
-        let markup = |text: &str| tokenizer.encode_markup(text);
+        let markup = |text: &str| tokenizer.encode_trusted(text);
         let Some(tokens) = encode_in_pieces(text, most, markup)? else { return Ok(None) };
         let steering = tokens.iter().filter(|&&id| self.steer(tokenizer.vocabulary(), id)).count();
         if steering <= self.finder.find_iter(text).count() {
@@ -250,7 +261,7 @@ impl Markers {
         most: usize,
     ) -> Result<Option<Vec<u32>>, TextError> {
         let whole = text.replace(mark, "");
-        let plain = |text: &str| tokenizer.encode(text, Special::Plain);
+        let plain = |text: &str| tokenizer.encode(text);
         let safe =
             |tokens: &[u32]| !tokens.iter().any(|&id| self.steer(tokenizer.vocabulary(), id));
         match encode_in_pieces(&whole, most, plain) {

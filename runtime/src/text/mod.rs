@@ -7,6 +7,7 @@ pub(crate) mod pieces;
 mod stops;
 mod stream;
 mod template;
+mod text_marks;
 mod tokenizer;
 
 pub use error::{TemplateError, TextError};
@@ -16,4 +17,5 @@ pub use template::{
     Author, ChatTemplate, Clock, Json, Message, RenderInput, RenderLimits, Rendered, Span,
     parse_variable,
 };
-pub use tokenizer::{Special, Tokenizer};
+pub use text_marks::TextMarks;
+pub use tokenizer::Tokenizer;

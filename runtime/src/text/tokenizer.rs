@@ -20,16 +20,26 @@ const NORMALIZED_BYTES_MAX: usize = 256 << 20;
 
 /// Whether names of control tokens and markers in a text mean those tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Special {
-    /// They do. Never for text that anybody else has a word in, a rendered chat template included:
-    /// a user could forge turns. [`Prompter`](crate::chat::Prompter) makes prompts.
-    #[doc(hidden)]
+enum Special {
     Parse,
-    /// They are plain text. For whatever a user or a document wrote: it cannot forge a turn.
     Plain,
 }
 
-/// A blob's tokenizer. Encoding allocates and may take long; everything else is a look into a
+/// A blob's tokenizer.
+///
+/// ```
+/// use hardtack::Engine;
+///
+/// # fn main() -> Result<(), hardtack::Error> {
+/// let engine = Engine::open("tests/data/tiny.tack")?;
+/// let tokenizer = engine.tokenizer()?;
+/// let tokens = tokenizer.prompt("café")?;
+/// let bytes: Vec<u8> = tokens.iter().flat_map(|&id| tokenizer.bytes(id)).copied().collect();
+/// assert_eq!(bytes, "café".as_bytes());
+/// # Ok(()) }
+/// ```
+///
+/// Encoding allocates and may take long; everything else is a look into a
 /// table.
 ///
 /// The library that encodes has panics in its code for odd files. They are contained, print
@@ -79,13 +89,33 @@ impl Tokenizer {
         Ok(Self { library: Mutex::new(library), vocabulary, text_bytes_max })
     }
 
-    /// The ids of a text, without begin or end token. Conversations are made into tokens by
-    /// [`Prompter`](crate::chat::Prompter), and texts to continue by [`Tokenizer::prompt`].
+    /// The ids of a text, without begin or end token. Names of control tokens in it are plain text,
+    /// so that whatever a person or a document wrote cannot forge a turn. Conversations are made
+    /// into tokens by [`Prompter`](crate::chat::Prompter), and texts to continue by
+    /// [`Tokenizer::prompt`].
     ///
     /// # Errors
     /// The text is too long, or the library fails on it, or gives an id that the vocabulary does
     /// not have.
-    pub fn encode(&self, text: &str, special: Special) -> Result<Vec<u32>, TextError> {
+    pub fn encode(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        self.ids(text, Special::Plain)
+    }
+
+    /// As [`Tokenizer::encode`], but names of control tokens in the text mean those tokens: the
+    /// letters `<|im_end|>` end a turn.
+    ///
+    /// # Risk
+    /// Only for a text of which the program itself has written every character. Where a person or a
+    /// document has a word in it, they can end their turn and begin another one, as the system or
+    /// as the model. A rendered chat template is such a text.
+    ///
+    /// # Errors
+    /// As [`Tokenizer::encode`].
+    pub fn encode_trusted(&self, text: &str) -> Result<Vec<u32>, TextError> {
+        self.ids(text, Special::Parse)
+    }
+
+    fn ids(&self, text: &str, special: Special) -> Result<Vec<u32>, TextError> {
         limit("text", text.as_bytes(), self.text_bytes_max)?;
         let encoding = {
             // The library holds no invariant that a panic in it could break: it is only read while
@@ -114,23 +144,9 @@ impl Tokenizer {
     /// As [`Tokenizer::encode`].
     pub fn prompt(&self, text: &str) -> Result<Vec<u32>, TextError> {
         let mut tokens: Vec<u32> = self.begin().into_iter().collect();
-        let plain = |text: &str| self.encode(text, Special::Plain);
+        let plain = |text: &str| self.encode(text);
         tokens.extend(encode_in_pieces(text, usize::MAX, plain)?.unwrap_or_default());
         Ok(tokens)
-    }
-
-    /// The ids of a plain text, without a begin token: a part of a longer one.
-    ///
-    /// # Errors
-    /// As [`Tokenizer::encode`].
-    pub fn encode_plain(&self, text: &str) -> Result<Vec<u32>, TextError> {
-        self.encode(text, Special::Plain)
-    }
-
-    /// The ids of a template's own words, in which the names of control tokens mean those tokens.
-    /// Whatever somebody else may have written in it has its names broken already.
-    pub(crate) fn encode_markup(&self, text: &str) -> Result<Vec<u32>, TextError> {
-        self.encode(text, Special::Parse)
     }
 
     /// The bytes of one token, for control tokens their name; empty for an id outside the
@@ -170,7 +186,7 @@ impl std::fmt::Debug for Tokenizer {
     }
 }
 
-/// Makes every added token that steers one that `Special::Plain` spells out. The file calls some of
+/// Makes every added token that steers one that plain text spells out. The file calls some of
 /// them no special tokens (Qwen3's `<think>`, DeepSeek's `<｜User｜>`), because their text is
 /// shown.
 fn guard<B: AsRef<[u8]>>(

@@ -240,6 +240,8 @@ fn memory_is_held_to_its_limit() {
         "{% set ns = namespace(x=[0]) %}{% for i in range(30) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
         "{% for i in range(99999) %}{% set ns = namespace(x=i) %}{% set ns = cycler(1) %}{% endfor %}",
         "{% for i in range(99999) %}{% macro f() %}{% endmacro %}{% endfor %}",
+        "{% set d = {'a':1,'b':2,'c':3,'d':4,'e':5,'f':6,'g':7,'h':8} %}{% for i in range(20000) %}{% set x = namespace(d) %}{% endfor %}",
+        "{% set ns = namespace(x=[0|attr('a')]) %}{% for i in range(15) %}{% set ns.x = ns.x + ns.x %}{% endfor %}",
     ] {
         let result = ChatTemplate::new(source, "", "")
             .unwrap()
@@ -252,4 +254,33 @@ fn memory_is_held_to_its_limit() {
         .unwrap()
         .render(&RenderInput::new(&[]).limits(RenderLimits { steps: 10_000_000, ..limits }));
     assert_eq!(result.unwrap().text(), "ok");
+}
+
+#[test]
+fn numbers_that_are_none_are_sorted_without_a_panic() {
+    let source =
+        "{% set l = (range(40)|list + ['nan'|float] * 7) * 9 %}{{ (l + l[::-1])|sort|length }}";
+    assert_eq!(render(source, &[]).as_deref(), Ok("846"));
+}
+
+#[test]
+fn input_that_is_nested_too_deep_is_refused() {
+    let deep = (0..100_000).fold(serde_json::Value::Null, |inner, _| vec![inner].into());
+    let messages = [Message::new("user", deep)];
+    let error = render("{{ messages }}", &messages).unwrap_err().to_string();
+    assert!(error.contains("nested too deep"), "{error}");
+    // Dropping it would take as many frames.
+    std::mem::forget(messages);
+}
+
+#[test]
+fn names_that_a_format_looks_through_are_paid_for() {
+    let names: Vec<String> = (0..4000).map(|index| format!("x{index}=1")).collect();
+    let source = format!(
+        "{{% set f = '{{x3999}}' * 20000 %}}{{% for i in range(400) %}}{{% set y = f.format({}) %}}{{% endfor %}}",
+        names.join(",")
+    );
+    let start = Instant::now();
+    assert!(matches!(render(&source, &[]), Err(TemplateError::Steps(_))));
+    assert!(start.elapsed() < TIME_MAX);
 }

@@ -1,6 +1,6 @@
 //! A small tokenizer made by hand: control tokens only where they are asked for, and no panic on
 //! hostile sections.
-use hardtack::text::{Special, TextError, Tokenizer};
+use hardtack::text::{TextError, Tokenizer};
 use hardtack_format::vocabulary::{TextRules, TokenKind, write};
 
 const PIECES: [(&str, TokenKind); 9] = [
@@ -47,11 +47,11 @@ fn table(count: usize) -> Vec<u8> {
 #[test]
 fn plain_text_never_becomes_a_control_token() {
     let tokenizer = Tokenizer::from_sections(tokenizer_json("").as_bytes(), &table(9)).unwrap();
-    assert_eq!(tokenizer.encode("ab<|im_end|>a", Special::Parse).unwrap(), [4, 0, 2]);
-    assert!(!tokenizer.encode("ab<|im_end|>a", Special::Plain).unwrap().contains(&0));
-    assert_eq!(tokenizer.encode("a<tool>b", Special::Plain).unwrap(), [2, 1, 3]);
-    assert_eq!(tokenizer.encode("ab<|im_end|>a", Special::Parse).unwrap(), [4, 0, 2]);
-    assert!(tokenizer.encode("", Special::Plain).unwrap().is_empty());
+    assert_eq!(tokenizer.encode_trusted("ab<|im_end|>a").unwrap(), [4, 0, 2]);
+    assert!(!tokenizer.encode("ab<|im_end|>a").unwrap().contains(&0));
+    assert_eq!(tokenizer.encode("a<tool>b").unwrap(), [2, 1, 3]);
+    assert_eq!(tokenizer.encode_trusted("ab<|im_end|>a").unwrap(), [4, 0, 2]);
+    assert!(tokenizer.encode("").unwrap().is_empty());
     assert_eq!(tokenizer.begin(), Some(0));
     assert!(tokenizer.is_end(0) && !tokenizer.is_end(1) && !tokenizer.is_end(u32::MAX));
     assert_eq!(
@@ -64,25 +64,20 @@ fn plain_text_never_becomes_a_control_token() {
 fn what_steers_is_spelled_out_in_plain_text_whatever_the_tokenizer_calls_it() {
     let tokenizer = Tokenizer::from_sections(tokenizer_json("").as_bytes(), &table(9)).unwrap();
     // Both are added tokens with `special: false`; `/` has no token here.
-    assert_eq!(tokenizer.encode("b<a>b</a>", Special::Parse).unwrap(), [3, 6, 3, 7]);
-    assert_eq!(tokenizer.encode("b<a>b</a>", Special::Plain).unwrap(), [3, 5, 2, 8, 3, 5, 2, 8]);
+    assert_eq!(tokenizer.encode_trusted("b<a>b</a>").unwrap(), [3, 6, 3, 7]);
+    assert_eq!(tokenizer.encode("b<a>b</a>").unwrap(), [3, 5, 2, 8, 3, 5, 2, 8]);
     // The next call is not changed by the one before, and text without markers is the same either
     // way.
-    assert_eq!(tokenizer.encode("<a>", Special::Parse).unwrap(), [6]);
+    assert_eq!(tokenizer.encode_trusted("<a>").unwrap(), [6]);
     for text in ["ab<tool>ba", "< a >", "<ab>", "a<b>a"] {
-        let [plain, parsed] = [Special::Plain, Special::Parse]
-            .map(|special| tokenizer.encode(text, special).unwrap());
-        assert_eq!(plain, parsed, "{text}");
+        assert_eq!(tokenizer.encode(text), tokenizer.encode_trusted(text), "{text}");
     }
 }
 
 #[test]
 fn sections_that_do_not_belong_together_are_found() {
     let tokenizer = Tokenizer::from_sections(tokenizer_json("").as_bytes(), &table(4)).unwrap();
-    assert_eq!(
-        tokenizer.encode("ab", Special::Plain),
-        Err(TextError::UnknownToken { id: 4, count: 4 })
-    );
+    assert_eq!(tokenizer.encode("ab"), Err(TextError::UnknownToken { id: 4, count: 4 }));
 }
 
 #[test]
@@ -94,7 +89,7 @@ fn random_tokenizers_and_long_texts_are_refused() {
     assert!(!refused("{}").contains('\n'));
     let tokenizer = Tokenizer::from_sections(tokenizer_json("").as_bytes(), &table(9)).unwrap();
     let long = "a".repeat((16 << 20) + 1);
-    assert!(matches!(tokenizer.encode(&long, Special::Plain), Err(TextError::Size { .. })));
+    assert!(matches!(tokenizer.encode(&long), Err(TextError::Size { .. })));
 }
 
 #[test]
@@ -109,9 +104,8 @@ fn truncated_and_changed_sections_never_panic() {
             let mut hostile = json.clone();
             hostile[at] ^= flip;
             let Ok(tokenizer) = Tokenizer::from_sections(&hostile, &table) else { continue };
-            for special in [Special::Parse, Special::Plain] {
-                let _ = tokenizer.encode("ab <|im_end|><tool> é", special);
-            }
+            let text = "ab <|im_end|><tool> é";
+            let _ = (tokenizer.encode_trusted(text), tokenizer.encode(text));
         }
     }
 }

@@ -1,7 +1,7 @@
 //! A model at questions with choices: every choice's log-likelihood, each context run once.
 
 use anyhow::{Context, ensure};
-use hardtack::text::{Special, Tokenizer};
+use hardtack::text::Tokenizer;
 
 use super::answer::Answer;
 use super::encode::encode;
@@ -27,7 +27,7 @@ impl Chooser<'_> {
         for choices in question.choices.chunk_by(|one, other| one.context == other.context) {
             let continuations: Vec<&str> =
                 choices.iter().map(|choice| choice.continuation.as_str()).collect();
-            let tokens_of = |text: &str| Ok(self.tokenizer.encode(text, Special::Plain)?);
+            let tokens_of = |text: &str| Ok(self.tokenizer.encode(text)?);
             let (given, asked) =
                 encode(tokens_of, &format!("{before}{}", choices[0].context), &continuations)
                     .with_context(|| question.place.clone())?;

@@ -112,19 +112,20 @@ pub(super) fn mapped<I: Iterator<Item = char>>(text: &[Ch], change: impl Fn(char
 }
 
 pub(super) fn lower(text: &[Ch]) -> Vec<Ch> {
-    let mut made = Vec::with_capacity(text.len());
-    for (index, ch) in text.iter().enumerate() {
-        // A capital sigma at the end of a word has a form of its own.
-        if ch.is('Σ') {
-            let is_letter = |ch: &Ch| ch.get().is_alphabetic();
-            let ends = text[..index].last().is_some_and(is_letter)
-                && !text[index + 1..].first().is_some_and(is_letter);
-            made.push(ch.replaced(if ends { 'ς' } else { 'σ' }));
-        } else {
-            made.extend(ch.get().to_lowercase().map(|character| ch.replaced(character)));
-        }
-    }
-    made
+    (0..text.len()).flat_map(|at| lower_at(text, at)).collect()
+}
+
+/// One character of a text in lower case: a capital sigma at the end of a word has a form of its
+/// own.
+pub(super) fn lower_at(text: &[Ch], at: usize) -> impl Iterator<Item = Ch> {
+    let ch = text[at];
+    let is_letter = |ch: &Ch| ch.get().is_alphabetic();
+    let ends = ch.is('Σ')
+        && text[..at].last().is_some_and(is_letter)
+        && !text[at + 1..].first().is_some_and(is_letter);
+    let sigma = ends.then_some('ς').into_iter();
+    let plain = ch.get().to_lowercase().take(if ends { 0 } else { usize::MAX });
+    sigma.chain(plain).map(move |character| ch.replaced(character))
 }
 
 pub(super) fn upper(text: &[Ch]) -> Vec<Ch> {

@@ -2,12 +2,13 @@
 //! are counted and never given back; memory is counted while values live.
 
 use std::cell::{Cell, RefCell};
-use std::fmt::Display;
 use std::rc::Rc;
 
 use crate::text::template::chars::{self, Ch};
 use crate::text::template::input::RenderLimits;
-use crate::text::template::value::{Dict, List, Text, Value};
+use crate::text::template::value::{Dict, List, MISSING_NAME_BYTES_MAX, Text, Value};
+
+pub(super) use crate::text::template::fault::{Cause, Fault, Held, Outcome, failed};
 
 /// Characters that may be looked at or made, for each step and for each byte of text that may be
 /// rendered.
@@ -19,46 +20,6 @@ const STEP_CHARACTERS: u64 = 64;
 const CHARACTERS_PER_LOOK: u64 = 1 << 20;
 /// Lists within lists. Printing, comparing and dropping a value recurse as deep.
 const NESTING_MAX: u16 = 64;
-
-/// Why rendering ends early.
-#[derive(Debug)]
-pub(super) enum Cause {
-    /// `raise_exception` said so.
-    Raised(String),
-    /// What Python would raise.
-    Failed(String),
-    /// Out of steps.
-    Steps,
-    /// Out of memory.
-    Memory,
-    /// Too much text.
-    Output,
-    /// Somebody wanted to stop.
-    Interrupted,
-}
-
-/// An early end, in one word of memory.
-pub(super) type Fault = Box<Cause>;
-/// What came of something, or why rendering ends.
-pub(super) type Outcome<T> = Result<T, Fault>;
-
-/// A failure of the template, for `Err`.
-pub(super) fn failed<T>(reason: impl Display) -> Outcome<T> {
-    Err(Box::new(Cause::Failed(reason.to_string())))
-}
-
-/// Memory that is given back when it is dropped.
-#[derive(Debug)]
-pub(super) struct Held {
-    bytes: usize,
-    total: Rc<Cell<usize>>,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.total.set(self.total.get().saturating_sub(self.bytes));
-    }
-}
 
 /// A value that can change, so that templates share it by its number.
 pub(super) enum Object {
@@ -162,7 +123,14 @@ impl<'r> Heap<'r> {
     pub fn text(&self, characters: &[Ch]) -> Outcome<Text> {
         self.work(characters.len())?;
         let held = self.hold(size_of_val(characters) + size_of::<Value>() * 2)?;
-        Ok(Text::new(characters.into(), held))
+        Ok(Text::new(characters.into(), false, held))
+    }
+
+    /// A text that escapes those it is added to.
+    pub fn markup(&self, characters: &[Ch]) -> Outcome<Value> {
+        self.work(characters.len())?;
+        let held = self.hold(size_of_val(characters) + size_of::<Value>() * 2)?;
+        Ok(Value::Text(Text::new(characters.into(), true, held)))
     }
 
     pub fn own_text(&self, text: &str) -> Outcome<Text> {
@@ -180,7 +148,8 @@ impl<'r> Heap<'r> {
     pub fn items(&self, items: Vec<Value>) -> Outcome<List> {
         let nesting = nesting(items.iter())?;
         self.work(items.len() * 2)?;
-        let held = self.hold((items.len() + 2) * size_of::<Value>())?;
+        let apart: usize = items.iter().map(bytes_apart).sum();
+        let held = self.hold((items.len() + 2) * size_of::<Value>() + apart)?;
         Ok(List::new(items, nesting, held))
     }
 
@@ -203,7 +172,8 @@ impl<'r> Heap<'r> {
     pub fn dict(&self, pairs: Vec<(Value, Value)>) -> Outcome<Value> {
         let nesting = nesting(pairs.iter().flat_map(|(key, value)| [key, value]))?;
         self.work(pairs.len() * 4)?;
-        let held = self.hold((pairs.len() + 1) * size_of::<[Value; 2]>())?;
+        let apart: usize = pairs.iter().map(|(_, value)| bytes_apart(value)).sum();
+        let held = self.hold((pairs.len() + 1) * size_of::<[Value; 2]>() + apart)?;
         Ok(Value::Dict(Dict::new(pairs, nesting, held)))
     }
 
@@ -215,10 +185,33 @@ impl<'r> Heap<'r> {
 
     /// Adds an object and returns what stands for it. Objects live as long as the rendering.
     pub fn object(&self, object: Object) -> Outcome<Value> {
-        std::mem::forget(self.hold(size_of::<Object>() + size_of::<Value>() * 4)?);
+        self.keep(size_of::<Object>() + size_of::<Value>() * 4)?;
+        if let Object::Namespace(fields) = &object {
+            fields.iter().try_for_each(|(_, value)| self.keep_field(value))?;
+        }
         let mut objects = self.objects.borrow_mut();
         objects.push(object);
         Ok(Value::Object(objects.len() - 1))
+    }
+
+    /// Takes memory for a namespace's field.
+    pub fn keep_field(&self, value: &Value) -> Outcome<()> {
+        self.keep(size_of::<(Text, Value)>() * 2 + bytes_apart(value))
+    }
+
+    /// Takes memory that is not given back before the rendering ends.
+    pub fn keep(&self, bytes: usize) -> Outcome<()> {
+        self.hold(bytes).map(std::mem::forget)
+    }
+}
+
+/// Bytes of a value that lie elsewhere and that nothing else counts: why there is none, or what a
+/// method belongs to.
+fn bytes_apart(value: &Value) -> usize {
+    match value {
+        Value::Undefined(_) => 64 + MISSING_NAME_BYTES_MAX,
+        Value::Method(_) => 96,
+        _ => 0,
     }
 }
 

@@ -1,12 +1,11 @@
 //! JSON as Python's `json.dumps` writes it, by the options that `tojson` of `transformers` has.
 
-use std::cmp::Ordering;
-
 use crate::text::template::chars::{self, Ch};
-use crate::text::template::heap::{Draft, Fault, Heap, Outcome, failed};
-use crate::text::template::machine::Given;
+use crate::text::template::given::Given;
+use crate::text::template::heap::{Draft, Heap, Outcome, failed};
+use crate::text::template::number;
+use crate::text::template::sort::sorted;
 use crate::text::template::value::Value;
-use crate::text::template::{compare, number};
 
 /// Most spaces of one level of indentation.
 const INDENT_MAX: i128 = 1000;
@@ -178,29 +177,4 @@ fn float(number: f64) -> String {
 
 fn sorted_pairs(heap: &Heap<'_>, pairs: &[(Value, Value)]) -> Outcome<Vec<(Value, Value)>> {
     sorted(heap, pairs.to_vec(), |(key, _)| key, false)
-}
-
-/// Sorts by a key, without moving what is equal. The first comparison that fails ends it.
-pub(super) fn sorted<T>(
-    heap: &Heap<'_>,
-    mut items: Vec<T>,
-    key: impl Fn(&T) -> &Value,
-    reverse: bool,
-) -> Outcome<Vec<T>> {
-    let mut fault: Option<Fault> = None;
-    items.sort_by(|one, other| {
-        if fault.is_some() {
-            return Ordering::Equal;
-        }
-        let order = compare::order(heap, key(one), key(other), "<").unwrap_or_else(|failure| {
-            fault = Some(failure);
-            None
-        });
-        let order = order.unwrap_or(Ordering::Equal);
-        if reverse { order.reverse() } else { order }
-    });
-    match fault {
-        Some(fault) => Err(fault),
-        None => Ok(items),
-    }
 }

@@ -1,10 +1,9 @@
 //! Python's arithmetic, which is also what puts texts and lists together.
 
 use crate::text::template::ast::Operator;
-use crate::text::template::chars::Ch;
 use crate::text::template::heap::{Heap, Outcome, failed};
-use crate::text::template::percent;
 use crate::text::template::value::Value;
+use crate::text::template::{markup, percent};
 
 /// `left operator right`.
 pub(super) fn binary(
@@ -19,11 +18,7 @@ pub(super) fn binary(
         right.defined()?;
     }
     match (operator, left, right) {
-        (Operator::Add, Value::Text(left), Value::Text(right)) => {
-            heap.room(left.len() + right.len())?;
-            let both: Vec<Ch> = left.iter().chain(right.iter()).copied().collect();
-            heap.value(&both)
-        }
+        (Operator::Add, Value::Text(left), Value::Text(right)) => markup::sum(heap, left, right),
         (Operator::Add, Value::List(left), Value::List(right)) => {
             heap.list(joined(heap, left, right)?)
         }

@@ -168,9 +168,12 @@ pub(super) fn is_printable(character: char) -> bool {
     match character {
         ' '..='~' => true,
         '\0'..='\u{7f}' => false,
-        // Behind a letter a combining mark is not escaped for being one.
+        // After a letter a combining mark is not escaped for being one.
         other => {
-            !['a', other].iter().collect::<String>().escape_debug().to_string().contains("\\u")
+            let mut bytes = [b'a'; 5];
+            let end = 1 + other.encode_utf8(&mut bytes[1..]).len();
+            let text = std::str::from_utf8(&bytes[..end]).unwrap_or_default();
+            text.escape_debug().nth(1) != Some('\\')
         }
     }
 }

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use crate::text::template::chars::Ch;
 use crate::text::template::compare;
 use crate::text::template::heap::{Heap, Outcome, failed};
-use crate::text::template::value::{Value, View};
+use crate::text::template::value::{Range, Value, View};
 
 /// What `for` goes over. An iterator has nothing left afterwards.
 pub(super) fn items<'v>(heap: &Heap<'_>, value: &'v Value) -> Outcome<Cow<'v, [Value]>> {
@@ -70,40 +70,40 @@ pub(super) fn item(heap: &Heap<'_>, value: &Value, index: &Value) -> Outcome<Opt
     }
 }
 
-/// `value[start:stop:step]`; none for what has no slices, and for bounds that are no whole numbers.
-pub(super) fn slice(heap: &Heap<'_>, value: &Value, bounds: [&Value; 3]) -> Outcome<Option<Value>> {
+/// `value[start:stop:step]`; unlike an index, one that Python refuses is an error.
+pub(super) fn slice(heap: &Heap<'_>, value: &Value, bounds: [&Value; 3]) -> Outcome<Value> {
     let length = match value {
         Value::Text(_) | Value::List(_) | Value::Tuple(_) | Value::Range(_) => length(value)?,
-        _ => return Ok(None),
+        other => return failed(format_args!("'{}' object has no slices", other.type_name())),
     };
     let is_bound = |bound: &&Value| matches!(bound, Value::None) || bound.as_integer().is_some();
     if !bounds.iter().all(is_bound) {
-        return Ok(None);
+        return failed("slice indices must be integers or None");
     }
     let Some(indices) = indices(bounds.map(Value::as_integer), length) else {
         return failed("slice step cannot be zero");
     };
     heap.work(indices.len())?;
-    Ok(Some(match value {
+    match value {
+        Value::List(items) => heap.list(indices.iter().map(|index| items[index].clone()).collect()),
+        Value::Tuple(items) => {
+            heap.tuple(indices.iter().map(|index| items[index].clone()).collect())
+        }
+        Value::Range(range) => indices.of(*range),
         Value::Text(text) => {
             heap.room(indices.len())?;
             let part: Vec<Ch> = indices.iter().map(|index| text[index]).collect();
-            heap.value(&part)?
+            heap.value(&part)
         }
-        Value::List(items) => {
-            heap.list(indices.iter().map(|index| items[index].clone()).collect())?
-        }
-        Value::Tuple(items) => {
-            heap.tuple(indices.iter().map(|index| items[index].clone()).collect())?
-        }
-        Value::Range(range) => heap.list(indices.iter().map(|index| range.get(index)).collect())?,
-        _ => return Ok(None),
-    }))
+        other => failed(format_args!("'{}' object has no slices", other.type_name())),
+    }
 }
 
 /// The indices that a slice takes: `count` of them from `first` on, `step` apart.
 pub(super) struct Indices {
     first: i128,
+    /// The one before which it ends, or after it if it goes backwards.
+    end: i128,
     step: i128,
     count: usize,
 }
@@ -115,6 +115,16 @@ impl Indices {
 
     pub fn iter(&self) -> impl Iterator<Item = usize> {
         (0..self.count as i128).map(|index| (self.first + index * self.step) as usize)
+    }
+
+    /// These of a range: another range.
+    fn of(&self, range: Range) -> Outcome<Value> {
+        let at = |index: i128| i128::from(range.start) + index * i128::from(range.step);
+        let step = i128::from(range.step) * self.step;
+        match [at(self.first), at(self.end), step].map(i64::try_from) {
+            [Ok(start), Ok(stop), Ok(step)] => Ok(Value::Range(Range { start, stop, step })),
+            _ => failed("a slice of a range with numbers that are too large"),
+        }
     }
 }
 
@@ -134,5 +144,31 @@ fn indices(bounds: [Option<i128>; 3], length: usize) -> Option<Indices> {
     let last = stop.map_or(all_stop, clip);
     let distance = if step > 0 { last - first } else { first - last };
     let count = if distance <= 0 { 0 } else { (distance - 1) / step.abs() + 1 };
-    Some(Indices { first, step, count: count as usize })
+    Some(Indices { first, end: last, step, count: count as usize })
+}
+
+/// `item in container`.
+pub(super) fn contains(heap: &Heap<'_>, container: &Value, item: &Value) -> Outcome<bool> {
+    match container {
+        Value::Text(text) => match item {
+            Value::Text(part) => Ok(compare::find_text(heap, text, part, 0)?.is_some()),
+            other => failed(format_args!(
+                "'in <string>' requires string as left operand, not {}",
+                other.described()
+            )),
+        },
+        Value::Dict(pairs) | Value::View(View::Keys, pairs) => {
+            compare::hashable(item)?;
+            Ok(compare::find(heap, pairs, item)?.is_some())
+        }
+        Value::Range(range) => match item.as_float() {
+            Some(number) => {
+                let (start, step) = (range.start as f64, range.step as f64);
+                let steps = (number - start) / step;
+                Ok(steps.fract() == 0.0 && steps >= 0.0 && steps < range.len() as f64)
+            }
+            None => Ok(false),
+        },
+        other => compare::among(heap, &items(heap, other)?, item),
+    }
 }

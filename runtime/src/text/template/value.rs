@@ -5,7 +5,10 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::text::template::chars::{self, Ch};
-use crate::text::template::heap::{Held, Outcome, failed};
+use crate::text::template::fault::{Held, Outcome, failed};
+
+/// Bytes that are kept of the name of what there is not.
+pub(super) const MISSING_NAME_BYTES_MAX: usize = 200;
 
 /// A value; cheap to clone.
 #[derive(Clone, Debug)]
@@ -90,11 +93,23 @@ impl Range {
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Text(Rc<(Box<[Ch]>, Held)>);
+pub(super) struct Text(Rc<Characters>);
+
+#[derive(Debug)]
+struct Characters {
+    characters: Box<[Ch]>,
+    /// What it is added to is escaped.
+    is_markup: bool,
+    _held: Held,
+}
 
 impl Text {
-    pub fn new(characters: Box<[Ch]>, held: Held) -> Self {
-        Self(Rc::new((characters, held)))
+    pub fn new(characters: Box<[Ch]>, is_markup: bool, held: Held) -> Self {
+        Self(Rc::new(Characters { characters, is_markup, _held: held }))
+    }
+
+    pub fn is_markup(&self) -> bool {
+        self.0.is_markup
     }
 
     pub fn is(&self, other: &str) -> bool {
@@ -106,7 +121,7 @@ impl std::ops::Deref for Text {
     type Target = [Ch];
 
     fn deref(&self) -> &[Ch] {
-        &self.0.0
+        &self.0.characters
     }
 }
 
@@ -210,15 +225,16 @@ impl Value {
     }
 
     pub fn missing_name(name: &str) -> Self {
-        Self::Undefined(Rc::new(Missing::Name(name.into())))
+        Self::Undefined(Rc::new(Missing::Name(beginning(name))))
     }
 
-    pub fn missing(reason: impl Into<Box<str>>) -> Self {
-        Self::Undefined(Rc::new(Missing::Reason(reason.into())))
+    pub fn missing(reason: impl AsRef<str>) -> Self {
+        Self::Undefined(Rc::new(Missing::Reason(beginning(reason.as_ref()))))
     }
 
-    pub fn missing_attribute(&self, name: impl Into<Box<str>>) -> Self {
-        Self::Undefined(Rc::new(Missing::Attribute { of: self.type_name(), name: name.into() }))
+    pub fn missing_attribute(&self, name: impl AsRef<str>) -> Self {
+        let (of, name) = (self.type_name(), beginning(name.as_ref()));
+        Self::Undefined(Rc::new(Missing::Attribute { of, name }))
     }
 
     pub fn is_undefined(&self) -> bool {
@@ -324,6 +340,11 @@ impl Value {
             other => other.type_name().to_owned(),
         }
     }
+}
+
+/// As much of a name as is kept.
+fn beginning(name: &str) -> Box<str> {
+    name[..name.floor_char_boundary(MISSING_NAME_BYTES_MAX)].into()
 }
 
 impl Missing {

@@ -3,10 +3,12 @@
 use crate::text::template::chars::{self, Ch};
 use crate::text::template::compare;
 use crate::text::template::filters::case_folded;
+use crate::text::template::given::Given;
 use crate::text::template::heap::{Draft, Outcome, failed};
-use crate::text::template::json::sorted;
-use crate::text::template::machine::{Given, Machine, unknown};
+use crate::text::template::machine::Machine;
+use crate::text::template::machine::expressions::unknown;
 use crate::text::template::operators;
+use crate::text::template::sort::sorted;
 use crate::text::template::value::{Value, View};
 use crate::text::template::{ast, print, sequence};
 
@@ -244,26 +246,23 @@ impl Machine<'_> {
         let is_true = |option: Option<Value>| option.is_some_and(|option| option.is_true());
         let (reverse, case_sensitive) = (is_true(reverse), is_true(case_sensitive));
         let items = sequence::items(&self.heap, value)?.into_owned();
-        let several: Vec<Value> = match &attribute {
-            Some(Value::Text(text)) if text.iter().any(|ch| ch.is(',')) => text
+        let attributes: Vec<Option<Value>> = match attribute {
+            Some(Value::Text(text)) => text
                 .split(|ch| ch.is(','))
-                .map(|part| self.heap.value(part))
+                .map(|part| self.heap.value(part).map(Some))
                 .collect::<Outcome<_>>()?,
-            _ => Vec::new(),
+            other => vec![other],
         };
-        let keys = if several.is_empty() {
+        // Keys are lists, whose items may be equal without an order: two that are undefined.
+        let mut keys = vec![Vec::new(); items.len()];
+        for attribute in attributes {
             let path = self.path(attribute)?;
-            self.keys(&items, &path, case_sensitive)?
-        } else {
-            let mut keys = vec![Vec::new(); items.len()];
-            for attribute in several {
-                let path = self.path(Some(attribute))?;
-                for (key, part) in keys.iter_mut().zip(self.keys(&items, &path, case_sensitive)?) {
-                    key.push(part);
-                }
+            for (key, part) in keys.iter_mut().zip(self.keys(&items, &path, case_sensitive)?) {
+                key.push(part);
             }
-            keys.into_iter().map(|key| self.heap.list(key)).collect::<Outcome<_>>()?
-        };
+        }
+        let keys: Vec<Value> =
+            keys.into_iter().map(|key| self.heap.list(key)).collect::<Outcome<_>>()?;
         let pairs: Vec<(Value, Value)> = keys.into_iter().zip(items).collect();
         let pairs = sorted(&self.heap, pairs, |(key, _)| key, reverse)?;
         self.heap.list(pairs.into_iter().map(|(_, item)| item).collect())

@@ -1,7 +1,7 @@
 //! Filters of numbers.
 
+use crate::text::template::given::Given;
 use crate::text::template::heap::{Heap, Outcome, failed};
-use crate::text::template::machine::Given;
 use crate::text::template::number;
 use crate::text::template::operators;
 use crate::text::template::value::Value;
@@ -95,7 +95,7 @@ fn file_size(heap: &Heap<'_>, value: &Value, given: Given) -> Outcome<Value> {
     let text = if bytes == 1.0 {
         "1 Byte".to_owned()
     } else if bytes < base {
-        format!("{} Bytes", bytes.trunc())
+        format!("{} Bytes", bytes as i128)
     } else {
         let units = ["k", "M", "G", "T", "P", "E", "Z", "Y"];
         let last = units.len() - 1;

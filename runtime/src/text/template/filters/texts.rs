@@ -1,12 +1,25 @@
 //! Filters of texts. What is no text is written as one first.
 
 use crate::text::template::chars::{self, Ch, is_space};
+use crate::text::template::given::Given;
 use crate::text::template::heap::{Draft, Heap, Outcome, failed};
-use crate::text::template::machine::Given;
-use crate::text::template::value::Value;
-use crate::text::template::{methods, percent, print};
+use crate::text::template::value::{Value, View};
+use crate::text::template::{markup, methods, percent, print, sequence};
 
 pub(super) fn filter(heap: &Heap<'_>, name: &str, value: &Value, given: Given) -> Outcome<Value> {
+    match name {
+        "indent" => return indent(heap, value.defined()?.text(name)?, given),
+        "truncate" => return truncate(heap, value, given),
+        "safe" => {
+            given.none(name)?;
+            return heap.markup(&print::text(heap, value)?);
+        }
+        "escape" | "e" if matches!(value, Value::Text(text) if text.is_markup()) => {
+            given.none(name)?;
+            return Ok(value.clone());
+        }
+        _ => {}
+    }
     let text = print::text(heap, value)?;
     let made = match name {
         "replace" => {
@@ -30,8 +43,6 @@ pub(super) fn filter(heap: &Heap<'_>, name: &str, value: &Value, given: Given) -
                 }
             }
         }
-        "indent" => return indent(heap, &text, given),
-        "truncate" => truncate(heap, &text, given)?,
         "center" => {
             let [width] = given.bind(name, ["width"], 0)?;
             let width = width.map_or(Ok(80), |width| width.integer(name))?;
@@ -77,8 +88,7 @@ pub(super) fn filter(heap: &Heap<'_>, name: &str, value: &Value, given: Given) -
                 "upper" => chars::upper(&text),
                 "lower" => chars::lower(&text),
                 "capitalize" => super::capitalized(&text),
-                "safe" => return Ok(Value::Text(text)),
-                _ => escaped(&text),
+                _ => return heap.markup(&markup::escaped(heap, &text)?),
             }
         }
     };
@@ -113,7 +123,7 @@ fn indent(heap: &Heap<'_>, text: &[Ch], given: Given) -> Outcome<Value> {
     draft.value()
 }
 
-fn truncate(heap: &Heap<'_>, text: &[Ch], given: Given) -> Outcome<Vec<Ch>> {
+fn truncate(heap: &Heap<'_>, value: &Value, given: Given) -> Outcome<Value> {
     let [length, kill_words, end, leeway] =
         given.bind("truncate", ["length", "killwords", "end", "leeway"], 0)?;
     let number = |value: Option<Value>, default: usize| match value {
@@ -132,50 +142,35 @@ fn truncate(heap: &Heap<'_>, text: &[Ch], given: Given) -> Outcome<Vec<Ch>> {
     if length < end.len() {
         return failed(format_args!("expected length >= {}, got {length}", end.len()));
     }
-    if text.len() <= length.saturating_add(leeway) {
-        return Ok(text.to_vec());
+    // Whatever has a length and is short enough stays what it is.
+    if sequence::length(value)? <= length.saturating_add(leeway) {
+        return Ok(value.clone());
     }
+    let text = value.text("truncate")?;
     let mut kept = &text[..length - end.len()];
     if !kill_words.is_some_and(|kill| kill.is_true()) {
         kept = kept.iter().rposition(|ch| ch.is(' ')).map_or(kept, |at| &kept[..at]);
     }
-    Ok(kept.iter().chain(end.iter()).copied().collect())
+    heap.room(kept.len() + end.len())?;
+    heap.value(&kept.iter().chain(end.iter()).copied().collect::<Vec<_>>())
 }
 
 /// Every word with a capital letter, where words begin after spaces, hyphens and opening brackets.
 fn title(text: &[Ch]) -> Vec<Ch> {
+    let separates = |ch: &Ch| is_space(*ch) || ['-', '(', '{', '[', '<'].contains(&ch.get());
     let mut made = Vec::with_capacity(text.len());
-    let mut begins = true;
-    for ch in text {
-        let one = std::slice::from_ref(ch);
-        let separates = is_space(*ch) || ['-', '(', '{', '[', '<'].contains(&ch.get());
-        made.extend(if begins { chars::upper(one) } else { chars::lower(one) });
-        begins = separates;
-    }
-    made
-}
-
-fn escaped(text: &[Ch]) -> Vec<Ch> {
-    let mut made = Vec::with_capacity(text.len());
-    for ch in text {
-        let name = match ch.get() {
-            '&' => "&amp;",
-            '<' => "&lt;",
-            '>' => "&gt;",
-            '\'' => "&#39;",
-            '"' => "&#34;",
-            _ => {
-                made.push(*ch);
-                continue;
-            }
-        };
-        made.extend(name.chars().map(|character| ch.replaced(character)));
+    for item in text.chunk_by(|one, other| separates(one) == separates(other)) {
+        let (first, rest) = item.split_at(1);
+        made.extend(chars::upper(first));
+        made.extend(chars::lower(rest));
     }
     made
 }
 
 fn url_encoded(heap: &Heap<'_>, value: &Value, text: &[Ch]) -> Outcome<Vec<Ch>> {
-    let quoted = |text: &[Ch], in_query: bool| -> Vec<Ch> {
+    let quoted = |text: &[Ch], in_query: bool| -> Outcome<Vec<Ch>> {
+        // A character of four bytes becomes twelve.
+        heap.room(text.len() * 12)?;
         let quote = |ch: &Ch| match ch.get() {
             ' ' if in_query => "+".to_owned(),
             '/' if !in_query => "/".to_owned(),
@@ -186,18 +181,30 @@ fn url_encoded(heap: &Heap<'_>, value: &Value, text: &[Ch]) -> Outcome<Vec<Ch>> 
         };
         let replaced =
             |ch: &Ch| chars::own(&quote(ch)).map(|own| ch.replaced(own.get())).collect::<Vec<_>>();
-        text.iter().flat_map(replaced).collect()
+        Ok(text.iter().flat_map(replaced).collect())
     };
-    let Value::Dict(pairs) = value else {
-        heap.room(text.len() * 9)?;
-        return Ok(quoted(text, false));
+    if matches!(value, Value::Text(_)) || !is_iterable(value) {
+        return quoted(text, false);
+    }
+    let pairs = match value {
+        Value::Dict(pairs) => Value::View(View::Items, pairs.clone()),
+        other => other.clone(),
     };
     let mut draft = Draft::new(heap)?;
-    for (index, (key, value)) in pairs.iter().enumerate() {
+    for (index, pair) in sequence::items(heap, &pairs)?.iter().enumerate() {
+        let pair = sequence::items(heap, pair)?;
+        let [key, value] = &pair[..] else {
+            return failed("urlencode: expected pairs of a name and a value");
+        };
         draft.own(if index > 0 { "&" } else { "" })?;
-        draft.push(&quoted(&print::text(heap, key)?, true))?;
+        draft.push(&quoted(&print::text(heap, key)?, true)?)?;
         draft.own("=")?;
-        draft.push(&quoted(&print::text(heap, value)?, true))?;
+        draft.push(&quoted(&print::text(heap, value)?, true)?)?;
     }
     Ok(draft.characters().to_vec())
+}
+
+fn is_iterable(value: &Value) -> bool {
+    use Value::{Dict, Iterator, List, Range, Tuple, View};
+    matches!(value, Dict(_) | Iterator(_) | List(_) | Range(_) | Tuple(_) | View(..))
 }

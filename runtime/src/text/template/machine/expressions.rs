@@ -163,8 +163,7 @@ impl<'r> Machine<'r> {
                 }
                 let [start, stop, step] = &ends;
                 value.defined()?;
-                let slice = sequence::slice(&self.heap, &value, [start, stop, step])?;
-                Ok(slice.unwrap_or_else(|| value.missing_attribute("slice")))
+                sequence::slice(&self.heap, &value, [start, stop, step])
             }
             Postfix::Call(arguments) => {
                 let given = self.arguments(arguments)?;
@@ -199,8 +198,8 @@ pub(in crate::text::template) fn holds(
         Relation::LessOrEqual => ordered("<=", Ordering::is_le),
         Relation::Greater => ordered(">", Ordering::is_gt),
         Relation::GreaterOrEqual => ordered(">=", Ordering::is_ge),
-        Relation::In => compare::contains(heap, right, left),
-        Relation::NotIn => Ok(!compare::contains(heap, right, left)?),
+        Relation::In => sequence::contains(heap, right, left),
+        Relation::NotIn => Ok(!sequence::contains(heap, right, left)?),
     }
 }
 

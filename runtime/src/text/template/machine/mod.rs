@@ -2,25 +2,22 @@
 
 mod access;
 mod calls;
-mod expressions;
+pub(super) mod expressions;
 mod loops;
 mod scopes;
+mod state;
 
 use crate::text::template::ast::{Constant, Postfix, Program, Statement, StatementKind, Target};
 use crate::text::template::chars::{self, Ch};
 use crate::text::template::clock::Clock;
 use crate::text::template::heap::{Cause, Fault, Heap, Held, Object, Outcome, failed};
 use crate::text::template::input::RenderLimits;
-use crate::text::template::machine::calls::MacroValue;
 
-use crate::text::template::machine::loops::LoopState;
 use crate::text::template::machine::scopes::Scopes;
+use crate::text::template::machine::state::{LoopState, MacroValue};
 use crate::text::template::rendered::{Author, Rendered};
 use crate::text::template::value::{Text, Value};
 use crate::text::template::{print, sequence};
-
-pub(super) use calls::Given;
-pub(super) use expressions::{holds, unknown};
 
 /// Expressions and statements within each other, macros' bodies included. A level takes up to some
 /// kilobytes of stack.
@@ -106,6 +103,9 @@ impl<'r> Machine<'r> {
     /// Opens a scope within the present one.
     fn enter(&mut self) -> Outcome<()> {
         self.scopes.enter(self.scopes.current());
+        if self.scopes.is_full() {
+            return failed("too many variables or macros");
+        }
         self.heap.work(8)
     }
 
@@ -313,7 +313,10 @@ impl<'r> Machine<'r> {
                 self.heap.work(fields.len() * 4)?;
                 match fields.iter_mut().find(|(other, _)| other[..] == field[..]) {
                     Some((_, place)) => *place = value,
-                    None => fields.push((field, value)),
+                    None => {
+                        self.heap.keep_field(&value)?;
+                        fields.push((field, value));
+                    }
                 }
                 Ok(())
             }

@@ -4,6 +4,8 @@ use crate::text::template::value::Value;
 
 /// Most names of all scopes together.
 const NAMES_MAX: usize = 100_000;
+/// Most scopes: those that are open, and those that macros keep.
+const SCOPES_MAX: usize = 100_000;
 
 pub(super) struct Scopes<'r> {
     /// The first one is the template's input, the second its own top level.
@@ -80,9 +82,9 @@ impl<'r> Scopes<'r> {
         names.len()
     }
 
-    /// Whether there are as many names as there may be.
+    /// Whether there are more names or scopes than there may be.
     pub fn is_full(&self) -> bool {
-        self.names > NAMES_MAX
+        self.names > NAMES_MAX || self.scopes.len() > SCOPES_MAX
     }
 
     /// The value of a name, and how many names were looked at.

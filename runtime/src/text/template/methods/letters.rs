@@ -99,9 +99,8 @@ fn is_identifier(text: &[Ch]) -> bool {
 
 /// `text.capitalize()`.
 pub(in crate::text::template) fn capitalized(text: &[Ch]) -> Vec<Ch> {
-    let (first, rest) = text.split_at(text.len().min(1));
-    let mut made = titled(first);
-    made.extend(chars::lower(rest));
+    let mut made = titled(&text[..text.len().min(1)]);
+    made.extend((1..text.len()).flat_map(|at| chars::lower_at(text, at)));
     made
 }
 
@@ -132,9 +131,12 @@ fn title_case(character: char) -> Option<char> {
 pub(super) fn title(text: &[Ch]) -> Vec<Ch> {
     let mut made = Vec::with_capacity(text.len());
     let mut after_letter = false;
-    for ch in text {
-        let one = std::slice::from_ref(ch);
-        made.extend(if after_letter { chars::lower(one) } else { titled(one) });
+    for (at, ch) in text.iter().enumerate() {
+        if after_letter {
+            made.extend(chars::lower_at(text, at));
+        } else {
+            made.extend(titled(std::slice::from_ref(ch)));
+        }
         after_letter = ch.get().is_uppercase() || ch.get().is_lowercase();
     }
     made
@@ -142,11 +144,11 @@ pub(super) fn title(text: &[Ch]) -> Vec<Ch> {
 
 /// `text.swapcase()`.
 pub(super) fn swapped(text: &[Ch]) -> Vec<Ch> {
-    let swap = |ch: &Ch| {
-        let one = std::slice::from_ref(ch);
-        if ch.get().is_uppercase() { chars::lower(one) } else { chars::upper(one) }
+    let swap = |at: usize| match text[at].get().is_uppercase() {
+        true => chars::lower_at(text, at).collect(),
+        false => chars::upper(&text[at..=at]),
     };
-    text.iter().flat_map(swap).collect()
+    (0..text.len()).flat_map(swap).collect()
 }
 
 /// `text.casefold()`: lower case, but for a few letters that fold to two.
