@@ -7,7 +7,7 @@ import json
 import sys
 from pathlib import Path
 
-METHODS = ["rounded", "allocated", "uniform", "per-layer", "global", "tuned", "refined", "progressive"]
+METHODS = ["rounded", "allocated", "uniform", "per-layer", "global", "tuned", "refined"]
 
 
 def read(path):

@@ -12,7 +12,7 @@
 set -eu
 hardtack=$1 checkpoint=$2 folder=$3 calibration=$4
 shift 4
-methods=${METHODS:-uniform per-layer global tuned refined progressive}
+methods=${METHODS:-uniform per-layer global tuned refined}
 first=${methods%% *}
 judge="--ctx 512 --windows ${WINDOWS:-32} --threads 1 --json"
 calibrated="${TOKENS:+--calib-tokens $TOKENS} --judge-tokens 2048 --kv-tokens 0"
@@ -47,7 +47,6 @@ for bits in ${BITS:-1.5 2.0 2.5 3.0 3.5}; do
         allocated) bake "$own" $calibrated --budget "$(wc -c <"$folder/$bits-$first.tack")" ;;
         tuned) bake "$own" $calibrated --bits-per-expert "$bits" ;;
         refined) bake "$own" $calibrated --bits-per-expert "$bits" --refine ;;
-        progressive) bake "$own" $calibrated --bits-per-expert "$bits" --progressive ;;
         *) bake "$own" $calibrated --bits-per-expert "$bits" --allocation "$method" --tune 0 ;;
         esac
         for text in "$@"; do

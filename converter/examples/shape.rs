@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             return Ok(Encoding::Plain);
         }
         let bits = match (key.kind, source.role) {
-            (_, Role::Gate) => return Ok(Encoding::F32),
+            (_, Role::Router) => return Ok(Encoding::F32),
             // As many of the higher number as the fraction says, evenly among the experts.
             (SectionKind::Expert, _) => {
                 let at = f64::from(key.expert);

@@ -46,7 +46,7 @@ impl Part {
     pub fn of(section: SectionKey, role: Role) -> Option<Self> {
         let layer = section.layer as usize;
         match (section.kind, role) {
-            (_, Role::Gate) => None,
+            (_, Role::Router) => None,
             (SectionKind::Expert, _) => Some(Self::Expert(layer, section.expert as usize)),
             (SectionKind::Layer, Role::Gated | Role::Up | Role::Down) => Some(Self::Common(layer)),
             (SectionKind::Layer, _) => Some(Self::Attention(layer)),
@@ -88,8 +88,8 @@ impl Part {
 }
 
 impl Assignment {
-    /// The same encoding for all matrices of the layers. Every token depends on embeddings and head:
-    /// without a `head` they get 6 bits at least.
+    /// The same encoding for all matrices of the layers. Every token depends on embeddings and
+    /// head: without a `head` they get 6 bits at least.
     pub fn uniform(spec: &ModelSpec, layers: Encoding, head: Option<Encoding>) -> Self {
         let least = match layers.code_bits() {
             Some(bits) if bits < 6 => Encoding::Q6,

@@ -56,7 +56,7 @@ impl GgufSettings for GgufMetadata {
                 let values = self.get_i32_array(key)?;
                 Ok::<_, SourceError>(list(values.into_iter().map(integer).collect()))
             })
-            // A value of any other kind is present and is none that a family asks for: it will be
+            // A value of any other kind is present and is none that a family wants: it will be
             // refused by its key.
             .or(Ok::<_, SourceError>(list(Vec::new())))
             .ok()
@@ -75,7 +75,7 @@ pub fn settings(checkpoint: &Checkpoint) -> Settings<'_> {
     }
 }
 
-/// The tokenizer's keys of a GGUF file; nothing where it has none.
+/// The tokenizer's keys of a GGUF file; none where it has none.
 pub fn gguf_vocabulary(metadata: &GgufMetadata) -> Result<Option<GgufVocabulary>, SourceError> {
     let Some(model) = optional(metadata.get_str("tokenizer.ggml.model"))? else { return Ok(None) };
     let number = |key: &str| optional(metadata.get_u32(key));

@@ -1,4 +1,5 @@
-//! A checkpoint's recipe, and the rows of its tensors: reader and families together, with one error.
+//! A checkpoint's recipe, and the rows of its tensors: reader and families together, with one
+//! error.
 
 use std::path::PathBuf;
 
@@ -18,7 +19,7 @@ pub enum CheckpointError {
     /// It cannot be read.
     #[error(transparent)]
     Source(#[from] SourceError),
-    /// It is of no known family, or asks for what is not supported.
+    /// It is of no known family, or wants what is not supported.
     #[error("{}: {source}", input.display())]
     Family {
         /// The checkpoint.

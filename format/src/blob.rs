@@ -1,5 +1,5 @@
-//! The reader: takes the bytes of a whole file and gives sections and tensors that are known to lie
-//! inside it.
+//! The reader: takes the bytes of a whole file and returns sections and tensors that are known to
+//! lie inside it.
 //!
 //! Everything is checked in [`Blob::open`]; after it no [`TensorRef`] can be out of range. The
 //! content of weights is not read until [`Blob::verify`].
@@ -44,7 +44,7 @@ impl Index {
         Ok(Self { header, bytes })
     }
 
-    /// The blob over the bytes of its file; nothing if they are not as many as they were.
+    /// The blob over the bytes of its file; none if they are not as many as they were.
     pub fn blob<'a>(&'a self, file: &'a [u8]) -> Option<Blob<'a>> {
         let whole = self.header.file_bytes == file.len() as u64;
         whole.then_some(Blob { file, index: &self.bytes, header: self.header })
@@ -231,7 +231,7 @@ impl<'a> Blob<'a> {
         )
     }
 
-    /// Sections in ascending order, each at the first aligned byte behind the one before it,
+    /// Sections in ascending order, each at the first aligned byte after the one before it,
     /// tensors shared out without gaps, and the file ending where the last one does.
     fn check_sections(&self) -> Result<(), FormatError> {
         let mut end = (HEADER_BYTES + self.header.index_bytes()) as u64;
@@ -276,7 +276,7 @@ impl<'a> Blob<'a> {
         expect_equal("file_bytes", 16, end, self.header.file_bytes)
     }
 
-    /// Tensors of one section in ascending order of role, each at the first aligned byte behind the
+    /// Tensors of one section in ascending order of role, each at the first aligned byte after the
     /// one before it.
     fn check_tensors(&self, section: u32, record: &SectionRecord) -> Result<(), FormatError> {
         let mut end = record.offset;

@@ -1,6 +1,6 @@
-//! What binds a gate to its experts. A gate is tuned to the experts beside it as they were
+//! What binds a router to its experts. A router is tuned to the experts beside it as they were
 //! quantized: another expert in the place of one of them may be valid by every other rule, and
-//! still is one that the gate was not made for.
+//! still is one that the router was not made for.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -9,9 +9,9 @@ use crate::records::Hash;
 use crate::role::{SectionKey, SectionKind};
 
 /// For every layer with experts, in order: BLAKE3 over the hash of the layer's section, in which
-/// its gate stands, and the hashes of its experts' sections. Sections come in the order of a blob's
+/// its router is, and the hashes of its experts' sections. Sections come in the order of a blob's
 /// index.
-pub fn gate_bonds(sections: impl Iterator<Item = (SectionKey, Hash)>) -> Vec<(u32, Hash)> {
+pub fn router_bonds(sections: impl Iterator<Item = (SectionKey, Hash)>) -> Vec<(u32, Hash)> {
     let mut layers = BTreeMap::new();
     let mut bonds: Vec<(u32, blake3::Hasher)> = Vec::new();
     for (key, hash) in sections {
@@ -53,7 +53,7 @@ mod tests {
 
     #[test]
     fn a_bond_is_of_its_layer_and_all_its_experts() {
-        let whole = gate_bonds(sections().into_iter());
+        let whole = router_bonds(sections().into_iter());
         let expected = *blake3::hash(&[[2; 32], [4; 32], [5; 32]].concat()).as_bytes();
         assert_eq!((whole.len(), whole[0], whole[1].0), (2, (1, expected), 2));
         for (changed, broken) in [
@@ -65,12 +65,12 @@ mod tests {
         ] {
             let mut other = sections();
             other[changed].1 = [99; 32];
-            let found = gate_bonds(other.into_iter());
+            let found = router_bonds(other.into_iter());
             assert_eq!([found[0] != whole[0], found[1] != whole[1]], broken, "section {changed}");
         }
         // Two experts that change places too.
         let mut other = sections();
         (other[4].1, other[5].1) = (other[5].1, other[4].1);
-        assert_ne!(gate_bonds(other.into_iter())[0], whole[0]);
+        assert_ne!(router_bonds(other.into_iter())[0], whole[0]);
     }
 }

@@ -38,7 +38,7 @@ pub enum Encoding {
     Plain = 0,
     /// 32-bit floats in panels.
     F32 = 1,
-    /// IEEE half floats in panels.
+    /// IEEE f16 in panels.
     F16 = 2,
     /// bfloat16 in panels.
     Bf16 = 3,
@@ -117,7 +117,7 @@ impl Encoding {
         }
     }
 
-    /// Bits of an integer code; nothing for floats.
+    /// Bits of an integer code; none for floats.
     pub const fn code_bits(self) -> Option<u32> {
         match self {
             Self::Q1 => Some(1),
@@ -131,7 +131,7 @@ impl Encoding {
         }
     }
 
-    /// Place in a table with one entry for each matrix encoding; nothing for [`Encoding::Plain`].
+    /// Place in a table with one entry for each matrix encoding; none for [`Encoding::Plain`].
     pub const fn slot(self) -> Option<usize> {
         match self {
             Self::Plain => None,
@@ -191,7 +191,7 @@ impl Encoding {
         }
     }
 
-    /// Bytes of a tensor of `stack` matrices, or nothing where the number does not fit.
+    /// Bytes of a tensor of `stack` matrices, or none where the number does not fit.
     pub const fn tensor_bytes(self, stack: u32, rows: u32, columns: u32) -> Option<u64> {
         match self {
             Self::Plain => match (stack as u64).checked_mul(rows as u64) {

@@ -6,6 +6,7 @@ use crate::role::{Role, SectionKey};
 
 /// A blob that breaks its spec. Every message is one line.
 #[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
 pub enum FormatError {
     /// The file ends before a field does.
     Truncated {
@@ -20,18 +21,18 @@ pub enum FormatError {
     Mismatch {
         /// The field's name.
         field: &'static str,
-        /// Where it stands.
+        /// Where it is.
         offset: u64,
-        /// What the spec or another field asks for.
+        /// What the spec or another field wants.
         expected: u64,
-        /// What stands there.
+        /// What is there.
         found: u64,
     },
     /// A number above its limit.
     OverLimit {
         /// The field's name.
         field: &'static str,
-        /// Where it stands.
+        /// Where it is.
         offset: u64,
         /// The number.
         value: u64,
@@ -42,7 +43,7 @@ pub enum FormatError {
     Unknown {
         /// The enumeration.
         field: &'static str,
-        /// Where it stands.
+        /// Where it is.
         offset: u64,
         /// The number.
         value: u64,
@@ -51,10 +52,10 @@ pub enum FormatError {
     BadNumber {
         /// The field's name.
         field: &'static str,
-        /// Where it stands.
+        /// Where it is.
         offset: u64,
     },
-    /// Records that do not stand in strictly ascending order (this is also how a duplicate shows).
+    /// Records that are not in strictly ascending order (this is also how a duplicate shows).
     Order {
         /// Which table.
         table: &'static str,
@@ -63,10 +64,10 @@ pub enum FormatError {
     },
     /// Bytes do not have the hash that the index gives.
     Hash {
-        /// The section, or nothing for the header and index.
+        /// The section, or none for the header and index.
         section: Option<SectionKey>,
     },
-    /// A tensor that the spec section asks for is absent.
+    /// A tensor that the spec section wants is absent.
     MissingTensor {
         /// Its section.
         section: SectionKey,
@@ -100,7 +101,7 @@ pub enum FormatError {
         /// Its role.
         role: Role,
     },
-    /// A section every blob needs is absent, or one stands where the spec section has no place for
+    /// A section every blob needs is absent, or one is where the spec section has no place for
     /// it.
     Section {
         /// The section.

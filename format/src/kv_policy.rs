@@ -1,6 +1,6 @@
 //! The KV policy section: what each bit-width of a cached chunk would cost in each layer, constant
-//! or told by a small router from the chunk's keys, and the prices of a byte at which a ring weighs
-//! that against room.
+//! or predicted by a small router from the chunk's keys, and the prices of a byte at which a ring
+//! weighs that against room.
 
 use alloc::vec::Vec;
 

@@ -1,4 +1,4 @@
-//! The writer's half: where every byte of a blob will stand, before the first weight is read.
+//! The writer's half: where every byte of a blob will be, before the first weight is read.
 //!
 //! A [`Layout`] is made from the shapes alone, so a bake knows its file's exact length up front.
 //! The sections' bytes are then written at their offsets in any order, and [`Layout::head`] gives
@@ -47,7 +47,7 @@ pub enum SectionPlan {
     },
 }
 
-/// Where everything stands in a blob that is about to be written.
+/// Where everything is in a blob that is about to be written.
 #[derive(Clone, Debug)]
 pub struct Layout {
     sections: Vec<SectionRecord>,
@@ -56,7 +56,7 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Lays out sections that stand in ascending order of their keys.
+    /// Lays out sections that are in ascending order of their keys.
     ///
     /// # Errors
     /// Whatever a reader would refuse: a number over its limit or zero, sections or tensors out of

@@ -24,7 +24,7 @@ mod tensors;
 pub mod vocabulary;
 
 pub use blob::{Blob, Index, TensorRef};
-pub use bond::gate_bonds;
+pub use bond::router_bonds;
 pub use encoding::Encoding;
 pub use error::FormatError;
 pub use kv_policy::KvPolicy;

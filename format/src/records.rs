@@ -26,7 +26,7 @@ pub struct Header {
 }
 
 impl Header {
-    /// Bytes of the index behind the header. Cannot overflow within the limits.
+    /// Bytes of the index after the header. Cannot overflow within the limits.
     pub const fn index_bytes(&self) -> usize {
         self.section_count as usize * SECTION_RECORD_BYTES
             + self.tensor_count as usize * TENSOR_RECORD_BYTES
@@ -71,7 +71,7 @@ impl Header {
     }
 }
 
-/// Where a section of `bytes` begins behind the file's first `end` bytes: large ones on a page,
+/// Where a section of `bytes` begins after the file's first `end` bytes: large ones on a page,
 /// small ones without a page's padding.
 pub const fn section_offset(end: u64, bytes: u64) -> u64 {
     end.next_multiple_of(if bytes >= LARGE_SECTION_BYTES {
@@ -159,7 +159,7 @@ pub struct TensorRecord {
     pub role: Role,
     /// How its bytes mean numbers.
     pub encoding: Encoding,
-    /// How many equal matrices stand one after another.
+    /// How many equal matrices are one after another.
     pub stack: u32,
     /// Rows of each matrix (outputs).
     pub rows: u32,

@@ -64,7 +64,7 @@ impl SectionKind {
     }
 }
 
-/// What tells one section from another: sections stand in ascending order of this.
+/// What tells one section from another: sections are in ascending order of this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SectionKey {
     /// Its kind.
@@ -103,7 +103,8 @@ impl fmt::Display for SectionKey {
 }
 
 macro_rules! roles {
-    // One line each: `/// doc  Name = number, "name";` becomes a variant, an arm of `from_number` and one of `name`.
+    // One line each: `/// doc  Name = number, "name";` becomes a variant, an arm of `from_number`
+    // and one of `name`.
     ($($(#[$doc:meta])* $variant:ident = $number:literal, $name:literal;)*) => {
         /// What a tensor is for.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -135,7 +136,8 @@ roles! {
 
     /// Gain of the normalization before attention `[hidden]`.
     AttentionNorm = 16, "attention_norm";
-    /// Query projection `[heads * head_dim, hidden]` (latent without a query rank: `[heads * (nope + rope), hidden]`).
+    /// Query projection `[heads * head_dim, hidden]`; latent without a query rank:
+    /// `[heads * (nope + rope), hidden]`.
     Query = 17, "query";
     /// Key projection `[kv_heads * head_dim, hidden]`.
     Key = 18, "key";
@@ -161,7 +163,8 @@ roles! {
     QueryDown = 28, "query_down";
     /// Latent attention: gain of the normalization between the query projections `[query_rank]`.
     QueryDownNorm = 29, "query_down_norm";
-    /// Latent attention: projection to the latent and the shared rotated key `[kv_rank + rope, hidden]`.
+    /// Latent attention: projection to the latent and the shared rotated key,
+    /// `[kv_rank + rope, hidden]`.
     KeyValueDown = 30, "key_value_down";
     /// Latent attention: gain of the latent's normalization `[kv_rank]`.
     KeyValueNorm = 31, "key_value_norm";
@@ -172,10 +175,10 @@ roles! {
 
     /// Gain of the normalization before the feed-forward block `[hidden]`.
     FeedForwardNorm = 48, "feed_forward_norm";
-    /// The gate: a logit for each expert `[experts, hidden]`.
-    Gate = 49, "gate";
-    /// Bias of the gate `[experts]`.
-    GateBias = 50, "gate_bias";
+    /// The router of a mixture: a logit for each expert `[experts, hidden]`.
+    Router = 49, "gate";
+    /// Bias of the router `[experts]`.
+    RouterBias = 50, "gate_bias";
     /// Gate projection of an expert, a shared expert or a dense block `[inner, hidden]`.
     Gated = 51, "gated";
     /// Up projection `[inner, hidden]`.
@@ -209,7 +212,7 @@ impl Role {
                 | KeyValueDown
                 | KeyUp
                 | ValueUp
-                | Gate
+                | Router
                 | Gated
                 | Up
                 | Down

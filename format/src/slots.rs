@@ -1,4 +1,4 @@
-//! The one table of a network's tensors: which roles a spec asks for, in what shapes, and which of
+//! The one table of a network's tensors: which roles a spec wants, in what shapes, and which of
 //! them may be absent. Readers, families, calibration and `SPEC.md` all follow it.
 
 use crate::role::Role;
@@ -74,8 +74,8 @@ pub fn layer(spec: &LayerSpec, hidden: u32) -> Slots {
     match spec.feed_forward.kind {
         FeedForwardKind::Dense { inner } => slots.block(inner, hidden),
         FeedForwardKind::Experts(experts) => {
-            slots.matrix(Role::Gate, experts.count, hidden);
-            slots.optional(Role::GateBias, experts.count);
+            slots.matrix(Role::Router, experts.count, hidden);
+            slots.optional(Role::RouterBias, experts.count);
             slots.optional(Role::SharedGate, hidden);
             if experts.shared_inner > 0 {
                 slots.group = Group::Shared;

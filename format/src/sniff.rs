@@ -83,7 +83,7 @@ impl FileKind {
         }
     }
 
-    /// Whether such a file stands where another should be because a download went wrong.
+    /// Whether such a file is where another should be because a download went wrong.
     pub fn is_failed_download(self) -> bool {
         matches!(
             self,

@@ -119,7 +119,7 @@ pub enum FeedForwardKind {
         /// Its inner width.
         inner: u32,
     },
-    /// A gate chooses experts for each token.
+    /// A router chooses experts for each token.
     Experts(ExpertsSpec),
 }
 
@@ -135,14 +135,14 @@ pub struct ExpertsSpec {
     /// Inner width of the shared expert; 0 for none.
     pub shared_inner: u32,
     /// How the gate's logits become weights.
-    pub gate: GateKind,
+    pub router: RouterKind,
     /// The routed experts' weights are multiplied by this.
     pub routed_scale: f32,
 }
 
 /// How the gate's logits become weights of the chosen experts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum GateKind {
+pub enum RouterKind {
     /// Softmax over all experts; the chosen ones keep their share.
     SoftmaxAll,
     /// Softmax over the chosen experts (the same as renormalizing their shares).

@@ -179,12 +179,19 @@ fn put_feed_forward(out: &mut Vec<u8>, feed_forward: &FeedForwardSpec) {
     let (fields, scale) = match feed_forward.kind {
         FeedForwardKind::Dense { inner } => ([DENSE, inner, 0, 0, 0, 0], 0.0),
         FeedForwardKind::Experts(experts) => {
-            let gate = match experts.gate {
-                GateKind::SoftmaxAll => 1,
-                GateKind::SoftmaxChosen => 2,
+            let router = match experts.router {
+                RouterKind::SoftmaxAll => 1,
+                RouterKind::SoftmaxChosen => 2,
             };
             (
-                [EXPERTS, experts.inner, experts.count, experts.chosen, experts.shared_inner, gate],
+                [
+                    EXPERTS,
+                    experts.inner,
+                    experts.count,
+                    experts.chosen,
+                    experts.shared_inner,
+                    router,
+                ],
                 experts.routed_scale,
             )
         }
@@ -241,9 +248,9 @@ fn take_experts(cursor: &mut Cursor<'_>, inner: u32) -> Result<ExpertsSpec, Form
     let chosen = cursor.take_positive("experts chosen", count.min(CHOSEN_MAX))?;
     let shared_inner = cursor.take_count("experts shared_inner", DIMENSION_MAX)?;
     let gate_at = cursor.offset();
-    let gate = match cursor.take_u32()? {
-        1 => GateKind::SoftmaxAll,
-        2 => GateKind::SoftmaxChosen,
+    let router = match cursor.take_u32()? {
+        1 => RouterKind::SoftmaxAll,
+        2 => RouterKind::SoftmaxChosen,
         value => {
             return Err(FormatError::Unknown {
                 field: "experts gate",
@@ -253,7 +260,7 @@ fn take_experts(cursor: &mut Cursor<'_>, inner: u32) -> Result<ExpertsSpec, Form
         }
     };
     let routed_scale = cursor.take_finite("experts routed_scale")?;
-    Ok(ExpertsSpec { count, chosen, inner, shared_inner, gate, routed_scale })
+    Ok(ExpertsSpec { count, chosen, inner, shared_inner, router, routed_scale })
 }
 
 #[cfg(test)]
@@ -267,7 +274,7 @@ mod tests {
             chosen: 2,
             inner: 32,
             shared_inner: 16,
-            gate: GateKind::SoftmaxChosen,
+            router: RouterKind::SoftmaxChosen,
             routed_scale: 1.5,
         };
         let grouped = AttentionSpec {

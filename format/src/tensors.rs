@@ -88,10 +88,10 @@ pub enum FeedForwardTensors<T = TensorRef> {
 /// Weights of a mixture of experts.
 #[derive(Clone, Debug)]
 pub struct ExpertsTensors<T = TensorRef> {
-    /// The gate.
-    pub gate: T,
+    /// The router.
+    pub router: T,
     /// Its bias.
-    pub gate_bias: Option<T>,
+    pub router_bias: Option<T>,
     /// The routed experts.
     pub experts: Vec<BlockTensors<T>>,
     /// The shared expert.
@@ -103,7 +103,7 @@ pub struct ExpertsTensors<T = TensorRef> {
 /// Weights of one gated block: an expert, a shared expert, or a dense feed-forward block.
 #[derive(Clone, Copy, Debug)]
 pub struct BlockTensors<T = TensorRef> {
-    /// Gate projection.
+    /// Router projection.
     pub gated: T,
     /// Up projection.
     pub up: T,
@@ -225,8 +225,8 @@ impl<T> LayerTensors<T> {
                 let routed = (0..experts.count).map(|index| Ok(expert(experts, index)?.block()));
                 FeedForwardTensors::Experts(ExpertsTensors {
                     experts: routed.collect::<Result<_, E>>()?,
-                    gate: own.take(Role::Gate),
-                    gate_bias: own.find(Role::GateBias),
+                    router: own.take(Role::Router),
+                    router_bias: own.find(Role::RouterBias),
                     shared: (experts.shared_inner > 0).then(|| own.block()),
                     shared_gate: own.find(Role::SharedGate),
                 })

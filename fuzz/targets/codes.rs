@@ -10,7 +10,7 @@ use hardtack_fuzz::TempFile;
 use libfuzzer_sys::fuzz_target;
 
 static FILE: LazyLock<TempFile> = LazyLock::new(|| TempFile::new("codes"));
-const KEY: (SectionKey, Role) = (SectionKey::layer(3), Role::GateBias);
+const KEY: (SectionKey, Role) = (SectionKey::layer(3), Role::RouterBias);
 const FINGERPRINT: [u8; 32] = [7; 32];
 
 fuzz_target!(|bytes: &[u8]| {

@@ -61,6 +61,6 @@ pub(crate) fn mixture(experts: ExpertsSpec) -> FeedForwardSpec {
 }
 
 /// Whether the chosen experts' shares are renormalized, as a gate.
-pub(crate) fn gate_kind(renormalized: bool) -> GateKind {
-    if renormalized { GateKind::SoftmaxChosen } else { GateKind::SoftmaxAll }
+pub(crate) fn router_kind(renormalized: bool) -> RouterKind {
+    if renormalized { RouterKind::SoftmaxChosen } else { RouterKind::SoftmaxAll }
 }

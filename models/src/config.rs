@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::error::FamilyError;
 
-/// An object of settings, and where it stands in the file. A `null` is the same as nothing.
+/// An object of settings, and where it is in the file. A `null` is the same as nothing.
 #[derive(Clone, Debug)]
 pub(crate) struct Config<'a> {
     value: &'a Value,
@@ -191,7 +191,7 @@ fn is_off(value: &Value) -> bool {
     }
 }
 
-/// A value as it stands in the file, cut to the length of a line.
+/// A value as it is in the file, cut to the length of a line.
 fn shortened(value: &Value) -> String {
     const CHARACTERS_MAX: usize = 80;
     let text = value.to_string();

@@ -1,9 +1,9 @@
-//! DeepSeek-V2: latent attention, shared experts, and rotated pairs that stand side by side.
+//! DeepSeek-V2: latent attention, shared experts, and rotated pairs that are side by side.
 
 use hardtack_format::Role;
 use hardtack_format::spec::*;
 
-use crate::basics::{Basics, dense, gate_kind, mixture};
+use crate::basics::{Basics, dense, mixture, router_kind};
 use crate::config::Config;
 use crate::draft::{Draft, plain, whole};
 use crate::error::FamilyError;
@@ -51,7 +51,7 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
         chosen: config.count("num_experts_per_tok")?,
         inner,
         shared_inner,
-        gate: gate_kind(false),
+        router: router_kind(false),
         routed_scale: config.optional_number("routed_scaling_factor")?.unwrap_or(1.0) as f32,
     };
     let dense_layers = config.optional_count("first_k_dense_replace")?.unwrap_or(0);
@@ -138,7 +138,7 @@ fn latent_source(slot: &Slot, latent: Latent, name: String) -> Source {
     let heads = slot.stack as usize;
     let both = nope + value;
     match slot.role {
-        // Pairs stand side by side in the checkpoint (its code turns complex numbers).
+        // Pairs are side by side in the checkpoint (its code turns complex numbers).
         Role::Query => Source::Stored(whole(name, slot).turned(nope + rope, nope, rope)),
         Role::KeyValueDown => {
             Source::Stored(whole(name, slot).turned(kv_rank + rope, kv_rank, rope))
@@ -179,7 +179,7 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
         chosen: metadata.count("expert_used_count")?,
         inner,
         shared_inner,
-        gate: gate_kind(false),
+        router: router_kind(false),
         // 0 counts as absent, as in llama.cpp.
         routed_scale: metadata
             .optional_number("expert_weights_scale")?

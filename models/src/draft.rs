@@ -22,7 +22,7 @@ pub(crate) struct Draft {
     pub locate: Locate,
 }
 
-/// Where a slot's tensor is. Never asked for RoPE's frequencies.
+/// Where a slot's tensor is. Never called for RoPE's frequencies.
 pub(crate) type Locate = Box<dyn Fn(&Slot) -> Source>;
 
 /// A whole tensor as it is stored.

@@ -6,6 +6,7 @@ use thiserror::Error;
 
 /// A checkpoint that no family here describes.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum FamilyError {
     /// No family has this name.
     #[error("{key} is {found:?}, which is not supported; known are {known}")]
@@ -33,7 +34,7 @@ pub enum FamilyError {
         /// What it is.
         found: String,
     },
-    /// A setting that asks for something the runtime does not do.
+    /// A setting that wants something the runtime does not do.
     #[error("setting {key} is {found}, which is not supported; supported: {supported}")]
     Unsupported {
         /// The setting.
@@ -43,7 +44,7 @@ pub enum FamilyError {
         /// What would have done.
         supported: &'static str,
     },
-    /// A tensor that the settings ask for is absent.
+    /// A tensor that the settings want is absent.
     #[error("tensor {tensor} ({role}) is missing; expected shape {expected:?}")]
     MissingTensor {
         /// Its name.
@@ -82,6 +83,7 @@ pub enum FamilyError {
 
 /// A tensor that could not be loaded.
 #[derive(Debug, Error)]
+#[non_exhaustive]
 pub enum LoadError<E> {
     /// The checkpoint has no such tensor.
     #[error("tensor {tensor} is missing; expected shape {expected:?}")]
@@ -101,12 +103,12 @@ pub enum LoadError<E> {
         /// The shape it has.
         found: Vec<usize>,
     },
-    /// The reader gave another number of values than it was asked for.
+    /// The reader gave another number of values than were wanted.
     #[error("tensor {tensor}: asked for {expected} values, got {found}")]
     Length {
         /// Its name.
         tensor: String,
-        /// Values asked for.
+        /// Values wanted.
         expected: usize,
         /// Values read.
         found: usize,

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use hardtack_format::Role;
 use hardtack_format::limits::LAYERS_MAX;
-use hardtack_format::spec::{ExpertsSpec, GateKind, ModelSpec};
+use hardtack_format::spec::{ExpertsSpec, ModelSpec, RouterKind};
 
 use crate::basics::Basics;
 use crate::draft::{Draft, Locate, plain, whole};
@@ -116,14 +116,14 @@ fn vocabulary(metadata: &Metadata, names: &dyn Names, hidden: u32) -> Result<u32
 pub(crate) fn experts(
     metadata: &Metadata,
     inner: &str,
-    gate: GateKind,
+    router: RouterKind,
 ) -> Result<ExpertsSpec, FamilyError> {
     Ok(ExpertsSpec {
         count: metadata.count("expert_count")?,
         chosen: metadata.count("expert_used_count")?,
         inner: metadata.count(inner)?,
         shared_inner: 0,
-        gate,
+        router,
         routed_scale: 1.0,
     })
 }
@@ -277,8 +277,8 @@ fn part(role: Role) -> &'static str {
         Role::KeyUp => "attn_k_b.weight",
         Role::ValueUp => "attn_v_b.weight",
         Role::FeedForwardNorm => "ffn_norm.weight",
-        Role::Gate => "ffn_gate_inp.weight",
-        Role::GateBias => "ffn_gate_inp.bias",
+        Role::Router => "ffn_gate_inp.weight",
+        Role::RouterBias => "ffn_gate_inp.bias",
         Role::Gated => "ffn_gate.weight",
         Role::Up => "ffn_up.weight",
         Role::Down => "ffn_down.weight",

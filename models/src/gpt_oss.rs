@@ -29,7 +29,7 @@ const EXTRAS: [Role; 9] = [
     Role::ValueBias,
     Role::OutputBias,
     Role::Sinks,
-    Role::GateBias,
+    Role::RouterBias,
     Role::GatedBias,
     Role::UpBias,
     Role::DownBias,
@@ -64,7 +64,7 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
         config,
         ["num_local_experts", "num_experts"],
         "intermediate_size",
-        GateKind::SoftmaxChosen,
+        RouterKind::SoftmaxChosen,
     )?;
     let activation = Activation::ClampedSwiglu {
         alpha: config.optional_positive("swiglu_alpha")?.unwrap_or(ALPHA) as f32,
@@ -94,8 +94,8 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
 fn source(slot: &Slot, count: usize, stored_as: Storage) -> Source {
     match slot.place {
         Place::Layer(layer) => match slot.role {
-            Role::Gate => plain(format!("model.layers.{layer}.mlp.router.weight"), slot),
-            Role::GateBias => plain(format!("model.layers.{layer}.mlp.router.bias"), slot),
+            Role::Router => plain(format!("model.layers.{layer}.mlp.router.weight"), slot),
+            Role::RouterBias => plain(format!("model.layers.{layer}.mlp.router.bias"), slot),
             _ => hub::source(slot),
         },
         Place::Expert(layer, expert) => {
@@ -148,7 +148,7 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
     metadata.refuse_watched(&["attention.sliding_window"])?;
     let basics = gguf::basics(metadata, names, YarnRule::Exact)?;
     let window = metadata.positive_count("attention.sliding_window")?;
-    let experts = gguf::experts(metadata, "expert_feed_forward_length", GateKind::SoftmaxChosen)?;
+    let experts = gguf::experts(metadata, "expert_feed_forward_length", RouterKind::SoftmaxChosen)?;
     let activation = Activation::ClampedSwiglu { alpha: ALPHA as f32, limit: GGUF_LIMIT };
     let spec = basics.spec(|layer| LayerSpec {
         attention: basics.attention(HeadNorm::None, if layer % 2 == 0 { window } else { 0 }),

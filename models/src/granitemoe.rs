@@ -1,7 +1,7 @@
 //! Granite MoE: four scalar multipliers, and all experts of a layer in two tensors.
 
 use hardtack_format::Role;
-use hardtack_format::spec::{GateKind, HeadNorm, LayerSpec, ModelSpec};
+use hardtack_format::spec::{HeadNorm, LayerSpec, ModelSpec, RouterKind};
 
 use crate::basics::mixture;
 use crate::config::Config;
@@ -31,7 +31,7 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
         config,
         ["num_local_experts", "num_experts"],
         "intermediate_size",
-        GateKind::SoftmaxChosen,
+        RouterKind::SoftmaxChosen,
     )?;
     let mut attention = basics.attention(HeadNorm::None, 0);
     attention.score_scale = config.number("attention_multiplier")? as f32;
@@ -46,7 +46,7 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
     // transformers 5 has no `layer` in a router that it has loaded, and may write it so.
     let renamed = names.shape("model.layers.0.block_sparse_moe.router.weight").is_some();
     let locate = move |slot: &Slot| match (slot.place, slot.role) {
-        (Place::Layer(layer), Role::Gate) if renamed => {
+        (Place::Layer(layer), Role::Router) if renamed => {
             plain(format!("model.layers.{layer}.block_sparse_moe.router.weight"), slot)
         }
         _ => stored.source(slot).unwrap_or_else(|| source(slot, count)),
@@ -57,7 +57,7 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
 fn source(slot: &Slot, count: usize) -> Source {
     let (rows, columns) = (slot.rows as usize, slot.columns as usize);
     match (slot.place, slot.role) {
-        (Place::Layer(layer), Role::Gate) => {
+        (Place::Layer(layer), Role::Router) => {
             plain(format!("model.layers.{layer}.block_sparse_moe.router.layer.weight"), slot)
         }
         (Place::Expert(layer, expert), Role::Down) => {
@@ -83,7 +83,7 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
         return Err(metadata.unsupported(renormalized, "true"));
     }
     let basics = gguf::basics(metadata, names, YarnRule::Rounded)?;
-    let experts = gguf::experts(metadata, "feed_forward_length", GateKind::SoftmaxChosen)?;
+    let experts = gguf::experts(metadata, "feed_forward_length", RouterKind::SoftmaxChosen)?;
     let mut attention = basics.attention(HeadNorm::None, 0);
     attention.score_scale = metadata.positive("attention.scale")? as f32;
     let spec = ModelSpec {

@@ -3,7 +3,7 @@
 
 use hardtack_format::Role;
 use hardtack_format::limits::LAYERS_MAX;
-use hardtack_format::spec::{ExpertsSpec, GateKind, ModelSpec};
+use hardtack_format::spec::{ExpertsSpec, ModelSpec, RouterKind};
 
 use crate::basics::Basics;
 use crate::config::Config;
@@ -66,7 +66,7 @@ pub(crate) fn attention_biases(config: &Config) -> Result<Vec<Role>, FamilyError
     })
 }
 
-/// The windows of `layer_types`, or nothing where there is no such list; 0 where a layer sees
+/// The windows of `layer_types`, or none where there is no such list; 0 where a layer sees
 /// everything.
 pub(crate) fn listed_windows(
     config: &Config,
@@ -126,14 +126,14 @@ pub(crate) fn experts(
     config: &Config,
     [count, other]: [&str; 2],
     inner: &str,
-    gate: GateKind,
+    router: RouterKind,
 ) -> Result<ExpertsSpec, FamilyError> {
     Ok(ExpertsSpec {
         count: count_of(config, count, other)?,
         chosen: config.count("num_experts_per_tok")?,
         inner: config.count(inner)?,
         shared_inner: 0,
-        gate,
+        router,
         routed_scale: 1.0,
     })
 }
@@ -216,8 +216,8 @@ fn suffix(role: Role) -> &'static str {
         Role::KeyValueNorm => "self_attn.kv_a_layernorm.weight",
         Role::KeyUp | Role::ValueUp => "self_attn.kv_b_proj.weight",
         Role::FeedForwardNorm => "post_attention_layernorm.weight",
-        Role::Gate => "mlp.gate.weight",
-        Role::GateBias => "mlp.gate.bias",
+        Role::Router => "mlp.gate.weight",
+        Role::RouterBias => "mlp.gate.bias",
         Role::Gated => "gate_proj.weight",
         Role::Up => "up_proj.weight",
         Role::Down => "down_proj.weight",

@@ -1,7 +1,7 @@
 //! How folders store the experts of a layer: a tensor for each matrix of each expert, or tensors
 //! for all of them.
 //!
-//! transformers 5 writes `experts.gate_up_proj` and `experts.down_proj` where it is told not to go
+//! transformers 5 writes `experts.gate_up_proj` and `experts.down_proj` where it shall not go
 //! back to the layout a model was published in; MLX stacks each matrix of all experts, as
 //! `switch_mlp.gate_proj.weight` and so on.
 

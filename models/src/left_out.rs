@@ -47,7 +47,7 @@ pub(crate) fn word(name: &str) -> Option<&'static str> {
     known.map(|(_, word)| *word)
 }
 
-/// Whether the part stands in the name, behind a dot or at its start.
+/// Whether the part is in the name, after a dot or at its start.
 fn at_start_of_a_part(name: &str, part: &str) -> bool {
     let part = part.trim_start_matches('.');
     name.match_indices(part).any(|(at, _)| at == 0 || name[..at].ends_with('.'))

@@ -26,7 +26,7 @@ pub enum Setting {
 
 /// The metadata of a GGUF file: implemented by the converter's reader.
 pub trait GgufSettings {
-    /// The value of a key. Only keys of the architecture and `general.architecture` are asked for,
+    /// The value of a key. Only keys of the architecture and `general.architecture` are wanted,
     /// never the tokenizer's.
     fn get(&self, key: &str) -> Option<Setting>;
 }

@@ -1,7 +1,7 @@
 //! Mixtral: Mistral's attention, and experts named `w1` (gate), `w2` (down) and `w3` (up).
 
 use hardtack_format::Role;
-use hardtack_format::spec::{GateKind, HeadNorm, LayerSpec};
+use hardtack_format::spec::{HeadNorm, LayerSpec, RouterKind};
 
 use crate::basics::mixture;
 use crate::config::Config;
@@ -24,7 +24,7 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
         config,
         ["num_local_experts", "num_experts"],
         "intermediate_size",
-        GateKind::SoftmaxChosen,
+        RouterKind::SoftmaxChosen,
     )?;
     let spec = basics.spec(|layer| LayerSpec {
         attention: basics.attention(HeadNorm::None, windows[layer as usize]),
@@ -34,7 +34,7 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
     // transformers 5 calls the block `mlp` in a model that it has loaded, and may write it so.
     let renamed = names.shape("model.layers.0.mlp.gate.weight").is_some();
     let locate = move |slot: &Slot| match slot.role {
-        Role::Gate if renamed => hub::source(slot),
+        Role::Router if renamed => hub::source(slot),
         _ => stored.source(slot).unwrap_or_else(|| source(slot)),
     };
     Ok(hub::draft("mixtral", &basics, spec, Vec::new(), Box::new(locate)))
@@ -42,7 +42,7 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
 
 fn source(slot: &Slot) -> Source {
     let name = match (slot.place, slot.role) {
-        (Place::Layer(layer), Role::Gate) => {
+        (Place::Layer(layer), Role::Router) => {
             format!("model.layers.{layer}.block_sparse_moe.gate.weight")
         }
         (Place::Expert(layer, expert), role) => {
@@ -62,7 +62,7 @@ fn source(slot: &Slot) -> Source {
 pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft, FamilyError> {
     metadata.refuse_watched(&[])?;
     let basics = gguf::basics(metadata, names, YarnRule::Rounded)?;
-    let experts = gguf::experts(metadata, "feed_forward_length", GateKind::SoftmaxChosen)?;
+    let experts = gguf::experts(metadata, "feed_forward_length", RouterKind::SoftmaxChosen)?;
     let attention = basics.attention(HeadNorm::None, 0);
     let spec = basics.spec(|_| LayerSpec { attention, feed_forward: mixture(experts) });
     let pairs = Pairs::SideBySide { head_dim: basics.head_dim };

@@ -2,7 +2,7 @@
 
 use hardtack_format::spec::{HeadNorm, LayerSpec};
 
-use crate::basics::{gate_kind, mixture};
+use crate::basics::{mixture, router_kind};
 use crate::config::Config;
 use crate::draft::Draft;
 use crate::error::FamilyError;
@@ -19,7 +19,7 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
         config,
         ["num_experts", "num_local_experts"],
         "intermediate_size",
-        gate_kind(config.flag("norm_topk_prob", false)?),
+        router_kind(config.flag("norm_topk_prob", false)?),
     )?;
     let attention = basics.attention(HeadNorm::Whole, 0);
     Ok(hub::draft(
@@ -37,7 +37,7 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
     let experts = gguf::experts(
         metadata,
         "feed_forward_length",
-        gate_kind(metadata.flag("expert_weights_norm", false)?),
+        router_kind(metadata.flag("expert_weights_norm", false)?),
     )?;
     let attention = basics.attention(HeadNorm::Whole, 0);
     let spec = basics.spec(|_| LayerSpec { attention, feed_forward: mixture(experts) });

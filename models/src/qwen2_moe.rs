@@ -1,10 +1,10 @@
-//! Qwen2-MoE: a shared expert behind a gate of its own beside the routed ones, and dense layers
+//! Qwen2-MoE: a shared expert with a gate of its own beside the routed ones, and dense layers
 //! where the settings say so.
 
 use hardtack_format::Role;
 use hardtack_format::spec::{ExpertsSpec, HeadNorm, LayerSpec};
 
-use crate::basics::{dense, gate_kind, mixture};
+use crate::basics::{dense, mixture, router_kind};
 use crate::config::Config;
 use crate::draft::Draft;
 use crate::error::FamilyError;
@@ -25,7 +25,7 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
         chosen: config.count("num_experts_per_tok")?,
         inner: config.count("moe_intermediate_size")?,
         shared_inner: config.count("shared_expert_intermediate_size")?,
-        gate: gate_kind(config.flag("norm_topk_prob", false)?),
+        router: router_kind(config.flag("norm_topk_prob", false)?),
         routed_scale: 1.0,
     };
     let spec = basics.spec(|layer| LayerSpec {
@@ -66,7 +66,7 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
         chosen: metadata.count("expert_used_count")?,
         inner: metadata.count("expert_feed_forward_length")?,
         shared_inner: metadata.count("expert_shared_feed_forward_length")?,
-        gate: gate_kind(metadata.flag("expert_weights_norm", false)?),
+        router: router_kind(metadata.flag("expert_weights_norm", false)?),
         routed_scale: 1.0,
     };
     let attention = basics.attention(HeadNorm::None, 0);

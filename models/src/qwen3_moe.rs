@@ -2,7 +2,7 @@
 
 use hardtack_format::spec::{HeadNorm, LayerSpec};
 
-use crate::basics::{dense, gate_kind, mixture};
+use crate::basics::{dense, mixture, router_kind};
 use crate::config::Config;
 use crate::draft::Draft;
 use crate::error::FamilyError;
@@ -27,7 +27,7 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
         config,
         ["num_experts", "num_local_experts"],
         "moe_intermediate_size",
-        gate_kind(config.flag("norm_topk_prob", false)?),
+        router_kind(config.flag("norm_topk_prob", false)?),
     )?;
     let attention = basics.attention(HeadNorm::PerHead, window);
     let spec = basics.spec(|layer| LayerSpec {
@@ -51,7 +51,7 @@ pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft,
     let experts = gguf::experts(
         metadata,
         "expert_feed_forward_length",
-        gate_kind(metadata.flag("expert_weights_norm", true)?),
+        router_kind(metadata.flag("expert_weights_norm", true)?),
     )?;
     let attention = basics.attention(HeadNorm::PerHead, 0);
     let spec = basics.spec(|_| LayerSpec { attention, feed_forward: mixture(experts) });

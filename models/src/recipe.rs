@@ -29,7 +29,7 @@ pub enum Settings<'a> {
 }
 
 /// How a checkpoint becomes a blob: the network, and for every section where its tensors come from.
-/// Tensors stand in ascending order of their roles.
+/// Tensors are in ascending order of their roles.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Recipe {
     /// The family that knew it.
@@ -74,7 +74,7 @@ pub struct LayerRecipe {
 /// The recipe for a checkpoint.
 ///
 /// # Errors
-/// The family is not known, a setting asks for what the runtime cannot do, a tensor is missing, has
+/// The family is not known, a setting wants what the runtime cannot do, a tensor is missing, has
 /// another shape than the settings say, or has no place in the network.
 pub fn recipe(settings: Settings<'_>, names: &dyn Names) -> Result<Recipe, FamilyError> {
     recipe_with(settings, names, Unused::Refuse)

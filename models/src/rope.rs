@@ -90,7 +90,7 @@ impl Rope {
             return (0.0, 1.0);
         };
         let dim = f64::from(self.dim);
-        // The pair that makes so many turns over the original context.
+        // The pair that makes this many turns over the original context.
         let pair = |turns: f64| dim * (original / (turns * TAU)).ln() / (2.0 * self.base.ln());
         let (mut start, mut end) = (pair(beta_fast), pair(beta_slow));
         if truncate {

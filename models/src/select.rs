@@ -48,7 +48,7 @@ pub(crate) struct Pick {
     turned: Option<Turned>,
 }
 
-/// In every `head` indices, `width` from `skip` stand as interleaved pairs `(2i, 2i + 1)`.
+/// In every `head` indices, `width` from `skip` are as interleaved pairs `(2i, 2i + 1)`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Turned {
     head: usize,
@@ -175,7 +175,7 @@ impl Selection {
         self
     }
 
-    /// Outputs (a vector's elements) stand as interleaved pairs in every head: put halves together.
+    /// Outputs (a vector's elements) are as interleaved pairs in every head: put halves together.
     pub(crate) fn turned(mut self, head: usize, skip: usize, width: usize) -> Self {
         let turned = Some(Turned { head, skip, width });
         if self.shape.len() == 1 {
@@ -232,7 +232,7 @@ impl Selection {
         Ok(values)
     }
 
-    /// The first stored row of these output rows, if they stand whole and one after another.
+    /// The first stored row of these output rows, if they are whole and one after another.
     fn stands_together(&self, wanted: &Range<usize>) -> Option<usize> {
         let [_, rows, _] = self.output_shape();
         let whole = !self.transposed

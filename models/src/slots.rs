@@ -18,7 +18,7 @@ pub(crate) enum Place {
     Expert(u32, u32),
 }
 
-/// A tensor that a network asks for: a place, a role and a shape.
+/// A tensor that a network wants: a place, a role and a shape.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Slot {
     pub place: Place,

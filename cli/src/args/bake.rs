@@ -112,7 +112,7 @@ pub struct CalibrationArguments {
     /// Tokens of a window
     #[arg(long, default_value_t = 512, value_parser = count(0), value_name = "TOKENS")]
     pub calib_window: usize,
-    /// Passes over the texts to tune gates to the quantized experts; 0 leaves them alone
+    /// Passes over the texts to tune routers to the quantized experts; 0 leaves them alone
     #[arg(long, default_value_t = 1, value_parser = count(0), value_name = "PASSES")]
     pub tune: usize,
     /// Tokens of each text to learn on which bits cached keys and values need; 0 for a blob

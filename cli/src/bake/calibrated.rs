@@ -169,7 +169,7 @@ fn report(path: &str, baked: &CalibratedBake) -> String {
         allocated.method,
         allocated.cost,
         allocated.bound,
-        provenance::routers(&allocated.gates)
+        provenance::routers(&allocated.routers)
     ));
     lines.extend((1..).zip(refined).map(|(pass, own)| refinement(pass, *own)));
     lines.push(format!("{:<44} {:>12} {:>12}", "part", "bytes", "bits/weight"));

@@ -181,7 +181,7 @@ fn try_text(tokenizer: &Tokenizer, text: &mut TextSections) -> Tried {
     tried
 }
 
-/// Sends texts and single tokens through the tokenizer; gives how many came back.
+/// Sends texts and single tokens through the tokenizer; returns how many came back.
 fn try_tokenizer(tokenizer: &Tokenizer, text: &mut TextSections) -> usize {
     let returns =
         |text: &str| tokenizer.encode(text).is_ok_and(|ids| decoded(tokenizer, &ids) == text);
@@ -376,7 +376,7 @@ fn try_end(rendered: &[Rendered], tokenizer: &Tokenizer, text: &mut TextSections
     }
 }
 
-/// The template's words right behind the answer.
+/// The template's words right after the answer.
 fn after_answer(rendered: &Rendered) -> Option<&str> {
     let is_answer =
         |text: &str, author: Author| author == Author::Assistant && text.contains("star");

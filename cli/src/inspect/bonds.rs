@@ -3,8 +3,8 @@
 
 use anyhow::{Context, bail, ensure};
 use hardtack::Engine;
-use hardtack::format::gate_bonds;
-use hardtack_converter::bake::GateBond;
+use hardtack::format::router_bonds;
+use hardtack_converter::bake::RouterBond;
 use serde::Deserialize;
 
 use crate::provenance;
@@ -12,8 +12,8 @@ use crate::provenance;
 /// What matters here of a blob's provenance.
 #[derive(Deserialize)]
 struct Bound {
-    #[serde(default)]
-    gate_bonds: Vec<GateBond>,
+    #[serde(rename = "gate_bonds", default)]
+    router_bonds: Vec<RouterBond>,
 }
 
 /// Compares the bonds that a blob's provenance lists with its sections; says whether it lists any.
@@ -23,14 +23,14 @@ struct Bound {
 pub fn verify(engine: &Engine) -> anyhow::Result<bool> {
     let Some(section) = provenance::section(engine)? else { return Ok(false) };
     let path = engine.path().display();
-    let Bound { gate_bonds: said } = serde_json::from_slice(section)
+    let Bound { router_bonds: said } = serde_json::from_slice(section)
         .with_context(|| format!("{path}: its bonds of routers cannot be read"))?;
     if said.is_empty() {
         return Ok(false);
     }
-    let found = gate_bonds(engine.blob().sections().map(|record| (record.key, record.hash)));
-    let found: Vec<GateBond> =
-        found.into_iter().map(|(layer, hash)| GateBond::new(layer, hash)).collect();
+    let found = router_bonds(engine.blob().sections().map(|record| (record.key, record.hash)));
+    let found: Vec<RouterBond> =
+        found.into_iter().map(|(layer, hash)| RouterBond::new(layer, hash)).collect();
     for own in &found {
         let Some(said) = said.iter().find(|said| said.layer == own.layer) else {
             bail!(

@@ -25,7 +25,7 @@ struct Report<'a> {
     file_bytes: u64,
     root_hash: String,
     verified: bool,
-    /// Whether the blob binds its gates to their experts, and they are those.
+    /// Whether the blob binds its routers to their experts, and they are those.
     gates_bound: bool,
     vocabulary: u32,
     hidden: u32,
@@ -185,7 +185,7 @@ fn verdict(own: &Allocated) -> String {
         "\nallocation {} for {}{bits}; routers {}\n",
         clean(&own.method),
         clean(&own.target),
-        clean(provenance::routers(&own.gates))
+        clean(provenance::routers(&own.routers))
     );
     let all = own.expert_tokens.iter().enumerate();
     let mut starved = all

@@ -115,7 +115,7 @@ fn an_interrupted_bake_goes_on_and_gives_the_same_blob() {
 }
 
 /// What the graph computes on codes that are read back is what the kernels compute on the codes
-/// themselves: for every family, and for gates that were tuned.
+/// themselves: for every family, and for routers that were tuned.
 #[test]
 fn the_verdict_is_the_runtimes_own() {
     let scratch = tempfile::tempdir().unwrap();
@@ -280,7 +280,7 @@ fn experts_that_are_not_there_get_no_bits() {
 
 /// An expert in the place of another, every hash of the file made right again.
 #[test]
-fn a_gate_is_bound_to_its_experts() {
+fn a_router_is_bound_to_its_experts() {
     let Some(checkpoint) = small("mixtral") else { return };
     let scratch = tempfile::tempdir().unwrap();
     let (good, bad) = (scratch.path().join("good.tack"), scratch.path().join("bad.tack"));

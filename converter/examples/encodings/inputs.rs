@@ -53,7 +53,7 @@ impl Inputs {
                     (&layer.feed_forward, own.feed_forward.experts())
                 {
                     let routes =
-                        route(experts, &mixture.gate, mixture.gate_bias.as_ref(), &normed)?;
+                        route(experts, &mixture.router, mixture.router_bias.as_ref(), &normed)?;
                     let shares = routes.weights.flatten_all()?.to_vec1::<f32>()?;
                     let by_expert = routes.by_expert(experts.count as usize);
                     for (expert, (block, places)) in

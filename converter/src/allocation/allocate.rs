@@ -14,7 +14,7 @@ use crate::knapsack::{
     AllocateError, Candidate, Pattern, per_layer, solve, uniform_average, uniform_within,
 };
 
-/// What everything but the experts gets where only the experts' bits are asked for.
+/// What everything but the experts gets where only the experts' bits are wanted.
 const REST: Encoding = Encoding::Q6;
 
 /// Costs by group of parts ([`Part::group`]), or factors of such costs.

@@ -140,7 +140,7 @@ impl Work<'_> {
         let allocated = composition.within_target(&tables, &options.wanted(), &Factors::new())?;
         let rounds = Rounds {
             exact: model,
-            gates: &model.gates()?,
+            routers: &model.routers()?,
             fit,
             judge: &judge,
             composition,
@@ -210,7 +210,7 @@ impl Made {
     }
 }
 
-/// What it takes of memory, and how much of that may be blocks' inputs: as many as asked for, or
+/// What it takes of memory, and how much of that may be blocks' inputs: as many as wanted, or
 /// what the limit leaves.
 fn plan(
     checkpoint: &Checkpoint,
@@ -309,7 +309,7 @@ fn parts(recipe: &Recipe, assignment: &Assignment, file_bytes: u64) -> Vec<PartB
         }
     }
     parts.push(PartBytes {
-        name: "all else (tokenizer, gates, norms, index)",
+        name: "all else (tokenizer, routers, norms, index)",
         bytes: left,
         bits: None,
     });

@@ -100,7 +100,7 @@ pub struct CalibratedBake {
     pub starved: Vec<(usize, usize, u64)>,
     /// The verdict with the routers as they were, where they were tuned.
     pub untuned: Option<Vec<HeldOut>>,
-    /// What refinements came to, where they were asked for.
+    /// What refinements came to, where they were wanted.
     pub refined: Vec<Refined>,
 }
 

@@ -80,7 +80,7 @@ impl Drop for Claim {
     }
 }
 
-/// Opens a file of ours, or makes one; nothing if something else is there. The name is known
+/// Opens a file of ours, or makes one; none if something else is there. The name is known
 /// beforehand, so a link that somebody put there is not followed.
 fn open(path: &Path) -> io::Result<Option<File>> {
     let mut options = OpenOptions::new();

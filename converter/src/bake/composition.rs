@@ -157,7 +157,7 @@ fn describe(
                 (0..own.experts as usize).map(|expert| tokens_of(layer, expert)).collect()
             })
             .collect(),
-        gates: "as they were".to_owned(),
+        routers: "as they were".to_owned(),
         held_out: Vec::new(),
         factors: factors
             .iter()

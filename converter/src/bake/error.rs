@@ -76,7 +76,7 @@ pub enum BakeError {
     /// No allocation has so few bits.
     #[error("{bits} bits per expert are too few: the smallest mean that works is {least}")]
     ExpertBits {
-        /// What was asked for.
+        /// What was wanted.
         bits: f64,
         /// What would do.
         least: u32,
@@ -86,7 +86,7 @@ pub enum BakeError {
     NoExperts {
         /// The checkpoint.
         input: PathBuf,
-        /// What was asked for.
+        /// What was wanted.
         asked: String,
         /// Its family.
         family: &'static str,

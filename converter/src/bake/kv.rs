@@ -1,4 +1,4 @@
-//! The KV policy of a blob: made last, on the weights and gates that it will hold.
+//! The KV policy of a blob: made last, on the weights and routers that it will hold.
 
 use std::path::PathBuf;
 
@@ -23,7 +23,7 @@ pub struct KvSection {
     pub about: KvAbout,
 }
 
-/// Makes the policy of a model on some texts, at most `tokens` of each; nothing where the texts or
+/// Makes the policy of a model on some texts, at most `tokens` of each; none where the texts or
 /// the model's context are too short.
 ///
 /// # Errors

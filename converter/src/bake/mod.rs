@@ -35,6 +35,6 @@ pub use error::BakeError;
 pub use options::{BakeOptions, Baked, BrokenChat, Choices, Progress, Review, TextSource};
 pub use plan::BakePlan;
 pub use precision::Precision;
-pub use provenance::{Allocated, Factor, GateBond, HeldOut, KvAbout};
+pub use provenance::{Allocated, Factor, HeldOut, KvAbout, RouterBond};
 pub use text::text_sections;
 pub use uniform::bake;

@@ -76,7 +76,7 @@ pub struct BakeOptions<'a> {
     /// Most bytes of memory that it may take: weights are read in smaller pieces and by fewer
     /// threads where that helps, and a bake that cannot keep to it is refused before it begins.
     pub memory_max: Option<u64>,
-    /// Set from elsewhere to stop: nothing is left behind then.
+    /// Set from elsewhere to stop: nothing is left then.
     pub stop: &'a AtomicBool,
 }
 

@@ -21,7 +21,7 @@ pub struct PartialFile {
 }
 
 impl PartialFile {
-    /// Begins the file that shall stand at `output`, after removing what dead bakes left beside it.
+    /// Begins the file that goes to `output`, after removing what dead bakes left beside it.
     pub fn create(output: &Path) -> Result<Self, BakeError> {
         refuse_occupied(output)?;
         remove_dead(output);
@@ -30,8 +30,8 @@ impl PartialFile {
         Ok(Self { file, output: output.to_owned(), at: 0, hasher: blake3::Hasher::new() })
     }
 
-    /// Refuses a file of so many bytes where there is no room for it, or where the process may not
-    /// write one so long.
+    /// Refuses a file of this many bytes where there is no room for it, or where the process may
+    /// not write one so long.
     pub fn expect_room(&self, bytes: u64) -> Result<(), BakeError> {
         let (room, of) = room(self.file.as_file());
         if bytes <= room {

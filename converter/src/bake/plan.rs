@@ -63,12 +63,12 @@ pub(super) struct Pieces {
 }
 
 impl Pieces {
-    /// Whole panels of so many columns that are read at once, in rows.
+    /// Whole panels of this many columns that are read at once, in rows.
     pub fn rows(self, columns: usize) -> usize {
         (self.elements / columns.max(1) / PANEL_ROWS).max(1) * PANEL_ROWS
     }
 
-    /// Smaller pieces, and once they are the smallest fewer threads; nothing if there is no less.
+    /// Smaller pieces, and once they are the smallest fewer threads; none if there is no less.
     fn smaller(self) -> Option<Self> {
         match self {
             Self { elements: 2.., .. } => Some(Self { elements: self.elements / 2, ..self }),
@@ -79,7 +79,7 @@ impl Pieces {
 }
 
 impl BakePlan {
-    /// Plans a bake within so many bytes, in pieces as large as they allow.
+    /// Plans a bake within `memory_max` bytes, in pieces as large as they allow.
     ///
     /// # Errors
     /// They are too few, whatever the pieces.

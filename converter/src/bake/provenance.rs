@@ -10,7 +10,7 @@ use crate::source::{CalibrationText, Origin};
 /// What binds the router of a layer to its experts: `hardtack_format::gate_bonds` in hexadecimal
 /// digits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GateBond {
+pub struct RouterBond {
     /// The layer.
     pub layer: u32,
     /// The hash.
@@ -28,8 +28,8 @@ pub struct Provenance {
     calibration: Vec<CalibrationText>,
     #[serde(skip_serializing_if = "Option::is_none")]
     allocation: Option<Allocated>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    gate_bonds: Vec<GateBond>,
+    #[serde(rename = "gate_bonds", skip_serializing_if = "Vec::is_empty")]
+    router_bonds: Vec<RouterBond>,
 }
 
 /// How encodings were chosen by calibration, and what came of it.
@@ -37,7 +37,7 @@ pub struct Provenance {
 pub struct Allocated {
     /// `global`, `per-layer` or `uniform`.
     pub method: String,
-    /// What was asked for: `45000000 bytes`, `2.5 bits per expert`.
+    /// What was wanted: `45000000 bytes`, `2.5 bits per expert`.
     pub target: String,
     /// Mean bits of the routed experts' codes; none without experts.
     pub expert_bits: Option<f64>,
@@ -49,8 +49,10 @@ pub struct Allocated {
     pub tokens: Vec<u64>,
     /// Calibration tokens that each expert of each layer saw.
     pub expert_tokens: Vec<Vec<u64>>,
-    /// The routers: `tuned`, or `as they were`. Tuning is kept only where it helps on text held out.
-    pub gates: String,
+    /// The routers: `tuned`, or `as they were`. Tuning is kept only where it helps on text held
+    /// out.
+    #[serde(rename = "gates")]
+    pub routers: String,
     /// Text held out of each calibration text, before and after.
     pub held_out: Vec<HeldOut>,
     /// Factors of the costs, where the quantized model was measured. `cost` and `bound` are then
@@ -123,14 +125,14 @@ impl Provenance {
             sources: sources.to_vec(),
             calibration: calibration.to_vec(),
             allocation: allocation.cloned(),
-            gate_bonds: mixtures.map(|(layer, _)| GateBond::new(layer, [0; 32])).collect(),
+            router_bonds: mixtures.map(|(layer, _)| RouterBond::new(layer, [0; 32])).collect(),
         }
     }
 
     /// Binds routers to their experts. The section's length does not change.
     pub fn bind(&mut self, bonds: Vec<(u32, [u8; 32])>) {
-        self.gate_bonds =
-            bonds.into_iter().map(|(layer, hash)| GateBond::new(layer, hash)).collect();
+        self.router_bonds =
+            bonds.into_iter().map(|(layer, hash)| RouterBond::new(layer, hash)).collect();
     }
 
     /// The section's bytes.
@@ -139,7 +141,7 @@ impl Provenance {
     }
 }
 
-impl GateBond {
+impl RouterBond {
     /// The bond of a layer.
     pub fn new(layer: u32, hash: [u8; 32]) -> Self {
         Self { layer, blake3: blake3::Hash::from_bytes(hash).to_hex().to_string() }

@@ -16,8 +16,8 @@ use super::error::BakeError;
 use super::provenance::{Allocated, HeldOut};
 use crate::assignment::Assignment;
 use crate::calibrate::{
-    CalibrateError, Domain, Gate, Judge, Judged, Model, Sampling, Settings, Tables, TuneSettings,
-    compress, tune_gates,
+    CalibrateError, Domain, Judge, Judged, Model, Router, Sampling, Settings, Tables, TuneSettings,
+    compress, tune_routers,
 };
 use crate::quantize::encode_rows;
 use crate::store::{Shape, Store};
@@ -26,7 +26,7 @@ use crate::store::{Shape, Store};
 pub struct Rounds<'a> {
     pub exact: &'a Model,
     /// The checkpoint's own routers.
-    pub gates: &'a [Option<Gate>],
+    pub routers: &'a [Option<Router>],
     pub fit: &'a [Domain],
     pub judge: &'a Judge<'a>,
     pub composition: &'a Composition<'a>,
@@ -50,7 +50,7 @@ pub type Show<'a> = dyn FnMut(Stage, u64, u64) + 'a;
 impl Rounds<'_> {
     /// The quantized model with the checkpoint's own routers.
     pub fn model(&self, store: &Arc<Store>) -> Model {
-        self.exact.with(store.clone()).with_gates(self.gates.to_vec())
+        self.exact.with(store.clone()).with_routers(self.routers.to_vec())
     }
 
     /// Quantizes to an assignment, and judges the result.
@@ -80,27 +80,27 @@ impl Rounds<'_> {
         tune: &TuneSettings,
         show: &mut Show<'_>,
     ) -> Result<Option<Vec<HeldOut>>, BakeError> {
-        if !has_gates(&coded.store, self.gates) {
+        if !has_routers(&coded.store, self.routers) {
             let quantized = self.model(&coded.store);
             let found =
-                tune_gates(&quantized, self.fit, tune, self.settings, &mut |done, total, _| {
+                tune_routers(&quantized, self.fit, tune, self.settings, &mut |done, total, _| {
                     show(Stage::Tune, done, total);
                 })?;
             drop(quantized);
-            put_gates(&mut coded.store, &found)?;
+            put_routers(&mut coded.store, &found)?;
         }
         let after = verdict(self.judge, &self.exact.with(coded.store.clone()), show)?;
         if helps(&coded.allocated.held_out, &after) {
-            "tuned".clone_into(&mut coded.allocated.gates);
+            "tuned".clone_into(&mut coded.allocated.routers);
             Ok(Some(std::mem::replace(&mut coded.allocated.held_out, after)))
         } else {
-            put_gates(&mut coded.store, self.gates)?;
+            put_routers(&mut coded.store, self.routers)?;
             Ok(None)
         }
     }
 }
 
-/// What codes and gates in a scratch file depend on.
+/// What codes and routers in a scratch file depend on.
 fn fingerprint(
     tables: &Tables,
     assignment: &Assignment,
@@ -145,8 +145,8 @@ fn verdict(
     Ok(judged.into_iter().map(held_out).collect())
 }
 
-/// Whether the loss falls and the predictions move no further from the checkpoint's: gates can fit
-/// the texts' domains and be further away on all others.
+/// Whether the loss falls and the predictions move no further from the checkpoint's: routers can
+/// fit the texts' domains and be further away on all others.
 fn helps(before: &[HeldOut], after: &[HeldOut]) -> bool {
     let [loss, divergence]: [fn(&HeldOut) -> f64; 2] = [|own| own.baked, |own| own.divergence];
     mean(after, loss) < mean(before, loss) && mean(after, divergence) <= mean(before, divergence)
@@ -157,21 +157,21 @@ pub fn mean(held_out: &[HeldOut], what: impl Fn(&HeldOut) -> f64) -> f64 {
     held_out.iter().map(what).sum::<f64>() / held_out.len().max(1) as f64
 }
 
-/// Whether a store has a gate for every layer that has one.
-fn has_gates(store: &Store, gates: &[Option<Gate>]) -> bool {
-    let mixtures = (0..).zip(gates).filter(|(_, gate)| gate.is_some());
+/// Whether a store has a router for every layer that has one.
+fn has_routers(store: &Store, routers: &[Option<Router>]) -> bool {
+    let mixtures = (0..).zip(routers).filter(|(_, router)| router.is_some());
     mixtures
-        .map(|(layer, _)| store.shape((SectionKey::layer(layer), Role::Gate)))
+        .map(|(layer, _)| store.shape((SectionKey::layer(layer), Role::Router)))
         .all(|shape| shape.is_some())
 }
 
-/// Puts the gates of all layers into a store that nothing else holds.
-fn put_gates(store: &mut Arc<Store>, gates: &[Option<Gate>]) -> Result<(), BakeError> {
+/// Puts the routers of all layers into a store that nothing else holds.
+fn put_routers(store: &mut Arc<Store>, routers: &[Option<Router>]) -> Result<(), BakeError> {
     let store = Arc::get_mut(store).expect("models that read it are gone");
-    for (layer, gate) in (0..).zip(gates) {
-        let Some(Gate { weights, bias }) = gate else { continue };
+    for (layer, router) in (0..).zip(routers) {
+        let Some(Router { weights, bias }) = router else { continue };
         let section = SectionKey::layer(layer);
-        // The bias first: a gate that is there is whole.
+        // The bias first: a router that is there is whole.
         if let Some(bias) = bias {
             let shape = Shape {
                 encoding: Encoding::Plain,
@@ -181,14 +181,14 @@ fn put_gates(store: &mut Arc<Store>, gates: &[Option<Gate>]) -> Result<(), BakeE
             };
             let bytes: Vec<u8> =
                 values(bias)?.iter().flat_map(|value| value.to_le_bytes()).collect();
-            store.put((section, Role::GateBias), shape, &bytes)?;
+            store.put((section, Role::RouterBias), shape, &bytes)?;
         }
         let (rows, columns) = weights.dims2().map_err(CalibrateError::from)?;
         let shape =
             Shape { encoding: Encoding::F32, stack: 1, rows: rows as u32, columns: columns as u32 };
         let bytes =
             encode_rows(Encoding::F32, &values(weights)?, columns).map_err(CalibrateError::from)?;
-        store.put((section, Role::Gate), shape, &bytes)?;
+        store.put((section, Role::Router), shape, &bytes)?;
     }
     Ok(store.sync()?)
 }

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use hardtack_format::{Encoding, TensorRef, gate_bonds};
+use hardtack_format::{Encoding, TensorRef, router_bonds};
 use hardtack_models::TensorSource;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 
@@ -68,7 +68,7 @@ pub fn write(
     // Routers are bound to experts once both have their hashes.
     if let Some(index) = provenance {
         let mut provenance = draft.provenance.clone();
-        provenance.bind(gate_bonds(
+        provenance.bind(router_bonds(
             draft.contents.iter().map(|(key, _)| *key).zip(hashes.iter().copied()),
         ));
         file.start_section(records[index].offset)?;

@@ -38,8 +38,8 @@ const DTYPE: DType = DType::F32;
 /// expert) that are done, and all of them.
 ///
 /// # Errors
-/// The checkpoint, a text or the store cannot be used, a weight does not fit its encoding, or `stop` was
-/// set.
+/// The checkpoint, a text or the store cannot be used, a weight does not fit its encoding, or
+/// `stop` was set.
 pub fn compress(
     model: &Model,
     domains: &[Domain],
@@ -237,7 +237,7 @@ impl Work<'_> {
         let rows = Rows::new(normed, self.hidden);
         let all: Vec<usize> = (0..normed.len() / self.hidden).collect();
         let routes =
-            route(spec, &mixture.gate, mixture.gate_bias.as_ref(), &rows.span(0, all.len())?)?;
+            route(spec, &mixture.router, mixture.router_bias.as_ref(), &rows.span(0, all.len())?)?;
         let shares = floats(&routes.weights)?;
         let layer = Coverage { rows, tokens: &all, weights: None };
         let experts = std::mem::take(&mut mixture.experts);
@@ -264,7 +264,7 @@ impl Work<'_> {
         Ok(mixture)
     }
 
-    /// Gate and up projections first, then the down projection on what they make of their inputs.
+    /// Router and up projections first, then the down projection on what they make of their inputs.
     /// An expert that few tokens reached borrows from some of its layer's.
     fn block(
         &mut self,

@@ -69,7 +69,7 @@ pub enum CalibrateError {
     Settings {
         /// What is needed.
         expected: String,
-        /// What was asked for.
+        /// What was wanted.
         found: String,
     },
     /// A side file is not what it must be.

@@ -12,7 +12,7 @@ const SCORE_TENSORS: u64 = 14;
 /// Tensors of a window's `[tokens, width]` that one half of a layer and its gradient hold at once.
 const STREAM_TENSORS: u64 = 24;
 /// Streams of all tokens that are held at once besides the kept boundaries: a layer's input, what
-/// its halves met (attended, normalized, gradient, the one between), the state's, and one expert's
+/// its halves saw (attended, normalized, gradient, the one between), the state's, and one expert's
 /// tiles with its outputs.
 const STREAMS: u64 = 9;
 

@@ -16,12 +16,12 @@ mod text;
 pub use compress::compress;
 pub use error::CalibrateError;
 pub use memory::{compress_bytes, peak_bytes};
-pub use model::{Gate, Model};
+pub use model::{Model, Router};
 pub use sample::{Sample, Sampler, Sampling};
 pub use statistics::{
-    Accumulate, Consumer, GateGradient, Judge, Judged, NoConsumer, Phase, Place, Progress,
+    Accumulate, Consumer, Judge, Judged, NoConsumer, Phase, Place, Progress, RouterGradient,
     Settings, Stream, Tile, TuneSettings, block_costs, calibrate, calibrate_once, default_options,
-    gate_gradients, kv_chunks, squared_change, state_path, tune_gates,
+    kv_chunks, router_gradients, squared_change, state_path, tune_routers,
 };
 pub use tables::Tables;
 pub use text::Domain;

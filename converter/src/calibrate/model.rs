@@ -18,7 +18,7 @@ use crate::recipe::{load_rows, recipe_of};
 use crate::source::{Checkpoint, hash_files};
 use crate::store::{Key, Store};
 
-/// A checkpoint and its recipe, and what stands in for some of its tensors.
+/// A checkpoint and its recipe, and what replaces some of its tensors.
 #[derive(Clone, Debug)]
 pub struct Model {
     checkpoint: Arc<Checkpoint>,
@@ -26,13 +26,13 @@ pub struct Model {
     replaced: Option<Arc<Store>>,
     /// What stays the checkpoint's own, whatever the store has.
     kept: Arc<BTreeSet<Key>>,
-    gates: Option<Arc<Vec<Option<Gate>>>>,
+    routers: Option<Arc<Vec<Option<Router>>>>,
 }
 
-/// A gate `[experts, hidden]` and its bias `[experts]`.
+/// A router `[experts, hidden]` and its bias `[experts]`.
 #[derive(Clone, Debug)]
-pub struct Gate {
-    /// The gate.
+pub struct Router {
+    /// The router.
     pub weights: Tensor,
     /// Its bias, where it has one.
     pub bias: Option<Tensor>,
@@ -59,7 +59,7 @@ impl Model {
             recipe: Arc::new(recipe),
             replaced: None,
             kept: Arc::default(),
-            gates: None,
+            routers: None,
         })
     }
 
@@ -77,25 +77,25 @@ impl Model {
         Self { kept: Arc::new(keys), ..self.clone() }
     }
 
-    /// The same model with other gates, one place for each layer.
+    /// The same model with other routers, one place for each layer.
     #[must_use]
-    pub fn with_gates(&self, gates: Vec<Option<Gate>>) -> Self {
-        assert_eq!(gates.len(), self.spec().layers.len(), "a place for each layer");
-        Self { gates: Some(Arc::new(gates)), ..self.clone() }
+    pub fn with_routers(&self, routers: Vec<Option<Router>>) -> Self {
+        assert_eq!(routers.len(), self.spec().layers.len(), "a place for each layer");
+        Self { routers: Some(Arc::new(routers)), ..self.clone() }
     }
 
-    /// The gate of a layer; nothing for a dense one.
+    /// The router of a layer; none for a dense one.
     ///
     /// # Errors
     /// It cannot be read.
-    pub fn gate(&self, index: usize, dtype: DType) -> Result<Option<Gate>, CalibrateError> {
-        if let Some(gate) = self.gates.as_ref().and_then(|gates| gates[index].clone()) {
-            return Ok(Some(gate));
+    pub fn router(&self, index: usize, dtype: DType) -> Result<Option<Router>, CalibrateError> {
+        if let Some(router) = self.routers.as_ref().and_then(|routers| routers[index].clone()) {
+            return Ok(Some(router));
         }
         let tensors = &self.recipe.layers[index].tensors;
         let section = Section { model: self, key: SectionKey::layer(index as u32), tensors, dtype };
-        let Some(weights) = section.find(Role::Gate)? else { return Ok(None) };
-        Ok(Some(Gate { weights, bias: section.find(Role::GateBias)? }))
+        let Some(weights) = section.find(Role::Router)? else { return Ok(None) };
+        Ok(Some(Router { weights, bias: section.find(Role::RouterBias)? }))
     }
 
     /// The checkpoint.
@@ -113,16 +113,16 @@ impl Model {
         &self.recipe.spec
     }
 
-    /// All gates, one place for each layer.
+    /// All routers, one place for each layer.
     ///
     /// # Errors
     /// They cannot be read.
-    pub fn gates(&self) -> Result<Vec<Option<Gate>>, CalibrateError> {
-        (0..self.spec().layers.len()).map(|index| self.gate(index, DType::F32)).collect()
+    pub fn routers(&self) -> Result<Vec<Option<Router>>, CalibrateError> {
+        (0..self.spec().layers.len()).map(|index| self.router(index, DType::F32)).collect()
     }
 
     /// BLAKE3, in hexadecimal digits, of the hashes of all files of the checkpoint's weights and
-    /// configuration, and of what stands in for some of them.
+    /// configuration, and of what replaces some of them.
     ///
     /// # Errors
     /// A file cannot be read, or `stop` was set.
@@ -142,9 +142,9 @@ impl Model {
                 hasher.update(&(*role as u16).to_le_bytes());
             }
         }
-        if self.replaced.is_some() || self.gates.is_some() {
-            for gate in self.gates()?.into_iter().flatten() {
-                for tensor in [Some(gate.weights), gate.bias].into_iter().flatten() {
+        if self.replaced.is_some() || self.routers.is_some() {
+            for router in self.routers()?.into_iter().flatten() {
+                for tensor in [Some(router.weights), router.bias].into_iter().flatten() {
                     tensor.flatten_all()?.to_vec1::<f32>()?.iter().for_each(|value| {
                         hasher.update(&value.to_le_bytes());
                     });
@@ -170,11 +170,11 @@ impl Model {
             Section { model: self, key, tensors, dtype }.find(slot.role)
         };
         let mut weights = LayerWeights::fill(&spec.layers[index], spec.hidden, fill)?;
-        if let (FeedForwardWeights::Experts(mixture), Some(gates)) =
-            (&mut weights.feed_forward, &self.gates)
-            && let Some(gate) = gates[index].clone()
+        if let (FeedForwardWeights::Experts(mixture), Some(routers)) =
+            (&mut weights.feed_forward, &self.routers)
+            && let Some(router) = routers[index].clone()
         {
-            (mixture.gate, mixture.gate_bias) = (gate.weights, gate.bias);
+            (mixture.router, mixture.router_bias) = (router.weights, router.bias);
         }
         Ok(weights)
     }

@@ -1,7 +1,7 @@
 //! A text file as calibration windows: some to fit on, some from its end held out to judge by.
 //!
 //! Windows are spread evenly over the file, which is read in pieces and never as a whole. The last
-//! fifth of the file is held out, so that neighbouring sentences do not stand on both sides.
+//! fifth of the file is held out, so that neighbouring sentences are not on both sides.
 
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
@@ -39,7 +39,7 @@ pub struct Sample {
 
 /// Share of a file, from its end, that is held out.
 const HELD_OUT_SHARE: f64 = 0.2;
-/// Bytes that are read for one token of a window that stands alone: text has about 4, and what is
+/// Bytes that are read for one token of a window that is alone: text has about 4, and what is
 /// too much is cut off.
 const TOKEN_BYTES: u64 = 8;
 

@@ -4,7 +4,7 @@ use hardtack_format::spec::ModelSpec;
 
 use super::error::CalibrateError;
 
-/// One text. Every window is a sequence of its own: its first token stands at position 0 and sees
+/// One text. Every window is a sequence of its own: its first token is at position 0 and sees
 /// nothing before it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Domain {

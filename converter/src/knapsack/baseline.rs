@@ -143,7 +143,7 @@ fn common_bits(items: &[Vec<Candidate>]) -> Vec<u32> {
     common
 }
 
-/// The first candidate of each item with the bits that are asked for.
+/// The first candidate of each item with the bits that are wanted.
 fn baseline(items: &[Vec<Candidate>], bits: impl Fn(usize) -> u32) -> Baseline {
     let pick = |(item, own): (usize, &Vec<Candidate>)| {
         own.iter()

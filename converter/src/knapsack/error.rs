@@ -1,4 +1,4 @@
-//! What can be wrong with an allocation that is asked for.
+//! What can be wrong with an allocation that is wanted.
 
 /// An allocation that cannot be made. Every message is one line.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]

@@ -2,7 +2,7 @@
 //!
 //! A class is an item's unbeaten candidates, its points; exactly one of them is taken. The search
 //! starts from the relaxed answer ("base"). A state is a set of departures from it, with its
-//! difference in bytes and in cost. Classes are taken up in the order of the price they ask for
+//! difference in bytes and in cost. Classes are taken up in the order of the price they want
 //! departing, the cheapest first. The others stay at their base, so every state within the budget
 //! is an answer. A state goes when another is no larger and no worse, or when even at the best
 //! exchange rate of the classes to come it cannot beat the best answer. The search ends when no

@@ -12,7 +12,7 @@ use hardtack_format::encoding::GROUP_COLUMNS;
 /// Codes of one group with their scale and minimum.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Group {
-    /// One code for each weight; those behind the last weight are 0.
+    /// One code for each weight; those after the last weight are 0.
     pub codes: [u8; GROUP_COLUMNS],
     /// Weight of one step.
     pub scale: f16,
@@ -57,7 +57,7 @@ pub fn search(weights: &[f32], importance: &[f32], bits: u32) -> Group {
         let (scale, minimum) = fit(weights, importance, &first.codes).unwrap_or((scale, minimum));
         for group in [first, round(weights, scale, minimum, bits)] {
             let error = squared_error(weights, importance, &group);
-            // The first candidate stays where no error is a number (weights that half floats cannot
+            // The first candidate stays where no error is a number (weights that f16 cannot
             // hold).
             if best.as_ref().is_none_or(|(least, _)| error < *least) {
                 best = Some((error, group));
@@ -67,7 +67,7 @@ pub fn search(weights: &[f32], importance: &[f32], bits: u32) -> Group {
     best.expect("at least one share is tried").1
 }
 
-/// The weights that codes can stand for: a scale and a minimum as half floats keep them.
+/// The weights that codes can stand for: a scale and a minimum as f16 keeps them.
 #[derive(Clone, Copy, Debug)]
 pub struct Levels {
     scale: f32,
@@ -77,7 +77,7 @@ pub struct Levels {
 }
 
 impl Levels {
-    /// The levels of codes with so many bits.
+    /// The levels of codes with this many bits.
     pub fn new(scale: f16, minimum: f16, bits: u32) -> Self {
         let inverse = if scale == f16::ZERO { 0.0 } else { scale.to_f32().recip() };
         Self {
@@ -100,7 +100,7 @@ impl Levels {
     }
 }
 
-/// Rounds to the nearest codes of a scale and a minimum, as half floats keep them.
+/// Rounds to the nearest codes of a scale and a minimum, as f16 keeps them.
 fn round(weights: &[f32], scale: f32, minimum: f32, bits: u32) -> Group {
     let (scale, minimum) = (f16::from_f32(scale), f16::from_f32(minimum));
     let levels = Levels::new(scale, minimum, bits);
@@ -111,7 +111,7 @@ fn round(weights: &[f32], scale: f32, minimum: f32, bits: u32) -> Group {
     Group { codes, scale, minimum }
 }
 
-/// The scale and the minimum with the least squared error for these codes; nothing where all codes
+/// The scale and the minimum with the least squared error for these codes; none where all codes
 /// are equal.
 fn fit(weights: &[f32], importance: &[f32], codes: &[u8]) -> Option<(f32, f32)> {
     let (mut count, mut sum_code, mut sum_square, mut sum_weight, mut sum_product) =

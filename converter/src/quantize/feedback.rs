@@ -29,7 +29,7 @@ const RAISED: [f64; 3] = [1.0, 10.0, 100.0];
 #[derive(Clone, Debug)]
 pub struct Feedback {
     columns: usize,
-    /// The damping that was needed; nothing where none was enough.
+    /// The damping that was needed; none where none was enough.
     damping: Option<f64>,
     /// `[columns, columns]`, above the diagonal; empty without feedback.
     carry: Vec<f32>,
@@ -101,7 +101,7 @@ impl Feedback {
         self.columns
     }
 
-    /// The share of the mean diagonal that was added to the diagonal; nothing for rounding without
+    /// The share of the mean diagonal that was added to the diagonal; none for rounding without
     /// feedback.
     pub const fn damping(&self) -> Option<f64> {
         self.damping

@@ -2,7 +2,7 @@
 //!
 //! Left-looking: before a group of 64 columns, one matrix product carries the errors of all columns
 //! before it over. The scale and the minimum of each row's group are searched on the weights as
-//! they would be if this group needed no codes, in the half floats that will be stored; then column
+//! they would be if this group needed no codes, in the f16 that will be stored; then column
 //! after column is rounded. Rows do not meet, so results do not depend on threads.
 
 use half::f16;
@@ -24,7 +24,7 @@ const ROWS: usize = 64;
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GptqError {
-    /// A weight is no number or beyond half floats.
+    /// A weight is no number or beyond f16.
     #[error(
         "weight of row {row}, column {column}: expected a finite number up to 65504, found {found}"
     )]
@@ -36,7 +36,7 @@ pub enum GptqError {
         /// The weight.
         found: f32,
     },
-    /// The fed-back weights of a group are beyond half floats.
+    /// The fed-back weights of a group are beyond f16.
     #[error(
         "row {row}, columns from {column}: the weights with errors fed back need a scale beyond f16"
     )]
@@ -60,7 +60,7 @@ pub struct Quantized {
 /// Quantizes `weights` `[rows, columns]` to codes of 1 to 8 bits.
 ///
 /// # Errors
-/// A weight is not finite or too large for half floats, or becomes so with the errors fed back.
+/// A weight is not finite or too large for f16, or becomes so with the errors fed back.
 pub fn quantize(weights: &[f32], bits: u32, feedback: &Feedback) -> Result<Quantized, GptqError> {
     let columns = feedback.columns();
     assert!(

@@ -92,7 +92,7 @@ impl Hessian {
     }
 
     /// Adds activations `[tokens, columns]`, each token weighted with its own weight if there are
-    /// any (squared gradients, shares of the gate). Batches of hundreds of tokens are fastest.
+    /// any (squared gradients, shares of the router). Batches of hundreds of tokens are fastest.
     ///
     /// # Errors
     /// An activation or a weight is not finite, or a weight is negative; nothing is added then.

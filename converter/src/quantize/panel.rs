@@ -78,7 +78,7 @@ fn pack_panel(encoding: Encoding, groups: &[Group], columns: usize, panel: &mut 
     }
 }
 
-/// Codes and half floats reach as far as half floats do; numbers that are none fit nowhere.
+/// Codes reach as far as f16, and so does f16; NaN and infinities fit nowhere.
 pub(super) fn check_range(
     encoding: Encoding,
     rows: &[f32],

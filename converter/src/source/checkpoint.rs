@@ -1,4 +1,4 @@
-//! A checkpoint of either form behind one door: names, shapes, and rows of numbers.
+//! A checkpoint of either form through one door: names, shapes, and rows of numbers.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use super::recognize;
 use super::unreadable::Unreadable;
 use super::{ElementKind, GgufMetadata, SourceError, TensorInfo, gguf, hugging_face};
 
-/// Stored bytes are read in pieces of about this size, so that only the numbers asked for take
+/// Stored bytes are read in pieces of about this size, so that only the numbers wanted take
 /// memory.
 const PIECE_BYTES: u64 = 1 << 20;
 

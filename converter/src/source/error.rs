@@ -5,6 +5,7 @@ use std::io;
 
 /// Why a checkpoint could not be opened or read.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum SourceError {
     /// The operating system refused.
     #[error("{file}: {source}")]
@@ -78,12 +79,12 @@ pub enum SourceError {
         /// The index.
         named_by: String,
     },
-    /// A tensor was asked for by a name that the checkpoint does not have.
+    /// A tensor was looked up by a name that the checkpoint does not have.
     #[error("{file}: tensor {tensor}: not in this checkpoint")]
     UnknownTensor {
         /// The checkpoint.
         file: String,
-        /// The name asked for.
+        /// The name wanted.
         tensor: String,
     },
     /// A JSON file or header does not parse.
@@ -133,7 +134,7 @@ pub enum SourceError {
         tensor: String,
         /// The name of the kind in its format.
         kind: &'static str,
-        /// What would be supported, or nothing.
+        /// What would be supported, or none.
         hint: &'static str,
     },
     /// Tensors have element types that this reader does not know.
@@ -177,7 +178,7 @@ pub enum SourceError {
         file: String,
         /// What differs.
         what: String,
-        /// What the other parts ask for.
+        /// What the other parts want.
         expected: String,
         /// What it has.
         found: String,
@@ -211,16 +212,16 @@ pub enum SourceError {
         /// NaN, inf or -inf.
         value: f32,
     },
-    /// Rows were asked for that the tensor does not have.
+    /// Rows were wanted that the tensor does not have.
     #[error("{file}: tensor {tensor}: rows {first} and {count} on: expected at most {rows} rows")]
     Rows {
         /// The file.
         file: String,
         /// The tensor.
         tensor: String,
-        /// The first row asked for.
+        /// The first row wanted.
         first: usize,
-        /// The number of rows asked for.
+        /// The number of rows wanted.
         count: usize,
         /// The rows there are.
         rows: usize,
@@ -240,7 +241,7 @@ pub enum SourceError {
         file: String,
         /// The key.
         key: String,
-        /// The kind asked for.
+        /// The kind wanted.
         expected: &'static str,
         /// The kind in the file, and the value where that is what is wrong.
         found: String,

@@ -14,7 +14,7 @@ pub enum StoreError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// Another file stands there.
+    /// Another file is there.
     #[error("{}: expected a scratch file of an earlier bake or nothing there, found another file", path.display())]
     Occupied {
         /// The file.

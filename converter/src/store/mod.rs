@@ -1,5 +1,5 @@
 //! Tensors that were encoded ahead of the blob, in a scratch file: quantized matrices and tuned
-//! gates, one record each.
+//! routers, one record each.
 //!
 //! A bake that was stopped goes on with what the file holds: every record carries a hash of its
 //! head and its bytes, and whatever is cut off or damaged after the last good one is dropped. The

@@ -2,7 +2,8 @@
 //!
 //! ```text
 //! file     magic [8], fingerprint [32], records
-//! record   kind u16, role u16, encoding u16, zero u16, layer u32, expert u32, stack u32, rows u32, columns u32,
+//! record   kind u16, role u16, encoding u16, zero u16, layer u32, expert u32, stack u32, rows u32,
+//!          columns u32,
 //!          zero u32, bytes u64, hash [32], the bytes
 //! ```
 //!
@@ -75,7 +76,7 @@ impl Head {
         bytes
     }
 
-    /// A record that a tensor can follow; nothing if it says what cannot be.
+    /// A record that a tensor can follow; none if it says what cannot be.
     pub fn from_bytes(bytes: &[u8; RECORD_BYTES]) -> Option<Self> {
         let short = |at: usize| u16::from_le_bytes([bytes[at], bytes[at + 1]]);
         let word = |at: usize| {

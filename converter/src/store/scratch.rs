@@ -25,7 +25,7 @@ pub struct Store {
     tensors: BTreeMap<Key, Tensor>,
 }
 
-/// Where a tensor stands, and what it must be.
+/// Where a tensor is, and what it must be.
 #[derive(Debug)]
 struct Tensor {
     shape: Shape,
@@ -33,7 +33,7 @@ struct Tensor {
     blocks: Vec<BlockHash>,
 }
 
-/// The file, and the block that was read last: rows are asked for in order, and many lie in one
+/// The file, and the block that was read last: rows are wanted in order, and many lie in one
 /// block.
 #[derive(Debug)]
 struct Disk {
@@ -43,7 +43,7 @@ struct Disk {
 }
 
 impl Store {
-    /// Refuses a path where something else stands, which [`open`](Self::open) would refuse after
+    /// Refuses a path where something else is, which [`open`](Self::open) would refuse after
     /// hours.
     ///
     /// # Errors
@@ -189,7 +189,7 @@ impl Store {
         self.tensors.keys().copied()
     }
 
-    /// How a tensor is kept; nothing if it is not here.
+    /// How a tensor is kept; none if it is not here.
     pub fn shape(&self, key: Key) -> Option<Shape> {
         self.tensors.get(&key).map(|tensor| tensor.shape)
     }

@@ -1,4 +1,4 @@
-//! Added tokens that stand beside a `tokenizer.json`, written into it as `transformers` would add
+//! Added tokens that are beside a `tokenizer.json`, written into it as `transformers` would add
 //! them when it loads.
 
 use std::collections::{HashMap, HashSet};

@@ -6,6 +6,7 @@ use hardtack_format::vocabulary::VocabularyTableError;
 
 /// A tokenizer that cannot be baked. Every message is one line.
 #[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
 pub enum VocabularyError {
     /// A file is there and cannot be read.
     #[error("{}: {source}", path.display())]

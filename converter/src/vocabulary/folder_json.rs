@@ -94,7 +94,7 @@ pub(super) fn tokens(
 }
 
 impl TokenList {
-    /// Places a token and gives the table length that it asks for.
+    /// Places a token and returns the table length that it wants.
     fn put(&mut self, id: u64, piece: &str, kind: TokenKind, alphabet: Alphabet) -> u64 {
         let place = usize::try_from(id).ok().and_then(|index| self.tokens.get_mut(index));
         if let (Some(place), Ok(id)) = (place, u32::try_from(id)) {

@@ -58,7 +58,7 @@ pub(super) fn write(
     Ok(bytes)
 }
 
-/// The file, written as it stands: as a tree of values the lists of a large vocabulary would take
+/// The file, written as it is: as a tree of values the lists of a large vocabulary would take
 /// tens of megabytes.
 #[derive(Serialize)]
 struct File<'a> {

@@ -187,14 +187,14 @@ const MIXTURE: ExpertsSpec = ExpertsSpec {
     chosen: 2,
     inner: 9,
     shared_inner: 4,
-    gate: GateKind::SoftmaxAll,
+    router: RouterKind::SoftmaxAll,
     routed_scale: 1.3,
 };
 
 fn mixture_weights(random: &mut Random) -> ExpertsWeights {
     ExpertsWeights {
-        gate: random.tensor(&[5, HIDDEN]),
-        gate_bias: Some(random.tensor(&[5])),
+        router: random.tensor(&[5, HIDDEN]),
+        router_bias: Some(random.tensor(&[5])),
         experts: (0..5).map(|_| random.block(9, false)).collect(),
         shared: Some(random.block(4, false)),
         shared_gate: Some(random.tensor(&[HIDDEN])),
@@ -202,23 +202,23 @@ fn mixture_weights(random: &mut Random) -> ExpertsWeights {
 }
 
 #[test]
-fn gates_and_experts() {
-    for gate in [GateKind::SoftmaxAll, GateKind::SoftmaxChosen] {
+fn routers_and_experts() {
+    for router in [RouterKind::SoftmaxAll, RouterKind::SoftmaxChosen] {
         let mut random = random(5);
-        let spec = ExpertsSpec { gate, ..MIXTURE };
+        let spec = ExpertsSpec { router, ..MIXTURE };
         let weights = mixture_weights(&mut random);
         let x = random.tensor(&[TOKENS, HIDDEN]);
-        check("gate's input", x.clone(), |x| {
-            Ok(route(&spec, &weights.gate, weights.gate_bias.as_ref(), x)?.weights)
+        check("router's input", x.clone(), |x| {
+            Ok(route(&spec, &weights.router, weights.router_bias.as_ref(), x)?.weights)
         });
         check("mixture", x.clone(), |x| Ok(experts(&spec, Activation::Silu, &weights, x)?.0));
-        // The gate itself, for the tuning of gates.
-        check("gate", weights.gate.clone(), |gate| {
-            let weights = ExpertsWeights { gate: gate.clone(), ..weights.clone() };
+        // The router itself, for its tuning.
+        check("router", weights.router.clone(), |router| {
+            let weights = ExpertsWeights { router: router.clone(), ..weights.clone() };
             Ok(experts(&spec, Activation::Silu, &weights, &x)?.0)
         });
-        check("gate's bias", weights.gate_bias.clone().unwrap(), |bias| {
-            let weights = ExpertsWeights { gate_bias: Some(bias.clone()), ..weights.clone() };
+        check("router's bias", weights.router_bias.clone().unwrap(), |bias| {
+            let weights = ExpertsWeights { router_bias: Some(bias.clone()), ..weights.clone() };
             Ok(experts(&spec, Activation::Silu, &weights, &x)?.0)
         });
     }

@@ -17,10 +17,10 @@ fn a_change_is_judged_from_its_own_layer_on() {
 
     let (layers, windows) = (model.spec().layers.len(), texts[0].tokens.len());
     let last = layers - 1;
-    let mut gates = model.gates().unwrap();
-    let gate = gates[last].as_mut().expect("a gate");
+    let mut routers = model.routers().unwrap();
+    let gate = routers[last].as_mut().expect("a gate");
     gate.weights = gate.weights.neg().unwrap();
-    let changed = model.with_gates(gates);
+    let changed = model.with_routers(routers);
     let whole = judge.judge(&changed, &mut |_| ()).unwrap();
     assert!(whole[0].divergence > 1e-6 && whole[0].changed != whole[0].exact, "{whole:?}");
 
@@ -55,10 +55,10 @@ fn a_verdict_that_is_no_number_is_an_error() {
     let (scratch, stop) = (tempfile::tempdir().unwrap(), AtomicBool::new(false));
     let settings = Settings { domain_tokens_min: 8, ..Settings::new(scratch.path(), &stop) };
     let judge = Judge::new(&model, &texts, &settings, &mut |_| ()).unwrap();
-    let mut gates = model.gates().unwrap();
-    let gate = gates.iter_mut().flatten().next().expect("a mixture of experts");
+    let mut routers = model.routers().unwrap();
+    let gate = routers.iter_mut().flatten().next().expect("a mixture of experts");
     gate.weights = (&gate.weights * f64::NAN).unwrap();
-    let damaged = model.with_gates(gates);
+    let damaged = model.with_routers(routers);
     let error = judge.judge(&damaged, &mut |_| ()).unwrap_err();
     assert!(matches!(error, CalibrateError::NotFinite { .. }), "{error}");
     let line = error.to_string();

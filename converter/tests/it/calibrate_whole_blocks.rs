@@ -159,9 +159,13 @@ fn routed_tokens_say_as_much_as_all_tokens() {
     let FeedForwardWeights::Experts(mixture) = &whole.layers[1].feed_forward else {
         panic!("a mixture")
     };
-    let routes =
-        graph::route(spec.experts().unwrap(), &mixture.gate, mixture.gate_bias.as_ref(), normed)
-            .unwrap();
+    let routes = graph::route(
+        spec.experts().unwrap(),
+        &mixture.router,
+        mixture.router_bias.as_ref(),
+        normed,
+    )
+    .unwrap();
     let weights = routes.weights.flatten_all().unwrap();
     for (expert, places) in routes.by_expert(mixture.experts.len()).into_iter().enumerate() {
         let ids =

@@ -8,7 +8,7 @@ use hardtack_format::{Encoding, Role, SectionKey};
 
 const KEYS: [(SectionKey, Role); 3] = [
     (SectionKey::expert(1, 3), Role::Down),
-    (SectionKey::layer(1), Role::Gate),
+    (SectionKey::layer(1), Role::Router),
     (SectionKey::layer(0), Role::KeyUp),
 ];
 
@@ -64,7 +64,7 @@ fn what_is_put_is_read_after_an_interrupt() {
 fn plain_numbers_are_read_as_they_were_put() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
-    let key = (SectionKey::layer(2), Role::GateBias);
+    let key = (SectionKey::layer(2), Role::RouterBias);
     let shape = Shape { encoding: Encoding::Plain, stack: 1, rows: 2, columns: 5 };
     let values = weights(4, 10);
     let bytes: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();

@@ -8,7 +8,7 @@ use core::fmt;
 pub enum VocabularyTableError {
     /// The bytes end before a field does, or go on after the last.
     Length {
-        /// Bytes that the fields ask for.
+        /// Bytes that the fields want.
         expected: u64,
         /// Bytes that there are.
         found: u64,

@@ -50,11 +50,15 @@ pub fn sample_spec() -> ModelSpec {
         chosen: 2,
         inner: 24,
         shared_inner: 0,
-        gate: GateKind::SoftmaxChosen,
+        router: RouterKind::SoftmaxChosen,
         routed_scale: 1.0,
     };
-    let shared =
-        ExpertsSpec { shared_inner: 16, gate: GateKind::SoftmaxAll, routed_scale: 2.5, ..experts };
+    let shared = ExpertsSpec {
+        shared_inner: 16,
+        router: RouterKind::SoftmaxAll,
+        routed_scale: 2.5,
+        ..experts
+    };
     let clamped = Activation::ClampedSwiglu { alpha: 1.702, limit: 7.0 };
     ModelSpec {
         vocabulary: 40,
@@ -154,8 +158,8 @@ fn layer_section(index: u32, layer: &LayerSpec, hidden: u32, optional: Optional)
     match &layer.feed_forward.kind {
         FeedForwardKind::Dense { inner } => section.block(*inner, hidden),
         FeedForwardKind::Experts(experts) => {
-            section.matrix(Role::Gate, Encoding::F32, [1, experts.count, hidden]);
-            section.optional_vector(Role::GateBias, experts.count);
+            section.matrix(Role::Router, Encoding::F32, [1, experts.count, hidden]);
+            section.optional_vector(Role::RouterBias, experts.count);
             section.optional_vector(Role::SharedGate, hidden);
             if experts.shared_inner > 0 {
                 section.block(experts.shared_inner, hidden);

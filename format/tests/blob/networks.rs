@@ -64,17 +64,17 @@ fn feed_forward() -> impl Strategy<Value = FeedForwardSpec> {
         (number(), 0.0..100.0_f32)
             .prop_map(|(alpha, limit)| Activation::ClampedSwiglu { alpha, limit }),
     ];
-    let gate = select(vec![GateKind::SoftmaxAll, GateKind::SoftmaxChosen]);
+    let gate = select(vec![RouterKind::SoftmaxAll, RouterKind::SoftmaxChosen]);
     let shared_inner = prop_oneof![Just(0_u32), 1..40_u32];
     let experts = (1..6_u32, 1..6_u32, 1..80_u32, shared_inner, gate, number()).prop_map(
-        |(count, chosen, inner, shared_inner, gate, routed_scale)| {
+        |(count, chosen, inner, shared_inner, router, routed_scale)| {
             let chosen = chosen.min(count);
             FeedForwardKind::Experts(ExpertsSpec {
                 count,
                 chosen,
                 inner,
                 shared_inner,
-                gate,
+                router,
                 routed_scale,
             })
         },

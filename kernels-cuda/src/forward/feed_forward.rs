@@ -3,7 +3,9 @@
 
 use hardtack_format::encoding::{GROUP_COLUMNS, PANEL_ROWS};
 use hardtack_format::network::{ExpertsTensors, FeedForwardTensors};
-use hardtack_format::spec::{Activation, ExpertsSpec, FeedForwardKind, FeedForwardSpec, GateKind};
+use hardtack_format::spec::{
+    Activation, ExpertsSpec, FeedForwardKind, FeedForwardSpec, RouterKind,
+};
 
 use super::list::{BLOCK_WARPS, Forward, Job, ONE, Pass, input_params, panels, team_warps};
 use crate::address::Address;
@@ -92,14 +94,14 @@ impl<D: Device> Forward<'_, D> {
     fn router(&mut self, spec: &ExpertsSpec, tensors: &ExpertsTensors) {
         let buffers = self.buffers;
         let router = Job {
-            bias: tensors.gate_bias.as_ref(),
+            bias: tensors.router_bias.as_ref(),
             out: buffers.router_logits,
-            ..Job::of(&tensors.gate)
+            ..Job::of(&tensors.router)
         };
         self.project(&[router], buffers.normed);
-        let kind = match spec.gate {
-            GateKind::SoftmaxAll => 1,
-            GateKind::SoftmaxChosen => 2,
+        let kind = match spec.router {
+            RouterKind::SoftmaxAll => 1,
+            RouterKind::SoftmaxChosen => 2,
         };
         let params = Params::new()
             .address(buffer(buffers.router_logits))

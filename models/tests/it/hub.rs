@@ -334,7 +334,7 @@ fn dense_layers_stand_among_sparse_ones() {
     assert_eq!(sparse, [0, 4, 0, 0, 0, 4]);
     assert_eq!(recipe.spec.layers[0].feed_forward.kind, FeedForwardKind::Dense { inner: 96 });
     let experts = recipe.spec.layers[1].feed_forward.experts().expect("experts");
-    assert_eq!((experts.inner, experts.gate), (32, GateKind::SoftmaxChosen));
+    assert_eq!((experts.inner, experts.router), (32, RouterKind::SoftmaxChosen));
 }
 
 #[test]

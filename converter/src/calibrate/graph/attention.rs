@@ -140,7 +140,7 @@ pub fn softmax(
 ) -> Result<Softmax> {
     let (heads, tokens, width) = query.dims3()?;
     let kv_heads = key.dim(0)?;
-    // The heads that share a key stand together, so their queries are rows of one matrix.
+    // The heads that share a key are together, so their queries are rows of one matrix.
     let scores = query.reshape((kv_heads, heads / kv_heads * tokens, width))?.matmul(&key.t()?)?;
     let scores = (scores * f64::from(spec.score_scale))?.reshape((heads, tokens, tokens))?;
     let scores = scores.broadcast_add(&mask(tokens, spec.window as usize, query.dtype())?)?;

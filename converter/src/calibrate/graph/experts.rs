@@ -3,8 +3,8 @@
 use candle_core::{Device, Result, Tensor};
 use hardtack_format::spec::{Activation, ExpertsSpec};
 
-use super::gate::{Routes, route};
 use super::linear::linear;
+use super::router::{Routes, route};
 use super::weights::{BlockWeights, ExpertsWeights};
 
 /// `down(activation(gated(x), up(x)))` for rows `x [tokens, hidden]`.
@@ -52,7 +52,7 @@ pub fn experts(
     weights: &ExpertsWeights,
     x: &Tensor,
 ) -> Result<(Tensor, Routes)> {
-    let routes = route(spec, &weights.gate, weights.gate_bias.as_ref(), x)?;
+    let routes = route(spec, &weights.router, weights.router_bias.as_ref(), x)?;
     let (tokens, hidden) = x.dims2()?;
     let mut outputs = Vec::new();
     // The row among the joined outputs of each place in the routes.
@@ -83,14 +83,14 @@ pub fn experts(
     Ok((mixed, routes))
 }
 
-/// What the shared expert's own gate leaves of its output, `[tokens, 1]`; nothing where it has no
-/// gate.
+/// What the shared expert's own gate leaves of its output, `[tokens, 1]`; none where it has no
+/// router.
 ///
 /// # Errors
 /// Shapes or types of numbers do not agree.
 pub fn shared_share(weights: &ExpertsWeights, x: &Tensor) -> Result<Option<Tensor>> {
-    let Some(gate) = &weights.shared_gate else { return Ok(None) };
-    let logit = linear(x, &gate.reshape((1, gate.elem_count()))?, None)?;
+    let Some(router) = &weights.shared_gate else { return Ok(None) };
+    let logit = linear(x, &router.reshape((1, router.elem_count()))?, None)?;
     // sigmoid(x) = (1 + tanh(x / 2)) / 2, which does not overflow.
     (((logit * 0.5)?.tanh()? + 1.0)? * 0.5).map(Some)
 }

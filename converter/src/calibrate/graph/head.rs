@@ -15,7 +15,7 @@ pub fn embed(spec: &ModelSpec, embedding: &Tensor, tokens: &[u32]) -> Result<Ten
     embedding.index_select(&ids, 0)? * f64::from(spec.embedding_scale)
 }
 
-/// Logits `[tokens, vocabulary]` of the stream behind the last layer.
+/// Logits `[tokens, vocabulary]` of the stream after the last layer.
 ///
 /// # Errors
 /// Shapes or types of numbers do not agree.

@@ -6,10 +6,10 @@ use hardtack_format::spec::{FeedForwardKind, FeedForwardSpec, LayerSpec};
 
 use super::attention::attention;
 use super::experts::{block, experts};
-use super::gate::Routes;
 use super::latent::latent_attention;
 use super::norm::rms_norm;
 use super::pass::Pass;
+use super::router::Routes;
 use super::weights::{AttentionWeights, FeedForwardWeights, LayerWeights};
 
 /// One layer over a sequence: `stream [tokens, hidden]` to the next layer's.

@@ -1,4 +1,4 @@
-//! Matrices that get no gradient: a product whose backward pass asks for its input's gradient only.
+//! Matrices that get no gradient: a product whose backward pass wants its input's gradient only.
 
 use candle_core::backend::BackendStorage;
 use candle_core::{CpuStorage, CustomOp1, Layout, Result, Shape, Storage, Tensor, bail};

@@ -229,8 +229,8 @@ fn gradients(
     [flat(x.t().dot(&gate_slopes)), flat(x.t().dot(&up_slopes)), flat(out_gradient), costs_gradient]
 }
 
-/// Slope, at each predicted logarithm, of what a soft choice by them costs, as a share of the cheapest
-/// choice.
+/// Slope, at each predicted logarithm, of what a soft choice by them costs, as a share of the
+/// cheapest choice.
 fn slope(
     predicted: &[f32; BITS.len()],
     costs: &[f64; BITS.len()],

@@ -21,7 +21,7 @@ use crate::calibrate::tables::{State, Tables};
 /// Tokens of a tile at most: a block's inner values are in memory for as many at once.
 pub const TILE_TOKENS: usize = 2048;
 
-/// What the feed-forward half met, for all windows.
+/// What the feed-forward half saw, for all windows.
 pub struct Met {
     /// Output of the attention block `[tokens, hidden]`.
     attended: Vec<f32>,
@@ -59,7 +59,7 @@ impl Run<'_> {
         Ok(State { tables, gradient, layers_left: index })
     }
 
-    /// Runs the layer again up to its output; gives what the feed-forward block met, and the
+    /// Runs the layer again up to its output; returns what the feed-forward block saw, and the
     /// gradient at its residual stream.
     pub fn feed_forward_half(
         &self,
@@ -259,7 +259,7 @@ impl Run<'_> {
         Ok(())
     }
 
-    /// Tiles of all tokens; for a shared expert behind its own gate, with what the gate leaves.
+    /// Tiles of all tokens; for a shared expert with its own gate, with what the gate leaves.
     fn common_tiles(
         &self,
         met: &Met,
@@ -288,7 +288,7 @@ impl Run<'_> {
     ) -> Result<Vec<Tile>, CalibrateError> {
         let mut tiles = Vec::new();
         let domain = |place: &usize| domain_of[place / met.chosen];
-        // Windows stand text after text, so equal neighbours are all there are of a text.
+        // Windows are text after text, so equal neighbours are all there are of a text.
         for of_domain in places.chunk_by(|a, b| domain(a) == domain(b)) {
             for places in of_domain.chunks(TILE_TOKENS) {
                 let rows: Vec<usize> = places.iter().map(|place| place / met.chosen).collect();

@@ -113,7 +113,7 @@ impl Run<'_> {
                 // What was done before: the head, and both directions of the layers that are not
                 // needed again.
                 self.done = self.windows.len() as u64 * (2 * (layers - depth) as u64 + 1);
-                // The gradient stands at this layer's output, so its input is the last boundary
+                // The gradient is at this layer's output, so its input is the last boundary
                 // there is.
                 self.forward(depth, depth.saturating_sub(1), &mut boundaries)?;
                 state
@@ -136,7 +136,7 @@ impl Run<'_> {
             write(output, &state.tables)?;
         }
         if let Some(path) = state_path {
-            // The tables are written; a state that stays behind only costs its bytes.
+            // The tables are written; a state that is left only costs its bytes.
             let _ = std::fs::remove_file(path);
         }
         Ok(state.tables)
@@ -147,7 +147,7 @@ impl Run<'_> {
     }
 }
 
-/// Where the state of a calibration stands whose tables go to `output`.
+/// The file with the state of a calibration whose tables go to `output`.
 pub fn state_path(output: &Path) -> PathBuf {
     beside(output, "state")
 }

@@ -1,4 +1,4 @@
-//! Forward: every layer is read once and meets all windows.
+//! Forward: every layer is read once and sees all windows.
 
 use std::collections::BTreeMap;
 use std::ops::Range;

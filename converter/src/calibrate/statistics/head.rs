@@ -1,4 +1,4 @@
-//! The loss, its gradient at the stream behind the last layer, and the head's costs: the vocabulary
+//! The loss, its gradient at the stream after the last layer, and the head's costs: the vocabulary
 //! goes by in blocks of rows, so that neither the head nor the logits are ever in memory as a
 //! whole.
 //!
@@ -67,7 +67,7 @@ impl Block {
 }
 
 impl Run<'_> {
-    /// Adds losses and the head's costs to the tables; gives the gradient at `stream`.
+    /// Adds losses and the head's costs to the tables; returns the gradient at `stream`.
     pub fn head(
         &mut self,
         stream: Vec<f32>,
@@ -213,17 +213,17 @@ impl Token {
         }
     }
 
-    /// `log sum exp` of its logits, once all blocks were met.
+    /// `log sum exp` of its logits, once all blocks were seen.
     pub fn normalizer(&self) -> f64 {
         f64::from(self.largest) + self.sum.ln()
     }
 
-    /// Its loss in nats, once all blocks were met.
+    /// Its loss in nats, once all blocks were seen.
     pub fn loss(&self) -> f64 {
         f64::from(self.largest - self.target_logit) + self.sum.ln()
     }
 
-    /// Where its target would stand in a block.
+    /// Where its target would be in a block.
     fn place(&self, first: usize) -> Option<usize> {
         self.target.and_then(|target| (target as usize).checked_sub(first))
     }

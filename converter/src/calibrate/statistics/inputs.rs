@@ -41,7 +41,7 @@ pub trait Accumulate {
 
 /// Gives each matrix its place to gather inputs.
 pub trait Consumer {
-    /// Where the inputs of this place go, `columns` wide; nothing if they are not wanted.
+    /// Where the inputs of this place go, `columns` wide; none if they are not wanted.
     fn accumulator(&mut self, place: Place, columns: usize) -> Option<&mut dyn Accumulate>;
 
     /// Whether tokens count by `mean over d of (weight of the expert * g(t, d))^2` instead of one

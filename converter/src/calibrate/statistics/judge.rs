@@ -31,11 +31,11 @@ pub struct Judged {
     pub divergence: f64,
 }
 
-/// The stream of a model before one of its layers, or behind the last, for all windows of some
+/// The stream of a model before one of its layers, or after the last, for all windows of some
 /// texts.
 #[derive(Clone, Debug)]
 pub struct Stream {
-    /// Layers behind it.
+    /// Layers after it.
     layer: usize,
     /// `[tokens, hidden]`.
     rows: Vec<f32>,

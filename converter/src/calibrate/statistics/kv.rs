@@ -2,7 +2,7 @@
 //! each attention's output.
 
 use super::boundaries::Boundaries;
-use super::gates::no_options;
+use super::routers::no_options;
 use super::rows::Rows;
 use super::run::Run;
 use super::settings::{DTYPE, Progress, Settings};

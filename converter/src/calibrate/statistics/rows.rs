@@ -1,5 +1,5 @@
 //! Rows of a stream, one for each token of all windows, as tensors: whole windows, or the rows that
-//! an expert met.
+//! an expert saw.
 
 use candle_core::{Device, Result, Tensor};
 

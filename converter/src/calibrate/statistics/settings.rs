@@ -22,7 +22,7 @@ pub struct Settings<'a> {
     pub boundary_bytes_max: u64,
     /// Folder of that temporary file.
     pub scratch: &'a Path,
-    /// Where the tables go. Beside it, under the same name with `.state`, stands what is done so
+    /// Where the tables go. Beside it, under the same name with `.state`, is what is done so
     /// far.
     pub output: Option<&'a Path>,
     /// Set from elsewhere to stop.

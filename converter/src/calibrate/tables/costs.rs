@@ -96,7 +96,8 @@ pub struct DomainTable {
 pub struct LayerTable {
     /// All matrices of its attention together.
     pub attention: Vec<f64>,
-    /// The block that every token meets: the dense block, or the shared expert; empty without one.
+    /// The block that every token goes through: the dense block, or the shared expert; empty
+    /// without one.
     pub common: Vec<f64>,
     /// The routed experts.
     pub experts: Vec<ExpertTable>,
@@ -113,7 +114,7 @@ pub struct ExpertTable {
     pub mass: f64,
 }
 
-/// An expert that met few tokens: its costs mean little.
+/// An expert that saw few tokens: its costs mean little.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Starved {
     /// Its layer.
@@ -164,7 +165,7 @@ impl Header {
 }
 
 impl LayerHeader {
-    /// Whether there is a block that every token meets.
+    /// Whether there is a block that every token goes through.
     pub fn has_common(&self) -> bool {
         self.shared || self.experts == 0
     }

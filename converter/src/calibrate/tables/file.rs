@@ -75,7 +75,7 @@ pub fn write_state(path: &Path, state: &State, hidden: usize) -> Result<(), Cali
     write_parts(path, &state.tables, parts)
 }
 
-/// The state of a calibration with this very header; nothing where there is no file, or where it is
+/// The state of a calibration with this very header; none where there is no file, or where it is
 /// of another one.
 pub fn read_state(
     path: &Path,

@@ -1,7 +1,7 @@
 //! GGUF's IQ layouts with codebooks: 256 elements, eight (or four) of which are one point of a
 //! codebook, times a scale.
 //!
-//! Where signs stand apart from the point, a byte holds those of eight elements, a set bit for a
+//! Where signs are apart from the point, a byte holds those of eight elements, a set bit for a
 //! minus. Seven stored signs mean eight: the last one makes the number of minuses even.
 
 use super::bytes::{half_at, u16_at, u32_at};

@@ -1,4 +1,4 @@
-//! GGUF's IQ4 layouts: a nibble is one of sixteen values that stand closer around zero.
+//! GGUF's IQ4 layouts: a nibble is one of sixteen values that are closer around zero.
 
 use super::bytes::{half_at, u16_at};
 

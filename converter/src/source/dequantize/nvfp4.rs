@@ -3,7 +3,7 @@
 use hardtack_models::mxfp4::VALUES;
 
 /// 4 part scales | 4 times 8 bytes; byte `i` holds elements `i` (low nibble) and `i + 8` (high) of
-/// its part. What else a tensor is scaled by stands in a tensor of its own.
+/// its part. What else a tensor is scaled by is in a tensor of its own.
 pub(super) fn nvfp4(block: &[u8; 36], numbers: &mut [f32; 64]) {
     for (i, number) in numbers.iter_mut().enumerate() {
         let (part, place) = (i / 16, i % 16);

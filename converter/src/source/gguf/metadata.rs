@@ -1,4 +1,4 @@
-//! GGUF metadata: keys with typed values, asked for by the kind the caller needs.
+//! GGUF metadata: keys with typed values, looked up by the kind the caller needs.
 
 use std::collections::HashMap;
 use std::io::Read;

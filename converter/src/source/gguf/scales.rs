@@ -35,7 +35,7 @@ pub fn take(tensors: &mut Vec<TensorInfo>) -> Scales {
 }
 
 /// The tensor that a factor is for, and whether it is for what that is multiplied with. A trailing
-/// `.weight` stands in some files and in others not.
+/// `.weight` is in some files and in others not.
 fn scaled(name: &str) -> Option<(String, bool)> {
     let (stem, is_input) = match name.strip_suffix(".input_scale") {
         Some(stem) => (stem, true),

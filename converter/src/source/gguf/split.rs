@@ -1,7 +1,7 @@
 //! A model split over several GGUF files, as `llama-gguf-split` cuts it.
 //!
 //! The parts are named `NAME-00001-of-00003.gguf` and say by keys which part of how many they are.
-//! The first one holds the model's metadata; tensors stand in any of them, each once.
+//! The first one holds the model's metadata; tensors are in any of them, each once.
 
 use std::collections::HashMap;
 use std::io;
@@ -81,7 +81,7 @@ pub fn open(given: SourceFile, head: Gguf, part: Part) -> Result<Model, SourceEr
     Ok(Model { sources, metadata, tensors })
 }
 
-/// Where the parts stand: beside the one given, under its own name but for the number.
+/// Where the parts are: beside the one given, under its own name but for the number.
 fn paths(given: &SourceFile, head: &Gguf, part: Part) -> Result<Vec<PathBuf>, SourceError> {
     let name = given.path.file_name().unwrap_or_default().to_string_lossy();
     let ending = part.ending(part.index);

@@ -18,7 +18,7 @@ const ENTRY_BYTES_MIN: u64 = 8 + 4 + 8 + 4 + 8;
 const ADVICE: &str =
     "take a file of types that llama.cpp has, such as Q8_0 or Q6_K, or the original weights";
 
-/// Reads `count` entries and places them behind the table, at a multiple of `alignment`.
+/// Reads `count` entries and places them after the table, at a multiple of `alignment`.
 pub(super) fn take<R: Read>(
     reader: &mut Reader<'_, R>,
     count: usize,

@@ -186,7 +186,7 @@ mod tests {
         ((row * 31 + column * 7 + 3) as u32).wrapping_mul(2_654_435_761) >> (32 - bits)
     }
 
-    /// Bytes in which `place` says at which bit of the whole stream of words each code stands.
+    /// Bytes in which `place` says at which bit of the whole stream of words each code is.
     fn packed(codes: &Codes, place: impl Fn(usize, usize) -> usize) -> Vec<u8> {
         let mut bytes = vec![0u8; codes.bytes() + 1];
         for row in 0..codes.rows {

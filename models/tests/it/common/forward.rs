@@ -242,12 +242,12 @@ fn feed_forward(
     let FeedForwardKind::Experts(mixture) = spec.kind else {
         return block(spec.activation, weights, x);
     };
-    let logits = multiply(&weights[&Role::Gate], x, weights.get(&Role::GateBias));
+    let logits = multiply(&weights[&Role::Router], x, weights.get(&Role::RouterBias));
     let mut order: Vec<usize> = (0..logits.len()).collect();
     order.sort_by(|a, b| logits[*b].total_cmp(&logits[*a]));
     let chosen = &order[..mixture.chosen as usize];
     let top = logits[order[0]];
-    let among: &[usize] = if mixture.gate == GateKind::SoftmaxAll { &order } else { chosen };
+    let among: &[usize] = if mixture.router == RouterKind::SoftmaxAll { &order } else { chosen };
     let sum: f32 = among.iter().map(|expert| (logits[*expert] - top).exp()).sum();
     let mut y = vec![0.0; x.len()];
     for &expert in chosen {

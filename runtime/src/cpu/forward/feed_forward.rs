@@ -167,7 +167,7 @@ fn choose_experts(
     let chosen = spec.chosen as usize;
     let Shared { normed, work, .. } = shared;
     let Scratch { router_logits: logits, choices, expert_slots, slot_tokens, .. } = scratch;
-    project(&cpu, tensors.gate, normed, tokens, &mut work.staging, tensors.gate_bias, logits);
+    project(&cpu, tensors.router, normed, tokens, &mut work.staging, tensors.router_bias, logits);
     let choices = &mut choices[..tokens * chosen];
     let rows = (Rows::new(&mut logits[..tokens * count], count), Rows::new(choices, chosen));
     cpu.for_rows(tokens, CHOICE_COST * count * chosen, rows, |_, (mut logits, mut choices)| {

@@ -1,6 +1,6 @@
 //! The router: which experts a token goes to, and with what weight.
 
-use hardtack_format::spec::{ExpertsSpec, GateKind};
+use hardtack_format::spec::{ExpertsSpec, RouterKind};
 use hardtack_kernels::math::exp;
 
 /// One chosen expert of one token.
@@ -24,9 +24,9 @@ pub fn choose(spec: &ExpertsSpec, logits: &mut [f32], choices: &mut [Choice]) {
         *logit = if logit.is_nan() { f32::MIN } else { logit.clamp(f32::MIN, f32::MAX) };
     }
     let maximum = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    let all: f32 = match spec.gate {
-        GateKind::SoftmaxAll => logits.iter().map(|&logit| exp(logit - maximum)).sum(),
-        GateKind::SoftmaxChosen => 0.0,
+    let all: f32 = match spec.router {
+        RouterKind::SoftmaxAll => logits.iter().map(|&logit| exp(logit - maximum)).sum(),
+        RouterKind::SoftmaxChosen => 0.0,
     };
     let mut chosen_sum = 0.0;
     for choice in choices.iter_mut() {
@@ -42,9 +42,9 @@ pub fn choose(spec: &ExpertsSpec, logits: &mut [f32], choices: &mut [Choice]) {
         chosen_sum += weight;
         logits[best] = f32::NEG_INFINITY;
     }
-    let sum = match spec.gate {
-        GateKind::SoftmaxAll => all,
-        GateKind::SoftmaxChosen => chosen_sum,
+    let sum = match spec.router {
+        RouterKind::SoftmaxAll => all,
+        RouterKind::SoftmaxChosen => chosen_sum,
     };
     choices.iter_mut().for_each(|choice| choice.weight = choice.weight / sum * spec.routed_scale);
 }
@@ -81,7 +81,7 @@ mod tests {
         chosen: 2,
         inner: 1,
         shared_inner: 0,
-        gate: GateKind::SoftmaxAll,
+        router: RouterKind::SoftmaxAll,
         routed_scale: 1.0,
     };
 
@@ -94,7 +94,8 @@ mod tests {
         let all: f32 = logits.iter().map(|logit| logit.exp()).sum();
         assert!((choices[0].weight - 2f32.exp() / all).abs() < 1e-6);
 
-        let renormalized = ExpertsSpec { gate: GateKind::SoftmaxChosen, routed_scale: 3.0, ..SPEC };
+        let renormalized =
+            ExpertsSpec { router: RouterKind::SoftmaxChosen, routed_scale: 3.0, ..SPEC };
         choose(&renormalized, &mut logits.clone(), &mut choices);
         assert!((choices[0].weight - 1.5).abs() < 1e-6);
     }

@@ -1,8 +1,8 @@
-//! The gate: which experts a token goes to, and with what weight. The choice is the runtime's; only
-//! the weights of the chosen have a gradient.
+//! The router: which experts a token goes to, and with what weight. The choice is the runtime's;
+//! only the weights of the chosen have a gradient.
 
 use candle_core::{D, DType, Device, Result, Tensor};
-use hardtack_format::spec::{ExpertsSpec, GateKind};
+use hardtack_format::spec::{ExpertsSpec, RouterKind};
 
 /// Where the tokens of a pass go.
 #[derive(Clone, Debug)]
@@ -16,7 +16,7 @@ pub struct Routes {
 }
 
 impl Routes {
-    /// For each of `count` experts the places in `experts` where it stands; a place's token is
+    /// For each of `count` experts the places in `experts` where it is; a place's token is
     /// `place / chosen`.
     pub fn by_expert(&self, count: usize) -> Vec<Vec<u32>> {
         let mut places = vec![Vec::new(); count];
@@ -27,17 +27,18 @@ impl Routes {
     }
 }
 
-/// Sends every token `x [tokens, hidden]` (normalized) to its experts. The gate may be a variable.
+/// Sends every token `x [tokens, hidden]` (normalized) to its experts. The router may be a
+/// variable.
 ///
 /// # Errors
 /// Shapes or types of numbers do not agree.
 pub fn route(
     spec: &ExpertsSpec,
-    gate: &Tensor,
+    router: &Tensor,
     bias: Option<&Tensor>,
     x: &Tensor,
 ) -> Result<Routes> {
-    let mut logits = x.matmul(&gate.t()?)?;
+    let mut logits = x.matmul(&router.t()?)?;
     if let Some(bias) = bias {
         logits = logits.broadcast_add(bias)?;
     }
@@ -45,9 +46,9 @@ pub fn route(
     let rows = logits.detach().to_dtype(DType::F64)?.to_vec2::<f64>()?;
     let experts: Vec<u32> = rows.into_iter().flat_map(|row| choose(row, chosen)).collect();
     let places = Tensor::from_slice(&experts, (tokens, chosen), &Device::Cpu)?;
-    let weights = match spec.gate {
-        GateKind::SoftmaxAll => softmax(&logits)?.gather(&places, 1)?,
-        GateKind::SoftmaxChosen => softmax(&logits.gather(&places, 1)?)?,
+    let weights = match spec.router {
+        RouterKind::SoftmaxAll => softmax(&logits)?.gather(&places, 1)?,
+        RouterKind::SoftmaxChosen => softmax(&logits.gather(&places, 1)?)?,
     };
     Ok(Routes { experts, weights: (weights * f64::from(spec.routed_scale))?, chosen })
 }

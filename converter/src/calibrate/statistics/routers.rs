@@ -1,7 +1,7 @@
-//! Gates tuned to quantized experts: cross-entropy on text, everything but the gates frozen (GEMQ,
-//! arXiv 2605.23078).
+//! Routers tuned to quantized experts: cross-entropy on text, everything but the routers frozen
+//! (GEMQ, arXiv 2605.23078).
 //!
-//! Which experts a token is sent to is not differentiated; a gate learns from the weights that it
+//! Which experts a token is sent to is not differentiated; a router learns from the weights that it
 //! gives the chosen ones.
 
 use candle_core::{Device, Tensor, Var};
@@ -13,33 +13,33 @@ use super::settings::{DTYPE, Progress, Settings};
 use crate::calibrate::adam::{Learner, root_mean_square};
 use crate::calibrate::error::CalibrateError;
 use crate::calibrate::graph::{FeedForwardWeights, layer};
-use crate::calibrate::model::{Gate, Model};
+use crate::calibrate::model::{Model, Router};
 use crate::calibrate::tables::{DomainHeader, DomainTable, Header, Tables};
 use crate::calibrate::text::{Domain, windows};
 
-/// The gradient of a gate and of its bias, flat.
+/// The gradient of a router and of its bias, flat.
 #[derive(Clone, Debug)]
-pub struct GateGradient {
+pub struct RouterGradient {
     /// `[experts * hidden]`
     pub weights: Vec<f32>,
-    /// `[experts]`; nothing where the gate has no bias.
+    /// `[experts]`; none where the router has no bias.
     pub bias: Option<Vec<f32>>,
 }
 
 /// The loss of a model in nats, summed over the predicted tokens of some texts, and its gradient at
-/// every gate; nothing for a layer without one.
+/// every router; none for a layer without one.
 ///
 /// # Errors
 /// The model or a text is no use, or `stop` was set.
-pub fn gate_gradients(
+pub fn router_gradients(
     model: &Model,
     texts: &[Domain],
     settings: &Settings<'_>,
-) -> Result<(f64, Vec<Option<GateGradient>>), CalibrateError> {
+) -> Result<(f64, Vec<Option<RouterGradient>>), CalibrateError> {
     let windows = windows(texts, model.spec(), settings.domain_tokens_min)?;
     let layers = model.spec().layers.len();
     let mut quiet = |_: Progress| ();
-    // Only the loss is asked for, and nothing is saved.
+    // Only the loss is wanted, and nothing is saved.
     let settings = &Settings { options: Vec::new(), output: None, ..*settings };
     let mut run = Run::new(model, settings, windows, 0, &mut quiet)?;
     let length = run.tokens() * run.hidden;
@@ -56,27 +56,27 @@ pub fn gate_gradients(
 }
 
 impl Run<'_> {
-    /// Takes the gradient from a layer's output to its input, and gives the one at its gate.
+    /// Takes the gradient from a layer's output to its input, and returns the one at its router.
     fn through(
         &self,
         index: usize,
         input: &[f32],
         gradient: &mut [f32],
-    ) -> Result<Option<GateGradient>, CalibrateError> {
+    ) -> Result<Option<RouterGradient>, CalibrateError> {
         let spec = &self.model.spec().layers[index];
         let mut weights = self.model.layer(index, DTYPE)?;
-        let gate = match &mut weights.feed_forward {
+        let router = match &mut weights.feed_forward {
             FeedForwardWeights::Experts(mixture) => {
-                let gate = Var::from_tensor(&mixture.gate)?;
-                mixture.gate = gate.as_tensor().clone();
-                let bias = mixture.gate_bias.as_ref().map(Var::from_tensor).transpose()?;
-                mixture.gate_bias = bias.as_ref().map(|bias| bias.as_tensor().clone());
-                Some((gate, bias))
+                let router = Var::from_tensor(&mixture.router)?;
+                mixture.router = router.as_tensor().clone();
+                let bias = mixture.router_bias.as_ref().map(Var::from_tensor).transpose()?;
+                mixture.router_bias = bias.as_ref().map(|bias| bias.as_tensor().clone());
+                Some((router, bias))
             }
             FeedForwardWeights::Dense(_) => None,
         };
-        let mut sums = gate.as_ref().map(|(gate, bias)| GateGradient {
-            weights: vec![0.0; gate.elem_count()],
+        let mut sums = router.as_ref().map(|(router, bias)| RouterGradient {
+            weights: vec![0.0; router.elem_count()],
             bias: bias.as_ref().map(|bias| vec![0.0; bias.elem_count()]),
         });
         for window in &self.windows {
@@ -87,8 +87,8 @@ impl Run<'_> {
             let gradients = (output * upstream)?.sum_all()?.backward()?;
             let own = gradients.get(&stream).expect("the residual stream takes part").clone();
             put(gradient, self.hidden, window, &own)?;
-            if let (Some((gate, bias)), Some(sums)) = (&gate, &mut sums) {
-                add(&mut sums.weights, gradients.get(gate))?;
+            if let (Some((router, bias)), Some(sums)) = (&router, &mut sums) {
+                add(&mut sums.weights, gradients.get(router))?;
                 if let (Some(bias), Some(sums)) = (bias, &mut sums.bias) {
                     add(sums, gradients.get(bias))?;
                 }
@@ -118,7 +118,7 @@ pub fn no_options(texts: &[Domain]) -> Tables {
     Tables { header, domains: vec![DomainTable::default(); texts.len()] }
 }
 
-/// How gates are tuned.
+/// How routers are tuned.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct TuneSettings {
     /// Passes over the text.
@@ -137,36 +137,40 @@ impl Default for TuneSettings {
     }
 }
 
-/// Tunes all gates of a model on some texts, and gives them layer by layer; nothing for a layer
-/// without one. The rate falls to zero along the way. `progress` is told the step, of how many, and
+/// Tunes all routers of a model on some texts, and returns them layer by layer; none for a layer
+/// without one. The rate falls to zero along the way. `progress` gets the step, of how many, and
 /// the mean loss in nats.
 ///
 /// # Errors
 /// The model or a text is no use, or `stop` was set.
-pub fn tune_gates(
+pub fn tune_routers(
     model: &Model,
     texts: &[Domain],
     tune: &TuneSettings,
     settings: &Settings<'_>,
     progress: &mut dyn FnMut(u64, u64, f64),
-) -> Result<Vec<Option<Gate>>, CalibrateError> {
+) -> Result<Vec<Option<Router>>, CalibrateError> {
     let layers = model.spec().layers.len();
     let mut learners = Vec::with_capacity(layers);
     for index in 0..layers {
-        learners
-            .push(model.gate(index, DTYPE)?.map(|gate| learners_of(&gate, tune.rate)).transpose()?);
+        learners.push(
+            model
+                .router(index, DTYPE)?
+                .map(|router| learners_of(&router, tune.rate))
+                .transpose()?,
+        );
     }
     let windows = interleaved(texts);
     let batches: Vec<&[Vec<u32>]> = windows.chunks(tune.batch.max(1)).collect();
     let steps = tune.epochs * batches.len();
     for step in 0..steps {
         let batch = batches[step % batches.len()];
-        let gates = gates_of(model, &learners)?;
+        let routers = routers_of(model, &learners)?;
         let text = Domain { name: "batch".to_owned(), hash: String::new(), tokens: batch.to_vec() };
         let predicted: usize = batch.iter().map(|window| window.len() - 1).sum();
-        let (loss, gradients) = gate_gradients(&model.with_gates(gates), &[text], settings)?;
+        let (loss, gradients) = router_gradients(&model.with_routers(routers), &[text], settings)?;
         if !loss.is_finite() {
-            let domain = "of a step in tuning gates".to_owned();
+            let domain = "of a step in tuning routers".to_owned();
             return Err(CalibrateError::NotFinite { domain, what: "the loss", found: loss });
         }
         let share = 1.0 - step as f32 / steps as f32;
@@ -179,37 +183,37 @@ pub fn tune_gates(
         }
         progress(step as u64 + 1, steps as u64, loss / predicted as f64);
     }
-    gates_of(model, &learners)
+    routers_of(model, &learners)
 }
 
-type GateLearners = (Learner, Option<Learner>);
+type RouterLearners = (Learner, Option<Learner>);
 
-fn learners_of(gate: &Gate, rate: f32) -> Result<GateLearners, CalibrateError> {
+fn learners_of(router: &Router, rate: f32) -> Result<RouterLearners, CalibrateError> {
     let learner = |tensor: &Tensor| -> Result<Learner, CalibrateError> {
         let values = tensor.flatten_all()?.to_vec1::<f32>()?;
         let rate = rate * root_mean_square(&values);
         Ok(Learner::new(values, rate))
     };
-    Ok((learner(&gate.weights)?, gate.bias.as_ref().map(learner).transpose()?))
+    Ok((learner(&router.weights)?, router.bias.as_ref().map(learner).transpose()?))
 }
 
-fn gates_of(
+fn routers_of(
     model: &Model,
-    learners: &[Option<GateLearners>],
-) -> Result<Vec<Option<Gate>>, CalibrateError> {
+    learners: &[Option<RouterLearners>],
+) -> Result<Vec<Option<Router>>, CalibrateError> {
     let hidden = model.spec().hidden as usize;
-    let gate = |(weights, bias): &GateLearners| -> Result<Gate, CalibrateError> {
+    let router = |(weights, bias): &RouterLearners| -> Result<Router, CalibrateError> {
         let rows = weights.values.len() / hidden;
         let bias = bias
             .as_ref()
             .map(|bias| Tensor::from_slice(&bias.values, rows, &Device::Cpu))
             .transpose()?;
-        Ok(Gate {
+        Ok(Router {
             weights: Tensor::from_slice(&weights.values, (rows, hidden), &Device::Cpu)?,
             bias,
         })
     };
-    learners.iter().map(|own| own.as_ref().map(gate).transpose()).collect()
+    learners.iter().map(|own| own.as_ref().map(router).transpose()).collect()
 }
 
 /// Windows of all texts in turn, so that every batch has of each.
