@@ -1,4 +1,4 @@
-"""Counts words a sentence in Markdown documents, without tables, code and headings.
+"""Counts words a sentence in Markdown documents, without tables, code, quotations and headings.
 
     python3 docs/words.py [FILE...]     default: every tracked Markdown file
 
@@ -18,12 +18,12 @@ def prose(text):
     blocks, current = [], []
     for line in text.split("\n"):
         item = re.match(r"\s*([*-]|\d+\.)\s+", line)
-        ends = not line.strip() or line.lstrip().startswith(("|", "#", "!["))
+        ends = not line.strip() or line.lstrip().startswith(("|", "#", "![", ">"))
         if (ends or item) and current:
             blocks.append(" ".join(current))
             current = []
         if not ends:
-            current.append(line[item.end():] if item else line.lstrip("> "))
+            current.append(line[item.end():] if item else line.strip())
     return blocks + ([" ".join(current)] if current else [])
 
 

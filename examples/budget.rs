@@ -16,7 +16,7 @@ fn main() -> anyhow::Result<()> {
     println!("budget {budget} bytes");
 
     // A model that cannot fit is refused here, before its weights are read.
-    let options = Options { memory_max: Some(budget), ..Options::default() };
+    let options = Options::new().memory_max(budget);
     let engine = match Engine::open_with(&blob, &options) {
         Err(error @ Error::Memory { .. }) => {
             println!("{error}");
@@ -27,7 +27,7 @@ fn main() -> anyhow::Result<()> {
     let trained = engine.network().spec.context_max as usize;
     let contexts = std::iter::successors(Some(trained), |context| Some(context / 2));
     for context in contexts.take_while(|&context| context > 0) {
-        match engine.plan(&SessionOptions { context, ..Default::default() }) {
+        match engine.plan(&SessionOptions::new().context(context)) {
             Ok(plan) => {
                 println!("context {context} takes {} bytes: {plan}", plan.total_bytes());
                 break;

@@ -12,7 +12,7 @@ fn main() -> anyhow::Result<()> {
     };
 
     let engine = Engine::open(blob)?;
-    let session = SessionOptions { context: 512, ..SessionOptions::default() };
+    let session = SessionOptions::new().context(512);
     let mut writer =
         Writer::new(&engine, &WriteOptions::new().session(session).tokens_max(Some(64)))?;
     for text in writer.write(&engine.tokenizer()?.prompt(&prompt)?, Opening::Continuation)? {

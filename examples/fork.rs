@@ -11,7 +11,7 @@ fn main() -> anyhow::Result<()> {
 
     let engine = Engine::open(blob)?;
     let tokenizer = engine.tokenizer()?;
-    let mut session = engine.session(&SessionOptions { context: 512, ..Default::default() })?;
+    let mut session = engine.session(&SessionOptions::new().context(512))?;
     session.read(&tokenizer.prompt(&prefix)?)?;
 
     let mut sampler = engine.sampler(SamplerOptions::new())?;

@@ -44,7 +44,7 @@ fn main() -> anyhow::Result<()> {
     let bytes = (0..count).map(|token| tokenizer.bytes(token).to_vec()).collect();
     let mask = OneOf { words: words.clone(), bytes, said: Vec::new() };
     let mut sampler = engine.sampler(SamplerOptions::new())?.first(mask);
-    let mut session = engine.session(&SessionOptions { context: 512, ..Default::default() })?;
+    let mut session = engine.session(&SessionOptions::new().context(512))?;
 
     let mut said = Vec::new();
     let prompt = tokenizer.prompt(&prompt)?;

@@ -149,7 +149,7 @@ pub struct SessionArguments {
     #[arg(long, default_value_t = 0, value_parser = count(0), value_name = "TOKENS")]
     pub ctx: usize,
     /// Tokens of a prompt that are processed at once
-    #[arg(long, default_value_t = hardtack::plan::BATCH_DEFAULT, value_parser = count(0), value_name = "TOKENS")]
+    #[arg(long, default_value_t = hardtack::BATCH_DEFAULT, value_parser = count(0), value_name = "TOKENS")]
     pub batch: usize,
     #[command(flatten)]
     pub kv: KvArguments,

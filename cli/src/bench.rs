@@ -66,8 +66,8 @@ pub fn bench(arguments: &BenchArguments) -> anyhow::Result<()> {
     );
     let mut options = model::session_options(&arguments.session);
     // A ring takes the model's own reach; its bytes do not grow with it where `--kv` gives them.
-    if options.context == 0 && !matches!(options.kv, KvPrecision::Ring(_)) {
-        options.context = arguments.prompt + arguments.decode;
+    if options.context.is_none() && !matches!(options.kv, KvPrecision::Ring(_)) {
+        options.context = Some(arguments.prompt + arguments.decode);
     }
     let engine = model::open(&arguments.blob, &arguments.engine, &options)?;
     let mut session = engine.session(&options)?;

@@ -37,11 +37,11 @@ pub fn chat(arguments: &ChatArguments) -> anyhow::Result<()> {
     let mut chat = engine.chat(options)?;
     drop(loading);
     let kept = match chat.session().kv() {
-        KvSize::F16(tokens) | KvSize::F32(tokens) => format!("context {tokens} tokens"),
         KvSize::Ring(size) => {
             let bytes = show_bytes(chat.session().kv_bytes());
             format!("a ring of {bytes} over up to {} tokens", size.reach)
         }
+        _ => format!("context {} tokens", chat.session().capacity()),
     };
     let seed = if sampled.is_some() { format!(", seed {}", chat.seed()) } else { String::new() };
     note(format_args!("[{}, {kept}{seed}; /help for help]", model::describe(&engine)));

@@ -39,29 +39,22 @@ pub fn open(
     let device = match arguments.device {
         DeviceArgument::Cpu => DeviceChoice::Cpu,
         DeviceArgument::Cuda => DeviceChoice::Cuda,
-        DeviceArgument::Auto => DeviceChoice::Auto(*session),
+        DeviceArgument::Auto => DeviceChoice::Auto,
     };
     let load = match arguments.load {
         LoadArgument::Mmap => Load::Mmap,
         LoadArgument::Resident => Load::Resident,
     };
-    let options = Options {
-        device,
-        kernel_cache: cache_folder(),
-        threads: arguments.threads,
-        kernels: arguments.kernels.clone(),
-        load,
-        verify: arguments.verify,
-        memory_max: match arguments.memory {
-            Some(MemoryArgument::Bytes(bytes)) => Some(bytes),
-            Some(MemoryArgument::None) | None => None,
-        },
-        system_memory: match arguments.memory {
-            Some(MemoryArgument::None) => SystemMemory::Ignored,
-            Some(MemoryArgument::Bytes(_)) | None => SystemMemory::Checked,
-        },
-        ..Options::default()
-    };
+    let mut options =
+        Options::new().device(device).session(*session).load(load).verify(arguments.verify);
+    options.kernel_cache = cache_folder();
+    options.threads = given(arguments.threads);
+    options.kernels.clone_from(&arguments.kernels);
+    match arguments.memory {
+        Some(MemoryArgument::Bytes(bytes)) => options.memory_max = Some(bytes),
+        Some(MemoryArgument::None) => options.system_memory = SystemMemory::Ignored,
+        None => {}
+    }
     let engine = Engine::open_with(blob, &options).map_err(with_way_out)?;
     // A session that does not fit is refused before the tokenizer is read.
     engine.plan(session).map_err(with_way_out)?;
@@ -151,9 +144,16 @@ pub fn ensure_room(
     Ok(())
 }
 
+/// A number of a flag whose 0 leaves the choice to the library.
+pub fn given(number: usize) -> Option<usize> {
+    Some(number).filter(|&number| number > 0)
+}
+
 /// What a session is asked for.
 pub fn session_options(arguments: &SessionArguments) -> SessionOptions {
-    SessionOptions { context: arguments.ctx, batch: arguments.batch, kv: kv(&arguments.kv) }
+    let mut options = SessionOptions::new().batch(arguments.batch).kv(kv(&arguments.kv));
+    options.context = given(arguments.ctx);
+    options
 }
 
 /// How keys and values are kept.
@@ -166,10 +166,10 @@ pub fn kv(arguments: &KvArguments) -> KvPrecision {
 
 /// Keys and values in a ring.
 pub fn ring(arguments: &KvArguments) -> KvPrecision {
-    KvPrecision::Ring(RingOptions {
-        bytes: arguments.kv.unwrap_or(0),
-        bits: arguments.kv_bits.unwrap_or_default(),
-    })
+    let mut options = RingOptions::new().bits(arguments.kv_bits.unwrap_or_default());
+    // `--kv 0` leaves the choice to the library.
+    options.bytes = arguments.kv.filter(|&bytes| bytes > 0);
+    KvPrecision::Ring(options)
 }
 
 /// How keys and values are kept exactly.

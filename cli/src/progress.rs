@@ -118,10 +118,10 @@ mod tests {
             "{line}"
         );
         assert_eq!(bar.line(start + PAUSE + PAUSE / 2), None);
-        bar.begin("tuning gates".to_owned());
+        bar.begin("tuning routers".to_owned());
         let line = bar.line(start + 2 * PAUSE).unwrap();
         assert!(
-            line.starts_with("tuning gates: 25 %, ") && line.ends_with(" left in this stage"),
+            line.starts_with("tuning routers: 25 %, ") && line.ends_with(" left in this stage"),
             "{line}"
         );
         bar.said = None;

@@ -27,6 +27,11 @@ pub fn section(engine: &Engine) -> anyhow::Result<Option<&[u8]>> {
     Ok(section)
 }
 
+/// What became of the routers, in words for people; a blob says `tuned` or `as they were`.
+pub fn routers(said: &str) -> &str {
+    if said == "as they were" { "not tuned" } else { said }
+}
+
 /// A text of JSON as a part of another one. It goes from text to text: as values it would take tens
 /// of bytes for each of its own.
 pub struct Json<'a>(&'a [u8]);

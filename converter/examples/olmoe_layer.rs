@@ -126,6 +126,6 @@ fn ones(count: usize) -> Vec<u8> {
 fn weights(random: &mut Numbers, count: usize) -> Vec<u8> {
     let scale = 0.02 * 1.5f64.sqrt();
     (0..count)
-        .flat_map(|_| bf16::from_f64(scale * (random.next() + random.next())).to_le_bytes())
+        .flat_map(|_| bf16::from_f64(scale * (random.signed() + random.signed())).to_le_bytes())
         .collect()
 }

@@ -131,7 +131,7 @@ impl fmt::Display for FormatError {
             Self::Order { table, index } => {
                 write!(
                     f,
-                    "{table} record {index}: expected to stand after the one before it, found a duplicate or disorder"
+                    "{table} record {index}: expected to come after the one before it, found a duplicate or disorder"
                 )
             }
             Self::Hash { section: None } => {

@@ -7,8 +7,7 @@ use std::ops::ControlFlow;
 use std::sync::LazyLock;
 
 use hardtack::{
-    Engine, KvPrecision, Load, Options, RingBits, RingOptions, SamplerOptions,
-    SessionOptions,
+    Engine, KvPrecision, Load, Options, RingBits, RingOptions, SamplerOptions, SessionOptions,
 };
 use hardtack_fuzz::{TempFile, build, seal};
 use libfuzzer_sys::fuzz_target;
@@ -26,18 +25,13 @@ fuzz_target!(|head: &[u8]| {
     file[..changed].copy_from_slice(&head[..changed]);
     seal::seal_all(&mut file);
     FILE.write(&file);
-    let options = Options {
-        threads: 1,
-        load: Load::Resident,
-        memory_max: Some(MEMORY_BYTES),
-        ..Options::default()
-    };
+    let options = Options::new().threads(1).load(Load::Resident).memory_max(MEMORY_BYTES);
     let Ok(engine) = Engine::open_with(FILE.path(), &options) else { return };
     let vocabulary = engine.network().spec.vocabulary;
-    let ring = KvPrecision::Ring(RingOptions { bytes: 0, bits: RingBits::Auto });
+    let ring = KvPrecision::Ring(RingOptions::new().bits(RingBits::Auto));
     for kv in [KvPrecision::F16, ring] {
-        let wanted = SessionOptions { context: 0, batch: 4, kv };
-        let short = SessionOptions { context: 80, ..wanted };
+        let wanted = SessionOptions::new().batch(4).kv(kv);
+        let short = wanted.context(80);
         let Ok(mut session) = engine.session(&short).or_else(|_| engine.session(&wanted)) else {
             continue;
         };

@@ -11,7 +11,7 @@ use libfuzzer_sys::fuzz_target;
 static ENGINE: LazyLock<Engine> = LazyLock::new(|| {
     let file = TempFile::new("session-blob");
     file.write(&build::sample());
-    let options = Options { threads: 1, load: Load::Resident, ..Options::default() };
+    let options = Options::new().threads(1).load(Load::Resident);
     Engine::open_with(file.path(), &options).expect("a valid blob")
 });
 static SAVED: LazyLock<TempFile> = LazyLock::new(|| TempFile::new("session"));
@@ -28,9 +28,9 @@ fn options(kind: u8) -> SessionOptions {
     let kv = match kind % 3 {
         0 => KvPrecision::F16,
         1 => KvPrecision::F32,
-        _ => KvPrecision::Ring(RingOptions { bytes: 0, bits: RingBits::Auto }),
+        _ => KvPrecision::Ring(RingOptions::new().bits(RingBits::Auto)),
     };
-    SessionOptions { context: 200, batch: 8, kv }
+    SessionOptions::new().context(200).batch(8).kv(kv)
 }
 
 fuzz_target!(|bytes: &[u8]| {

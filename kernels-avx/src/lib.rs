@@ -1,6 +1,6 @@
 //! The AVX2 tiers of the kernels, for x86-64 processors with AVX2, FMA and F16C (Intel since 2013,
-//! AMD since 2017), and for those that also have AVX-VNNI (Intel since 2021, AMD since 2024) or
-//! AVX-512 with VNNI (Intel since 2019, AMD since 2022).
+//! AMD since 2017). Two more are for those that also have AVX-VNNI (Intel since 2021, AMD since
+//! 2024) or AVX-512 with VNNI (Intel since 2019, AMD since 2022).
 //!
 //! Kernels are safe `#[target_feature]` functions: only loads and stores are unsafe in them, and
 //! the one call here that builds each tier's table. A kernel becomes a plain function pointer only

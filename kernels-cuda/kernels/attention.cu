@@ -1,6 +1,6 @@
-// Softmax attention over the cache (arXiv 2205.14135, algorithm 1), in spans of positions that
-// lie at fixed places: so the pieces that a prompt came in change nothing, and neither does
-// whether the spans are computed side by side or in turn.
+// Softmax attention over the cache (arXiv 2205.14135, algorithm 1), in spans of positions that lie
+// at fixed places. So it makes no difference in which pieces a prompt came, nor whether spans are
+// computed side by side or in turn.
 #include "quantize.cuh"
 #include "softmax.cuh"
 

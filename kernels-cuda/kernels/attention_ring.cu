@@ -1,6 +1,6 @@
 // Softmax attention over a quantized ring: products with codes where they lie. A block takes
-// queries that share keys, so that codes are unpacked once for several; spans of four slots lie
-// at fixed places, a slot a warp: the first chunk of the text, every sealed one, the open one. So
+// queries that share keys, so that codes are unpacked once for several. Spans of four slots lie at
+// fixed places, a slot a warp: the first chunk of the text, every sealed one, the open one. So
 // neither the pieces that a prompt came in nor the queries of a block change a result, and neither
 // does whether the spans are computed side by side or in turn.
 #include "hadamard.cuh"

@@ -1,4 +1,4 @@
-// Products with nested codes (`hardtack_kernels::nested`), read where they lie: a lane loads 16
+// Products with nested codes (`hardtack_kernels::nested`), read where they lie. A lane loads 16
 // bytes of each unit of half a tile, the bits of 8 rows of 16 columns, and multiplies them with
 // 16-bit integers by `dp2a`. Sums are integers, so a result does not depend on what is computed
 // beside it.

@@ -1,9 +1,9 @@
 // Panels times one row of inputs, shared out over the warps of a block.
 //
 // A block of 8 warps is cut into teams. Each lane of a team takes four rows of one group, so that
-// its loads are 16 bytes and its sums need no other lane; the groups' terms meet in shared memory,
-// where one thread for each row adds them up in the order that every tier keeps. A result therefore
-// depends neither on the size of the teams nor on the kernel that uses them.
+// its loads are 16 bytes and its sums need no other lane. The groups' terms come together in shared
+// memory. There one thread for each row adds them up in the order that every tier keeps. A result
+// therefore depends neither on the size of the teams nor on the kernel that uses them.
 #pragma once
 #include "tile.cuh"
 

@@ -2,9 +2,9 @@
 //! its bytes are.
 //!
 //! Which chunk gets which units and entry, what is demoted and what is forgotten is decided on the
-//! host. The device has the bytes, in the same order as the host would have them: f16
-//! `[slots]`, each the two matrices `[heads, CHUNK, width]`; units, each one bit of every code of
-//! one part of a chunk; and lowest values and ranges `[chunks, heads]`, each of the two
+//! host. The device has the bytes, in the same order as the host would have them. f16 are
+//! `[slots]`, each the two matrices `[heads, CHUNK, width]`. Units are each one bit of every code
+//! of one part of a chunk. Lowest values and ranges are `[chunks, heads]`, each of the two
 //! matrices, `[2, rows]`. See [`hardtack_kernels::nested`] for what a unit is.
 
 use hardtack_kernels::nested::{CODE_BITS, UNITS_MAX};

@@ -1,6 +1,5 @@
-//! The Hadamard transform of a vector: it spreads what one element has over all of them, so that
-//! the range of a token's values is small against their size, keeps lengths, and is its own
-//! inverse.
+//! The Hadamard transform of a vector spreads what one element has over all of them. The range of a
+//! token's values is then small against their size. It keeps lengths and is its own inverse.
 
 use core::f32::consts::FRAC_1_SQRT_2;
 

@@ -1,19 +1,19 @@
-//! Nested codes, in which a cache keeps keys and values: a matrix in bit planes, the highest bits
-//! first, so that the last planes can be taken away and what is left is the same number at fewer
-//! bits.
+//! Nested codes, in which a cache keeps keys and values. A matrix lies in bit planes, the highest
+//! bits first: when the last planes are taken away, the same numbers are left at fewer bits.
 //!
 //! A row has a lowest value and a range. A code of `b` bits says in which of `2^b` equal parts of
-//! the range a number lies, and stands for a place near the middle of that part ([`Places`]):
+//! the range a number lies. It stands for a place near the middle of that part ([`Places`]):
 //! `lowest + range * (first + code * step)`. Dropping the last bits of a code leaves exactly the
 //! code of fewer bits: nothing is lost by having been kept more precisely before.
 //!
-//! Codes lie in tiles of 8 rows by 32 columns, eight vectors of 32 bytes: vector `v` holds rows
-//! `v / 2 * 2` and the next one, columns `v % 2 * 16` to 15 further; byte `i` of it is row `i % 2`
-//! of the two, column `i / 2`. A unit holds 32 bytes of every tile. Two units together hold two
-//! bits of each code, the first of vectors 0 to 3, the second of vectors 4 to 7, vector `v` at bits
-//! `v % 4 * 2` of each byte; other units hold one bit of each code, vector `v` at bit `v`. Their
-//! order: two bits (units 0, 1), one (2), one (3), two (4, 5), two (6, 7). Tiles lie `[columns /
-//! 32, rows / 8]`.
+//! Codes lie in tiles of 8 rows by 32 columns, eight vectors of 32 bytes. Vector `v` holds rows
+//! `v / 2 * 2` and the next one, columns `v % 2 * 16` to 15 further. Its byte `i` is row `i % 2` of
+//! the two, column `i / 2`. Tiles lie `[columns / 32, rows / 8]`.
+//!
+//! A unit holds 32 bytes of every tile. Two units together hold two bits of each code: the first of
+//! vectors 0 to 3, the second of vectors 4 to 7, vector `v` at bits `v % 4 * 2` of each byte. Other
+//! units hold one bit of each code, vector `v` at bit `v`. Their order: two bits (units 0, 1), one
+//! (2), one (3), two (4, 5), two (6, 7).
 
 use half::f16;
 

@@ -10,7 +10,7 @@ const SINGLE_MAX: usize = 1 << 17;
 /// The turns of one position, one for each frequency. `sin_cos` is the caller's, as `core` has
 /// none.
 ///
-/// Before [`SINGLE_MAX`] the angle is rounded to single precision, as the reference implementations
+/// Up to 2^17 positions the angle is rounded to single precision, as the reference implementations
 /// do. Its sine and cosine are taken in double precision, so that they hardly depend on whose
 /// library computes them.
 pub fn turns(

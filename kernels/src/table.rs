@@ -17,14 +17,14 @@ pub type PanelRows = [f32; PANEL_ROWS];
 /// of `out`.
 ///
 /// `out[t][r] = sum over c of weight[r][c] * activation[first_token + t][c]`. Codes are multiplied
-/// with the int8 activations, group by group, in this order of operations, which makes all tiers
-/// equal to the bit: `out += (code_sum as f32 * activation_scale) * scale + activation_sum *
-/// minimum`. Float panels are multiplied with the float activations in an order of the tier's
-/// choice, the same for every number of tokens.
+/// with the int8 activations, group by group. One order of operations makes all tiers equal to the
+/// bit: `out += (code_sum as f32 * activation_scale) * scale + activation_sum * minimum`. Float
+/// panels are multiplied with the float activations in an order of the tier's choice, the same for
+/// every number of tokens.
 ///
 /// Where [`KernelTable::streams`] is more than 1, `panel` may also be several consecutive panels
-/// for one token: then `out` has an element for each panel, and is what calls for each of them
-/// alone would return.
+/// for one token. Then `out` has an element for each panel: what calls for each of them alone would
+/// return.
 pub type PanelFn =
     fn(panel: &[u8], activations: &Activations<'_>, first_token: usize, out: &mut [PanelRows]);
 

@@ -2,7 +2,7 @@
 
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::plan::SessionOptions;
+use crate::options::SessionOptions;
 use crate::session::Session;
 
 /// Which hidden states of a text become its vector.

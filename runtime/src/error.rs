@@ -7,6 +7,19 @@ use hardtack_format::FormatError;
 use crate::memory::Bound;
 
 /// A failure of the runtime. Every message is one line.
+///
+/// ```
+/// use hardtack::{Engine, Error, SessionOptions};
+///
+/// # fn main() -> Result<(), hardtack::Error> {
+/// let engine = Engine::open("tests/data/tiny.tack")?;
+/// let mut session = engine.session(&SessionOptions::new().context(4))?;
+/// match session.read(&[1, 2, 3, 4, 5]) {
+///     Err(Error::ContextFull { capacity, .. }) => println!("only {capacity} tokens fit"),
+///     other => other?,
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {

@@ -62,6 +62,23 @@ impl GenerateOptions {
 }
 
 /// A new token.
+///
+/// ```
+/// use hardtack::{Engine, GenerateOptions, SamplerOptions, SessionOptions};
+///
+/// # fn main() -> Result<(), hardtack::Error> {
+/// let engine = Engine::open("tests/data/tiny.tack")?;
+/// let mut session = engine.session(&SessionOptions::default())?;
+/// let mut sampler = engine.sampler(SamplerOptions::new())?;
+/// let options = GenerateOptions::new().tokens_max(1).top_tokens(2);
+/// for token in session.generator(&[104, 105], &mut sampler, options)? {
+///     let token = token?;
+///     // The likeliest token was taken.
+///     assert_eq!((token.top.len(), token.top[0].token), (2, token.id));
+///     assert_eq!(token.log_probability, Some(token.top[0].log_probability));
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Token {
@@ -74,6 +91,21 @@ pub struct Token {
 }
 
 /// What a finished text took.
+///
+/// ```
+/// use hardtack::{ChatOptions, Engine};
+///
+/// # fn main() -> Result<(), hardtack::Error> {
+/// let engine = Engine::open("tests/data/tiny.tack")?;
+/// let mut chat = engine.chat(ChatOptions::new())?;
+/// chat.ask("Hello")?.text()?;
+/// let report = chat.report().expect("there was an answer");
+/// println!(
+///     "{} tokens read, {} of them known before; {} new ones, the first after {:?}",
+///     report.prompt, report.reused, report.new, report.first_token,
+/// );
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Report {
@@ -97,6 +129,22 @@ pub struct Report {
 }
 
 /// An iterator over the tokens that a session produces: [`Session::generator`].
+///
+/// ```
+/// use hardtack::{Ended, Engine, GenerateOptions, SamplerOptions, SessionOptions};
+///
+/// # fn main() -> Result<(), hardtack::Error> {
+/// let engine = Engine::open("tests/data/tiny.tack")?;
+/// let mut session = engine.session(&SessionOptions::default())?;
+/// let mut sampler = engine.sampler(SamplerOptions::new())?;
+/// let options = GenerateOptions::new().ends(engine.tokenizer()?.ends().iter().copied());
+/// let mut generator = session.generator(&[104, 105], &mut sampler, options)?;
+/// for token in &mut generator {
+///     print!("{} ", token?.id);
+/// }
+/// assert_eq!(generator.report().ended, Ended::Finished);
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Generator<'s> {
     session: &'s mut Session,

@@ -1,9 +1,9 @@
 //! The tokens of a session's text, as far back as anything may ask for them: all memory is there
 //! from the start.
 
-use crate::cache::KvSize;
+use crate::cache::size::KvSize;
 use crate::error::Error;
-use crate::plan::BATCH_MAX;
+use crate::options::BATCH_MAX;
 
 /// The newest tokens of a text. An exact cache keeps every token; a ring cannot go back further
 /// than it reaches, so older tokens are dropped.
@@ -13,7 +13,7 @@ pub struct History {
     first: usize,
     /// Capacity `tokens_max`, never exceeded.
     tokens: Vec<u32>,
-    /// Tokens that are kept at least, once there were so many.
+    /// Tokens that are kept at least, once there were as many.
     window: usize,
     tokens_max: usize,
 }
@@ -68,8 +68,8 @@ impl History {
         self.tokens.extend_from_slice(tokens);
     }
 
-    /// Drops all tokens from a position on. False if that is before the first token kept: nothing
-    /// is known then.
+    /// Drops all tokens from a position on. False if that is before the first token kept: the
+    /// text is unknown then.
     pub fn truncate(&mut self, position: usize) -> bool {
         let kept = position.checked_sub(self.first);
         match kept {

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 
 use crate::error::Error;
-use crate::saved::Pipe;
+use crate::pipe::Pipe;
 
 /// What was written.
 #[derive(Debug, Default)]
@@ -22,7 +22,9 @@ impl Recording {
 }
 
 impl Pipe for Recording {
-    const READS: bool = false;
+    fn reads(&self) -> bool {
+        false
+    }
 
     fn bytes(&mut self, bytes: &mut [u8]) -> Result<(), Error> {
         let room = self.0.try_reserve(bytes.len());
@@ -37,7 +39,9 @@ impl Pipe for Recording {
 }
 
 impl Pipe for Replay<'_> {
-    const READS: bool = true;
+    fn reads(&self) -> bool {
+        true
+    }
 
     fn bytes(&mut self, bytes: &mut [u8]) -> Result<(), Error> {
         let Some((read, rest)) = self.0.split_at_checked(bytes.len()) else {

@@ -8,27 +8,27 @@
 //! | the note | its length |
 //! | root hash of the blob | 32 |
 //! | kind of cache: 0 f16, 1 f32, 2 ring | 8 |
-//! | of a ring: reach, units, number of steps, two numbers for each step | 8 each |
+//! | of a ring: reach, units, number of rungs, two numbers for each rung | 8 each |
 //! | position: tokens of the text | 8 |
 //! | position of the first token that is listed | 8 |
 //! | the listed tokens, up to the position | 4 each |
 //! | each layer's cache, in the order of an exact cache or a ring | |
 //! | BLAKE3 of everything before | 32 |
 //!
-//! All numbers are little-endian. The file is not trusted: every number has its bounds, nothing is
-//! allocated for a number alone, and the hash is checked before the session may go on. The note
+//! All numbers are little-endian. The file is not trusted: every number has its bounds, no memory
+//! is allocated for a number alone, and the hash is checked before the session may go on. The note
 //! comes first, so that it can be read where the model or the cache is another one.
 
 use std::fs::File;
 use std::io::{BufReader, BufWriter, Read, Write};
-use std::ops::RangeInclusive;
 use std::path::Path;
 
-use crate::cache::KvSize;
+use crate::backend::Forward;
+use crate::cache::size::KvSize;
 use crate::error::Error;
 use crate::history::History;
-use crate::plan::BATCH_MAX;
-use crate::state::State;
+use crate::options::BATCH_MAX;
+use crate::pipe::Pipe;
 use crate::whole_file::{Replacement, target};
 
 const MAGIC: [u8; 8] = *b"HTSAVED\x03";
@@ -38,38 +38,6 @@ const TOKENS_AT_ONCE: usize = BATCH_MAX;
 pub const NOTE_BYTES_MAX: usize = 16 << 20;
 /// Bytes that are read at once.
 const BYTES_AT_ONCE: usize = 64 << 10;
-
-/// A file that numbers and bytes go into or come out of.
-pub trait Pipe {
-    /// Whether they come out.
-    const READS: bool;
-    /// Writes these bytes, or fills them.
-    fn bytes(&mut self, bytes: &mut [u8]) -> Result<(), Error>;
-    /// What is wrong with what was read last.
-    fn refuse(&self, what: &'static str, expected: String, found: String) -> Error;
-    /// What was read last is right for another model or cache.
-    fn elsewhere(&self, what: &'static str, expected: String, found: String) -> Error {
-        self.refuse(what, expected, found)
-    }
-
-    /// Writes a number, or reads one within bounds.
-    fn number(
-        &mut self,
-        what: &'static str,
-        value: u64,
-        bounds: RangeInclusive<u64>,
-    ) -> Result<u64, Error> {
-        let mut bytes = value.to_le_bytes();
-        self.bytes(&mut bytes)?;
-        let value = u64::from_le_bytes(bytes);
-        if bounds.contains(&value) {
-            return Ok(value);
-        }
-        let (least, most) = (bounds.start(), bounds.end());
-        let expected = if least == most { least.to_string() } else { format!("{least} to {most}") };
-        Err(self.refuse(what, expected, value.to_string()))
-    }
-}
 
 /// What a file holds beside the session itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -102,7 +70,7 @@ pub struct Content<'a> {
     /// The tokens.
     pub history: &'a mut History,
     /// Where the cache is.
-    pub state: &'a mut State,
+    pub forward: &'a mut dyn Forward,
 }
 
 /// Replaces a file by a session. A symbolic link stays one, and what it leads to is replaced.
@@ -144,8 +112,8 @@ pub fn write(
     let failed = |source| Error::File { path: path.to_owned(), source };
     let mut writer = Writer { path, file: BufWriter::new(file), hasher: blake3::Hasher::new() };
     same(&mut writer, "magic", &MAGIC, "", "")?;
-    pass_note(&mut writer, &mut note.to_owned())?;
-    pass(&mut writer, content, written)?;
+    serialize_note(&mut writer, &mut note.to_owned())?;
+    serialize(&mut writer, content, written)?;
     let hash = *writer.hasher.finalize().as_bytes();
     writer.file.write_all(&hash).map_err(failed)?;
     writer.file.flush().map_err(failed)
@@ -159,8 +127,8 @@ pub fn restore(path: &Path, content: &mut Content<'_>) -> Result<Restored, Error
     let mut reader = Reader::open(path)?;
     let mut session = Restored::default();
     same(&mut reader, "magic", &MAGIC, "a session of this version", "something else")?;
-    pass_note(&mut reader, &mut session.note)?;
-    pass(&mut reader, content, Written::Whole)?;
+    serialize_note(&mut reader, &mut session.note)?;
+    serialize(&mut reader, content, Written::Whole)?;
     reader.check_hash()?;
     Ok(session)
 }
@@ -175,7 +143,7 @@ pub fn note(path: &Path) -> Result<Vec<u8>, Error> {
     let mut reader = Reader::open(path)?;
     let mut note = Vec::new();
     same(&mut reader, "magic", &MAGIC, "a session of this version", "something else")?;
-    pass_note(&mut reader, &mut note)?;
+    serialize_note(&mut reader, &mut note)?;
     let failed = |source| Error::File { path: path.to_owned(), source };
     let length = reader.file.get_ref().metadata().map_err(failed)?.len();
     let mut rest = length.saturating_sub(reader.offset).saturating_sub(32);
@@ -190,7 +158,11 @@ pub fn note(path: &Path) -> Result<Vec<u8>, Error> {
 }
 
 /// Everything between the note and the hash.
-fn pass<P: Pipe>(pipe: &mut P, content: &mut Content<'_>, written: Written) -> Result<(), Error> {
+fn serialize(
+    pipe: &mut dyn Pipe,
+    content: &mut Content<'_>,
+    written: Written,
+) -> Result<(), Error> {
     let mut model = content.model;
     pipe.bytes(&mut model)?;
     if model != content.model {
@@ -235,15 +207,15 @@ fn pass<P: Pipe>(pipe: &mut P, content: &mut Content<'_>, written: Written) -> R
     }
     let listed = position.min(history.tokens_max() as u64);
     let first = pipe.number("first token listed", start, position - listed..=position)?;
-    if P::READS {
+    if pipe.reads() {
         history.begin_at(first as usize);
     }
-    pass_tokens(pipe, (position - first) as usize, content.vocabulary, history)?;
-    content.state.pass(pipe, position as usize)
+    serialize_tokens(pipe, (position - first) as usize, content.vocabulary, history)?;
+    content.forward.serialize(pipe, position as usize)
 }
 
-fn pass_tokens<P: Pipe>(
-    pipe: &mut P,
+fn serialize_tokens(
+    pipe: &mut dyn Pipe,
     count: usize,
     vocabulary: u32,
     history: &mut History,
@@ -253,14 +225,14 @@ fn pass_tokens<P: Pipe>(
     for first in (0..count).step_by(TOKENS_AT_ONCE) {
         let some = (count - first).min(TOKENS_AT_ONCE);
         let (bytes, tokens) = (&mut bytes[..some * 4], &mut tokens[..some]);
-        if !P::READS {
+        if !pipe.reads() {
             for (bytes, token) in bytes.as_chunks_mut().0.iter_mut().zip(&history.tokens()[first..])
             {
                 *bytes = token.to_le_bytes();
             }
         }
         pipe.bytes(bytes)?;
-        if P::READS {
+        if pipe.reads() {
             for (&bytes, token) in bytes.as_chunks().0.iter().zip(&mut *tokens) {
                 *token = u32::from_le_bytes(bytes);
                 if *token >= vocabulary {
@@ -277,12 +249,12 @@ fn pass_tokens<P: Pipe>(
     Ok(())
 }
 
-fn pass_note<P: Pipe>(pipe: &mut P, note: &mut Vec<u8>) -> Result<(), Error> {
+fn serialize_note(pipe: &mut dyn Pipe, note: &mut Vec<u8>) -> Result<(), Error> {
     let bytes =
         pipe.number("bytes of the note", note.len() as u64, 0..=NOTE_BYTES_MAX as u64)? as usize;
     for first in (0..bytes).step_by(BYTES_AT_ONCE) {
         let end = bytes.min(first + BYTES_AT_ONCE);
-        if P::READS {
+        if pipe.reads() {
             note.resize(end, 0);
         }
         pipe.bytes(&mut note[first..end])?;
@@ -292,15 +264,15 @@ fn pass_note<P: Pipe>(pipe: &mut P, note: &mut Vec<u8>) -> Result<(), Error> {
 
 /// Writes these bytes, or reads just them.
 fn same<const N: usize>(
-    pipe: &mut impl Pipe,
+    pipe: &mut dyn Pipe,
     what: &'static str,
     bytes: &[u8; N],
     expected: &str,
     found: &str,
 ) -> Result<(), Error> {
-    let mut passed = *bytes;
-    pipe.bytes(&mut passed)?;
-    if passed == *bytes {
+    let mut copy = *bytes;
+    pipe.bytes(&mut copy)?;
+    if copy == *bytes {
         Ok(())
     } else {
         Err(pipe.refuse(what, expected.to_owned(), found.to_owned()))
@@ -314,7 +286,9 @@ struct Writer<'a> {
 }
 
 impl Pipe for Writer<'_> {
-    const READS: bool = false;
+    fn reads(&self) -> bool {
+        false
+    }
 
     fn bytes(&mut self, bytes: &mut [u8]) -> Result<(), Error> {
         self.hasher.update(bytes);
@@ -365,7 +339,9 @@ impl<'a> Reader<'a> {
 }
 
 impl Pipe for Reader<'_> {
-    const READS: bool = true;
+    fn reads(&self) -> bool {
+        true
+    }
 
     fn bytes(&mut self, bytes: &mut [u8]) -> Result<(), Error> {
         match self.file.read_exact(bytes) {

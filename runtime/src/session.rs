@@ -4,26 +4,53 @@ use std::fmt;
 use std::ops::ControlFlow;
 use std::path::Path;
 
-use crate::cache::KvSize;
+use crate::backend::Forward;
+use crate::cache::size::KvSize;
 use crate::cancel::Cancel;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::history::History;
-use crate::plan::{Plan, SessionOptions};
+use crate::memory::expect_room;
+use crate::options::SessionOptions;
+use crate::plan::Plan;
 use crate::reserved::Reserved;
 use crate::sample::{LogProbabilities, Sampler};
 use crate::saved::{self, Content, Restored, Written};
-use crate::state::State;
 
 /// Most tokens of a text, even in a ring.
 pub const POSITIONS_MAX: usize = 1 << 31;
 
 pub use crate::saved::NOTE_BYTES_MAX;
 
-/// A session. All its memory is its own and is allocated at the start.
+/// A conversation with a model in token ids: its cache, its scratch and its place in the text. All
+/// its memory is its own and is allocated at the start.
+///
+/// ```
+/// use hardtack::{Engine, SessionOptions};
+///
+/// # fn main() -> Result<(), hardtack::Error> {
+/// let engine = Engine::open("tests/data/tiny.tack")?;
+/// let mut session = engine.session(&SessionOptions::default())?;
+/// let tokens = engine.tokenizer()?.prompt("A prefix")?;
+/// let logits = session.feed(&tokens)?;
+/// println!("{} logits follow the prefix", logits.len());
+/// for one in session.log_probabilities()?.top(3) {
+///     println!("token {}: {:.3}", one.token, one.log_probability);
+/// }
+///
+/// // Two ways to go on.
+/// let mut other = session.fork()?;
+/// session.read(&[1])?;
+/// other.read(&[2])?;
+/// assert_eq!(session.tokens()[..tokens.len()], other.tokens()[..tokens.len()]);
+///
+/// // Back to the prefix: nothing of it is computed again.
+/// assert_eq!(session.truncate(tokens.len()), tokens.len());
+/// # Ok(()) }
+/// ```
 pub struct Session {
     engine: Engine,
-    state: State,
+    forward: Box<dyn Forward>,
     kv_size: KvSize,
     kv_bytes: u64,
     position: usize,
@@ -38,30 +65,46 @@ pub struct Session {
     _reserved: Reserved,
 }
 
+impl Engine {
+    /// Starts a session: all its memory is allocated here. [`Options::memory_max`] holds for all
+    /// sessions of the engine together.
+    ///
+    /// # Errors
+    /// An option outside its range, or more memory than allowed or than the system has.
+    ///
+    /// [`Options::memory_max`]: crate::Options::memory_max
+    pub fn session(&self, options: &SessionOptions) -> Result<Session, Error> {
+        let (plan, reserved) = self.reserve(options)?;
+        Session::new(self.clone(), &plan, options, reserved)
+    }
+}
+
 impl Session {
-    pub(crate) fn new(
+    fn new(
         engine: Engine,
         plan: &Plan,
         options: &SessionOptions,
         reserved: Reserved,
     ) -> Result<Self, Error> {
-        let state = State::new(&engine, plan)?;
+        // All at once and before any of it is touched: a promise that is broken halfway would cost
+        // its first half.
+        expect_room(plan.session_host_bytes())?;
+        let forward = engine.backend().clone().session(plan)?;
         let capacity = match plan.kv {
             KvSize::F16(tokens) | KvSize::F32(tokens) => tokens,
             KvSize::Ring(_) => POSITIONS_MAX,
         };
-        let batch = plan.buffers.batch();
         let (kv_size, kv_bytes, history) = (plan.kv, plan.kv_bytes, History::new(plan.kv)?);
         Ok(Self {
             engine,
-            state,
+            forward,
             kv_size,
             kv_bytes,
             position: 0,
             history,
             logits_at: None,
             capacity,
-            batch,
+            batch: plan.batch,
             options: *options,
             _reserved: reserved,
         })
@@ -85,7 +128,7 @@ impl Session {
     /// Bits of what a ring holds in codes: layer, chunk of 64 tokens, bits of its keys and of its
     /// values.
     pub fn kv_levels(&self) -> impl Iterator<Item = (usize, usize, [u32; 2])> {
-        self.state.levels()
+        self.forward.levels()
     }
 
     /// A second session that holds what this one does and goes on by itself: an answer in two
@@ -97,7 +140,7 @@ impl Session {
     /// fails.
     pub fn fork(&mut self) -> Result<Self, Error> {
         let mut fork = self.engine.session(&self.options)?;
-        fork.state.copy_from(&mut self.state, self.position)?;
+        fork.forward.copy_from(&mut *self.forward, self.position)?;
         fork.history.copy_from(&self.history);
         fork.position = self.position;
         Ok(fork)
@@ -132,11 +175,11 @@ impl Session {
     /// Drops all tokens after the first `position`; returns how many remain. To go on from there,
     /// feed at least one token.
     ///
-    /// A ring goes back only to what it was after just so many tokens: within the chunk of 64
-    /// tokens that is open, to where an earlier chunk began as long as nothing was demoted or
+    /// A ring goes back only to what it was after exactly as many tokens: within the chunk of 64
+    /// tokens that is open, to where an earlier chunk began as long as no chunk was demoted or
     /// forgotten since then, or to the first 64 tokens.
     pub fn truncate(&mut self, position: usize) -> usize {
-        let remain = self.state.truncate(self.position, position);
+        let remain = self.forward.truncate(self.position, position);
         self.now_at(remain);
         self.position
     }
@@ -151,8 +194,8 @@ impl Session {
     fn now_at(&mut self, position: usize) {
         self.position = position;
         if !self.history.truncate(position) {
-            // What the text began with is no longer known, so nothing can be compared with it.
-            self.position = self.state.truncate(position, 0);
+            // What the text began with is no longer known, so no prompt can be compared with it.
+            self.position = self.forward.truncate(position, 0);
             self.history.clear();
         }
     }
@@ -185,7 +228,7 @@ impl Session {
             Err(_) => {
                 self.history.clear();
                 self.position = 0;
-                _ = self.state.truncate(1, 0);
+                _ = self.forward.truncate(1, 0);
             }
         }
         restored
@@ -198,7 +241,7 @@ impl Session {
             size: self.kv_size,
             capacity: self.capacity,
             history: &mut self.history,
-            state: &mut self.state,
+            forward: &mut *self.forward,
         }
     }
 
@@ -210,8 +253,8 @@ impl Session {
     /// is added then. Or the device fails; [`Session::position`] says what is left.
     pub fn feed(&mut self, tokens: &[u32]) -> Result<&[f32], Error> {
         self.check(tokens)?;
-        self.feed_here(tokens, None)?;
-        self.state.logits()
+        self.add(tokens, None)?;
+        self.forward.logits()
     }
 
     /// Adds tokens and calls `visit(index, logits)` with the logits that follow each of them.
@@ -226,14 +269,15 @@ impl Session {
         self.check(tokens)?;
         let mut done = 0;
         while done < tokens.len() {
-            let piece = self.piece(&tokens[done..]);
-            self.run(piece, None)?;
-            for index in 0..piece.len() {
-                self.state.make_logits(&self.engine, index)?;
-                visit(done + index, self.state.logits()?);
+            let batch = &tokens[done..][..self.batch_of(&tokens[done..])];
+            let ran = self.forward.run(self.position, batch, None);
+            self.note(batch, ran)?;
+            for index in 0..batch.len() {
+                self.forward.make_logits(index)?;
+                visit(done + index, self.forward.logits()?);
             }
             self.logits_at = Some(self.position);
-            done += piece.len();
+            done += batch.len();
         }
         Ok(())
     }
@@ -244,7 +288,7 @@ impl Session {
     /// As [`Session::feed`].
     pub fn read(&mut self, tokens: &[u32]) -> Result<(), Error> {
         self.check(tokens)?;
-        self.feed_here(tokens, None).map(drop)
+        self.add(tokens, None).map(drop)
     }
 
     /// As [`Session::read`], but ends early, with `false`, once it is cancelled. The batch under way
@@ -258,7 +302,7 @@ impl Session {
     /// As [`Session::feed`].
     pub fn read_unless(&mut self, cancel: &Cancel, tokens: &[u32]) -> Result<bool, Error> {
         self.check(tokens)?;
-        self.feed_here(tokens, Some(cancel))
+        self.add(tokens, Some(cancel))
     }
 
     /// The sampler's choice of the token that follows the last one that was fed. The token is not
@@ -268,7 +312,7 @@ impl Session {
     /// Nothing was fed yet, or the sampler's filters leave no token, or the device fails.
     pub fn choose(&mut self, sampler: &mut Sampler) -> Result<u32, Error> {
         self.check(&[])?;
-        self.state.choose(sampler, self.history.tokens())
+        self.forward.choose(sampler, self.history.tokens())
     }
 
     /// What the model says of every token that may follow the last one that was fed.
@@ -277,14 +321,14 @@ impl Session {
     /// Nothing was fed yet, or the device fails.
     pub fn log_probabilities(&mut self) -> Result<LogProbabilities<'_>, Error> {
         self.check(&[])?;
-        Ok(LogProbabilities::of_logits(self.state.logits()?))
+        Ok(LogProbabilities::of_logits(self.forward.logits()?))
     }
 
-    /// Adds tokens and calls `visit(index, hidden)` with the last hidden state `[hidden]` of each of
-    /// them, after the final norm.
+    /// Adds tokens and calls `visit(index, hidden)` with the last hidden state `[hidden]` of each
+    /// of them, after the final norm.
     ///
     /// # Errors
-    /// As [`Session::feed`], or the model runs on a device, which gives no hidden states.
+    /// As [`Session::feed`], or the model runs on a device, which returns no hidden states.
     pub fn feed_hidden(
         &mut self,
         tokens: &[u32],
@@ -293,12 +337,13 @@ impl Session {
         self.check(tokens)?;
         let mut done = 0;
         while done < tokens.len() {
-            let piece = self.piece(&tokens[done..]);
-            self.run(piece, None)?;
-            for index in 0..piece.len() {
-                visit(done + index, self.state.hidden(&self.engine, index)?);
+            let batch = &tokens[done..][..self.batch_of(&tokens[done..])];
+            let ran = self.forward.run(self.position, batch, None);
+            self.note(batch, ran)?;
+            for index in 0..batch.len() {
+                visit(done + index, self.forward.hidden(index)?);
             }
-            done += piece.len();
+            done += batch.len();
         }
         Ok(())
     }
@@ -315,9 +360,9 @@ impl Session {
         mut accept: impl FnMut(u32) -> ControlFlow<()>,
     ) -> Result<Ended, Error> {
         self.check(prompt)?;
-        self.feed_here(prompt, None)?;
+        self.add(prompt, None)?;
         loop {
-            let token = self.state.choose(sampler, self.history.tokens())?;
+            let token = self.forward.choose(sampler, self.history.tokens())?;
             if accept(token).is_break() {
                 return Ok(Ended::Stopped);
             }
@@ -325,51 +370,51 @@ impl Session {
                 return Ok(Ended::ContextFull);
             }
             sampler.accept(token);
-            self.feed_here(&[token], None)?;
+            self.add(&[token], None)?;
         }
     }
 
-    /// Adds tokens and makes the logits that follow the last of them; `false` if it was cancelled
-    /// before.
-    fn feed_here(&mut self, tokens: &[u32], cancel: Option<&Cancel>) -> Result<bool, Error> {
-        let (mut rest, mut last) = (tokens, None);
+    /// Adds tokens, batch after batch, and makes the logits that follow the last of them; `false` if
+    /// it was cancelled before.
+    fn add(&mut self, tokens: &[u32], cancel: Option<&Cancel>) -> Result<bool, Error> {
+        let mut rest = tokens;
         while !rest.is_empty() {
-            let piece = self.piece(rest);
-            if last.is_some() && cancel.is_some_and(Cancel::is_cancelled)
-                || !self.run(piece, cancel)?
-            {
+            let (batch, others) = rest.split_at(self.batch_of(rest));
+            let ran = self.forward.run(self.position, batch, cancel);
+            if !self.note(batch, ran)? {
                 return Ok(false);
             }
-            (rest, last) = (&rest[piece.len()..], Some(piece.len() - 1));
-        }
-        if let Some(last) = last {
-            self.state.make_logits(&self.engine, last)?;
-            self.logits_at = Some(self.position);
+            if others.is_empty() {
+                self.forward.make_logits(batch.len() - 1)?;
+                self.logits_at = Some(self.position);
+            } else if cancel.is_some_and(Cancel::is_cancelled) {
+                return Ok(false);
+            }
+            rest = others;
         }
         Ok(true)
     }
 
-    /// The first tokens, as many as pass together.
-    fn piece<'t>(&self, tokens: &'t [u32]) -> &'t [u32] {
-        &tokens[..tokens.len().min(self.batch).min(self.state.pass_max(self.position))]
+    /// How many of the tokens are the next batch.
+    fn batch_of(&self, tokens: &[u32]) -> usize {
+        tokens.len().min(self.batch).min(self.forward.batch_max(self.position))
     }
 
-    /// One pass over the tokens of a piece; `false` if it was cancelled, which changes nothing.
-    fn run(&mut self, tokens: &[u32], cancel: Option<&Cancel>) -> Result<bool, Error> {
-        let logits_at = self.logits_at.take();
-        match self.state.run(&self.engine, self.position, tokens, cancel) {
+    /// Notes that a batch ran, or what is left after it failed. One that was cancelled changes
+    /// nothing.
+    fn note(&mut self, batch: &[u32], ran: Result<bool, Error>) -> Result<bool, Error> {
+        match ran {
             Ok(true) => {
-                self.position += tokens.len();
-                self.history.push(tokens);
+                self.logits_at = None;
+                self.position += batch.len();
+                self.history.push(batch);
                 Ok(true)
             }
-            Ok(false) => {
-                self.logits_at = logits_at;
-                Ok(false)
-            }
+            Ok(false) => Ok(false),
             Err(error) => {
+                self.logits_at = None;
                 // What a device keeps may be gone.
-                let remain = self.state.truncate(self.position, self.position);
+                let remain = self.forward.truncate(self.position, self.position);
                 self.now_at(remain);
                 Err(error)
             }
@@ -403,6 +448,22 @@ impl fmt::Debug for Session {
 }
 
 /// Why a text ended.
+///
+/// ```
+/// use hardtack::{ChatOptions, Ended, Engine};
+///
+/// # fn main() -> Result<(), hardtack::Error> {
+/// let engine = Engine::open("tests/data/tiny.tack")?;
+/// let mut chat = engine.chat(ChatOptions::new())?;
+/// chat.ask("Hello")?.text()?;
+/// let ended = match chat.report().map(|report| report.ended) {
+///     Some(Ended::Length) => "it is not finished",
+///     Some(Ended::Cancelled) => "somebody had enough",
+///     _ => "that is all",
+/// };
+/// assert_eq!(ended, "that is all");
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Ended {

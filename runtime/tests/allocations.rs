@@ -52,13 +52,13 @@ const TOKENS: usize = 200;
 /// A ring of eight bits, then two, in which 200 tokens do not fit.
 fn small_ring(engine: &Engine) -> KvPrecision {
     let ring = |bytes| {
-        KvPrecision::Ring(RingOptions {
-            bytes,
-            bits: RingBits::Ladder(Ladder::new(&[[8, 8], [4, 2]]).unwrap()),
-        })
+        KvPrecision::Ring(
+            RingOptions::new()
+                .bytes(bytes)
+                .bits(RingBits::Ladder(Ladder::new(&[[8, 8], [4, 2]]).unwrap())),
+        )
     };
-    let options =
-        |bytes| SessionOptions { context: 256, kv: ring(bytes), ..SessionOptions::default() };
+    let options = |bytes| SessionOptions::new().context(256).kv(ring(bytes));
     let least = (1..).map(|step| step << 12).find(|&bytes| engine.plan(&options(bytes)).is_ok());
     ring(least.unwrap())
 }
@@ -73,8 +73,7 @@ fn a_token_costs_no_allocation() {
         for (encoding, temperature) in [(Encoding::Q4, 0.0), (Encoding::Bf16, 0.8)] {
             bake_at(&fixtures.join(family), &blob, encoding);
             for threads in [1, 2] {
-                let engine =
-                    Engine::open_with(&blob, &Options { threads, ..Options::default() }).unwrap();
+                let engine = Engine::open_with(&blob, &Options::new().threads(threads)).unwrap();
                 // Exactly, and in a ring that seals, demotes and forgets: every second combination
                 // each.
                 let kv = if (threads == 1) == (encoding == Encoding::Q4) {
@@ -82,9 +81,8 @@ fn a_token_costs_no_allocation() {
                 } else {
                     KvPrecision::F16
                 };
-                let mut session = engine
-                    .session(&SessionOptions { context: 256, kv, ..SessionOptions::default() })
-                    .unwrap();
+                let mut session =
+                    engine.session(&SessionOptions::new().context(256).kv(kv)).unwrap();
                 let options =
                     SamplerOptions::new().temperature(temperature).repetition_penalty(1.1);
                 let mut sampler =
@@ -113,9 +111,8 @@ fn a_token_costs_no_allocation() {
         }
     }
     // A loop of one's own.
-    let engine = Engine::open_with(&blob, &Options { threads: 2, ..Options::default() }).unwrap();
-    let mut session =
-        engine.session(&SessionOptions { context: 256, ..SessionOptions::default() }).unwrap();
+    let engine = Engine::open_with(&blob, &Options::new().threads(2)).unwrap();
+    let mut session = engine.session(&SessionOptions::new().context(256)).unwrap();
     session.feed(&[1, 2, 3]).unwrap();
     COUNTING.store(true, Ordering::SeqCst);
     (0..TOKENS as u32).for_each(|token| assert!(session.feed(&[token]).is_ok()));

@@ -135,11 +135,7 @@ pub fn same_verdict(input: &Path, output: &Path, baked: &CalibratedBake) {
 fn runtime_loss(engine: &Engine, text: &Domain) -> (f64, u64) {
     let (mut loss, mut tokens) = (0.0, 0);
     for window in &text.tokens {
-        let options = SessionOptions {
-            context: window.len(),
-            kv: KvPrecision::F32,
-            ..SessionOptions::default()
-        };
+        let options = SessionOptions::new().context(window.len()).kv(KvPrecision::F32);
         let mut session = engine.session(&options).unwrap();
         for pair in window.windows(2) {
             let logits = session.feed(&pair[..1]).unwrap();

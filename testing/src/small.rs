@@ -28,6 +28,12 @@ fn pieces() -> Vec<String> {
     letters.chain(joined.map(String::from)).collect()
 }
 
+impl Default for Small {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Small {
     /// A model in order: ChatML with its markers at 266 and 267, and a head of its own.
     pub fn new() -> Self {

@@ -138,7 +138,7 @@ impl<'a> Visitor<'a> for Limited<'_> {
         let mut keys: Vec<&str> = entries.iter().map(|(key, _)| &**key).collect();
         keys.sort_unstable();
         if keys.windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err(A::Error::custom("a key that stands there twice"));
+            return Err(A::Error::custom("a key that is there twice"));
         }
         Ok(Value::Map(entries))
     }

@@ -138,7 +138,7 @@ impl<'a> Visitor<'a> for FileVisitor {
 /// Readers differ in which of two they take.
 fn once<E: Error>(seen: &mut bool) -> Result<(), E> {
     if std::mem::replace(seen, true) {
-        Err(E::custom("a section that stands there twice"))
+        Err(E::custom("a section that is there twice"))
     } else {
         Ok(())
     }
@@ -198,7 +198,7 @@ impl<'a> Visitor<'a> for ModelVisitor {
             let key = key.text().unwrap_or_default().to_owned();
             if seen.contains(&key) || seen.len() > 64 {
                 return Err(A::Error::custom(
-                    "a model with too many settings, or one that stands there twice",
+                    "a model with too many settings, or one that is there twice",
                 ));
             }
             match key.as_str() {

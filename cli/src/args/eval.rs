@@ -39,7 +39,7 @@ pub struct PerplexityArguments {
     #[arg(long, value_name = "BLOB")]
     pub against: Option<PathBuf>,
     /// Tokens that are processed at once
-    #[arg(long, default_value_t = hardtack::plan::BATCH_DEFAULT, value_parser = count(0), value_name = "TOKENS")]
+    #[arg(long, default_value_t = hardtack::BATCH_DEFAULT, value_parser = count(0), value_name = "TOKENS")]
     pub batch: usize,
     #[command(flatten)]
     pub on: TextArguments,
@@ -208,7 +208,7 @@ pub struct LogitsArguments {
     #[arg(long, value_name = "FILE")]
     pub out: PathBuf,
     /// Tokens that are processed at once
-    #[arg(long, default_value_t = hardtack::plan::BATCH_DEFAULT, value_parser = count(0), value_name = "TOKENS")]
+    #[arg(long, default_value_t = hardtack::BATCH_DEFAULT, value_parser = count(0), value_name = "TOKENS")]
     pub batch: usize,
     /// How keys and values are kept
     #[arg(long, value_enum, default_value_t = KvArgument::F32)]

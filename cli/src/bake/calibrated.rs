@@ -13,6 +13,7 @@ use crate::args::{AllocationArgument, BakeArguments};
 use crate::interrupt;
 use crate::output::{note, show, warn};
 use crate::progress::Bar;
+use crate::provenance;
 use crate::size::show_bytes;
 
 /// Experts that are named when few tokens met them.
@@ -69,7 +70,7 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
     let result =
         bake_calibrated(&arguments.input, &arguments.output, &options, &mut |step: Step| {
             if last.is_none() {
-                note(format_args!("stages: {stages}; time left is told of the one under way"));
+                note(format_args!("stages: {stages}; time left is that of the current stage"));
             }
             if last.replace(step.stage) != Some(step.stage) {
                 bar.begin(stage_name(step.stage).to_owned());
@@ -124,7 +125,7 @@ fn stage_name(stage: Stage) -> &'static str {
         Stage::Calibrate => "taking costs",
         Stage::Quantize => "quantizing",
         Stage::Refine => "measuring layers",
-        Stage::Tune => "tuning gates",
+        Stage::Tune => "tuning routers",
         Stage::Judge => "judging",
         Stage::Kv => "learning KV bits",
         Stage::Write => "writing",
@@ -146,7 +147,7 @@ fn warn_starved(baked: &CalibratedBake) {
     let more = if more > 0 { format!(" and {more} more") } else { String::new() };
     warn(format_args!(
         "warning: few tokens reached some experts: {}{more}; they were given part of their layer's mean cost and inputs: \
-         more --calib-tokens or another text would tell",
+         more --calib-tokens or another text helps",
         shown.join(", ")
     ));
 }
@@ -163,8 +164,12 @@ fn report(path: &str, baked: &CalibratedBake) -> String {
     let bits =
         allocated.expert_bits.map_or(String::new(), |bits| format!(", {bits:.2} bits per expert"));
     lines.push(format!(
-        "allocation {}{bits}: estimated rise {:.4} nats a token, none below {:.4}; gates {}",
-        allocated.method, allocated.cost, allocated.bound, allocated.gates
+        "allocation {}{bits}: estimated rise of loss {:.4} nats a token (no allocation below {:.4}); \
+         routers {}",
+        allocated.method,
+        allocated.cost,
+        allocated.bound,
+        provenance::routers(&allocated.gates)
     ));
     lines.extend((1..).zip(refined).map(|(pass, own)| refinement(pass, *own)));
     lines.push(format!("{:<44} {:>12} {:>12}", "part", "bytes", "bits/weight"));
@@ -188,7 +193,7 @@ fn report(path: &str, baked: &CalibratedBake) -> String {
     };
     for (index, own) in allocated.held_out.iter().enumerate() {
         if let Some(untuned) = untuned {
-            lines.push(line(&untuned[index], &format!("{} (gates untuned)", own.domain)));
+            lines.push(line(&untuned[index], &format!("{} (routers untuned)", own.domain)));
         }
         lines.push(line(own, &own.domain));
     }
@@ -245,7 +250,7 @@ mod tests {
             stages(&options(2, 64, Some(TuneSettings::default()))),
             "reading, judging, taking costs, quantizing, judging, \
              at most 2 times (measuring layers, quantizing, judging), \
-             with experts tuning gates, judging, learning KV bits, writing"
+             with experts tuning routers, judging, learning KV bits, writing"
         );
     }
 }

@@ -190,10 +190,10 @@ fn try_tokenizer(tokenizer: &Tokenizer, text: &mut TextSections) -> usize {
     back += TEXTS.len() - lost.len();
     match lost.first() {
         Some(first) if first.is_ascii() => {
-            text.problems.push(format!("the tokenizer does not give {:?} back", shortened(first)));
+            text.problems.push(format!("the tokenizer does not return {:?}", shortened(first)));
         }
         Some(first) => text.warnings.push(format!(
-            "the tokenizer does not give {} of {} texts of many scripts back whole, such as {:?}",
+            "the tokenizer does not return {} of {} texts of many scripts whole, such as {:?}",
             lost.len(),
             TEXTS.len(),
             shortened(first)
@@ -218,9 +218,8 @@ fn try_tokenizer(tokenizer: &Tokenizer, text: &mut TextSections) -> usize {
             let is_space = |id: &u32| tokenizer.bytes(*id).iter().all(u8::is_ascii_whitespace);
             let is_whole = |text: &str| {
                 tokenizer.encode(text).is_ok_and(|ids| {
-                    ids.split_last().is_some_and(|(last, before)| {
-                        *last == id && before.iter().all(is_space)
-                    })
+                    ids.split_last()
+                        .is_some_and(|(last, before)| *last == id && before.iter().all(is_space))
                 })
             };
             whole += usize::from(is_whole(token) || is_whole(trimmed));

@@ -44,7 +44,7 @@ impl<'a> Line<'a> {
             ("save", "") => Self::Unknown("/save needs a file: /save FILE".to_owned()),
             ("save", file) => Self::Save(file.into()),
             ("exit" | "bye" | "quit" | "help" | "reset" | "clear", _) => Self::Unknown(format!(
-                "/{name} stands alone; // at its beginning sends a line that begins with a slash"
+                "/{name} takes no text; // at its beginning sends a line that begins with a slash"
             )),
             _ => Self::Unknown(format!(
                 "no command /{name}; /help lists them, // at its beginning sends the line"

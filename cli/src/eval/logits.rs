@@ -27,11 +27,10 @@ pub fn logits(arguments: &LogitsArguments) -> anyhow::Result<()> {
         );
     }
 
-    let options = SessionOptions {
-        context: tokens.len(),
-        batch: arguments.batch,
-        kv: model::exact_kv(arguments.kv_type),
-    };
+    let options = SessionOptions::new()
+        .context(tokens.len())
+        .batch(arguments.batch)
+        .kv(model::exact_kv(arguments.kv_type));
     let engine = model::open(&arguments.blob, &arguments.engine, &options)?;
     let vocabulary = engine.network().spec.vocabulary as usize;
     let mut session = engine.session(&options)?;

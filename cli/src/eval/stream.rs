@@ -138,8 +138,8 @@ fn exact_window(
 ) -> anyhow::Result<Window> {
     ensure!(size > STRIDE, "expected more than {STRIDE} tokens, found {size}");
     let kv = model::exact_kv(arguments.session.kv.kv_type);
-    let mut session =
-        engine.session(&SessionOptions { context: size, batch: arguments.session.batch, kv })?;
+    let mut session = engine
+        .session(&SessionOptions::new().context(size).batch(arguments.session.batch).kv(kv))?;
     let first = stretch.end - arguments.stretch;
     let mut nats = Mean::default();
     for piece in (first..stretch.end).step_by(STRIDE) {

@@ -13,10 +13,10 @@ use crate::{model, progress};
 /// What sessions for windows of so many tokens are asked for: as the flags say, and for what that
 /// is compared with, which keeps keys and values exactly.
 pub fn window_options(kv: &KvArguments, size: usize, batch: usize) -> [SessionOptions; 2] {
-    let exact = SessionOptions { context: size, batch, kv: model::exact_kv(kv.kv_type) };
+    let exact = SessionOptions::new().context(size).batch(batch).kv(model::exact_kv(kv.kv_type));
     let options = match model::kv(kv) {
         // A ring reaches as far as the model was trained for; windows may be longer.
-        ring @ KvPrecision::Ring(_) => SessionOptions { context: 0, kv: ring, ..exact },
+        ring @ KvPrecision::Ring(_) => SessionOptions::new().batch(batch).kv(ring),
         _ => exact,
     };
     [options, exact]

@@ -24,7 +24,7 @@ pub fn verify(engine: &Engine) -> anyhow::Result<bool> {
     let Some(section) = provenance::section(engine)? else { return Ok(false) };
     let path = engine.path().display();
     let Bound { gate_bonds: said } = serde_json::from_slice(section)
-        .with_context(|| format!("{path}: its bonds of gates cannot be read"))?;
+        .with_context(|| format!("{path}: its bonds of routers cannot be read"))?;
     if said.is_empty() {
         return Ok(false);
     }
@@ -34,13 +34,13 @@ pub fn verify(engine: &Engine) -> anyhow::Result<bool> {
     for own in &found {
         let Some(said) = said.iter().find(|said| said.layer == own.layer) else {
             bail!(
-                "{path}: layer {}: expected a bond of its gate and experts, found none",
+                "{path}: layer {}: expected a bond of its router and experts, found none",
                 own.layer
             );
         };
         ensure!(
             said == own,
-            "{path}: layer {}: its gate and experts are not those that were baked together: expected {:?}, found {:?}",
+            "{path}: layer {}: its router and experts are not those that were baked together: expected {:?}, found {:?}",
             own.layer,
             said.blake3,
             own.blake3

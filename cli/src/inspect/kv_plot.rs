@@ -21,7 +21,7 @@ pub fn plot(engine: &Engine, file: &Path, kv: &KvArguments, path: &Path) -> anyh
     let most = engine.network().spec.context_max as usize;
     // A drawing judges nothing, so that a text of the calibration may be drawn.
     let tokens = text::read(file, model::tokenizer(engine)?, [], most, |_| Ok(()))?.tokens;
-    let options = SessionOptions { kv: model::ring(kv), ..SessionOptions::default() };
+    let options = SessionOptions::new().kv(model::ring(kv));
     let mut session = engine.session(&options)?;
     ensure!(
         tokens.len() > 2 * CHUNK,
@@ -83,7 +83,7 @@ fn draw(cells: &[(usize, usize, [u32; 2])], layers: usize, chunks: usize) -> Str
         put(format_args!("<text x=\"{}\" y=\"{}\">{bits}</text>\n", 30 + index * 46, height + 78));
     }
     put(format_args!(
-        "<text x=\"8\" y=\"{}\">rows are layers, columns chunks of {CHUNK} tokens; white is in half floats</text>\n</svg>\n",
+        "<text x=\"8\" y=\"{}\">rows are layers, columns chunks of {CHUNK} tokens; white is f16</text>\n</svg>\n",
         height + 58
     ));
     svg

@@ -76,7 +76,7 @@ struct Row {
 /// Prints the sections, checked first if asked for.
 pub fn inspect(arguments: &InspectArguments) -> anyhow::Result<()> {
     // The engine checks everything that a run would check.
-    let options = Options { threads: 1, verify: arguments.verify, ..Options::default() };
+    let options = Options::new().threads(1).verify(arguments.verify);
     let engine = Engine::open_with(&arguments.blob, &options)?;
     let bound = arguments.verify && bonds::verify(&engine)?;
     let section = provenance::section(&engine)?;
@@ -182,10 +182,10 @@ fn verdict(own: &Allocated) -> String {
     let clean = |text: &str| escaped(text).into_owned();
     let bits = own.expert_bits.map_or(String::new(), |bits| format!(", {bits:.2} bits per expert"));
     let mut text = format!(
-        "\nallocation {} for {}{bits}; gates {}\n",
+        "\nallocation {} for {}{bits}; routers {}\n",
         clean(&own.method),
         clean(&own.target),
-        clean(&own.gates)
+        clean(provenance::routers(&own.gates))
     );
     let all = own.expert_tokens.iter().enumerate();
     let mut starved = all
@@ -198,8 +198,11 @@ fn verdict(own: &Allocated) -> String {
     if !shown.is_empty() {
         let more = starved.count();
         let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-        let _ =
-            writeln!(text, "experts that met few calibration tokens: {}{more}", shown.join(" "));
+        let _ = writeln!(
+            text,
+            "experts that few calibration tokens reached: {}{more}",
+            shown.join(" ")
+        );
     }
     let by_factor = |left: &&Factor, right: &&Factor| left.factor.total_cmp(&right.factor);
     if let (Some(least), Some(most)) =
@@ -237,7 +240,7 @@ fn table(report: &Report<'_>, provenance: Option<&Provenance>) -> String {
         match (report.verified, report.gates_bound) {
             (false, _) => "",
             (true, false) => ", all hashes verified",
-            (true, true) => ", all hashes verified, gates bound to their experts",
+            (true, true) => ", all hashes verified, routers bound to their experts",
         }
     );
     if let Some(made) = provenance.and_then(made) {

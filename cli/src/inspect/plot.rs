@@ -108,7 +108,7 @@ fn draw(layers: &[Layer], traffic: Option<&[Vec<u64>]>) -> String {
     label(
         8,
         height + 58,
-        "A attention, C the block that every token meets; rows are layers, columns experts",
+        "A attention, C the block that every token uses; rows are layers, columns experts",
     );
     if traffic.is_some() {
         label(traffic_at, 18, "calibration tokens of each expert");

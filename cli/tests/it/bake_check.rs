@@ -49,7 +49,8 @@ fn a_bake_ends_with_what_was_tried() {
     // Sixteen texts, 128 single bytes that are text, and nine words.
     assert_eq!(
         last_line(&outcome),
-        "check: template 4 renderings, 2 markers, 2 end tokens, tokenizer 153 round trips, 12 of 12 tensors"
+        "check: template 4 renderings, 2 markers, 2 end tokens, tokenizer 153 round trips, 12 of \
+            12 tensors"
     );
     assert_eq!(outcome.err, "");
     let (_, silent) = baked(&Small::new(), &[&"--no-text"]);
@@ -79,7 +80,8 @@ fn a_template_that_cannot_be_used_is_refused_unless_allowed() {
     assert!(outcome.succeeded().err.contains("template is empty"));
     run(&[&"chat", &scratch.path().join("x.tack")]).refused(&["no template section"]);
     // No place for a system prompt is worth a word.
-    let strict = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no system') }}{% endif %}\
+    let strict = "{% for m in messages %}{% if m.role == 'system' %}{{ raise_exception('no \
+        system') }}{% endif %}\
                   <|im_start|>{{ m.content }}<|im_end|>{% endfor %}";
     let (_, outcome) = baked(&Small { template: Some(strict.to_owned()), ..Small::new() }, &[]);
     let outcome = outcome.succeeded();

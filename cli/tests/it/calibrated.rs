@@ -40,8 +40,7 @@ fn a_budget_in_bytes_is_kept_and_used() {
     assert!(bytes <= budget && bytes > budget - 4096, "{bytes} of {budget}");
     assert_eq!(baked.parts.iter().map(|part| part.bytes).sum::<u64>(), bytes);
 
-    let engine =
-        Engine::open_with(&output, &Options { verify: true, ..Options::default() }).unwrap();
+    let engine = Engine::open_with(&output, &Options::new().verify(true)).unwrap();
     let bits: Vec<u32> = expert_bits(&engine).concat();
     let said = allocated(&engine);
     let average = f64::from(bits.iter().sum::<u32>()) / bits.len() as f64;
@@ -289,7 +288,7 @@ fn a_gate_is_bound_to_its_experts() {
     let method = Some(Method::Uniform);
     Bake { tune, method, ..Bake::of(checkpoint.path(), Target::ExpertBits(3.0)) }.run(&good);
     let seen = run(&[&"inspect", &good, &"--verify"]).succeeded().out;
-    assert!(seen.contains("all hashes verified, gates bound to their experts"), "{seen}");
+    assert!(seen.contains("all hashes verified, routers bound to their experts"), "{seen}");
 
     let mut file = fs::read(&good).unwrap();
     let blob = Blob::open(&file).unwrap();

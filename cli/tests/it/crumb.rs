@@ -69,8 +69,8 @@ fn a_long_prompt_is_the_same_at_once_and_in_pieces() {
     let scratch = tempfile::tempdir().unwrap();
     let blob = bake(&scratch, "crumb.tack", &["--budget", "8MiB"]);
     let logits = |threads: usize, batch: usize| {
-        let engine = Engine::open_with(&blob, &Options { threads, ..Options::default() }).unwrap();
-        let options = SessionOptions { context: MANY, batch, kv: KvPrecision::F16 };
+        let engine = Engine::open_with(&blob, &Options::new().threads(threads)).unwrap();
+        let options = SessionOptions::new().context(MANY).batch(batch).kv(KvPrecision::F16);
         let prompt: Vec<u32> =
             (0..MANY as u32).map(|at| at * 37 % engine.network().spec.vocabulary).collect();
         let logits = engine.session(&options).unwrap().feed(&prompt).unwrap().to_vec();

@@ -27,8 +27,8 @@ fn the_program_says_why_it_takes_the_processor() {
     let run = |device: &str| {
         program(&["run", "-p", "The old house", "-n", "4", "--device", device], &blob)
     };
-    let session = SessionOptions { context: 128, batch: 16, kv: KvPrecision::F16 };
-    let best = Options { device: DeviceChoice::Auto(session), ..Options::default() };
+    let session = SessionOptions::new().context(128).batch(16).kv(KvPrecision::F16);
+    let best = Options::new().device(DeviceChoice::Auto).session(session);
     let engine = Engine::open_with(&blob, &best).unwrap();
     let [cpu, auto, cuda] = ["cpu", "auto", "cuda"].map(run);
     assert!(cpu.status.success() && auto.status.success());

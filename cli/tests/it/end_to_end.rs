@@ -94,7 +94,8 @@ fn an_output_is_replaced_as_a_whole() {
     let bytes = fs::metadata(&blob).unwrap().len();
     assert!(baked.out.starts_with(&format!("{}: ", blob.display())), "{baked:#?}");
     assert!(baked.out.contains(&format!("({bytes} bytes), family qwen3, layers q8")), "{baked:#?}");
-    let warning = "warning: no tokenizer.json: the blob will speak token ids only; --tokenizer takes one from elsewhere\n";
+    let warning = "warning: no tokenizer.json: the blob will speak token ids only; --tokenizer \
+        takes one from elsewhere\n";
     assert!(baked.err.ends_with(warning), "{baked:#?}");
 }
 

@@ -286,7 +286,8 @@ fn random_runs_keep_to_their_limit() {
         }
     }
     println!(
-        "{runs} runs of seed {seed}: {whole} to their end, {refused} refused for their flags, {} broken, least margin {margin}",
+        "{runs} runs of seed {seed}: {whole} to their end, {refused} refused for their flags, {} \
+            broken, least margin {margin}",
         broken.len()
     );
     assert!(broken.is_empty(), "{} of {runs} runs:\n{}", broken.len(), broken.join("\n"));

@@ -63,8 +63,7 @@ fn the_shipped_model_gains_at_few_bits() {
     assert!(factors[2].factor > 1.5 * factors[5].factor, "{factors:?}");
     assert_eq!(refined.allocated.expert_bits, Some(1.5));
     assert_eq!(names(scratch.path()), ["crumb.tack", "crumb.tack.tables"]);
-    let engine =
-        Engine::open_with(&output, &Options { verify: true, ..Options::default() }).unwrap();
+    let engine = Engine::open_with(&output, &Options::new().verify(true)).unwrap();
     assert_eq!(allocated(&engine), refined.allocated);
     same_verdict(&crumb(), &output, &refined);
     let inspected = run(&[&"inspect", &output]).succeeded().out;

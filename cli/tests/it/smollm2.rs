@@ -61,7 +61,8 @@ fn a_seed_decides_the_text() {
 #[test]
 fn threads_and_batches_do_not_change_the_text() {
     let Some(blob) = smollm2() else { return };
-    let prompt = "The capital of France is Paris. The capital of Germany is Berlin. The capital of Italy is Rome. The \
+    let prompt = "The capital of France is Paris. The capital of Germany is Berlin. The capital of \
+        Italy is Rome. The \
                   capital of Spain is Madrid. The capital of Portugal is";
     let text = |flags: &[&str]| continuation(blob, prompt, &[&["-n", "32"], flags].concat()).out;
     let first = text(&["--threads", "1"]);

@@ -187,7 +187,8 @@ fn examples_come_before_the_question_and_are_not_under_test() {
         (&found["tasks"][0]["task"], &found["tasks"][0]["shots"]),
         (&json!("mmlu"), &json!(1))
     );
-    let text = "The following are multiple choice questions (with answers) about art.\n\nIs red a color?\nA. no\nB. yes\nC. \
+    let text = "The following are multiple choice questions (with answers) about art.\n\nIs red a \
+        color?\nA. no\nB. yes\nC. \
                 both\nD. none\nAnswer: B\n\nIs it art?\nA. no\nB. yes\nC. both\nD. none\nAnswer: D";
     let line = &lines(&items)[0];
     let expected = log_likelihood(&blob, scratch.path(), text, 2);

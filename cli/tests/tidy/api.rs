@@ -99,7 +99,7 @@ impl Library {
         let mut at = from.clone();
         let mut first = true;
         for (index, word) in path.iter().enumerate() {
-            let child = [&at[..], &[word.clone()]].concat();
+            let child = [&at[..], std::slice::from_ref(word)].concat();
             match word.as_str() {
                 "crate" => at.clear(),
                 "super" => _ = at.pop(),
@@ -343,11 +343,13 @@ fn names_are_followed_to_what_they_are() {
     let files = [
         (
             "lib.rs",
-            "mod a; pub mod b { pub use crate::a::hidden; } pub use a::{A as C, sum}; pub use half::f16;",
+            "mod a; pub mod b { pub use crate::a::hidden; } pub use a::{A as C, sum}; pub use \
+                half::f16;",
         ),
         (
             "a.rs",
-            "#[derive(Clone)] pub struct A<T> { pub one: Vec<T>, two: u8 } impl<T> A<T> { pub fn new(_: &T) -> Self { todo!() } fn own() {} } \
+            "#[derive(Clone)] pub struct A<T> { pub one: Vec<T>, two: u8 } impl<T> A<T> { pub fn \
+                new(_: &T) -> Self { todo!() } fn own() {} } \
              impl<T> Drop for A<T> { fn drop(&mut self) {} } pub fn sum(a: &[f32], b: u8) -> f32 { 0.0 } pub fn hidden() {} pub struct Unreachable;",
         ),
     ];

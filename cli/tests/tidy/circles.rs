@@ -68,7 +68,7 @@ fn resolve(all: &Modules, from: &Name, path: &[String], depth: usize) -> Option<
     if !anchored {
         let first = rest.first()?;
         let local = all[from].imports.iter().any(|import| import.alias == *first);
-        let child = [&from[..], &[first.clone()]].concat();
+        let child = [&from[..], std::slice::from_ref(first)].concat();
         if !local && !all.contains_key(&child) {
             return None;
         }
@@ -83,7 +83,7 @@ fn follow(all: &Modules, mut at: Name, path: &[String], depth: usize) -> Option<
         return None;
     }
     for (index, word) in path.iter().enumerate() {
-        let child = [&at[..], &[word.clone()]].concat();
+        let child = [&at[..], std::slice::from_ref(word)].concat();
         if all.contains_key(&child) {
             at = child;
             continue;

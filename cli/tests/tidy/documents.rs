@@ -47,19 +47,25 @@ fn prose(text: &str) -> impl Iterator<Item = (usize, &str)> {
     })
 }
 
-/// Code spans of a line that look like paths.
-fn named_paths(line: &str) -> impl Iterator<Item = &str> {
+/// Code spans of a line that look like paths: with an ending, or below one of these folders.
+fn named_paths<'l>(line: &'l str, folders: &BTreeSet<&str>) -> Vec<&'l str> {
     let plain = |span: &str| span.chars().all(|c| c.is_ascii_alphanumeric() || "_-./".contains(c));
-    line.split('`').skip(1).step_by(2).filter(move |span| {
-        let path = span.contains('/') && ENDINGS.iter().any(|ending| span.ends_with(ending));
-        plain(span) && (path || span.starts_with(".ci/"))
-    })
+    let is_path = |span: &&str| {
+        let Some((first, _)) = span.split_once('/') else { return false };
+        let is_left_out = LEFT_OUT.iter().any(|folder| span.starts_with(folder));
+        let has_ending = ENDINGS.iter().any(|ending| span.ends_with(ending));
+        let is_folder = folders.contains(first) && !span.contains('.');
+        plain(span) && !is_left_out && (has_ending || is_folder)
+    };
+    line.split('`').skip(1).step_by(2).filter(is_path).collect()
 }
 
-/// Whether a path is a file's, from the root or from any folder on the way to it.
+/// Whether a path is a file's or a folder's, from the root or from any folder on the way to it.
 fn is_named(files: &BTreeSet<String>, path: &str) -> bool {
-    let ending = format!("/{path}");
-    files.contains(path) || files.iter().any(|file| file.ends_with(&ending))
+    let path = path.trim_end_matches('/');
+    let (ending, folder) = (format!("/{path}"), format!("{path}/"));
+    files.contains(path)
+        || files.iter().any(|file| file.ends_with(&ending) || file.starts_with(&folder))
 }
 
 /// Targets of a line's links that are no addresses on the network.
@@ -92,8 +98,10 @@ fn anchor(heading: &str) -> String {
 fn faults(files: &BTreeSet<String>, page: &str, text: &str) -> Vec<String> {
     let mut faults = Vec::new();
     let is_past = PAST.iter().any(|past| page.starts_with(past));
+    let folders = files.iter().filter_map(|file| Some(file.split_once('/')?.0)).collect();
     for (number, line) in prose(text) {
-        for path in named_paths(line).filter(|path| !is_past && !is_named(files, path)) {
+        let paths = named_paths(line, &folders).into_iter();
+        for path in paths.filter(|path| !is_past && !is_named(files, path)) {
             faults.push(format!("{page}:{number}: there is no `{path}`"));
         }
         for link in links(line) {
@@ -157,6 +165,7 @@ fn what_is_wrong_is_found() {
     assert!(faults("```\n`cli/src/gone.rs`\n```\n`no.rs` and `a b/c.rs`").is_empty());
     assert_eq!(faults("`cli/src/gone.rs`"), ["docs/a.md:1: there is no `cli/src/gone.rs`"]);
     assert_eq!(faults("`gs.rs/args.rs`").len(), 1);
+    assert_eq!(faults("`cli/src`, `cli/sr` and `other/sr`").len(), 1);
     assert_eq!(faults("\n[b](b.md)"), ["docs/a.md:2: the link to b.md leads nowhere"]);
     assert_eq!(anchor("## Rounds, and `what` they cost"), "rounds-and-what-they-cost");
     assert_eq!(resolve("docs/lab/a.md", "../../format/SPEC.md"), "format/SPEC.md");

@@ -62,7 +62,7 @@ impl Walk<'_> {
                     3
                 }
                 [word, Token::Word(child), Token::Braces(inner), ..] if word.is("mod") => {
-                    let own = [&name[..], &[child.clone()]].concat();
+                    let own = [&name[..], std::slice::from_ref(child)].concat();
                     self.module(file, own, &folder.join(child), inner);
                     3
                 }

@@ -10,7 +10,7 @@ use hardtack_converter::quantize::encode_rows;
 use hardtack_converter::store::{Key, Shape, Store};
 use hardtack_format::{Encoding, Role, SectionKey};
 
-use crate::Failure;
+pub type Failure = Box<dyn std::error::Error>;
 
 /// Which matrices.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -10,9 +10,8 @@ use hardtack_converter::calibrate::{Domain, Model};
 use hardtack_converter::quantize::Hessian;
 use hardtack_format::{Role, SectionKey};
 
-use crate::Failure;
 use crate::encodings_support::{Scheme, carry};
-use crate::experts::Matrix;
+use crate::experts::{Failure, Matrix};
 
 /// Inputs of one expert, token after token.
 #[derive(Default)]

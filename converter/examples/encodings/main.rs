@@ -19,12 +19,10 @@ use hardtack_converter::bake::text_sections;
 use hardtack_converter::calibrate::{Domain, Judge, Model, Sampler, Sampling, Settings};
 
 use encodings_support::Scheme;
-use experts::{Matrix, Scope, matrices, replaced};
+use experts::{Failure, Matrix, Scope, matrices, replaced};
 use inputs::Inputs;
 use schemes::name;
 use verdict::{Figure, Verdict, apart};
-
-type Failure = Box<dyn std::error::Error>;
 
 /// Tokens of a window.
 const WINDOW: usize = 256;

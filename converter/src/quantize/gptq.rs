@@ -38,7 +38,7 @@ pub enum GptqError {
     },
     /// The fed-back weights of a group are beyond half floats.
     #[error(
-        "row {row}, columns from {column}: the weights with errors fed back need a scale beyond half floats"
+        "row {row}, columns from {column}: the weights with errors fed back need a scale beyond f16"
     )]
     Range {
         /// The row.

@@ -108,7 +108,8 @@ fn what_is_wrong_is_said() {
     write(&path, &negative).unwrap();
     assert_eq!(
         error(),
-        "FILE: domain.1.layer.0.attention: expected numbers that are finite and not negative, found -1"
+        "FILE: domain.1.layer.0.attention: expected numbers that are finite and not negative, \
+            found -1"
     );
 
     let mut fewer = some_tables();

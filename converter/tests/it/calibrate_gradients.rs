@@ -20,7 +20,7 @@ struct Random(Numbers);
 
 impl Random {
     fn tensor(&mut self, shape: &[usize]) -> Tensor {
-        let values: Vec<f64> = (0..shape.iter().product()).map(|_| self.0.next()).collect();
+        let values: Vec<f64> = (0..shape.iter().product()).map(|_| self.0.signed()).collect();
         Tensor::from_vec(values, shape, &Device::Cpu).unwrap()
     }
 

@@ -61,7 +61,7 @@ fn check_family(family: &str) {
     let mut numbers = Numbers(7);
     let mut random = || {
         let values: Vec<f32> =
-            (0..TOKENS * spec.hidden as usize).map(|_| numbers.next() as f32).collect();
+            (0..TOKENS * spec.hidden as usize).map(|_| numbers.signed() as f32).collect();
         Tensor::from_vec(values, (TOKENS, spec.hidden as usize), &Device::Cpu).unwrap()
     };
     let (x, upstream) = (random(), random());
@@ -145,8 +145,8 @@ fn a_chunks_cost_is_what_attention_loses_when_it_alone_is_rounded() {
 /// `scale` is the layer's own.
 fn synthetic(numbers: &mut Numbers, inputs: usize, count: usize, scale: f32) -> Vec<Chunk> {
     let chunk = |_| {
-        let mut row: Vec<f32> = (0..inputs).map(|_| 1.0 + 0.5 * numbers.next() as f32).collect();
-        let dear = numbers.next() > 0.3;
+        let mut row: Vec<f32> = (0..inputs).map(|_| 1.0 + 0.5 * numbers.signed() as f32).collect();
+        let dear = numbers.signed() > 0.3;
         row[0] = if dear { 3.0 } else { 1.0 };
         row.iter_mut().for_each(|input| *input *= scale);
         let cost = |bits: u32| {

@@ -39,16 +39,16 @@ fn baked(family: &str, output: &Path) -> Option<Engine> {
     let about = made.allocated.kv.expect("a policy");
     assert!(about.averages.windows(2).all(|pair| pair[0] > pair[1]), "{:?}", about.averages);
     assert!(std::fs::metadata(output).unwrap().len() <= 1 << 20, "the policy is within the budget");
-    Some(
-        Engine::open_with(output, &Options { verify: true, threads: 1, ..Options::default() })
-            .unwrap(),
-    )
+    Some(Engine::open_with(output, &Options::new().verify(true).threads(1)).unwrap())
 }
 
 fn session(engine: &Engine, bytes: u64, bits: RingBits) -> Session {
-    let kv = KvPrecision::Ring(RingOptions { bytes, bits });
+    let mut options = RingOptions::new().bits(bits);
+    // 0 for a ring as large as the context.
+    options.bytes = Some(bytes).filter(|&bytes| bytes > 0);
+    let kv = KvPrecision::Ring(options);
     engine
-        .session(&SessionOptions { context: 0, batch: 64, kv })
+        .session(&SessionOptions::new().batch(64).kv(kv))
         .unwrap_or_else(|error| panic!("{error}"))
 }
 
@@ -156,11 +156,9 @@ fn a_model_without_a_policy_says_so() {
     let output = scratch.path().join("model.tack");
     hardtack_testing::bake_at(checkpoint.path(), &output, hardtack::format::Encoding::F32);
     let engine = Engine::open_with(&output, &Options::default()).unwrap();
-    let kv = KvPrecision::Ring(RingOptions { bytes: 0, bits: RingBits::Learned(None) });
-    let refusal = engine
-        .session(&SessionOptions { context: 0, batch: 64, kv })
-        .expect_err("refused")
-        .to_string();
+    let kv = KvPrecision::Ring(RingOptions::new().bits(RingBits::Learned(None)));
+    let refusal =
+        engine.session(&SessionOptions::new().batch(64).kv(kv)).expect_err("refused").to_string();
     assert!(refusal.contains("no policy of its own"), "{refusal}");
     session(&engine, 0, RingBits::Auto).feed(&[1, 2, 3]).unwrap();
 }

@@ -213,7 +213,7 @@ fn a_layout_of_two_meanings_is_not_guessed() {
     two(42, 4096, 1152).parse().unwrap();
     two(42, 4096, 1088).assert_refused(&[
         "tensor b",
-        "behind tensor a of type Q2_0 (which has other blocks in a fork",
+        "after tensor a of type Q2_0 (which has other blocks in a fork",
     ]);
 }
 

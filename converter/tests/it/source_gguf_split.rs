@@ -134,7 +134,7 @@ fn parts_that_do_not_fit_are_named() {
     fs::write(&renamed, [parts[0].bytes(), parts[1].bytes()].concat()).unwrap();
     refusal(
         &renamed,
-        &["part 1 of 3 of a split model", "bytes behind its last tensor (parts joined by `cat`"],
+        &["part 1 of 3 of a split model", "bytes after its last tensor (parts joined by `cat`"],
     );
 
     let numbers = |index: u16, count: u16| {

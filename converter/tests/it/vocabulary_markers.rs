@@ -12,7 +12,8 @@ use hardtack_converter::vocabulary::{
 use hardtack_format::vocabulary::{TokenKind, Vocabulary};
 use serde_json::{Value, json};
 
-const TEMPLATE: &str = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}\
+const TEMPLATE: &str = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content \
+    }}<|im_end|>\n{% endfor %}\
     {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 const TEXT: &str = "<|im_start|>hello<|im_end|> <|endoftext|>";
 /// Rows of the embedding.

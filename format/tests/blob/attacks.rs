@@ -8,94 +8,16 @@
 //! cargo test -p hardtack-format --test blob -- --ignored make_the_attack_files
 //! ```
 
-#[path = "attacks_list.rs"]
-mod list;
-
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 
-use hardtack_format::limits::*;
-use hardtack_format::{Blob, Encoding, FormatError, Role, SectionKey, SectionKind};
+use hardtack_format::FormatError;
 
+use crate::attack::{Attack, Seal, Victim};
+use crate::attacks_list::ATTACKS;
 use crate::build::sample;
 use crate::damage::read;
-use crate::seal::{index_end, seal_all, seal_root, u64_at};
-use list::ATTACKS;
-
-/// One way to lie.
-struct Attack {
-    name: &'static str,
-    /// What it does to the sample.
-    change: fn(&mut Victim),
-    /// Made right afterwards, so that the check aimed at is the one that fires.
-    seal: Seal,
-    /// The error's variant, as its debug form begins, and the whole message.
-    variant: &'static str,
-    message: &'static str,
-}
-
-enum Seal {
-    Nothing,
-    Root,
-    All,
-}
-
-/// The sample while it is changed.
-struct Victim {
-    file: Vec<u8>,
-    /// Bytes from the start that differ from the sample.
-    changed: usize,
-}
-
-const GLOBALS: SectionKey = SectionKey::only(SectionKind::Globals);
-const SPEC: SectionKey = SectionKey::only(SectionKind::Spec);
-const TOKENIZER: SectionKey = SectionKey::only(SectionKind::Tokenizer);
-const LAYER: SectionKey = SectionKey::layer(0);
-
-impl Victim {
-    fn put(&mut self, at: usize, bytes: &[u8]) {
-        self.file[at..at + bytes.len()].copy_from_slice(bytes);
-        self.changed = self.changed.max(at + bytes.len());
-    }
-
-    fn put_u16(&mut self, at: usize, value: u16) {
-        self.put(at, &value.to_le_bytes());
-    }
-
-    fn put_u32(&mut self, at: usize, value: u32) {
-        self.put(at, &value.to_le_bytes());
-    }
-
-    fn put_u64(&mut self, at: usize, value: u64) {
-        self.put(at, &value.to_le_bytes());
-    }
-
-    fn add_u64(&mut self, at: usize, more: i64) {
-        self.put_u64(at, u64_at(&self.file, at).wrapping_add_signed(more));
-    }
-
-    /// Offset of a section's record. The sample's own order is used, so ask before changing it.
-    fn section(&self, key: SectionKey) -> usize {
-        let file = sample();
-        let at = Blob::open(&file).expect("open").sections().position(|record| record.key == key);
-        HEADER_BYTES + at.expect("the section") * SECTION_RECORD_BYTES
-    }
-
-    /// Offset of a tensor's record.
-    fn tensor(&self, key: SectionKey, role: Role) -> usize {
-        let file = sample();
-        let blob = Blob::open(&file).expect("open");
-        let section = blob.section(key).expect("the section");
-        let within = blob.tensors(&section).position(|(own, _)| own == role).expect("the tensor");
-        let number = section.first_tensor as usize + within;
-        HEADER_BYTES + blob.sections().len() * SECTION_RECORD_BYTES + number * TENSOR_RECORD_BYTES
-    }
-
-    /// Offset of the spec section's bytes.
-    fn spec(&self) -> usize {
-        u64_at(&self.file, self.section(SPEC) + 24) as usize
-    }
-}
+use crate::seal::{index_end, seal_all, seal_root};
 
 #[test]
 fn every_attack_is_refused_by_name() {

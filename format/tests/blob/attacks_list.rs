@@ -1,6 +1,9 @@
 //! The attacks, in the order of the fields and rules they break.
 
-use super::*;
+use hardtack_format::limits::*;
+use hardtack_format::{Encoding, Role, SectionKey, SectionKind};
+
+use crate::attack::*;
 
 /// Every kept attack file.
 pub const ATTACKS: [Attack; 62] = [
@@ -173,7 +176,8 @@ pub const ATTACKS: [Attack; 62] = [
         change: |v| v.put_u64(v.section(LAYER) + 32, u64::MAX),
         seal: Seal::Root,
         variant: "OverLimit",
-        message: "section bytes at offset 520: 18446744073709551615 is over the limit 17592186044416",
+        message: "section bytes at offset 520: 18446744073709551615 is over the limit \
+            17592186044416",
     },
     Attack {
         name: "plain_section_over_limit",
@@ -208,14 +212,16 @@ pub const ATTACKS: [Attack; 62] = [
         change: |v| v.put_u32(v.section(SectionKey::layer(1)) + 4, 0),
         seal: Seal::Root,
         variant: "Order",
-        message: "section record 6: expected to stand after the one before it, found a duplicate or disorder",
+        message: "section record 6: expected to come after the one before it, found a duplicate \
+            or disorder",
     },
     Attack {
         name: "sections_out_of_order",
         change: |v| v.put_u32(v.section(LAYER) + 4, 2),
         seal: Seal::Root,
         variant: "Order",
-        message: "section record 6: expected to stand after the one before it, found a duplicate or disorder",
+        message: "section record 6: expected to come after the one before it, found a duplicate \
+            or disorder",
     },
     Attack {
         name: "unknown_section_kind",
@@ -278,7 +284,8 @@ pub const ATTACKS: [Attack; 62] = [
         change: |v| v.put_u16(v.tensor(LAYER, Role::KeyNorm) + 4, Role::QueryNorm as u16),
         seal: Seal::Root,
         variant: "Order",
-        message: "tensor record 14: expected to stand after the one before it, found a duplicate or disorder",
+        message: "tensor record 14: expected to come after the one before it, found a duplicate \
+            or disorder",
     },
     Attack {
         name: "unknown_role",

@@ -1,7 +1,9 @@
 //! A blob from outside: what is written is read, what is damaged is noticed, what is hostile is
 //! refused by name.
 
+mod attack;
 mod attacks;
+mod attacks_list;
 mod build;
 mod damage;
 mod document;

@@ -3,6 +3,7 @@
 #[path = "../../../format/tests/blob/build.rs"]
 #[allow(dead_code, reason = "the format's tests use the rest")]
 mod build;
+mod input;
 #[path = "../../../format/tests/blob/seal.rs"]
 #[allow(dead_code, reason = "the format's tests use the rest")]
 mod seal;
@@ -13,6 +14,7 @@ use std::io::Result;
 use std::path::{Path, PathBuf};
 
 use hardtack_format::vocabulary::{self, TextRules, TokenKind};
+use input::write;
 
 fn main() -> Result<()> {
     let folder = PathBuf::from(std::env::args_os().nth(1).expect("usage: seeds FOLDER"));
@@ -136,10 +138,4 @@ fn safetensors() -> Vec<u8> {
     out.extend(header);
     out.resize(out.len() + 32, 0);
     out
-}
-
-/// One input.
-pub fn write(folder: &Path, target: &str, name: &str, bytes: &[u8]) -> Result<()> {
-    fs::create_dir_all(folder.join(target))?;
-    fs::write(folder.join(target).join(name), bytes)
 }

@@ -9,7 +9,8 @@ use hardtack::{Engine, KvPrecision, Load, Options, RingBits, RingOptions, Sessio
 use hardtack_format::kv_policy::{KvPolicy, KvRouter, LayerPolicy, Price};
 use hardtack_format::spec::AttentionKind;
 
-use crate::{build, write};
+use crate::build;
+use crate::input::write;
 
 /// Writes them all.
 pub fn write_all(folder: &Path) -> Result<()> {
@@ -28,13 +29,14 @@ fn sessions(folder: &Path) -> Result<()> {
     let (blob, saved) = (folder.join("sample.tack"), folder.join("saved"));
     fs::create_dir_all(folder)?;
     fs::write(&blob, build::sample())?;
-    let options = Options { threads: 1, load: Load::Resident, ..Options::default() };
+    let options = Options::new().threads(1).load(Load::Resident);
     let engine = Engine::open_with(&blob, &options).expect("a valid blob");
-    let ring = KvPrecision::Ring(RingOptions { bytes: 0, bits: RingBits::Auto });
+    let ring = KvPrecision::Ring(RingOptions::new().bits(RingBits::Auto));
     for (kind, kv) in (0u8..).zip([KvPrecision::F16, KvPrecision::F32, ring]) {
         for count in [0, 3, 70] {
-            let mut session =
-                engine.session(&SessionOptions { context: 200, batch: 8, kv }).expect("a session");
+            let mut session = engine
+                .session(&SessionOptions::new().context(200).batch(8).kv(kv))
+                .expect("a session");
             let tokens: Vec<u32> = (0..count).map(|at| at % 40).collect();
             if !tokens.is_empty() {
                 session.feed(&tokens).expect("they fit");

@@ -5,8 +5,8 @@
 //! minutes to build.
 #![no_main]
 
-mod bake;
 mod calibrate;
+mod files;
 
 use std::sync::LazyLock;
 

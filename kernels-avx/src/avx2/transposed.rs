@@ -25,7 +25,7 @@ const LANES: usize = 8;
 const _: () = assert!(ROWS_MAX.is_multiple_of(KEYS), "scores behind the last key have room");
 
 /// Columns of some keys.
-type Turned = [[[f32; LANES]; KEYS / LANES]];
+type Transposed = [[[f32; LANES]; KEYS / LANES]];
 /// Of every query, one number of each key.
 type Sums = [[__m256; KEYS / LANES]; QUERIES];
 
@@ -54,21 +54,21 @@ pub(super) fn score(
 
 #[target_feature(enable = "avx2,fma,f16c")]
 fn score_in(
-    turned: &mut Turned,
+    transposed: &mut Transposed,
     queries: &[[&[f32]; QUERIES]],
     keys: &[f16],
     count: usize,
     scores: &mut [[Scores; QUERIES]],
 ) {
     let Some([query, ..]) = queries.first() else { return };
-    let turned = &mut turned[..query.len()];
+    let transposed = &mut transposed[..query.len()];
     for first in (0..count).step_by(KEYS) {
         for (eight, first) in [first, first + LANES].into_iter().enumerate() {
-            turn(keys, count, first, eight, turned);
+            transpose_keys(keys, count, first, eight, transposed);
         }
         let valid = KEYS.min(count - first);
         for (queries, scores) in queries.iter().zip(scores.iter_mut()) {
-            let sums = products(turned, queries);
+            let sums = products(transposed, queries);
             for query in 0..QUERIES {
                 let scores = &mut scores[query][first..first + KEYS];
                 add_to(scores.as_chunks_mut().0, sums[query], valid);
@@ -97,14 +97,20 @@ fn add_to(scores: &mut [[f32; LANES]], sums: [__m256; KEYS / LANES], valid: usiz
 /// Transposes eight keys from `first` on; after the last key it is taken again.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn turn(keys: &[f16], count: usize, first: usize, eight: usize, turned: &mut Turned) {
-    let width = turned.len();
+fn transpose_keys(
+    keys: &[f16],
+    count: usize,
+    first: usize,
+    eight: usize,
+    transposed: &mut Transposed,
+) {
+    let width = transposed.len();
     let mut rows: [&[[f16; LANES]]; LANES] = [&[]; LANES];
     for (index, row) in rows.iter_mut().enumerate() {
         let key = (first + index).min(count - 1);
         *row = &keys[key * width..(key + 1) * width].as_chunks().0[..width / LANES];
     }
-    for (block, columns) in turned.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
+    for (block, columns) in transposed.as_chunks_mut::<LANES>().0.iter_mut().enumerate() {
         let mut vectors = [_mm256_setzero_ps(); LANES];
         for row in 0..LANES {
             vectors[row] = load_f16(&rows[row][block]);
@@ -144,21 +150,21 @@ fn transpose(rows: [__m256; LANES]) -> [__m256; LANES] {
 /// All products: pairs of sums are added, pairs of those, and the two that are left.
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
-fn products(turned: &Turned, queries: &[&[f32]; QUERIES]) -> Sums {
+fn products(transposed: &Transposed, queries: &[&[f32]; QUERIES]) -> Sums {
     let mut inputs: [&[[f32; LANES]]; QUERIES] = [&[]; QUERIES];
     for query in 0..QUERIES {
-        inputs[query] = &queries[query].as_chunks().0[..turned.len() / LANES];
+        inputs[query] = &queries[query].as_chunks().0[..transposed.len() / LANES];
     }
-    let turned = turned.as_chunks().0;
-    let mut total = sums(turned, &inputs, 0);
-    add(&mut total, sums(turned, &inputs, 1));
-    let mut pair = sums(turned, &inputs, 2);
-    add(&mut pair, sums(turned, &inputs, 3));
+    let transposed = transposed.as_chunks().0;
+    let mut total = sums(transposed, &inputs, 0);
+    add(&mut total, sums(transposed, &inputs, 1));
+    let mut pair = sums(transposed, &inputs, 2);
+    add(&mut pair, sums(transposed, &inputs, 3));
     add(&mut total, pair);
-    let mut four = sums(turned, &inputs, 4);
-    add(&mut four, sums(turned, &inputs, 5));
-    let mut pair = sums(turned, &inputs, 6);
-    add(&mut pair, sums(turned, &inputs, 7));
+    let mut four = sums(transposed, &inputs, 4);
+    add(&mut four, sums(transposed, &inputs, 5));
+    let mut pair = sums(transposed, &inputs, 6);
+    add(&mut pair, sums(transposed, &inputs, 7));
     add(&mut four, pair);
     add(&mut total, four);
     total
@@ -168,13 +174,13 @@ fn products(turned: &Turned, queries: &[&[f32]; QUERIES]) -> Sums {
 #[target_feature(enable = "avx2,fma,f16c")]
 #[inline]
 fn sums(
-    turned: &[[[[f32; LANES]; KEYS / LANES]; LANES]],
+    transposed: &[[[[f32; LANES]; KEYS / LANES]; LANES]],
     inputs: &[&[[f32; LANES]]; QUERIES],
     column: usize,
 ) -> Sums {
     let mut sums = [[_mm256_setzero_ps(); KEYS / LANES]; QUERIES];
-    for block in 0..turned.len() {
-        let [first, second] = &turned[block][column];
+    for block in 0..transposed.len() {
+        let [first, second] = &transposed[block][column];
         let keys = [load_floats(first), load_floats(second)];
         for query in 0..QUERIES {
             let input = _mm256_set1_ps(inputs[query][block][column]);

@@ -12,7 +12,7 @@ use crate::error::CudaError;
 use crate::sources;
 
 /// PTX for an architecture, such as 87. With a folder it is looked for there first, and left there
-/// for the next time; a folder that cannot be written to is no error.
+/// for the next time. A folder that cannot be written to is no error.
 ///
 /// # Errors
 /// It is not there and there is no compiler, or the compiler does not know the architecture.

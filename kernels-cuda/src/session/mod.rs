@@ -19,7 +19,7 @@ use crate::memory::Memory;
 use crate::model::Model;
 use crate::sizes::SessionSizes;
 
-/// A session on a device. All its memory is taken at the start, and given back at the end.
+/// A session on a device. All its memory is taken at the start, and freed at the end.
 #[derive(Debug)]
 pub struct Session<D: Device> {
     model: Arc<Model<D>>,

@@ -4,9 +4,9 @@ use hardtack_kernels::{Activations, PanelRows};
 
 use super::{floats, widen};
 
-/// Writes a module of kernels of the type [`PanelFn`](hardtack_kernels::PanelFn) for each encoding:
-/// by its bits; by what codes are less in products of signed bytes, and how to unpack those; and
-/// by the same for `i8mm`, which can also multiply unsigned codes.
+/// Writes a module of kernels of the type [`PanelFn`](hardtack_kernels::PanelFn) for each encoding.
+/// A line says its bits, what codes are less in products of signed bytes, and how to unpack those.
+/// Then it says the same for `i8mm`, which can also multiply unsigned codes.
 ///
 /// `codes! { q4: 4, less 0: unpack::q4, i8mm less 0: unpack::q4; }` expands to
 ///

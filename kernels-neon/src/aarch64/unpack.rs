@@ -102,8 +102,8 @@ pub(super) fn q6(plane: impl Fn(usize, usize) -> uint8x16_t) -> BlockCodes {
         let low = plane(0, vector);
         let next = plane(0, vector + 4);
         // As few shifts as can be: Arm's cores shift in half of their vector pipes. Where a high
-        // field is in place, the low one is added below; elsewhere the high one is put above the
-        // low, in place of the other field; and last both are joined on top and moved down.
+        // field is in place, the low one is added below. Elsewhere the high one is put above the
+        // low, in place of the other field. The last two are joined on top and moved down.
         codes[vector] = vreinterpretq_s8_u8(vsliq_n_u8::<4>(low, vandq_u8(high, three)));
         codes[vector + 4] =
             vreinterpretq_s8_u8(vsliq_n_u8::<4>(next, vandq_u8(vshrq_n_u8::<2>(high), three)));

@@ -1,9 +1,9 @@
 //! Holds a tier to scalar: every entry of its table, on shapes and data chosen to break it.
 //!
-//! Panels of codes, `quantize` and products with nested codes must agree to the bit, sums of
-//! products within `n * eps * sum of |a * b|` (twice what one sum in any order may be off, as
-//! scalar is off too), the rest within [`ELEMENT_ULPS`]. A token's result must not depend on how
-//! many tokens are computed together, to the bit, in every encoding.
+//! Panels of codes, `quantize` and products with nested codes must agree to the bit. Sums of
+//! products must agree within `n * eps * sum of |a * b|`: twice what one sum in any order may be
+//! off, as scalar is off too. The rest must agree within [`ELEMENT_ULPS`]. A token's result must
+//! not depend on how many tokens are computed together, to the bit, in every encoding.
 
 mod attention;
 mod bounds;

@@ -282,7 +282,8 @@ fn tensors_are_neither_missing_nor_left_over_nor_of_another_shape() {
     assert_eq!(message(&other), expected);
     let mut other = memory.clone();
     other.add("model.layers.1.self_attn.q_proj.bias", &[64], |_| 0.0);
-    let expected = "tensor model.layers.1.self_attn.q_proj.bias [64] has no place in a llama network with these settings";
+    let expected = "tensor model.layers.1.self_attn.q_proj.bias [64] has no place in a llama \
+        network with these settings";
     assert_eq!(message(&other), expected);
     let mut other = memory.clone();
     other.add("lm_head.weight", &[79, 64], |_| 0.0);

@@ -15,7 +15,7 @@ impl Level {
     /// Most bits in every part.
     pub const MOST: Self = Self([BITS[BITS.len() - 1]; PARTS_MAX]);
 
-    /// Units of a chunk with so many parts.
+    /// Units of a chunk with `parts` parts.
     pub fn units(self, parts: usize) -> usize {
         self.0[..parts].iter().sum::<u32>() as usize
     }
@@ -26,19 +26,19 @@ impl Level {
     }
 }
 
-/// Most steps.
-pub const STEPS_MAX: usize = KV_PRICES_MAX as usize;
+/// Most rungs.
+pub const RUNGS_MAX: usize = KV_PRICES_MAX as usize;
 
-/// One step of a ladder.
+/// One rung of a ladder.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Step {
+pub enum Rung {
     /// The same bits for every chunk.
     Fixed(Level),
     /// What the model's policy chooses at a price.
     Learned(Price),
 }
 
-impl Step {
+impl Rung {
     /// Most units that a chunk may take.
     pub fn units_max(self, parts: usize) -> usize {
         match self {
@@ -58,13 +58,13 @@ impl Step {
     }
 }
 
-/// The steps by which a chunk loses bits, none of more than the one before. Every step has an equal
-/// share of the ring's bytes: chunks that are new take the first, and go down a step when the bytes
-/// are needed and their step has more than its share; what is more than the last step's share is
-/// forgotten. One step alone forgets the oldest chunk without demoting it.
+/// The rungs by which a chunk loses bits, none of more than the one before. Every rung has an equal
+/// share of the ring's bytes: chunks that are new take the first, and go down a rung when the bytes
+/// are needed and their rung has more than its share; what is more than the last rung's share is
+/// forgotten. One rung alone forgets the oldest chunk without demoting it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Ladder {
-    steps: [Step; STEPS_MAX],
+    rungs: [Rung; RUNGS_MAX],
     count: usize,
 }
 
@@ -76,32 +76,32 @@ impl Default for Ladder {
 }
 
 impl Ladder {
-    /// A ladder of these steps: bits of keys and of values. Of latents, which are both, the first
+    /// A ladder of these rungs: bits of keys and of values. Of latents, which are both, the first
     /// number counts.
     ///
     /// # Errors
-    /// No step or more than 8, a number of bits that codes cannot have, or a step that is not below
+    /// No rung or more than 8, a number of bits that codes cannot have, or a rung that is not below
     /// the one before.
-    pub fn new(steps: &[[u32; PARTS_MAX]]) -> Result<Self, Error> {
-        let valid = (1..=STEPS_MAX).contains(&steps.len())
-            && steps.as_flattened().iter().all(|bits| BITS.contains(bits))
-            && steps
+    pub fn new(rungs: &[[u32; PARTS_MAX]]) -> Result<Self, Error> {
+        let valid = (1..=RUNGS_MAX).contains(&rungs.len())
+            && rungs.as_flattened().iter().all(|bits| BITS.contains(bits))
+            && rungs
                 .windows(2)
                 .all(|pair| Level(pair[1]).within(Level(pair[0])) && pair[0] != pair[1]);
         if !valid {
             let expected = format!(
-                "1 to {STEPS_MAX} falling steps, of keys and values, out of 8, 6, 4, 3 and 2"
+                "1 to {RUNGS_MAX} falling rungs, of keys and values, out of 8, 6, 4, 3 and 2"
             );
             return Err(Error::Setting {
                 setting: "kv bits",
                 expected,
-                found: format!("{steps:?}"),
+                found: format!("{rungs:?}"),
             });
         }
-        Ok(Self::of(steps.iter().map(|&bits| Step::Fixed(Level(bits)))))
+        Ok(Self::of(rungs.iter().map(|&bits| Rung::Fixed(Level(bits)))))
     }
 
-    /// The prices of a model's policy, from the first with at most so many bits on average.
+    /// The prices of a model's policy, from the first with at most `bits` bits on average.
     ///
     /// # Errors
     /// The policy has no such price.
@@ -113,55 +113,55 @@ impl Ladder {
                 format!("at least the fewest of the model's averages, {}", averages.join(", "));
             return Err(Error::Setting { setting: "kv bits", expected, found: format!("{bits}") });
         };
-        Ok(Self::of(policy.prices[first..].iter().map(|&price| Step::Learned(price))))
+        Ok(Self::of(policy.prices[first..].iter().map(|&price| Rung::Learned(price))))
     }
 
-    fn of(all: impl Iterator<Item = Step>) -> Self {
-        let (mut steps, mut count) = ([Step::Fixed(Level::default()); STEPS_MAX], 0);
-        for (own, step) in steps.iter_mut().zip(all) {
-            *own = step;
+    fn of(all: impl Iterator<Item = Rung>) -> Self {
+        let (mut rungs, mut count) = ([Rung::Fixed(Level::default()); RUNGS_MAX], 0);
+        for (own, rung) in rungs.iter_mut().zip(all) {
+            *own = rung;
             count += 1;
         }
-        Self { steps, count }
+        Self { rungs, count }
     }
 
-    /// All steps.
-    pub fn steps(&self) -> &[Step] {
-        &self.steps[..self.count]
+    /// All rungs.
+    pub fn rungs(&self) -> &[Rung] {
+        &self.rungs[..self.count]
     }
 
     /// Whether the model's policy says what bits chunks have.
     pub fn is_learned(&self) -> bool {
-        self.steps().iter().any(|step| matches!(step, Step::Learned(_)))
+        self.rungs().iter().any(|rung| matches!(rung, Rung::Learned(_)))
     }
 
     /// Most units of a chunk that has just been sealed.
     pub fn first_units_max(&self, parts: usize) -> usize {
-        self.steps[0].units_max(parts)
+        self.rungs[0].units_max(parts)
     }
 
-    /// About how many chunks `units` hold, if every step takes its share.
+    /// About how many chunks `units` hold, if every rung takes its share.
     pub fn chunks(&self, units: usize, parts: usize) -> usize {
-        let of_step = |step: &Step| (units / self.count).div_ceil(step.units_mean(parts)) + 1;
-        self.steps().iter().map(of_step).sum()
+        let of_rung = |rung: &Rung| (units / self.count).div_ceil(rung.units_mean(parts)) + 1;
+        self.rungs().iter().map(of_rung).sum()
     }
 
-    /// Which step to take room from: the first with more than its share of `units`, where `used`
-    /// has the units of each step, what shall be sealed next counted with the first.
+    /// Which rung to take room from: the first with more than its share of `units`, where `used`
+    /// has the units of each rung, what shall be sealed next counted with the first.
     pub fn over_share(&self, units: usize, used: impl Fn(usize) -> usize) -> Option<usize> {
-        (0..self.count).find(|&step| used(step) * self.count > units)
+        (0..self.count).find(|&rung| used(rung) * self.count > units)
     }
-    /// What tells one ladder from another, by name.
+    /// The numbers by which ladders differ, with their names.
     pub fn numbers(&self) -> impl Iterator<Item = (&'static str, u64)> {
-        let step = |step: &Step| match step {
-            Step::Fixed(level) => {
+        let rung = |rung: &Rung| match rung {
+            Rung::Fixed(level) => {
                 [("bits of keys", level.0[0].into()), ("bits of values", level.0[1].into())]
             }
-            Step::Learned(price) => [
+            Rung::Learned(price) => [
                 ("bits of a price", price.bits.to_bits().into()),
                 ("price of a byte", price.byte.to_bits().into()),
             ],
         };
-        [("steps", self.count as u64)].into_iter().chain(self.steps().iter().flat_map(step))
+        [("rungs", self.count as u64)].into_iter().chain(self.rungs().iter().flat_map(rung))
     }
 }

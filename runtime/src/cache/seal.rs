@@ -1,4 +1,4 @@
-//! Half floats of a full chunk into nested codes.
+//! The f16 of a full chunk into nested codes.
 
 use half::f16;
 use hardtack_kernels::nested::{GROUP_ROWS, quantize_row};
@@ -10,14 +10,14 @@ pub const fn codes_max(matrix: Matrix) -> usize {
     GROUP_ROWS * matrix.columns()
 }
 
-/// Quantizes rows `first` to `first + rows` of a matrix to 8 bits. `halves` is `[tokens, width]`;
+/// Quantizes rows `first` to `first + rows` of a matrix to 8 bits. `exact` is `[tokens, width]`;
 /// `lowest` and `ranges` have a number for each of these rows.
 ///
 /// Fewer bits of a code are what quantizing to fewer bits would have given (see
 /// [`hardtack_kernels::nested`]).
 pub fn quantize(
     matrix: Matrix,
-    halves: &[f16],
+    exact: &[f16],
     first: usize,
     lowest: &mut [f16],
     ranges: &mut [f16],
@@ -25,8 +25,8 @@ pub fn quantize(
 ) {
     let (width, columns) = (matrix.width, matrix.columns());
     let value = |row: usize, column: usize| match matrix.scaled {
-        Scaled::Channel => halves[column * width + row].to_f32(),
-        Scaled::Token => halves[row * width + column].to_f32(),
+        Scaled::Channel => exact[column * width + row].to_f32(),
+        Scaled::Token => exact[row * width + column].to_f32(),
     };
     let (rows_used, columns_used) = match matrix.scaled {
         Scaled::Channel => (width, CHUNK),

@@ -1,17 +1,82 @@
-//! The exact bytes of a ring: how many units of codes every layer gets.
+//! How much a cache holds; of a ring, how many units of codes every layer gets.
 
 use half::f16;
 use hardtack_format::KvPolicy;
 use hardtack_format::spec::AttentionSpec;
 
-use super::chunks::Sealed;
 use super::ladder::Ladder;
+use super::sealed::Sealed;
 use super::shape::{CHUNK, RingShape};
-use super::{RingBits, RingOptions};
 use crate::error::Error;
+use crate::options::{KvPrecision, RingBits, RingOptions};
 
 /// Most units of a layer, so that they can be numbered.
 const UNITS_MAX: usize = 1 << 24;
+
+/// How much a cache holds.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum KvSize {
+    /// As f16, of this many tokens.
+    F16(usize),
+    /// As f32, of this many tokens.
+    F32(usize),
+    /// A ring.
+    Ring(RingSize),
+}
+
+impl KvSize {
+    /// Decides the size of a cache for `context` tokens.
+    ///
+    /// # Errors
+    /// A ring that cannot be as small or as large as asked for, or learned bits of a model that has
+    /// none.
+    pub fn of(
+        precision: KvPrecision,
+        policy: Option<&KvPolicy>,
+        layers: &[AttentionSpec],
+        context: usize,
+    ) -> Result<Self, Error> {
+        Ok(match precision {
+            KvPrecision::F16 => Self::F16(context),
+            KvPrecision::F32 => Self::F32(context),
+            KvPrecision::Ring(options) => {
+                Self::Ring(RingSize::of(&options, policy, layers, context)?)
+            }
+        })
+    }
+
+    /// Whether it is a ring.
+    pub const fn is_ring(&self) -> bool {
+        matches!(self, Self::Ring(_))
+    }
+
+    /// Bytes that such a cache allocates.
+    pub fn bytes(&self, layers: &[AttentionSpec]) -> u64 {
+        let exact = |element_bytes: u64, tokens: usize| {
+            let cached = layers.iter().map(AttentionSpec::cached);
+            let elements: u64 =
+                cached.map(|(keys, values)| u64::from(keys) + u64::from(values)).sum();
+            (elements * element_bytes).saturating_mul(tokens as u64)
+        };
+        match self {
+            Self::F16(tokens) => exact(2, *tokens),
+            Self::F32(tokens) => exact(4, *tokens),
+            Self::Ring(size) => size.bytes(layers),
+        }
+    }
+
+    /// Bytes of a ring's lists, which are the host's wherever keys and values are.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn list_bytes<'a>(&self, layers: impl Iterator<Item = &'a AttentionSpec>) -> u64 {
+        match self {
+            Self::F16(_) | Self::F32(_) => 0,
+            Self::Ring(size) => {
+                layers.map(|layer| size.layer(&RingShape::of(layer)).list_bytes()).sum()
+            }
+        }
+    }
+}
 
 /// The size of a ring.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -43,8 +108,8 @@ impl LayerSize {
 }
 
 impl RingSize {
-    /// The largest ring of so many bytes over at most `context` tokens; of 0 bytes, one that never
-    /// loses bits.
+    /// The largest ring of `options.bytes` over at most `context` tokens; one that never loses bits
+    /// if no bytes are given.
     ///
     /// # Errors
     /// Fewer bytes than one chunk of codes takes beside the first chunk and the open one, too short
@@ -65,7 +130,7 @@ impl RingSize {
                 found: context.to_string(),
             });
         }
-        let asked = match options.bits {
+        let wanted = match options.bits {
             RingBits::Ladder(_) | RingBits::Auto => None,
             RingBits::Learned(bits) => bits,
         };
@@ -82,7 +147,7 @@ impl RingSize {
             }
             (_, Some(policy)) => {
                 let bits =
-                    asked.unwrap_or_else(|| affordable(policy, options.bytes, layers, reach));
+                    wanted.unwrap_or_else(|| affordable(policy, options.bytes, layers, reach));
                 Ladder::learned(policy, bits)?
             }
         };
@@ -90,22 +155,16 @@ impl RingSize {
         let first = with(0).first_units_max(layers);
         // More than a reach of the most precise codes is never used.
         let most = ((reach / CHUNK - 2) * first).min(UNITS_MAX);
-        if options.bytes == 0 {
-            return Ok(with(most));
-        }
+        let Some(bytes) = options.bytes else { return Ok(with(most)) };
         let least = with(first).bytes(layers);
-        if options.bytes < least {
+        if bytes < least {
             let expected = format!("at least {least} bytes");
-            return Err(Error::Setting {
-                setting: "kv",
-                expected,
-                found: options.bytes.to_string(),
-            });
+            return Err(Error::Setting { setting: "kv", expected, found: bytes.to_string() });
         }
         let (mut fits, mut over) = (first, most + 1);
         while over - fits > 1 {
             let middle = fits + (over - fits) / 2;
-            if with(middle).bytes(layers) <= options.bytes { fits = middle } else { over = middle }
+            if with(middle).bytes(layers) <= bytes { fits = middle } else { over = middle }
         }
         Ok(with(fits))
     }
@@ -139,23 +198,30 @@ impl RingSize {
         let layer = |attention| {
             let shape = RingShape::of(attention);
             let size = self.layer(&shape);
-            let halves =
+            let elements =
                 shape.f16_slots() * shape.chunk_elements() + size.chunks * shape.scale_elements();
-            (halves * size_of::<f16>() + size.units * shape.unit_bytes()) as u64 + size.list_bytes()
+            (elements * size_of::<f16>() + size.units * shape.unit_bytes()) as u64
+                + size.list_bytes()
         };
         layers.iter().map(layer).sum()
     }
 }
 
-/// The most bits on average at which a ring of so many bytes holds a whole reach, or else the
-/// fewest there are.
-fn affordable(policy: &KvPolicy, bytes: u64, layers: &[AttentionSpec], reach: usize) -> f32 {
+/// The most bits on average at which a ring of `bytes` holds a whole reach, or else the fewest
+/// there are.
+fn affordable(
+    policy: &KvPolicy,
+    bytes: Option<u64>,
+    layers: &[AttentionSpec],
+    reach: usize,
+) -> f32 {
     let parts = layers.iter().map(|layer| RingShape::of(layer).parts()).max().unwrap_or(1);
     let fits = |bits: f32| {
         let units = ((reach / CHUNK - 2) as f32 * bits * parts as f32) as usize;
         let ladder = Ladder::learned(policy, bits);
-        bytes == 0
-            || ladder.is_ok_and(|ladder| RingSize { ladder, reach, units }.bytes(layers) <= bytes)
+        bytes.is_none_or(|bytes| {
+            ladder.is_ok_and(|ladder| RingSize { ladder, reach, units }.bytes(layers) <= bytes)
+        })
     };
     let averages = || policy.prices.iter().map(|price| price.bits);
     averages().find(|&bits| fits(bits)).or(averages().next_back()).unwrap_or_default()
@@ -167,8 +233,8 @@ mod tests {
     use hardtack_format::spec::{AttentionKind, HeadNorm};
 
     use super::*;
-    use crate::cache::ladder::Step;
-    use crate::cache::ring::Ring;
+    use crate::cache::ladder::Rung;
+    use crate::cache::ring::RingLayer;
 
     fn grouped(kv_heads: u32, head_dim: u32, window: u32) -> AttentionSpec {
         let kind = AttentionKind::Grouped { kv_heads, head_dim, norm: HeadNorm::None };
@@ -192,11 +258,17 @@ mod tests {
         let prices = vec![price(6.0, 0.0), price(4.0, 1.0), price(2.5, 2.0)];
         let policy = KvPolicy { prices, layers: vec![LayerPolicy::default(); layers.len()] };
         let fixed = [&[[4, 4]][..], &[[8, 8], [4, 3], [2, 2]], &[[6, 2]]];
-        let fixed = fixed.map(|steps| RingBits::Ladder(Ladder::new(steps).unwrap()));
+        let fixed = fixed.map(|rungs| RingBits::Ladder(Ladder::new(rungs).unwrap()));
         let learned = [None, Some(4.0)].map(RingBits::Learned);
         for bits in fixed.into_iter().chain(learned) {
-            let of =
-                |bytes| RingSize::of(&RingOptions { bytes, bits }, Some(&policy), &layers, 2000);
+            let of = |bytes| {
+                RingSize::of(
+                    &RingOptions::new().bytes(bytes).bits(bits),
+                    Some(&policy),
+                    &layers,
+                    2000,
+                )
+            };
             let all = of(0).unwrap();
             assert_eq!(all.reach, 1984);
             let refusal = of(1).unwrap_err().to_string();
@@ -210,9 +282,10 @@ mod tests {
                     counted <= bytes && counted + (16 << 10) > bytes,
                     "{bits:?}: {counted} of {bytes}"
                 );
-                let ring = Ring::new(&size, layers.iter()).unwrap();
+                let ring: Vec<_> =
+                    layers.iter().map(|layer| RingLayer::new(&size, layer).unwrap()).collect();
                 assert_eq!(
-                    ring.layers.iter().map(|layer| layer.allocated_bytes()).sum::<usize>() as u64,
+                    ring.iter().map(|layer| layer.allocated_bytes()).sum::<usize>() as u64,
                     counted
                 );
             }
@@ -222,9 +295,8 @@ mod tests {
     #[test]
     fn a_window_needs_no_more_than_itself() {
         let bits = RingBits::Ladder(Ladder::new(&[[4, 4]]).unwrap());
-        let size =
-            RingSize::of(&RingOptions { bytes: 0, bits }, None, &[grouped(1, 64, 130)], 4096)
-                .unwrap();
+        let size = RingSize::of(&RingOptions::new().bits(bits), None, &[grouped(1, 64, 130)], 4096)
+            .unwrap();
         let layer = size.layer(&RingShape::of(&grouped(1, 64, 130)));
         assert_eq!(layer, LayerSize { units: 32, chunks: 4 });
     }
@@ -237,19 +309,24 @@ mod tests {
         let policy = KvPolicy { prices, layers: vec![LayerPolicy::default()] };
         let bits = RingBits::Learned(None);
         let first = |bytes| {
-            let size =
-                RingSize::of(&RingOptions { bytes, bits }, Some(&policy), &layers, 2048).unwrap();
-            let Step::Learned(price) = size.ladder.steps()[0] else { panic!("{size:?}") };
+            let size = RingSize::of(
+                &RingOptions::new().bytes(bytes).bits(bits),
+                Some(&policy),
+                &layers,
+                2048,
+            )
+            .unwrap();
+            let Rung::Learned(price) = size.ladder.rungs()[0] else { panic!("{size:?}") };
             price.bits
         };
-        // 30 chunks of 2 x 2 x 64 x 64 codes, half a bit more of scales, and two chunks of halves.
+        // 30 chunks of 2 x 2 x 64 x 64 codes, half a bit more of scales, and two exact chunks.
         let around =
             |bits: f64| (30.0 * 16384.0 * (bits + 0.5) / 8.0 + 2.0 * 32768.0 + 8192.0) as u64;
         assert_eq!(
             [around(6.0), around(4.5), around(3.0), around(1.0)].map(first),
             [6.0, 4.0, 2.5, 2.5]
         );
-        let none = RingSize::of(&RingOptions { bytes: 0, bits }, None, &layers, 2048)
+        let none = RingSize::of(&RingOptions::new().bits(bits), None, &layers, 2048)
             .unwrap_err()
             .to_string();
         assert!(none.contains("no policy"), "{none}");

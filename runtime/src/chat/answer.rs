@@ -3,14 +3,31 @@
 use std::collections::VecDeque;
 use std::fmt;
 
+use super::ledger::Ledger;
 use super::reader::{Piece, Reader};
-use super::state::{Ledger, State};
+use super::state::State;
 use super::turn::Turn;
 use crate::error::Error;
 use crate::generate::{Event, Report, Run};
 use crate::session::Ended;
 
 /// A piece of an answer.
+///
+/// ```
+/// use hardtack::{ChatOptions, Delta, Engine};
+///
+/// # fn main() -> Result<(), hardtack::Error> {
+/// let engine = Engine::open("tests/data/tiny.tack")?;
+/// let mut chat = engine.chat(ChatOptions::new())?;
+/// for delta in chat.ask("Hello")? {
+///     match delta? {
+///         Delta::Reading { done, total } => println!("{done} of {total} tokens read"),
+///         Delta::Thinking(text) => eprint!("{text}"),
+///         delta => print!("{delta}"),
+///     }
+/// }
+/// # Ok(()) }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Delta {
@@ -44,8 +61,18 @@ impl fmt::Display for Delta {
     }
 }
 
-/// An answer on its way. It is complete when `next` returns `None`; the conversation then has it,
+/// An answer on its way: an iterator over its pieces. It is complete when `next` returns `None`; the conversation then has it,
 /// and its file too. An answer that is dropped before is kept as far as it came.
+///
+/// ```
+/// use hardtack::{ChatOptions, Engine};
+///
+/// # fn main() -> Result<(), hardtack::Error> {
+/// let engine = Engine::open("tests/data/tiny.tack")?;
+/// let mut chat = engine.chat(ChatOptions::new())?;
+/// assert!(chat.ask("What is a ring?")?.text()?.starts_with("A ring buffer"));
+/// # Ok(()) }
+/// ```
 pub struct Answer<'c> {
     state: &'c mut State,
     reader: Reader<'c>,
@@ -168,6 +195,12 @@ impl<'c> Answer<'c> {
         if let Err(error) = self.commit() {
             self.ready.push_back(Err(error));
         }
+    }
+}
+
+impl fmt::Debug for Answer<'_> {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_struct("Answer").field("report", &self.report()).finish_non_exhaustive()
     }
 }
 

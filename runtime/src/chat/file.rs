@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Map, Value, json};
 
-use super::state::Ledger;
+use super::ledger::Ledger;
 use super::turn::Turn;
 use crate::error::Error;
 use crate::sample::Sampler;

@@ -1,14 +1,14 @@
 //! Conversations: a model's own form of them, its answers as they come, and files in which they are
 //! kept.
 //!
-//! ```no_run
-//! use hardtack::{ChatOptions, Engine, Options};
+//! ```
+//! use hardtack::{ChatOptions, Engine};
 //!
 //! # fn main() -> Result<(), hardtack::Error> {
-//! let engine = Engine::open("model.tack")?;
+//! let engine = Engine::open("tests/data/tiny.tack")?;
 //! let mut chat = engine.chat(ChatOptions::new().system("Be brief."))?;
 //! for piece in chat.ask("What is a ring buffer?")? {
-//!     print!("{}", piece?.text());
+//!     print!("{}", piece?);
 //! }
 //! # Ok(()) }
 //! ```
@@ -16,6 +16,7 @@
 mod answer;
 mod file;
 mod form;
+mod ledger;
 mod prompter;
 mod reader;
 mod state;
@@ -41,12 +42,22 @@ use crate::session::Session;
 use crate::text::Json;
 use answer::Before;
 use file::{Note, SessionFile};
+use ledger::Ledger;
 use reader::Reader;
-use state::{Ledger, Prepared, State};
+use state::{Prepared, State};
 use turn::Turns;
 use writer::Pen;
 
 /// How a conversation is led.
+///
+/// ```
+/// use hardtack::{ChatOptions, WriteOptions};
+///
+/// let options = ChatOptions::new()
+///     .system("Be brief.")
+///     .file("talk.session")
+///     .write(WriteOptions::new().tokens_max(Some(200)));
+/// ```
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ChatOptions {
@@ -133,6 +144,19 @@ pub struct Resumed {
 /// What somebody says can never become a control token, so that nobody can forge a turn. When the
 /// context is full, the oldest exchanges are forgotten. Over a ring of keys and values a
 /// conversation can go on for ever: a turn costs what is new in it.
+///
+/// ```
+/// use hardtack::{ChatOptions, Engine};
+///
+/// # fn main() -> Result<(), hardtack::Error> {
+/// let engine = Engine::open("tests/data/tiny.tack")?;
+/// let mut chat = engine.chat(ChatOptions::new().system("Be brief."))?;
+/// for question in ["What is a ring buffer?", "What is it good for?"] {
+///     println!("{}", chat.ask(question)?.text()?);
+/// }
+/// assert_eq!(chat.turns().len(), 5);
+/// # Ok(()) }
+/// ```
 #[derive(Debug)]
 pub struct Chat {
     prompter: Prompter,

@@ -25,11 +25,11 @@ const RENDERED_FACTOR: usize = 4;
 /// There is no token that could be kept from a person, so a mark that somebody types gets a space
 /// after its first character: `[ /INST]`. [`TextMarks`] lists them.
 ///
-/// ```no_run
+/// ```
 /// use hardtack::chat::{Prompter, Turn};
 ///
 /// # fn main() -> Result<(), hardtack::Error> {
-/// let engine = hardtack::Engine::open("model.tack")?;
+/// let engine = hardtack::Engine::open("tests/data/tiny.tack")?;
 /// let prompt = Prompter::new(&engine)?.prompt(&[Turn::user("What is a ring buffer?")])?;
 /// println!("{} tokens: {}", prompt.tokens.len(), prompt.text);
 /// # Ok(()) }

@@ -1,10 +1,11 @@
 //! Where a conversation stands: its turns, what the session holds of them, and its file.
 
 use super::file::{Note, SessionFile};
+use super::ledger::Ledger;
 use super::prompter::Prompter;
 use super::turn::{Turn, Turns};
 use super::writer::Pen;
-use crate::cache::KvSize;
+use crate::cache::size::KvSize;
 use crate::error::Error;
 use crate::generate::Report;
 use crate::saved::Written;
@@ -20,23 +21,6 @@ const BYTES_MAX_MOST: usize = 4 << 20;
 /// A cache of up to so many bytes is written after every turn, a larger one when the conversation
 /// is closed.
 const CACHE_EACH_TURN_BYTES: u64 = 16 << 20;
-
-/// What the session holds: a prompt, and the answer to it.
-#[derive(Clone, Debug, Default)]
-pub struct Ledger {
-    /// The prompt's text, with breaks.
-    pub text: String,
-    /// The break.
-    pub mark: char,
-    /// How many turns it was made of.
-    pub turns: usize,
-    /// Where in the session it ends.
-    pub prompt_end: usize,
-    /// Whether the tokens after it are the text of the answer and nothing else.
-    pub plain: bool,
-    /// The answer's last token, if the session does not hold it yet.
-    pub unfed: Option<u32>,
-}
 
 /// A conversation.
 #[derive(Debug)]

@@ -1,15 +1,24 @@
 //! A text written token by token: a session, how its tokens are chosen, and when it ends.
 
+use std::fmt;
+
 use crate::cancel::Cancel;
 use crate::engine::Engine;
 use crate::error::Error;
 use crate::generate::{Event, Limits, Report, Run};
-use crate::plan::SessionOptions;
+use crate::options::SessionOptions;
 use crate::sample::{Sampler, SamplerOptions};
 use crate::session::{Ended, Session};
 use crate::text::{Opening, Stops, TextStream};
 
 /// How texts are written.
+///
+/// ```
+/// use hardtack::{SamplerOptions, WriteOptions};
+///
+/// let sampling = SamplerOptions::new().temperature(0.7).seed(1);
+/// let options = WriteOptions::new().sampling(sampling).tokens_max(Some(100)).stop(["\n\n"]);
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct WriteOptions {
@@ -76,12 +85,12 @@ impl WriteOptions {
 
 /// Continues texts: a session, and how its tokens are chosen.
 ///
-/// ```no_run
+/// ```
 /// use hardtack::text::Opening;
-/// use hardtack::{Engine, Options, WriteOptions, Writer};
+/// use hardtack::{Engine, WriteOptions, Writer};
 ///
 /// # fn main() -> Result<(), hardtack::Error> {
-/// let engine = Engine::open("model.tack")?;
+/// let engine = Engine::open("tests/data/tiny.tack")?;
 /// let prompt = engine.tokenizer()?.prompt("Once upon a time")?;
 /// let mut writer = Writer::new(&engine, &WriteOptions::new())?;
 /// for text in writer.write(&prompt, Opening::Continuation)? {
@@ -189,6 +198,12 @@ impl Text<'_> {
     /// What it took so far; after the end, why it ended.
     pub fn report(&self) -> Report {
         self.run.report()
+    }
+}
+
+impl fmt::Debug for Text<'_> {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_struct("Text").field("report", &self.report()).finish_non_exhaustive()
     }
 }
 

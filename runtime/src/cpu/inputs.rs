@@ -1,71 +1,60 @@
 //! A buffer of matrix inputs: floats, and their int8 codes when a matrix of codes will read them.
 
-use crate::cpu::multiply::{Cpu, Product};
-use crate::cpu::rows::{Cut, Rows};
-use crate::error::Error;
-use crate::memory::zeros;
 use hardtack_format::encoding::GROUP_COLUMNS;
 use hardtack_kernels::activations::groups;
 use hardtack_kernels::{Activations, ActivationsMut, KernelTable};
+
+use super::buffer::{Buffer, Room, buffers};
+use super::multiply::{Cpu, Product};
+use super::rows::{Cut, Rows};
+use crate::error::Error;
 
 /// What quantizing a number costs, in bytes that memory could deliver meanwhile.
 const QUANTIZE_COST: usize = 2;
 /// What copying one costs.
 const GATHER_COST: usize = 2;
 
+buffers! {
+    /// The numbers of all rows.
+    struct Numbers {
+        floats: Buffer<f32>,
+        codes: Buffer<i8>,
+        scales: Buffer<f32>,
+        sums: Buffer<f32>,
+    }
+}
+
 /// Inputs of up to a fixed number of tokens.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub struct Inputs {
     columns: usize,
-    floats: Vec<f32>,
-    codes: Vec<i8>,
-    scales: Vec<f32>,
-    sums: Vec<f32>,
+    numbers: Numbers,
 }
 
-/// How much an [`Inputs`] holds.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct InputsSize {
-    floats: usize,
-    groups: usize,
-}
-
-impl InputsSize {
-    /// Room for so many rows of so many columns.
-    pub const fn new(rows: usize, columns: usize) -> Self {
-        Self { floats: rows * columns, groups: rows * groups(columns) }
+impl Room for Inputs {
+    fn bytes(&self) -> u64 {
+        self.numbers.bytes()
     }
 
-    /// Room for either.
-    pub fn max(self, other: Self) -> Self {
-        Self { floats: self.floats.max(other.floats), groups: self.groups.max(other.groups) }
-    }
-
-    /// Bytes that [`Inputs::new`] allocates.
-    pub const fn bytes(self) -> u64 {
-        (self.floats * 4 + self.groups * (GROUP_COLUMNS + 8)) as u64
+    fn allocate(&mut self) -> Result<(), Error> {
+        self.numbers.allocate()
     }
 }
 
 impl Inputs {
-    /// Allocates the room.
-    ///
-    /// # Errors
-    /// The system has no such room.
-    pub fn new(size: InputsSize) -> Result<Self, Error> {
-        Ok(Self {
-            columns: 0,
-            floats: zeros(size.floats)?,
-            codes: zeros(size.groups * GROUP_COLUMNS)?,
-            scales: zeros(size.groups)?,
-            sums: zeros(size.groups)?,
-        })
+    /// Has room for at least `rows` rows of `columns` numbers.
+    pub fn need(&mut self, rows: usize, columns: usize) {
+        let groups = rows * groups(columns);
+        self.numbers.floats.need(rows * columns);
+        self.numbers.codes.need(groups * GROUP_COLUMNS);
+        self.numbers.scales.need(groups);
+        self.numbers.sums.need(groups);
     }
 
-    /// Makes it hold rows of `columns` numbers, and gives the first `tokens` of them to be filled.
+    /// Makes it hold rows of `columns` numbers. Returns the first `tokens` of them to be filled.
     pub fn rows(&mut self, tokens: usize, columns: usize) -> &mut [f32] {
         self.columns = columns;
-        &mut self.floats[..tokens * columns]
+        &mut self.numbers.floats[..tokens * columns]
     }
 
     /// The first `count` rows to be filled and quantized, of as many columns as [`Inputs::rows`]
@@ -73,13 +62,13 @@ impl Inputs {
     pub fn parts(&mut self, count: usize) -> InputRows<'_> {
         let groups = groups(self.columns);
         InputRows {
-            floats: Rows::new(&mut self.floats[..count * self.columns], self.columns),
+            floats: Rows::new(&mut self.numbers.floats[..count * self.columns], self.columns),
             codes: Rows::new(
-                &mut self.codes[..count * groups * GROUP_COLUMNS],
+                &mut self.numbers.codes[..count * groups * GROUP_COLUMNS],
                 groups * GROUP_COLUMNS,
             ),
-            scales: Rows::new(&mut self.scales[..count * groups], groups),
-            sums: Rows::new(&mut self.sums[..count * groups], groups),
+            scales: Rows::new(&mut self.numbers.scales[..count * groups], groups),
+            sums: Rows::new(&mut self.numbers.sums[..count * groups], groups),
         }
     }
 
@@ -106,12 +95,12 @@ impl Inputs {
                 for (row, &source) in rows.iter_mut().zip(&sources[range]) {
                     let of = |all: usize| source as usize * all..(source as usize + 1) * all;
                     if floats {
-                        row.floats.copy_from_slice(&from.floats[of(columns)]);
+                        row.floats.copy_from_slice(&from.numbers.floats[of(columns)]);
                     }
                     if codes {
-                        row.codes.copy_from_slice(&from.codes[of(row.codes.len())]);
-                        row.scales.copy_from_slice(&from.scales[of(row.scales.len())]);
-                        row.sums.copy_from_slice(&from.sums[of(row.sums.len())]);
+                        row.codes.copy_from_slice(&from.numbers.codes[of(row.codes.len())]);
+                        row.scales.copy_from_slice(&from.numbers.scales[of(row.scales.len())]);
+                        row.sums.copy_from_slice(&from.numbers.sums[of(row.sums.len())]);
                     }
                 }
             },
@@ -120,17 +109,17 @@ impl Inputs {
 
     /// One row.
     pub fn row(&self, token: usize) -> &[f32] {
-        &self.floats[token * self.columns..(token + 1) * self.columns]
+        &self.numbers.floats[token * self.columns..(token + 1) * self.columns]
     }
 
     /// What the kernels read.
     pub fn activations(&self) -> Activations<'_> {
         Activations {
             columns: self.columns,
-            floats: &self.floats,
-            codes: &self.codes,
-            scales: &self.scales,
-            sums: &self.sums,
+            floats: &self.numbers.floats,
+            codes: &self.numbers.codes,
+            scales: &self.numbers.scales,
+            sums: &self.numbers.sums,
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The processor: kernels, threads, and the network on them.
 
+pub mod buffer;
 pub mod forward;
 pub mod inputs;
 pub mod multiply;
@@ -7,5 +8,5 @@ pub mod multiply;
 pub mod pool;
 pub mod results;
 pub mod rows;
-pub mod scratch;
+pub mod session;
 pub mod tiers;

@@ -1,4 +1,4 @@
-//! Matrices times tokens on the CPU: the panels of any number of matrices shared out over the
+//! Matrices times tokens on the processor: the panels of any number of matrices shared out over the
 //! threads.
 
 use std::array::from_fn;
@@ -9,6 +9,7 @@ use hardtack_format::TensorRef;
 use hardtack_format::encoding::PANEL_ROWS;
 use hardtack_kernels::{Activations, KernelTable, PanelRows};
 
+use super::buffer::{Buffer, List, buffers};
 use super::pool::Pool;
 use super::results::Results;
 use super::rows::{Cut, Rows};
@@ -17,7 +18,7 @@ use super::rows::{Cut, Rows};
 const PIECES_MAX: usize = 256;
 /// Most pieces of rows.
 const ROW_PIECES_MAX: usize = 64;
-/// Pieces for each thread: so many that one which is held up leaves little to wait for.
+/// Pieces for each thread: enough that one which is held up leaves little to wait for.
 const PIECES_EACH: usize = 8;
 /// Work below this cost, in bytes that memory could deliver meanwhile, is not worth another thread:
 /// about 2 µs.
@@ -27,7 +28,7 @@ const PIECE_COST: u64 = 16 * 1024;
 const TOKEN_COST: u64 = 2;
 /// What moving a number from a product's results to its row costs.
 pub const COLLECT_COST: usize = 4;
-/// Tokens that one kernel call may take: what it gives stays in the first-level cache.
+/// Tokens that one kernel call may take: its results stay in the first-level cache.
 const TOKENS_PER_CALL: usize = 24;
 
 /// One matrix to be multiplied with consecutive tokens of the inputs.
@@ -65,9 +66,27 @@ impl Product {
         self.tensor.encoding.panel_bytes(columns) + TOKEN_COST * columns as u64 * self.tokens as u64
     }
 
-    /// Panel results that it gives, one for each panel and token.
+    /// Its panel results, one for each panel and token.
     pub const fn results(&self) -> usize {
         self.panels() * self.tokens as usize
+    }
+}
+
+buffers! {
+    /// What products are listed in, and their results before they are collected.
+    pub struct Workspace {
+        /// The products that are multiplied together.
+        pub list: List<Product>,
+        /// Their results.
+        pub staging: Buffer<PanelRows>,
+    }
+}
+
+impl Workspace {
+    /// Has room for a list of products with as many panel results together.
+    pub fn need(&mut self, products: usize, results: usize) {
+        self.list.need(products);
+        self.staging.need(results);
     }
 }
 
@@ -137,26 +156,29 @@ impl<'a> Cpu<'a> {
         });
     }
 
-    /// Computes all products. Results stand in `staging` product after product, each `[panels,
-    /// tokens]`.
-    ///
-    /// # Panics
-    /// If `staging` is not as long as the products' results together.
-    pub fn multiply(
+    /// Computes all products. Their results are at the start of `staging`, product after product,
+    /// each `[panels, tokens]`.
+    pub fn multiply<'s>(
         &self,
         products: &[Product],
         activations: &Activations<'_>,
-        staging: &mut [PanelRows],
-    ) {
+        staging: &'s mut [PanelRows],
+    ) -> &'s [PanelRows] {
         let results: usize = products.iter().map(Product::results).sum();
-        assert_eq!(staging.len(), results, "staging");
+        let staging = &mut staging[..results];
         let total: u64 =
             products.iter().map(|product| product.panels() as u64 * product.panel_cost()).sum();
-        let ends = cut(products, total, self.pieces(total));
+        let pieces = self.pieces(total);
+        if pieces == 1 {
+            self.fill(products, 0, activations, staging);
+            return staging;
+        }
+        let ends = cut(products, total, pieces);
         // Neither where it is cut nor the number of threads changes any result.
         self.pool.split(staging, ends.as_slice(), |piece, part| {
-            self.run(products, ends.start(piece), activations, part)
+            self.fill(products, ends.start(piece), activations, part)
         });
+        staging
     }
 
     /// Copies one product's results to rows `[tokens, rows]`, adding a bias to each.
@@ -185,7 +207,7 @@ impl<'a> Cpu<'a> {
     }
 
     /// Fills `staging` with the products' results from `first` on.
-    fn run(
+    fn fill(
         &self,
         products: &[Product],
         first: usize,
@@ -194,7 +216,7 @@ impl<'a> Cpu<'a> {
     ) {
         let mut skip = first;
         for product in products {
-            // A piece may have nothing to do.
+            // A piece may be empty.
             if staging.is_empty() {
                 break;
             }

@@ -2,11 +2,11 @@
 
 use hardtack_kernels::PanelRows;
 
-/// Tokens that are collected together: what they have of a panel stands side by side, and their
+/// Tokens that are collected together: their results of a panel are side by side, and their
 /// rows in the first cache.
 pub const COLLECTED: usize = 16;
 
-/// What one product gave.
+/// The results of one product.
 #[derive(Clone, Copy, Debug)]
 pub struct Results<'a> {
     /// `[panels, tokens]`

@@ -4,7 +4,7 @@ use std::slice::ChunksExactMut;
 
 /// Something that has rows.
 pub trait Cut: Sized + Send {
-    /// The first `rows` rows, and those behind them.
+    /// The first `rows` rows, and those after them.
     fn cut(self, rows: usize) -> (Self, Self);
 }
 

@@ -1,45 +1,36 @@
-//! A ring on a device: the host's bookkeeping of chunks, and what it tells the device when one
-//! begins.
+//! A ring on a device: the host's bookkeeping of chunks, and what the device has to know of them
+//! when one begins.
 
 use bytemuck::cast_slice_mut;
 use half::f16;
 use half::slice::HalfFloatSliceExt;
 use hardtack_format::Network;
 use hardtack_kernels::kv_router::costs;
-use hardtack_kernels_cuda::{CachePart, ChunkPlace, RingLayout, Session};
+use hardtack_kernels_cuda::{CachePart, ChunkPlace, Session};
 
-use super::SharedDevice;
-use super::session::pass_bytes;
-use crate::cache::chunks::{self, Chunks, Sealed, Span};
-use crate::cache::shape::{CHUNK, PARTS_MAX, RingShape};
-use crate::cache::size::{LayerSize, RingSize};
+use super::bytes::serialize_bytes;
+use super::device::SharedDevice;
+use super::sizes::key_elements;
+use crate::cache::chunks::serialize::{Span, serialize_all};
+use crate::cache::chunks::{self, ChunkBits, Chunks};
+use crate::cache::sealed::Sealed;
+use crate::cache::shape::{CHUNK, RingShape};
+use crate::cache::size::RingSize;
 use crate::error::Error;
 use crate::memory::{list, zeros};
-use crate::saved::Pipe;
+use crate::pipe::Pipe;
 
 /// The rings of all layers, as the host knows them.
 pub struct DeviceRing {
     layers: Vec<Chunks>,
-    /// Whether the device was told of a layer's chunks since something else than a beginning
-    /// changed them.
-    told: bool,
+    /// Whether the device knows the chunks of all layers: only a beginning has changed them.
+    known: bool,
     /// Whether the device failed while a chunk began.
     failed: bool,
     /// `[heads, CHUNK, width]`: the keys of one layer's open chunk, where a policy chooses bits
     /// from them.
     keys: Vec<f16>,
     places: Vec<ChunkPlace>,
-}
-
-/// What the device keeps for each layer.
-pub fn layouts(size: &RingSize, network: &Network) -> Vec<RingLayout> {
-    let attention = network.spec.layers.iter().map(|layer| &layer.attention);
-    let layout = |attention| {
-        let shape = RingShape::of(attention);
-        let LayerSize { units, chunks } = size.layer(&shape);
-        RingLayout { shape, units, chunks }
-    };
-    attention.map(layout).collect()
 }
 
 impl DeviceRing {
@@ -56,16 +47,16 @@ impl DeviceRing {
         let layers: Vec<Chunks> =
             shapes.map(|shape| Chunks::new(size, shape)).collect::<Result<_, _>>()?;
         let chunks_max = layers.iter().map(|layer| layer.size().chunks).max().unwrap_or(0);
-        // What a file is given of an open chunk is nobody's forgotten memory.
+        // No forgotten memory of others gets into a file by way of an open chunk.
         for index in 0..layers.len() {
-            let halves = session.cache_bytes(index, CachePart::F16) as usize;
-            session.write_cache(index, CachePart::F16, 0, &zeros(halves)?)?;
+            let bytes = session.cache_bytes(index, CachePart::F16) as usize;
+            session.write_cache(index, CachePart::F16, 0, &zeros(bytes)?)?;
         }
         let keys = zeros(key_elements(size, network))?;
-        Ok(Self { layers, told: false, failed: false, keys, places: list(chunks_max)? })
+        Ok(Self { layers, known: false, failed: false, keys, places: list(chunks_max)? })
     }
 
-    /// Begins the chunk that the next pass lies in, if it has not begun.
+    /// Begins the chunk that the next batch lies in, if it has not begun.
     ///
     /// # Errors
     /// The device fails. The ring is empty after the next [`DeviceRing::truncate`] then.
@@ -76,7 +67,7 @@ impl DeviceRing {
     ) -> Result<(), Error> {
         let begun =
             (0..self.layers.len()).try_for_each(|layer| self.begin_layer(layer, chunk, session));
-        (self.told, self.failed) = (begun.is_ok(), begun.is_err());
+        (self.known, self.failed) = (begun.is_ok(), begun.is_err());
         begun
     }
 
@@ -87,10 +78,10 @@ impl DeviceRing {
         session: &mut Session<SharedDevice>,
     ) -> Result<(), Error> {
         let layer = &mut self.layers[index];
-        if layer.begun() == chunk && self.told {
+        if layer.begun() == chunk && self.known {
             return Ok(());
         }
-        let told = if layer.wants_costs(chunk) {
+        let costs = if layer.wants_costs(chunk) {
             let (width, turned) = (layer.shape().matrices[0].width, layer.shape().turned);
             let keys = &mut self.keys[..layer.shape().heads * CHUNK * width];
             session.open_keys(index, cast_slice_mut(keys.reinterpret_cast_mut()))?;
@@ -105,7 +96,7 @@ impl DeviceRing {
         } else {
             None
         };
-        if let Some(sealed) = layer.begin(chunk, told.as_ref()) {
+        if let Some(sealed) = layer.begin(chunk, costs.as_ref()) {
             session.seal(index, &place(&sealed))?;
         }
         self.places.clear();
@@ -115,54 +106,45 @@ impl DeviceRing {
 
     /// As [`chunks::truncate`].
     pub fn truncate(&mut self, held: usize, position: usize) -> usize {
-        self.told = false;
+        self.known = false;
         if std::mem::take(&mut self.failed) {
-            // Nobody knows what the layers have by now.
+            // What the layers have by now is unknown.
             return chunks::truncate(&mut self.layers, usize::MAX, 0);
         }
         chunks::truncate(&mut self.layers, held, position)
     }
 
     /// As [`chunks::levels`].
-    pub fn levels(&self) -> impl Iterator<Item = (usize, usize, [u32; PARTS_MAX])> {
+    pub fn levels(&self) -> impl Iterator<Item = ChunkBits> {
         chunks::levels(&self.layers)
     }
 
-    /// Passes everything after `position` tokens, as a ring of the CPU does.
+    /// Writes everything after `position` tokens, or reads it, as a ring of the CPU does.
     ///
     /// # Errors
     /// What the pipe says, or the device fails.
-    pub fn pass<P: Pipe>(
+    pub fn serialize(
         &mut self,
         session: &mut Session<SharedDevice>,
-        pipe: &mut P,
+        pipe: &mut dyn Pipe,
         position: usize,
     ) -> Result<(), Error> {
-        self.told = false;
-        chunks::pass_all(pipe, position, &mut self.layers, |pipe, index, layer, begun| {
+        self.known = false;
+        serialize_all(pipe, position, &mut self.layers, |pipe, index, layer, open| {
             let (unit, scales) =
                 (layer.shape().unit_bytes(), layer.shape().scale_elements() * size_of::<f16>());
-            layer.pass(pipe, begun, |pipe, span| {
+            layer.serialize(pipe, open, |pipe, span| {
                 let (part, start, bytes) = match span {
-                    Span::Halves => {
+                    Span::Exact => {
                         (CachePart::F16, 0, session.cache_bytes(index, CachePart::F16) as usize)
                     }
                     Span::Scales(entry) => (CachePart::Scales, entry * scales, scales),
                     Span::Unit(number) => (CachePart::Units, number * unit, unit),
                 };
-                pass_bytes(session, pipe, (index, part), start, bytes)
+                serialize_bytes(session, pipe, (index, part), start, bytes)
             })
         })
     }
-}
-
-/// Keys of the widest layer's chunk, where a policy chooses from them.
-pub fn key_elements(size: &RingSize, network: &Network) -> usize {
-    if !size.ladder.is_learned() {
-        return 0;
-    }
-    let shapes = network.spec.layers.iter().map(|layer| RingShape::of(&layer.attention));
-    shapes.map(|shape| shape.heads * CHUNK * shape.matrices[0].width).max().unwrap_or(0)
 }
 
 fn place(sealed: &Sealed) -> ChunkPlace {

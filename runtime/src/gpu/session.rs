@@ -1,25 +1,52 @@
-//! A session on a device: passes, logits when they are asked for, and its cache into files and out
-//! of them.
+//! A model on a device and its sessions: batches, logits when they are read, and a cache into
+//! files and out of them.
 
 use std::sync::Arc;
 
+use hardtack_format::Network;
 use hardtack_format::spec::AttentionSpec;
-use hardtack_kernels_cuda::{CachePart, Session};
+use hardtack_kernels_cuda::{CachePart, Device as _, Session};
 
+use super::bytes::serialize_bytes;
+use super::device::{DeviceModel, SharedDevice, copy_bandwidth};
 use super::ring::DeviceRing;
-use super::{DeviceModel, SharedDevice};
-use crate::cache::KvSize;
-use crate::cache::shape::{CHUNK, PARTS_MAX, cached_shape};
+use super::sizes::session_sizes;
+use crate::backend::{Backend, Forward};
+use crate::cache::chunks::ChunkBits;
+use crate::cache::shape::{CHUNK, cached_shape};
+use crate::cache::size::KvSize;
+use crate::cancel::Cancel;
 use crate::error::Error;
 use crate::memory::zeros;
+use crate::pipe::Pipe;
+use crate::plan::Plan;
+use crate::recording::Recording;
 use crate::sample::Sampler;
-use crate::saved::Pipe;
 
-/// Bytes of the cache that pass into a file at once.
-const PIECE_BYTES: usize = 1 << 20;
+impl Backend for DeviceModel {
+    fn network(&self) -> &Network {
+        self.network()
+    }
+
+    fn threads(&self) -> usize {
+        1
+    }
+
+    fn device(&self) -> Option<String> {
+        Some(self.device().name())
+    }
+
+    fn copy_bandwidth(&self, bytes: u64) -> Result<Option<f64>, Error> {
+        copy_bandwidth(self.device(), bytes).map(Some)
+    }
+
+    fn session(self: Arc<Self>, plan: &Plan) -> Result<Box<dyn Forward>, Error> {
+        Ok(Box::new(DeviceSession::new(self, plan.kv, plan.batch)?))
+    }
+}
 
 /// A session on a device.
-pub struct DeviceSession {
+struct DeviceSession {
     session: Session<SharedDevice>,
     /// What the host knows of a ring, if keys and values are in one.
     ring: Option<DeviceRing>,
@@ -27,74 +54,64 @@ pub struct DeviceSession {
     logits: Vec<f32>,
     /// Whether they are the device's last ones.
     fresh: bool,
-    /// The token that the device found likeliest, if it was asked, and still holds.
+    /// The token that the device found likeliest, if that is known and it still holds it.
     likeliest: Option<u32>,
-    /// Tokens of the last pass.
-    passed: usize,
+    /// Tokens of the last batch.
+    last: usize,
 }
 
 impl DeviceSession {
-    /// Takes all memory that a session needs.
-    ///
-    /// # Errors
-    /// The device or the host has no such room, or the device fails.
-    pub fn new(model: Arc<DeviceModel>, kv: KvSize, batch: usize) -> Result<Self, Error> {
-        let sizes = super::session_sizes(model.network(), kv, batch)?;
+    fn new(model: Arc<DeviceModel>, kv: KvSize, batch: usize) -> Result<Self, Error> {
+        let sizes = session_sizes(model.network(), kv, batch)?;
         let logits = zeros(sizes.vocabulary())?;
         let mut session = Session::new(model.clone(), sizes.context, sizes.batch, sizes.kv)?;
         let ring = match kv {
             KvSize::F16(_) | KvSize::F32(_) => None,
             KvSize::Ring(size) => Some(DeviceRing::new(&size, model.network(), &mut session)?),
         };
-        Ok(Self { session, ring, logits, fresh: false, likeliest: None, passed: 0 })
+        Ok(Self { session, ring, logits, fresh: false, likeliest: None, last: 0 })
     }
+}
 
-    /// Most tokens of a pass from `position` on: over a ring they lie within one chunk.
-    pub fn pass_max(&self, position: usize) -> usize {
+impl Forward for DeviceSession {
+    /// Over a ring, tokens of a batch lie within one chunk.
+    fn batch_max(&self, position: usize) -> usize {
         match &self.ring {
             None => usize::MAX,
             Some(_) => CHUNK - position % CHUNK,
         }
     }
 
-    /// Runs at most a batch of tokens, and of those that may pass together, the first at
-    /// `position`, through all layers.
-    ///
-    /// # Errors
-    /// The device fails. A ring may be empty then: [`DeviceSession::truncate`] says what is left.
-    pub fn run(&mut self, position: usize, tokens: &[u32]) -> Result<(), Error> {
+    fn run(
+        &mut self,
+        position: usize,
+        tokens: &[u32],
+        _cancel: Option<&Cancel>,
+    ) -> Result<bool, Error> {
         self.fresh = false;
-        self.passed = tokens.len();
+        self.last = tokens.len();
         if let Some(ring) = &mut self.ring {
             ring.begin(position / CHUNK, &mut self.session)?;
         }
         match (self.likeliest.take(), tokens) {
             (Some(likeliest), &[token]) if likeliest == token => {
                 self.likeliest = Some(self.session.follow(position)?);
-                Ok(())
             }
-            _ => Ok(self.session.pass(position, tokens)?),
+            _ => self.session.pass(position, tokens)?,
         }
+        Ok(true)
     }
 
-    /// Makes the logits that follow token `index` of the last pass.
-    ///
-    /// # Errors
-    /// The device fails.
-    pub fn make_logits(&mut self, index: usize) -> Result<(), Error> {
+    fn make_logits(&mut self, index: usize) -> Result<(), Error> {
         // After one token they are there.
-        if self.passed > 1 {
+        if self.last > 1 {
             (self.fresh, self.likeliest) = (false, None);
             self.session.make_logits(index)?;
         }
         Ok(())
     }
 
-    /// The last logits that were made, `[vocabulary]`.
-    ///
-    /// # Errors
-    /// The device fails.
-    pub fn logits(&mut self) -> Result<&[f32], Error> {
+    fn logits(&mut self) -> Result<&[f32], Error> {
         if !self.fresh {
             self.session.read_logits(&mut self.logits)?;
             self.fresh = true;
@@ -102,11 +119,13 @@ impl DeviceSession {
         Ok(&self.logits)
     }
 
-    /// The sampler's choice. The likeliest token is the device's own, and no logits leave it.
-    ///
-    /// # Errors
-    /// The device fails.
-    pub fn choose(&mut self, sampler: &mut Sampler, history: &[u32]) -> Result<u32, Error> {
+    fn hidden(&mut self, _index: usize) -> Result<&[f32], Error> {
+        let (expected, found) = ("cpu".to_owned(), "cuda".to_owned());
+        Err(Error::Setting { setting: "device for hidden states", expected, found })
+    }
+
+    /// The likeliest token is the device's own choice, and no logits leave it.
+    fn choose(&mut self, sampler: &mut Sampler, history: &[u32]) -> Result<u32, Error> {
         match self.likeliest {
             _ if !sampler.takes_likeliest() => sampler.sample(history, self.logits()?),
             Some(token) => Ok(token),
@@ -114,72 +133,39 @@ impl DeviceSession {
         }
     }
 
-    /// Forgets everything behind the first `position` of `held` tokens, or more where a ring cannot
-    /// be brought back to just what it was then. Gives how many tokens are kept.
-    pub fn truncate(&mut self, held: usize, position: usize) -> usize {
+    /// By way of the host's memory.
+    fn copy_from(&mut self, other: &mut dyn Forward, count: usize) -> Result<(), Error> {
+        let mut copied = Recording::default();
+        other.serialize(&mut copied, count)?;
+        self.serialize(&mut copied.replay(), count)
+    }
+
+    fn truncate(&mut self, held: usize, position: usize) -> usize {
         self.ring.as_mut().map_or(held.min(position), |ring| ring.truncate(held, position))
     }
 
-    /// What a ring's sealed chunks hold.
-    pub fn levels(&self) -> impl Iterator<Item = (usize, usize, [u32; PARTS_MAX])> {
-        self.ring.iter().flat_map(DeviceRing::levels)
+    fn levels(&self) -> Box<dyn Iterator<Item = ChunkBits> + '_> {
+        Box::new(self.ring.iter().flat_map(DeviceRing::levels))
     }
 
-    /// Passes the keys and values of the first `count` tokens into a file or out of it, as the
-    /// CPU's cache does.
-    ///
-    /// # Errors
-    /// What the pipe says, or the device fails.
-    pub fn pass<P: Pipe>(&mut self, pipe: &mut P, count: usize) -> Result<(), Error> {
+    fn serialize(&mut self, pipe: &mut dyn Pipe, count: usize) -> Result<(), Error> {
         if let Some(ring) = &mut self.ring {
-            return ring.pass(&mut self.session, pipe, count);
+            return ring.serialize(&mut self.session, pipe, count);
         }
         let context = self.session.sizes().context;
-        let layers: Vec<AttentionSpec> = self
-            .session
-            .model()
-            .network()
-            .spec
-            .layers
-            .iter()
-            .map(|layer| layer.attention)
-            .collect();
+        let layers = &self.session.model().network().spec.layers;
+        let layers: Vec<AttentionSpec> = layers.iter().map(|layer| layer.attention).collect();
         for (layer, attention) in layers.iter().enumerate() {
-            let (heads, first, second) = cached_shape(attention);
-            for (part, width) in [(CachePart::Keys, first), (CachePart::Values, second)] {
+            let (heads, keys, values) = cached_shape(attention);
+            for (part, width) in [(CachePart::Keys, keys), (CachePart::Values, values)] {
                 let head_bytes = self.session.cache_bytes(layer, part) as usize / heads;
                 let bytes = if width == 0 { 0 } else { head_bytes / context * count };
                 for head in 0..heads {
-                    pass_bytes(&mut self.session, pipe, (layer, part), head * head_bytes, bytes)?;
+                    let start = head * head_bytes;
+                    serialize_bytes(&mut self.session, pipe, (layer, part), start, bytes)?;
                 }
             }
         }
         Ok(())
     }
-}
-
-/// Passes consecutive bytes of a part of a layer's cache into a file or out of it.
-///
-/// # Errors
-/// What the pipe says, or the device fails.
-pub fn pass_bytes<P: Pipe>(
-    session: &mut Session<SharedDevice>,
-    pipe: &mut P,
-    (layer, part): (usize, CachePart),
-    start: usize,
-    bytes: usize,
-) -> Result<(), Error> {
-    let mut piece = zeros(bytes.min(PIECE_BYTES))?;
-    for first in (0..bytes).step_by(PIECE_BYTES) {
-        let piece = &mut piece[..(bytes - first).min(PIECE_BYTES)];
-        let offset = (start + first) as u64;
-        if !P::READS {
-            session.read_cache(layer, part, offset, piece)?;
-        }
-        pipe.bytes(piece)?;
-        if P::READS {
-            session.write_cache(layer, part, offset, piece)?;
-        }
-    }
-    Ok(())
 }

@@ -11,8 +11,9 @@ use crate::error::Error;
 
 /// Whether plans are held to what the system would give ([`available`]).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SystemMemory {
-    /// They are. Of mapped weights only what a token reads is asked for: all else can be read
+    /// They are. Of mapped weights only what a token reads is counted: all else can be read
     /// again.
     #[default]
     Checked,
@@ -24,18 +25,18 @@ pub enum SystemMemory {
 /// written.
 ///
 /// # Errors
-/// The system has no room for so many.
+/// The system has no room for them.
 pub(crate) fn zeros<T: Clone + Default>(count: usize) -> Result<Vec<T>, Error> {
     // `vec!` ends the program where there is no room, and a reserved vector would be touched by
-    // filling it: so the room is asked for first and given back.
+    // filling it: so the room is reserved first and released.
     drop(list::<T>(count)?);
     Ok(vec![T::default(); count])
 }
 
-/// An empty list with room for `count` elements: pushing so many allocates nothing.
+/// An empty list with room for `count` elements: pushing them allocates no more.
 ///
 /// # Errors
-/// The system has no room for so many.
+/// The system has no room for them.
 pub(crate) fn list<T>(count: usize) -> Result<Vec<T>, Error> {
     let mut list = Vec::new();
     let bytes = (count as u64).saturating_mul(size_of::<T>() as u64);
@@ -43,7 +44,7 @@ pub(crate) fn list<T>(count: usize) -> Result<Vec<T>, Error> {
     Ok(list)
 }
 
-/// Asks the system for so many bytes in one piece and gives them back untouched.
+/// Reserves `bytes` in one piece and releases them untouched.
 ///
 /// For what others allocate bit by bit, and where a bit that is refused ends the program: an
 /// address space with a limit, or a system that promises no more than it has, says so here.

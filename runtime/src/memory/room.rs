@@ -36,7 +36,7 @@ impl fmt::Display for Bound {
 
 /// How much memory this process may still take, by the machine's free memory and by the limits of
 /// its control groups, versions 1 and 2, whichever is less. Cached files count as free: the system
-/// gives them back. So a mapped blob needs no room but for what must stay in memory.
+/// takes them back. So a mapped blob needs no room but for what must stay in memory.
 ///
 /// `None` where the system does not say: on systems other than Linux and Android, where an app's
 /// limit is the system's secret.

@@ -11,6 +11,7 @@ use memmap2::{Mmap, MmapMut, MmapOptions};
 
 /// How the weights come into memory.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Load {
     /// Mapped: pages are read when they are first used, shared with other processes, and given back
     /// under pressure.
@@ -33,7 +34,7 @@ pub enum BlobFile {
 }
 
 impl BlobFile {
-    /// Maps a part of a file for reading. It begins in memory as far behind a page's first byte as
+    /// Maps a part of a file for reading. It begins in memory as far after a page's first byte as
     /// in the file.
     ///
     /// # Errors
@@ -48,7 +49,7 @@ impl BlobFile {
         Ok(Self::Mapped(unsafe { MmapOptions::new().offset(range.start).len(length).map(file)? }))
     }
 
-    /// Tells the system that all of it will be read soon. A system that cannot be told reads pages
+    /// Advises the system that all of it will be read soon. One that takes no advice reads pages
     /// when they are first used.
     pub fn read_ahead(&self) {
         #[cfg(unix)]

@@ -1,4 +1,4 @@
-//! What the operating system gives. Besides this room, only `backend/pool.rs` has `unsafe` in the
+//! What the operating system provides. Besides this room, only `cpu/pool` has `unsafe` in the
 //! runtime.
 
 mod blob_file;

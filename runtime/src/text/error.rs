@@ -4,6 +4,7 @@ use hardtack_format::vocabulary::VocabularyTableError;
 
 /// A tokenizer or a text that cannot be used. Every message is one line.
 #[derive(Clone, Debug, PartialEq, thiserror::Error)]
+#[non_exhaustive]
 pub enum TextError {
     /// The vocabulary section breaks its rules.
     #[error(transparent)]

@@ -1,5 +1,7 @@
 //! Token ids in, complete pieces of UTF-8 text out, as they come; nothing is allocated after `new`.
 
+use std::fmt;
+
 use hardtack_format::vocabulary::{TOKEN_BYTES_MAX, Vocabulary};
 
 use crate::text::stops::{STOP_BYTES_MAX, Stops};
@@ -45,6 +47,12 @@ pub struct TextStream<'v, B> {
     given: usize,
     strip_space: bool,
     stop: Option<usize>,
+}
+
+impl<B> fmt::Debug for TextStream<'_, B> {
+    fn fmt(&self, to: &mut fmt::Formatter<'_>) -> fmt::Result {
+        to.debug_struct("TextStream").field("text", &self.text).finish_non_exhaustive()
+    }
 }
 
 impl<'v, B: AsRef<[u8]>> TextStream<'v, B> {

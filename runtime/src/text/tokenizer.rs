@@ -25,7 +25,21 @@ enum Special {
     Plain,
 }
 
-/// A blob's tokenizer. Encoding allocates and may take long; everything else is a look into a
+/// A blob's tokenizer.
+///
+/// ```
+/// use hardtack::Engine;
+///
+/// # fn main() -> Result<(), hardtack::Error> {
+/// let engine = Engine::open("tests/data/tiny.tack")?;
+/// let tokenizer = engine.tokenizer()?;
+/// let tokens = tokenizer.prompt("café")?;
+/// let bytes: Vec<u8> = tokens.iter().flat_map(|&id| tokenizer.bytes(id)).copied().collect();
+/// assert_eq!(bytes, "café".as_bytes());
+/// # Ok(()) }
+/// ```
+///
+/// Encoding allocates and may take long; everything else is a look into a
 /// table.
 ///
 /// The library that encodes has panics in its code for odd files. They are contained, print

@@ -16,16 +16,16 @@ fn engine() -> Engine {
     checkpoint.save();
     let blob = folder.path().join("model.tack");
     bake_at(checkpoint.path(), &blob, Encoding::Q8);
-    Engine::open_with(&blob, &Options { threads: 1, ..Options::default() }).unwrap()
+    Engine::open_with(&blob, &Options::new().threads(1)).unwrap()
 }
 
 fn session(engine: &Engine, kv: KvPrecision) -> Session {
-    engine.session(&SessionOptions { context: 256, batch: BATCH, kv }).unwrap()
+    engine.session(&SessionOptions::new().context(256).batch(BATCH).kv(kv)).unwrap()
 }
 
 fn ring() -> KvPrecision {
     let bits = RingBits::Ladder(Ladder::new(&[[8; 2], [4; 2]]).unwrap());
-    KvPrecision::Ring(RingOptions { bytes: 0, bits })
+    KvPrecision::Ring(RingOptions::new().bits(bits))
 }
 
 fn text(engine: &Engine, count: u32) -> Vec<u32> {

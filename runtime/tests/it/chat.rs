@@ -96,7 +96,8 @@ fn thinking_is_told_apart_and_dropped_as_the_template_wants() {
     let folder = tempfile::tempdir().unwrap();
     let template = CHATML.replace(
         "{{ m.content }}",
-        "{% if m.role == 'assistant' and '</think>' in m.content %}{{ m.content.split('</think>')[-1] }}\
+        "{% if m.role == 'assistant' and '</think>' in m.content %}{{ \
+            m.content.split('</think>')[-1] }}\
          {% else %}{{ m.content }}{% endif %}",
     );
     for kind in [TokenKind::UserDefined, TokenKind::Marker] {
@@ -124,7 +125,8 @@ fn a_template_gets_thinking_in_the_field_it_reads() {
     let folder = tempfile::tempdir().unwrap();
     for field in ["reasoning_content", "thinking"] {
         let template = format!(
-            "{{% for m in messages %}}<|im_start|>{{{{ m.role }}}}\n{{% if m.{field} %}}<think>{{{{ m.{field} }}}}</think>\
+            "{{% for m in messages %}}<|im_start|>{{{{ m.role }}}}\n{{% if m.{field} \
+                %}}<think>{{{{ m.{field} }}}}</think>\
              {{% endif %}}{{{{ m.content }}}}<|im_end|>\n{{% endfor %}}<|im_start|>assistant\n<think>\n"
         );
         let kind = TokenKind::Marker;
@@ -198,7 +200,8 @@ fn nobody_can_forge_a_turn_whatever_the_template_does() {
     for kind in [TokenKind::Control, TokenKind::Marker, TokenKind::UserDefined] {
         for content in contents {
             let template = format!(
-                "{{% for m in messages %}}<|im_start|>{{{{ m.role }}}}\n{content}<|im_end|>\n{{% endfor %}}\
+                "{{% for m in messages %}}<|im_start|>{{{{ m.role }}}}\n{content}<|im_end|>\n{{% \
+                    endfor %}}\
                  <|im_start|>assistant\n{{# <think> </think> <｜User｜> #}}"
             );
             let tokens = controls(kind);
@@ -269,7 +272,7 @@ fn a_cancelled_message_is_not_kept_and_a_cancelled_answer_is() {
         [&CHATML_TOKENS[..], &[("a", TokenKind::Normal), ("b", TokenKind::Normal)]].concat();
     let engine = Script::chatml(&tokens, &["a", "b", "<|im_end|>"]).open(folder.path());
     let cancel = Cancel::new();
-    let session = SessionOptions { batch: 8, ..SessionOptions::default() };
+    let session = SessionOptions::new().batch(8);
     let write = WriteOptions::new().session(session).cancel(cancel.clone());
     let mut chat = engine.chat(ChatOptions::new().write(write)).unwrap();
     say(&mut chat, "first");
@@ -325,7 +328,7 @@ fn answers_end_for_the_reasons_they_give() {
     );
     let endless = Script { answer: &["one ", "two "], end: Some("<|im_end|>"), ..script };
     let other = tempfile::tempdir().unwrap();
-    let session = SessionOptions { context: 40, ..SessionOptions::default() };
+    let session = SessionOptions::new().context(40);
     let (text, why) =
         ended(&endless.open(other.path()), WriteOptions::new().session(session).tokens_max(None));
     // The last token need not be kept, and is said.
@@ -338,13 +341,13 @@ fn a_message_that_cannot_fit_is_refused_before_it_is_encoded() {
     let folder = tempfile::tempdir().unwrap();
     let tokens = [&CHATML_TOKENS[..], &[("Done", TokenKind::Normal)]].concat();
     let engine = Script::chatml(&tokens, &["Done", "<|im_end|>"]).open(folder.path());
-    let session = SessionOptions { context: 200, ..SessionOptions::default() };
+    let session = SessionOptions::new().context(200);
     let mut chat =
         engine.chat(ChatOptions::new().write(WriteOptions::new().session(session))).unwrap();
     say(&mut chat, "one");
     let before = chat.turns().to_vec();
     for bytes in [200, 2000, 20_000, 900 << 10] {
-        let error = chat.ask("x".repeat(bytes)).err().expect("too long");
+        let error = chat.ask("x".repeat(bytes)).expect_err("too long");
         assert!(matches!(error, Error::MessageSize { .. }), "{error}");
         assert_eq!(chat.turns(), before);
     }

@@ -29,10 +29,9 @@ fn with(session: SessionOptions) -> ChatOptions {
 }
 
 fn ring() -> KvPrecision {
-    KvPrecision::Ring(RingOptions {
-        bytes: 0,
-        bits: RingBits::Ladder(Ladder::new(&[[8, 8], [4, 2]]).unwrap()),
-    })
+    KvPrecision::Ring(
+        RingOptions::new().bits(RingBits::Ladder(Ladder::new(&[[8, 8], [4, 2]]).unwrap())),
+    )
 }
 
 #[test]
@@ -41,7 +40,7 @@ fn a_conversation_is_there_after_every_answer() {
     let engine = engine(folder.path());
     let file = folder.path().join("talk");
     for kv in [KvPrecision::F16, ring()] {
-        let options = with(SessionOptions { kv, ..SessionOptions::default() }).file(&file);
+        let options = with(SessionOptions::new().kv(kv)).file(&file);
         let mut chat = engine.chat(options.clone().system("Be brief.")).unwrap();
         assert!(chat.resumed().is_none());
         say(&mut chat, "first");
@@ -70,7 +69,7 @@ fn a_session_of_another_model_or_cache_is_read_anew_from_its_turns() {
     let folder = tempfile::tempdir().unwrap();
     let engine = engine(folder.path());
     let file = folder.path().join("talk");
-    let long = SessionOptions { context: 512, ..SessionOptions::default() };
+    let long = SessionOptions::new().context(512);
     let mut chat = engine.chat(with(long).file(&file).system("Be brief.")).unwrap();
     let saved: Vec<Turn> = {
         (0..4).for_each(|number| drop(say(&mut chat, &format!("message {number}"))));
@@ -84,9 +83,9 @@ fn a_session_of_another_model_or_cache_is_read_anew_from_its_turns() {
     let other_folder = tempfile::tempdir().unwrap();
     let other =
         Script::chatml(&other, &["one ", "two ", "three ", "<|im_end|>"]).open(other_folder.path());
-    let short = SessionOptions { context: 100, ..SessionOptions::default() };
-    let f32 = SessionOptions { kv: KvPrecision::F32, ..long };
-    let in_ring = SessionOptions { kv: ring(), ..SessionOptions::default() };
+    let short = SessionOptions::new().context(100);
+    let f32 = long.kv(KvPrecision::F32);
+    let in_ring = SessionOptions::new().kv(ring());
     for (model, session, why) in [
         (&other, long, "model"),
         (&engine, f32, "kind of cache"),
@@ -104,7 +103,7 @@ fn a_session_of_another_model_or_cache_is_read_anew_from_its_turns() {
         assert_eq!(chat.turns(), saved);
         assert_eq!(say(&mut chat, "and now?"), "one two three ");
         // A context that is too short has forgotten the oldest exchanges, as in any conversation.
-        assert_eq!(chat.report().unwrap().forgotten > 0, session.context == 100);
+        assert_eq!(chat.report().unwrap().forgotten > 0, session.context == Some(100));
         assert_eq!(chat.turns()[0], Turn::system("Be brief."));
     }
 }
@@ -212,7 +211,7 @@ fn over_a_ring_a_conversation_goes_on_for_ever() {
     let folder = tempfile::tempdir().unwrap();
     let engine = engine(folder.path());
     let file = folder.path().join("talk");
-    let session = SessionOptions { context: 256, kv: ring(), ..SessionOptions::default() };
+    let session = SessionOptions::new().context(256).kv(ring());
     let mut chat = engine.chat(with(session).file(&file)).unwrap();
     let message = "x".repeat(500);
     let mut said = 0;

@@ -24,7 +24,7 @@ const TOLERANCE: f32 = 1e-3;
 const CONTEXT: usize = 128;
 
 fn open(blob: &Path) -> Engine {
-    Engine::open_with(blob, &Options { threads: 1, ..Options::default() }).unwrap()
+    Engine::open_with(blob, &Options::new().threads(1)).unwrap()
 }
 
 fn session<D: Device>(engine: &Engine, device: D, kv: KvElement) -> Session<D> {
@@ -122,7 +122,7 @@ fn codes_are_the_cpus() {
         bake_at(&fixtures.join(family), &blob, encoding);
         let engine = open(&blob);
         let mut session = session(&engine, device, KvElement::F16);
-        let options = SessionOptions { context: CONTEXT, batch: 32, kv: KvPrecision::F16 };
+        let options = SessionOptions::new().context(CONTEXT).batch(32).kv(KvPrecision::F16);
         let mut cpu = engine.session(&options).unwrap();
         let prompt = &references(&fixtures.join(family))[0].prompt;
         let mut expected = Vec::new();

@@ -22,11 +22,11 @@ const CONTEXT: usize = 128;
 
 /// One thread on the CPU, and nothing else out of the ordinary.
 fn options() -> Options {
-    Options { threads: 1, ..Options::default() }
+    Options::new().threads(1)
 }
 
 fn session_options(kv: KvPrecision) -> SessionOptions {
-    SessionOptions { context: CONTEXT, batch: 16, kv }
+    SessionOptions::new().context(CONTEXT).batch(16).kv(kv)
 }
 
 /// A family's checkpoint as a blob, in a folder that is gone with the second.
@@ -244,7 +244,7 @@ fn limits_and_failures_are_errors_of_one_line() {
     let plan = engine.plan(&wanted).unwrap();
 
     // `--memory`: a session more than what is allowed, and a model.
-    let limited = |bytes| Options { memory_max: Some(bytes), ..options() };
+    let limited = |bytes| options().memory_max(bytes);
     let tight = Engine::open_on(&blob, &limited(plan.total_bytes() - 1), device.clone()).unwrap();
     let line = tight.session(&wanted).expect_err("refused").to_string();
     let device_part =

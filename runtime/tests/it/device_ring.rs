@@ -25,22 +25,25 @@ const TOLERANCE: f32 = 0.01;
 const CONTEXT: usize = 256;
 
 fn options() -> Options {
-    Options { threads: 1, ..Options::default() }
+    Options::new().threads(1)
 }
 
 fn ring(steps: &[u32], bytes: u64) -> KvPrecision {
     let levels: Vec<_> = steps.iter().map(|&bits| [bits; 2]).collect();
-    KvPrecision::Ring(RingOptions { bytes, bits: RingBits::Ladder(Ladder::new(&levels).unwrap()) })
+    let mut options = RingOptions::new().bits(RingBits::Ladder(Ladder::new(&levels).unwrap()));
+    // 0 for a ring that never loses bits.
+    options.bytes = Some(bytes).filter(|&bytes| bytes > 0);
+    KvPrecision::Ring(options)
 }
 
 fn session(engine: &Engine, kv: KvPrecision) -> Session {
-    engine.session(&SessionOptions { context: CONTEXT, batch: 64, kv }).unwrap()
+    engine.session(&SessionOptions::new().context(CONTEXT).batch(64).kv(kv)).unwrap()
 }
 
 /// A ring in which chunks lose bits and are forgotten.
 fn small_ring(engine: &Engine) -> KvPrecision {
     let steps = [8, 4, 2];
-    let options = SessionOptions { context: CONTEXT, batch: 1, kv: ring(&steps, 1) };
+    let options = SessionOptions::new().context(CONTEXT).batch(1).kv(ring(&steps, 1));
     let refusal = engine.plan(&options).expect_err("a ring of one byte").to_string();
     let number =
         refusal.strip_prefix("kv: expected at least ").and_then(|rest| rest.split(' ').next());
@@ -171,7 +174,7 @@ fn a_ring_takes_what_is_planned_and_outlives_a_failure() {
     let engine = Engine::open_on(&blob, &options(), device.clone()).unwrap();
     let kv = small_ring(&engine);
     for kv in [kv, ring(&[4], 0)] {
-        let plan = engine.plan(&SessionOptions { context: CONTEXT, batch: 64, kv }).unwrap();
+        let plan = engine.plan(&SessionOptions::new().context(CONTEXT).batch(64).kv(kv)).unwrap();
         device.taken.store(0, Ordering::Relaxed);
         let own = session(&engine, kv);
         assert_eq!(
@@ -180,8 +183,8 @@ fn a_ring_takes_what_is_planned_and_outlives_a_failure() {
         );
         assert!(plan.device_kv_bytes < plan.kv_bytes && own.kv_bytes() == plan.kv_bytes);
         assert_eq!(plan.host_bytes() + plan.device_bytes(), plan.total_bytes());
-        let KvPrecision::Ring(RingOptions { bytes, .. }) = kv else { unreachable!("a ring") };
-        assert!(bytes == 0 || plan.kv_bytes <= bytes, "{plan}");
+        let KvPrecision::Ring(ring) = kv else { unreachable!("a ring") };
+        assert!(ring.bytes.is_none_or(|bytes| plan.kv_bytes <= bytes), "{plan}");
     }
     let (tokens, mut own) = (text(&engine), session(&engine, kv));
     let expected = own.feed(&tokens[..130]).unwrap().to_vec();

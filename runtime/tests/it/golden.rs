@@ -11,16 +11,12 @@ use hardtack_testing::{bake_at, fixtures, logits_in_pieces};
 const TOLERANCE: f32 = 1e-3;
 
 fn session(engine: &Engine, batch: usize) -> Session {
-    let options = SessionOptions { context: 128, batch, kv: KvPrecision::F32 };
+    let options = SessionOptions::new().context(128).batch(batch).kv(KvPrecision::F32);
     engine.session(&options).unwrap()
 }
 
 fn open(blob: &Path, kernels: &str, threads: usize) -> Engine {
-    Engine::open_with(
-        blob,
-        &Options { threads, kernels: Some(kernels.to_owned()), ..Options::default() },
-    )
-    .unwrap()
+    Engine::open_with(blob, &Options::new().threads(threads).kernels(kernels)).unwrap()
 }
 
 fn greedy(session: &mut Session, prompt: &[u32], count: usize) -> Vec<u32> {

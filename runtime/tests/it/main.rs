@@ -1,5 +1,7 @@
 //! The library as an application uses it.
 
+#[cfg(feature = "text")]
+mod api;
 mod cancel;
 #[cfg(feature = "text")]
 mod chat;
@@ -11,6 +13,7 @@ mod cuda;
 mod device;
 #[cfg(feature = "cuda")]
 mod device_ring;
+mod forks;
 mod golden;
 mod opening;
 mod recognize;

@@ -25,7 +25,7 @@ fn baked(folder: &Path, network: synthetic::Network) -> PathBuf {
 }
 
 fn options(load: Load) -> Options {
-    Options { load, threads: 1, ..Options::default() }
+    Options::new().load(load).threads(1)
 }
 
 fn logits(engine: &Engine) -> Vec<f32> {
@@ -160,7 +160,7 @@ fn what_the_system_does_not_have_is_refused_unless_told_otherwise() {
     // A trained context that no machine has the memory for.
     let path = baked(folder.path(), synthetic::Network { context: 1 << 24, layers: 96, ..NETWORK });
     let engine = Engine::open_with(&path, &options(Load::Mmap)).unwrap();
-    let all = SessionOptions { context: 1 << 24, ..SessionOptions::default() };
+    let all = SessionOptions::new().context(1 << 24);
     let error = engine.plan(&all).unwrap_err();
     assert!(matches!(error, Error::SystemMemory { .. }), "{error}");
     let line = error.to_string();
@@ -168,13 +168,13 @@ fn what_the_system_does_not_have_is_refused_unless_told_otherwise() {
     // The advice holds.
     let tokens: usize =
         line.split("a context of ").nth(1).unwrap().split(' ').next().unwrap().parse().unwrap();
-    let less = SessionOptions { context: tokens / 2, ..all };
+    let less = all.context(tokens / 2);
     engine.plan(&less).unwrap_or_else(|error| panic!("{error}"));
-    let ignored = Options { system_memory: SystemMemory::Ignored, ..options(Load::Mmap) };
+    let ignored = options(Load::Mmap).system_memory(SystemMemory::Ignored);
     let engine = Engine::open_with(&path, &ignored).unwrap();
     assert!(engine.plan(&all).is_ok());
     // With a limit of the caller's own, that one counts.
-    let limited = Options { memory_max: Some(u64::MAX), ..options(Load::Mmap) };
+    let limited = options(Load::Mmap).memory_max(u64::MAX);
     assert!(Engine::open_with(&path, &limited).unwrap().plan(&all).is_ok());
 }
 
@@ -183,12 +183,11 @@ fn what_the_system_does_not_have_is_refused_unless_told_otherwise() {
 fn a_context_that_is_only_promised_is_no_abort() {
     let folder = tempfile::tempdir().unwrap();
     let path = baked(folder.path(), synthetic::Network { context: 1 << 24, layers: 96, ..NETWORK });
-    let ignored = Options { system_memory: SystemMemory::Ignored, ..options(Load::Mmap) };
+    let ignored = options(Load::Mmap).system_memory(SystemMemory::Ignored);
     let engine = Engine::open_with(&path, &ignored).unwrap();
     let bits = RingBits::Ladder(Ladder::new(&[[8, 8], [4, 4], [2, 2]]).unwrap());
-    let exact = SessionOptions { context: 1 << 24, ..SessionOptions::default() };
-    let ring =
-        SessionOptions { kv: KvPrecision::Ring(RingOptions { bytes: 1 << 46, bits }), ..exact };
+    let exact = SessionOptions::new().context(1 << 24);
+    let ring = exact.kv(KvPrecision::Ring(RingOptions::new().bytes(1 << 46).bits(bits)));
     for options in [exact, ring] {
         let needed = engine.plan(&options).unwrap().total_bytes();
         println!("{needed} bytes");

@@ -18,8 +18,9 @@ const TOKENS: usize = 400;
 const CONTEXT: usize = 256;
 
 fn open(blob: &Path, kernels: Option<&str>, threads: usize) -> Engine {
-    let kernels = kernels.map(str::to_owned);
-    Engine::open_with(blob, &Options { threads, kernels, ..Options::default() }).unwrap()
+    let mut options = Options::new().threads(threads);
+    options.kernels = kernels.map(str::to_owned);
+    Engine::open_with(blob, &options).unwrap()
 }
 
 fn text(engine: &Engine) -> Vec<u32> {
@@ -29,16 +30,19 @@ fn text(engine: &Engine) -> Vec<u32> {
 
 fn ring(steps: &[u32], bytes: u64) -> KvPrecision {
     let levels: Vec<_> = steps.iter().map(|&bits| [bits; 2]).collect();
-    KvPrecision::Ring(RingOptions { bytes, bits: RingBits::Ladder(Ladder::new(&levels).unwrap()) })
+    let mut options = RingOptions::new().bits(RingBits::Ladder(Ladder::new(&levels).unwrap()));
+    // 0 for a ring that never loses bits.
+    options.bytes = Some(bytes).filter(|&bytes| bytes > 0);
+    KvPrecision::Ring(options)
 }
 
 fn session(engine: &Engine, kv: KvPrecision, batch: usize) -> Session {
-    engine.session(&SessionOptions { context: CONTEXT, batch, kv }).unwrap()
+    engine.session(&SessionOptions::new().context(CONTEXT).batch(batch).kv(kv)).unwrap()
 }
 
 /// The fewest bytes that a ring of these steps takes, as the refusal of fewer says.
 fn least_bytes(engine: &Engine, steps: &[u32]) -> u64 {
-    let options = SessionOptions { context: CONTEXT, batch: 1, kv: ring(steps, 1) };
+    let options = SessionOptions::new().context(CONTEXT).batch(1).kv(ring(steps, 1));
     let refusal = engine.session(&options).expect_err("a ring of one byte").to_string();
     let number =
         refusal.strip_prefix("kv: expected at least ").and_then(|rest| rest.split(' ').next());
@@ -118,7 +122,7 @@ fn a_long_text_is_the_same_token_by_token() {
         let tokens: Vec<u32> = (0..LONG as u32).map(|at| at * 7919 % 8009 % vocabulary).collect();
         let [kv, _] = small_rings(&engines[0]);
         let logits = |engine: &Engine, batch: usize, pieces: &[usize]| {
-            let options = SessionOptions { context: CONTEXT, batch, kv };
+            let options = SessionOptions::new().context(CONTEXT).batch(batch).kv(kv);
             logits_in_pieces(&mut engine.session(&options).unwrap(), &tokens, pieces)
         };
         let whole = logits(&engines[0], 256, &[LONG]);
@@ -310,16 +314,15 @@ fn settings_out_of_range_are_refused() {
             "{steps:?}"
         );
     }
-    let options = |context, bytes| SessionOptions { context, batch: 64, kv: ring(&[4], bytes) };
+    let options =
+        |context, bytes| SessionOptions::new().context(context).batch(64).kv(ring(&[4], bytes));
     assert!(engine.session(&options(191, 0)).is_err() && engine.session(&options(192, 0)).is_ok());
     let least = least_bytes(&engine, &[4]);
     assert!(engine.session(&options(CONTEXT, least - 1)).is_err());
     assert!(engine.session(&options(CONTEXT, least)).unwrap().kv_bytes() <= least);
 
     let limit = engine.plan(&options(CONTEXT, 0)).unwrap().total_bytes() - 1;
-    let tight =
-        Engine::open_with(&blob, &Options { memory_max: Some(limit), ..Options::default() })
-            .unwrap();
+    let tight = Engine::open_with(&blob, &Options::new().memory_max(limit)).unwrap();
     let refusal = tight.session(&options(CONTEXT, 0)).expect_err("refused").to_string();
     let advice = refusal
         .split("a ring of ")

@@ -114,10 +114,10 @@ fn kinds_that_are_not_known_are_refused_by_name() {
 #[test]
 fn of_two_readings_neither_is_taken() {
     let twice = file(r#"{"type":"Strip","type":"NFC"}"#, "null");
-    refused(&twice, &["stands there twice"]);
+    refused(&twice, &["is there twice"]);
     let sections =
         file("null", "null").replacen("\"normalizer\"", "\"normalizer\":null,\"normalizer\"", 1);
-    refused(&sections, &["stands there twice"]);
+    refused(&sections, &["is there twice"]);
     let long = file("null", "null").replacen(
         "\"vocab\"",
         &format!("\"unk_token\":\"{}\",\"vocab\"", "a".repeat(300)),

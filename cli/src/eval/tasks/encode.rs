@@ -19,9 +19,7 @@ pub fn encode(
         let whole = tokens_of(&format!("{context}{continuation}"))?;
         let asked = whole.get(given.len()..).filter(|asked| !asked.is_empty());
         Ok(asked
-            .with_context(|| {
-                format!("{continuation:?} has no token of its own behind the context")
-            })?
+            .with_context(|| format!("{continuation:?} has no token of its own after the context"))?
             .to_vec())
     };
     let asked = continuations.iter().map(behind).collect::<anyhow::Result<_>>()?;

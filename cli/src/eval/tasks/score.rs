@@ -104,7 +104,7 @@ mod tests {
     }
 
     fn options(context: usize) -> SessionOptions {
-        SessionOptions { context, batch: 4, kv: KvPrecision::F32 }
+        SessionOptions::new().context(context).batch(4).kv(KvPrecision::F32)
     }
 
     #[test]

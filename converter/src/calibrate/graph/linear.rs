@@ -32,10 +32,10 @@ impl CustomOp1 for Product {
         let transposed = self.matrix.t()?;
         let (expected, rows) = transposed.dims2()?;
         if expected != columns {
-            bail!("a matrix of {expected} columns met inputs of {columns}");
+            bail!("a matrix of {expected} columns got inputs of {columns}");
         }
         let (storage, matrix_layout) = transposed.storage_and_layout();
-        let Storage::Cpu(matrix) = &*storage else { bail!("weights stand in main memory") };
+        let Storage::Cpu(matrix) = &*storage else { bail!("weights are in main memory") };
         let product = x.matmul(matrix, (1, tokens, rows, columns), layout, matrix_layout)?;
         Ok((product, (tokens, rows).into()))
     }

@@ -91,7 +91,7 @@ fn paths(given: &SourceFile, head: &Gguf, part: Part) -> Result<Vec<PathBuf>, So
         let joined = match more {
             0 => String::new(),
             more => format!(
-                " and {more} bytes behind its last tensor (parts joined by `cat` are no model)"
+                " and {more} bytes after its last tensor (parts joined by `cat` are no model)"
             ),
         };
         return Err(SourceError::Split {

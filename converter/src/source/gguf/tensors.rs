@@ -154,7 +154,7 @@ fn place<R: Read>(
         let what = format!("tensor {}", tensor.name);
         let mut expected = format!("to begin at {free_from} or later");
         if let Some((name, kind)) = before {
-            expected.push_str(&format!(", behind tensor {name} of type {kind}"));
+            expected.push_str(&format!(", after tensor {name} of type {kind}"));
             if *kind == ElementKind::Q2_0 {
                 expected
                     .push_str(" (which has other blocks in a fork: take a file of another type)");

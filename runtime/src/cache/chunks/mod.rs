@@ -4,60 +4,19 @@
 //! Everything that changes, sealing, demotion and eviction, changes when the first token of a chunk
 //! arrives. Every layer has its own units and decides by itself.
 
-mod serialize;
+pub mod serialize;
 
 use std::collections::VecDeque;
 
 use hardtack_format::kv_policy::Costs;
 use hardtack_kernels::kv_router::choose;
-use hardtack_kernels::nested::UNITS_MAX;
 
-use super::ladder::{Ladder, Level, STEPS_MAX, Step};
+use super::ladder::{Ladder, Level, RUNGS_MAX, Rung};
+use super::sealed::{Chunk, Sealed};
 use super::shape::{CHUNK, PARTS_MAX, RingShape};
 use super::size::{LayerSize, RingSize};
 use crate::error::Error;
 use crate::memory::list;
-
-pub use serialize::{Span, pass_all};
-
-/// A chunk in codes.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sealed {
-    /// Which chunk of the text.
-    pub chunk: u32,
-    /// How far it has come down the ladder.
-    step: u32,
-    /// Bits of its codes at every step.
-    levels: [Level; STEPS_MAX],
-    /// Where its lowest values and ranges are.
-    pub entry: u32,
-    /// Where its codes are, the first units of each part.
-    pub units: [[u32; UNITS_MAX]; PARTS_MAX],
-}
-
-impl Sealed {
-    /// Bits of its codes.
-    pub const fn level(&self) -> Level {
-        self.levels[self.step as usize]
-    }
-
-    /// Numbers of the units of a part.
-    pub fn units(&self, part: usize) -> &[u32] {
-        &self.units[part][..self.level().0[part] as usize]
-    }
-}
-
-/// A chunk that a token may see.
-#[derive(Clone, Copy, Debug)]
-pub enum Part<'a> {
-    /// In half floats.
-    Halves {
-        /// Which chunk of the text.
-        chunk: usize,
-    },
-    /// In codes.
-    Codes(&'a Sealed),
-}
 
 /// The chunks of one layer.
 #[derive(Debug)]
@@ -66,7 +25,7 @@ pub struct Chunks {
     ladder: Ladder,
     reach: usize,
     size: LayerSize,
-    /// Oldest first; never on a higher step than those behind it.
+    /// Oldest first; never on a higher rung than those after them.
     sealed: VecDeque<Sealed>,
     free_units: Vec<u32>,
     free_entries: Vec<u32>,
@@ -133,19 +92,17 @@ impl Chunks {
         self.free_units.len()
     }
 
-    /// How far behind the query the first chunk's keys are moved for tokens of this chunk, so that
-    /// no distance exceeds the reach.
+    /// By how much the first chunk's keys are moved towards tokens of this chunk, so that no
+    /// distance exceeds the reach.
     pub const fn shift(&self, chunk: usize) -> usize {
         ((chunk + 1) * CHUNK).saturating_sub(self.reach)
     }
 
     /// The chunks that tokens of the open one may see, in the order of the text, the open one last.
-    pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
-        let first = (self.shape.has_sink() && self.begun > 0).then_some(Part::Halves { chunk: 0 });
-        first
-            .into_iter()
-            .chain(self.sealed.iter().map(Part::Codes))
-            .chain([Part::Halves { chunk: self.begun }])
+    pub fn seen(&self) -> impl Iterator<Item = Chunk<'_>> {
+        let first = (self.shape.has_sink() && self.begun > 0).then_some(Chunk::Exact(0));
+        let sealed = self.sealed.iter().map(Chunk::Sealed);
+        first.into_iter().chain(sealed).chain([Chunk::Exact(self.begun)])
     }
 
     /// The chunk that is open.
@@ -160,7 +117,7 @@ impl Chunks {
     }
 
     /// Whether the open chunk's keys decide its bits when this chunk begins: [`Chunks::begin`]
-    /// wants to be told what they cost then.
+    /// needs their costs then.
     pub fn wants_costs(&self, chunk: usize) -> bool {
         chunk != self.begun && self.seals() && self.ladder.is_learned()
     }
@@ -170,15 +127,15 @@ impl Chunks {
     }
 
     /// Begins a chunk, if it has not begun: what left the window is forgotten, and the chunk before
-    /// gets a place among the sealed ones, with the bits that the ladder gives it, or, by what bits
-    /// cost, its price. Gives that place if there is one: its bytes are the caller's to write.
+    /// gets a place among the sealed ones, with the ladder's bits for it, or, by what bits
+    /// cost, its price. Returns that place if there is one: its bytes are the caller's to write.
     pub fn begin(&mut self, chunk: usize, costs: Option<&Costs>) -> Option<Sealed> {
         if chunk == self.begun {
             return None;
         }
         assert_eq!(chunk, self.begun + 1, "chunks begin one after another");
         let oldest_kept = match self.shape.window {
-            // The first chunk stands before all others, within the reach.
+            // The first chunk is before all others, within the reach.
             0 => (chunk + 2).saturating_sub(self.reach / CHUNK),
             window => (chunk * CHUNK + 1).saturating_sub(window) / CHUNK,
         };
@@ -203,14 +160,14 @@ impl Chunks {
         sealed
     }
 
-    /// A chunk's bits at every step.
-    fn levels(&self, costs: Option<&Costs>) -> [Level; STEPS_MAX] {
-        let mut levels = [Level::default(); STEPS_MAX];
-        for (level, step) in levels.iter_mut().zip(self.ladder.steps()) {
-            *level = match step {
-                Step::Fixed(level) => *level,
-                Step::Learned(price) => {
-                    let costs = costs.expect("a ladder of prices wants to be told what bits cost");
+    /// A chunk's bits on every rung.
+    fn levels(&self, costs: Option<&Costs>) -> [Level; RUNGS_MAX] {
+        let mut levels = [Level::default(); RUNGS_MAX];
+        for (level, rung) in levels.iter_mut().zip(self.ladder.rungs()) {
+            *level = match rung {
+                Rung::Fixed(level) => *level,
+                Rung::Learned(price) => {
+                    let costs = costs.expect("a ladder of prices needs what bits cost");
                     Level(choose(costs, *price, self.shape.elements()))
                 }
             };
@@ -229,25 +186,25 @@ impl Chunks {
         }
     }
 
-    /// Takes a step towards room for another chunk of so many units: a demotion, or the end of the
-    /// oldest chunk.
+    /// Makes some room for another chunk of `wanted` units: by a demotion, or the end of the oldest
+    /// chunk.
     fn make_room(&mut self, next: usize, wanted: usize) {
         let parts = self.shape.parts();
-        let used = |step: usize| {
-            let held = self.sealed.iter().filter(|sealed| sealed.step as usize == step);
+        let used = |rung: usize| {
+            let held = self.sealed.iter().filter(|sealed| sealed.rung as usize == rung);
             held.map(|sealed| sealed.level().units(parts)).sum::<usize>()
-                + if step == 0 { wanted } else { 0 }
+                + if rung == 0 { wanted } else { 0 }
         };
         let over = self.ladder.over_share(self.size.units, used);
-        let below = over.map(|step| step + 1).filter(|&step| step < self.ladder.steps().len());
+        let below = over.map(|rung| rung + 1).filter(|&rung| rung < self.ladder.rungs().len());
         let oldest = below.and_then(|below| {
-            self.sealed.iter_mut().find(|sealed| sealed.step as usize + 1 == below)
+            self.sealed.iter_mut().find(|sealed| sealed.rung as usize + 1 == below)
         });
         match oldest {
-            // A chunk without units to give back does not help where entries are short.
+            // A chunk without units to free does not help where entries are short.
             Some(oldest) if !self.free_entries.is_empty() => {
                 let before = oldest.level();
-                oldest.step += 1;
+                oldest.rung += 1;
                 let after = oldest.level();
                 for ((units, before), after) in
                     oldest.units.iter().zip(before.0).zip(after.0).take(parts)
@@ -262,21 +219,21 @@ impl Chunks {
 
     fn forget_oldest(&mut self, next: usize) {
         let oldest = self.sealed.pop_front().expect("what takes room is there");
-        self.give_back(&oldest);
+        self.free(&oldest);
         self.changed = next;
     }
 
-    fn give_back(&mut self, sealed: &Sealed) {
+    fn free(&mut self, sealed: &Sealed) {
         for part in 0..self.shape.parts() {
             self.free_units.extend_from_slice(sealed.units(part));
         }
         self.free_entries.push(sealed.entry);
     }
 
-    /// Forgets this chunk and all behind it. It counts as begun.
+    /// Forgets this chunk and all after it. It counts as begun.
     fn forget_from(&mut self, chunk: usize) {
         while let Some(newest) = self.sealed.pop_back_if(|newest| newest.chunk as usize >= chunk) {
-            self.give_back(&newest);
+            self.free(&newest);
         }
         if chunk == 0 {
             self.changed = 0;
@@ -285,19 +242,36 @@ impl Chunks {
     }
 }
 
-/// Brings the chunks of all layers back to what they were after so many of the `held` tokens, or
-/// after fewer. Gives after how many.
-pub fn truncate<L: AsRef<Chunks> + AsMut<Chunks>>(
-    layers: &mut [L],
-    held: usize,
-    position: usize,
-) -> usize {
+/// Bits of a chunk: its layer, its index in the text, and the bits of its keys and of its values.
+pub type ChunkBits = (usize, usize, [u32; PARTS_MAX]);
+
+/// A layer's cache, which keeps chunks if it is a ring.
+pub trait HoldsChunks {
+    /// The chunks; none of an exact cache.
+    fn chunks(&self) -> Option<&Chunks>;
+    /// The chunks to be changed.
+    fn chunks_mut(&mut self) -> Option<&mut Chunks>;
+}
+
+impl HoldsChunks for Chunks {
+    fn chunks(&self) -> Option<&Chunks> {
+        Some(self)
+    }
+
+    fn chunks_mut(&mut self) -> Option<&mut Chunks> {
+        Some(self)
+    }
+}
+
+/// Brings the chunks of all layers back to what they were after `position` of the `held` tokens, or
+/// after fewer. Returns after how many.
+pub fn truncate<L: HoldsChunks>(layers: &mut [L], held: usize, position: usize) -> usize {
     if position >= held {
         return held;
     }
     let chunk = position / CHUNK;
-    let all = |of: &dyn Fn(&Chunks) -> bool| layers.iter().all(|layer| of(layer.as_ref()));
-    // What a layer has of that time: every token, only whole chunks, or nothing.
+    let all = |of: &dyn Fn(&Chunks) -> bool| layers.iter().filter_map(L::chunks).all(of);
+    // What a layer has of that time: every token, only whole chunks, or none.
     let begun = all(&|layer| layer.begun == chunk);
     let first = chunk == 0 && all(&|layer| layer.shape.has_sink());
     let whole = all(&|layer| layer.changed <= chunk);
@@ -306,31 +280,14 @@ pub fn truncate<L: AsRef<Chunks> + AsMut<Chunks>>(
         (false, true) => (chunk, chunk * CHUNK),
         (false, false) => (0, 0),
     };
-    layers.iter_mut().for_each(|layer| layer.as_mut().forget_from(chunk));
+    layers.iter_mut().filter_map(L::chunks_mut).for_each(|layer| layer.forget_from(chunk));
     position
 }
 
-/// What the sealed chunks of all layers hold: layer, chunk, and bits of its keys and its values.
-pub fn levels<L: AsRef<Chunks>>(
-    layers: &[L],
-) -> impl Iterator<Item = (usize, usize, [u32; PARTS_MAX])> {
+/// What the sealed chunks of all layers hold.
+pub fn levels<L: HoldsChunks>(layers: &[L]) -> impl Iterator<Item = ChunkBits> {
     layers.iter().enumerate().flat_map(|(index, layer)| {
-        layer
-            .as_ref()
-            .sealed
-            .iter()
-            .map(move |sealed| (index, sealed.chunk as usize, sealed.level().0))
+        let sealed = layer.chunks().into_iter().flat_map(|chunks| &chunks.sealed);
+        sealed.map(move |sealed| (index, sealed.chunk as usize, sealed.level().0))
     })
-}
-
-impl AsRef<Self> for Chunks {
-    fn as_ref(&self) -> &Self {
-        self
-    }
-}
-
-impl AsMut<Self> for Chunks {
-    fn as_mut(&mut self) -> &mut Self {
-        self
-    }
 }

@@ -1,8 +1,8 @@
 //! The ring on the processor: the bytes of the chunks that a layer holds.
 //!
 //! What a token sees depends on its position alone, not on the pieces in which the tokens came: the
-//! tokens of its own chunk and of the first one in half floats, every other chunk that is left as
-//! codes. Which those are, `chunks.rs` decides when the first token of a chunk arrives, in every
+//! tokens of its own chunk and of the first one as f16, every other chunk that is left as codes.
+//! Which those are, `chunks/` decides when the first token of a chunk arrives, in every
 //! layer by itself, so that layers may be at different tokens while a prompt is processed.
 
 use std::ops::Range;
@@ -16,77 +16,19 @@ use hardtack_kernels::hadamard::hadamard;
 use hardtack_kernels::kv_router::costs;
 use hardtack_kernels::nested::{CodeGroup, UNITS_MAX, pack_unit};
 
-use super::chunks::{self, Chunks, Span};
-use super::seal::{codes_max, quantize};
+use super::chunks::Chunks;
+use super::chunks::serialize::Span;
+use super::seal::{self, quantize};
+use super::sealed::{Chunk, Sealed};
 use super::shape::{CHUNK, Matrix, RingShape, Scaled};
 use super::size::{LayerSize, RingSize};
 use crate::error::Error;
 use crate::memory::zeros;
-use crate::saved::Pipe;
+use crate::pipe::Pipe;
 
-pub use super::chunks::{Part, Sealed};
-
-/// The rings of all layers.
-#[derive(Debug)]
-pub struct Ring {
-    pub layers: Vec<RingLayer>,
-}
-
-impl Ring {
-    /// Allocates everything.
-    ///
-    /// # Errors
-    /// The system has no such room.
-    pub fn new<'a>(
-        size: &RingSize,
-        layers: impl Iterator<Item = &'a AttentionSpec>,
-    ) -> Result<Self, Error> {
-        Ok(Self {
-            layers: layers.map(|layer| RingLayer::new(size, layer)).collect::<Result<_, _>>()?,
-        })
-    }
-
-    /// Brings the ring back to what it was after so many of its tokens, or after fewer. Gives after
-    /// how many.
-    pub fn truncate(&mut self, held: usize, position: usize) -> usize {
-        chunks::truncate(&mut self.layers, held, position)
-    }
-
-    /// Becomes what another session's ring of the same size is.
-    pub fn copy_from(&mut self, other: &Self) {
-        for (layer, other) in self.layers.iter_mut().zip(&other.layers) {
-            layer.chunks.copy_from(&other.chunks);
-            layer.halves.copy_from_slice(&other.halves);
-            layer.units.copy_from_slice(&other.units);
-            layer.scales.copy_from_slice(&other.scales);
-        }
-    }
-
-    /// Passes everything after `position` tokens.
-    ///
-    /// # Errors
-    /// The file cannot be written, or what is read is nothing that a ring can hold.
-    pub fn pass<P: Pipe>(&mut self, pipe: &mut P, position: usize) -> Result<(), Error> {
-        chunks::pass_all(pipe, position, &mut self.layers, |pipe, _, layer, begun| {
-            let RingLayer { chunks, halves, units, scales } = layer;
-            let [unit_bytes, scale_elements] =
-                [chunks.shape().unit_bytes(), chunks.shape().scale_elements()];
-            chunks.pass(pipe, begun, |pipe, span| match span {
-                Span::Halves => pipe.bytes(cast_slice_mut(halves.reinterpret_cast_mut())),
-                Span::Scales(entry) => {
-                    let scales = &mut scales[entry * scale_elements..][..scale_elements];
-                    pipe.bytes(cast_slice_mut(scales.reinterpret_cast_mut()))
-                }
-                Span::Unit(number) => pipe.bytes(&mut units[number * unit_bytes..][..unit_bytes]),
-            })
-        })
-    }
-
-    /// Codes that sealing a chunk writes at once.
-    pub fn codes_max(layers: &[AttentionSpec]) -> usize {
-        let matrices = layers.iter().flat_map(|layer| RingShape::of(layer).matrices);
-        matrices.map(codes_max).max().unwrap_or(0)
-    }
+/// Codes that sealing a chunk of a layer writes at once.
+pub fn codes_max(shape: &RingShape) -> usize {
+    shape.matrices.into_iter().map(seal::codes_max).max().unwrap_or(0)
 }
 
 /// The ring of one layer.
@@ -94,42 +36,60 @@ impl Ring {
 pub struct RingLayer {
     chunks: Chunks,
     /// `[slots]`, each the two matrices, each `[heads, CHUNK, width]`.
-    halves: Vec<f16>,
+    exact: Vec<f16>,
     /// `[units]`, each one bit of all codes of a part of a chunk.
     units: Vec<u8>,
     /// `[chunks, heads]`, each the two matrices' lowest values and ranges, `[2, rows]`.
     scales: Vec<f16>,
 }
 
-impl AsRef<Chunks> for RingLayer {
-    fn as_ref(&self) -> &Chunks {
-        &self.chunks
-    }
-}
-
-impl AsMut<Chunks> for RingLayer {
-    fn as_mut(&mut self) -> &mut Chunks {
-        &mut self.chunks
-    }
-}
-
 impl RingLayer {
-    fn new(size: &RingSize, attention: &AttentionSpec) -> Result<Self, Error> {
+    /// Allocates everything.
+    ///
+    /// # Errors
+    /// The system has no such room.
+    pub fn new(size: &RingSize, attention: &AttentionSpec) -> Result<Self, Error> {
         let shape = RingShape::of(attention);
         let LayerSize { units, chunks } = size.layer(&shape);
-        // What comes untouched is asked for before lists are filled.
-        let halves = zeros(shape.f16_slots() * shape.chunk_elements())?;
+        // What comes untouched from the system is allocated before lists are filled.
+        let exact = zeros(shape.f16_slots() * shape.chunk_elements())?;
         let (units, scales) =
             (zeros(units * shape.unit_bytes())?, zeros(chunks * shape.scale_elements())?);
-        Ok(Self { chunks: Chunks::new(size, shape)?, halves, units, scales })
+        Ok(Self { chunks: Chunks::new(size, shape)?, exact, units, scales })
     }
 
     /// Bytes of everything that the layer owns.
     #[cfg(test)]
     pub fn allocated_bytes(&self) -> usize {
-        (self.halves.capacity() + self.scales.capacity()) * size_of::<f16>()
+        (self.exact.capacity() + self.scales.capacity()) * size_of::<f16>()
             + self.units.capacity()
             + self.chunks.allocated_bytes()
+    }
+
+    /// Becomes what another session's ring of the same layer is.
+    pub fn copy_from(&mut self, other: &Self) {
+        self.chunks.copy_from(&other.chunks);
+        self.exact.copy_from_slice(&other.exact);
+        self.units.copy_from_slice(&other.units);
+        self.scales.copy_from_slice(&other.scales);
+    }
+
+    /// Writes or reads the layer while this chunk is open.
+    ///
+    /// # Errors
+    /// As [`Chunks::serialize`].
+    pub fn serialize(&mut self, pipe: &mut dyn Pipe, open: usize) -> Result<(), Error> {
+        let Self { chunks, exact, units, scales } = self;
+        let (unit_bytes, scale_elements) =
+            (chunks.shape().unit_bytes(), chunks.shape().scale_elements());
+        chunks.serialize(pipe, open, |pipe, span| match span {
+            Span::Exact => pipe.bytes(cast_slice_mut(exact.reinterpret_cast_mut())),
+            Span::Scales(entry) => {
+                let scales = &mut scales[entry * scale_elements..][..scale_elements];
+                pipe.bytes(cast_slice_mut(scales.reinterpret_cast_mut()))
+            }
+            Span::Unit(number) => pipe.bytes(&mut units[number * unit_bytes..][..unit_bytes]),
+        })
     }
 
     /// What the layer keeps of a chunk.
@@ -142,9 +102,19 @@ impl RingLayer {
         self.chunks.shift(chunk)
     }
 
-    /// As [`Chunks::parts`].
-    pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
-        self.chunks.parts()
+    /// Which chunks the layer holds.
+    pub const fn chunks(&self) -> &Chunks {
+        &self.chunks
+    }
+
+    /// The chunks to be changed.
+    pub const fn chunks_mut(&mut self) -> &mut Chunks {
+        &mut self.chunks
+    }
+
+    /// As [`Chunks::seen`].
+    pub fn chunks_seen(&self) -> impl Iterator<Item = Chunk<'_>> {
+        self.chunks.seen()
     }
 
     /// The chunk that is open.
@@ -152,17 +122,17 @@ impl RingLayer {
         self.chunks.begun()
     }
 
-    /// `[CHUNK, width]`: a head's keys (`matrix` 0) or values (1) of a chunk in half floats.
-    pub fn halves(&self, chunk: usize, matrix: usize, head: usize) -> &[f16] {
-        &self.halves[self.half_span(chunk, matrix, head)]
+    /// `[CHUNK, width]`: a head's keys (`matrix` 0) or values (1) of a chunk that is exact.
+    pub fn exact(&self, chunk: usize, matrix: usize, head: usize) -> &[f16] {
+        &self.exact[self.exact_span(chunk, matrix, head)]
     }
 
-    fn half_span(&self, chunk: usize, matrix: usize, head: usize) -> Range<usize> {
+    fn exact_span(&self, chunk: usize, matrix: usize, head: usize) -> Range<usize> {
         let slot = if chunk == 0 { 0 } else { self.shape().f16_slots() - 1 };
-        let [first, second] = self.shape().matrices.map(|matrix| matrix.width * CHUNK);
+        let [keys, values] = self.shape().matrices.map(|matrix| matrix.width * CHUNK);
         let before = slot * self.shape().chunk_elements()
-            + if matrix == 0 { 0 } else { self.shape().heads * first };
-        let elements = if matrix == 0 { first } else { second };
+            + if matrix == 0 { 0 } else { self.shape().heads * keys };
+        let elements = if matrix == 0 { keys } else { values };
         before + head * elements..before + (head + 1) * elements
     }
 
@@ -229,30 +199,29 @@ impl RingLayer {
                 if scaled == Scaled::Token {
                     hadamard(values);
                 }
-                let start = self.half_span(self.begun(), matrix, head).start + at * width;
-                for (half, value) in self.halves[start..start + width].iter_mut().zip(values) {
-                    *half = f16::from_f32(*value);
+                let start = self.exact_span(self.begun(), matrix, head).start + at * width;
+                for (element, value) in self.exact[start..start + width].iter_mut().zip(values) {
+                    *element = f16::from_f32(*value);
                 }
             }
         }
     }
 
     /// Begins a chunk, if it has not begun: the one before is sealed, with the bits that the
-    /// ladder, or at its price the layer's policy, gives it. `codes` is a buffer of
-    /// [`Ring::codes_max`].
+    /// ladder, or at its price the layer's policy, gives it. `codes` has room for [`codes_max`].
     pub fn begin(&mut self, chunk: usize, policy: Option<&LayerPolicy>, codes: &mut [u8]) {
-        let told = self.chunks.wants_costs(chunk).then(|| {
+        let known = self.chunks.wants_costs(chunk).then(|| {
             let policy = policy.expect("a ladder of prices comes from a policy");
             let (heads, width) = (self.shape().heads, self.shape().matrices[0].width);
-            let first = self.half_span(self.begun(), 0, 0).start;
+            let first = self.exact_span(self.begun(), 0, 0).start;
             costs(
                 policy,
-                &self.halves[first..first + heads * CHUNK * width],
+                &self.exact[first..first + heads * CHUNK * width],
                 width,
                 self.shape().turned,
             )
         });
-        let Some(sealed) = self.chunks.begin(chunk, told.as_ref()) else { return };
+        let Some(sealed) = self.chunks.begin(chunk, known.as_ref()) else { return };
         for matrix in 0..self.shape().matrices.len() {
             for head in 0..self.shape().heads {
                 self.seal_matrix(&sealed, matrix, head, codes);
@@ -263,13 +232,13 @@ impl RingLayer {
     fn seal_matrix(&mut self, sealed: &Sealed, matrix: usize, head: usize, codes: &mut [u8]) {
         let (shape, numbers) =
             (self.shape().matrices[matrix], sealed.units(self.shape().part(matrix)));
-        let halves = self.half_span(sealed.chunk as usize, matrix, head);
+        let exact = self.exact_span(sealed.chunk as usize, matrix, head);
         for (first, rows) in shape.groups() {
             let codes = &mut codes[..rows * shape.columns()];
             let spans = self.scale_spans(sealed.entry, matrix, head, first, rows);
             let [lowest, ranges] =
                 self.scales.get_disjoint_mut(spans).expect("they do not overlap");
-            quantize(shape, &self.halves[halves.clone()], first, lowest, ranges, codes);
+            quantize(shape, &self.exact[exact.clone()], first, lowest, ranges, codes);
             for (unit, &number) in numbers.iter().enumerate() {
                 let span = self.unit_span(number, matrix, head, first, rows);
                 pack_unit(unit, rows, codes, &mut self.units[span]);

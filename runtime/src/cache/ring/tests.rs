@@ -6,7 +6,7 @@ use hardtack_kernels::nested::{Places, value};
 
 use super::*;
 use crate::cache::ladder::{Ladder, Level};
-use crate::cache::{RingBits, RingOptions};
+use crate::options::{RingBits, RingOptions};
 
 const HEAD: usize = 32;
 
@@ -16,7 +16,8 @@ fn ring(steps: &[u32], chunks_of_first: u64, context: usize, window: u32) -> Rin
         AttentionSpec { heads: 1, score_scale: 1.0, window, rope_dim: 32, rope_scale: 1.0, kind };
     let levels: Vec<_> = steps.iter().map(|&bits| [bits; 2]).collect();
     let bits = RingBits::Ladder(Ladder::new(&levels).unwrap());
-    let of = |bytes| RingSize::of(&RingOptions { bytes, bits }, None, &[layer], context);
+    let of =
+        |bytes| RingSize::of(&RingOptions::new().bytes(bytes).bits(bits), None, &[layer], context);
     let chunk = (RingShape::of(&layer).unit_bytes() * 2 * steps[0] as usize) as u64;
     let least =
         (0..).map(|units| units * 16).find(|&bytes| bytes > 0 && of(bytes).is_ok()).unwrap();
@@ -55,7 +56,7 @@ fn bits_are_lost_before_chunks_and_the_first_chunk_stays() {
     }
     let used: u32 = held.iter().map(|&(_, bits)| 2 * bits).sum();
     assert_eq!(used as usize + layer.chunks.free_units(), layer.chunks.size().units);
-    assert!(matches!(layer.parts().next(), Some(Part::Halves { chunk: 0 })));
+    assert!(matches!(layer.chunks_seen().next(), Some(Chunk::Exact(0))));
     // Plain forgetting holds fewer.
     let mut plain = ring(&[8], 4, 4096, 0);
     fill(&mut plain, 40);
@@ -88,7 +89,7 @@ fn a_demoted_chunk_is_what_sealing_at_fewer_bits_gives() {
 #[test]
 fn codes_stand_for_numbers_of_their_part_of_the_range() {
     for bits in [8, 6, 4, 3, 2] {
-        // From where the first code stands to the other end of its part.
+        // From the first code's value to the other end of its part.
         let furthest = 1.0 / (1 << bits) as f32 - Places::of(bits).first;
         let mut layer = ring(&[bits], 4, 4096, 0);
         fill(&mut layer, 3);

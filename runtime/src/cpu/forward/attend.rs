@@ -2,85 +2,26 @@
 //!
 //! Queries that see the same keys are taken in blocks, so that keys and values are read, and codes
 //! unpacked, once for several. What one query gets does not depend on those beside it: kernels
-//! promise as much. Chunks stand at fixed positions, so the pieces a prompt came in change nothing,
-//! and neither does it how many threads share a token's lanes.
+//! promise as much. Chunks are at fixed positions, so the pieces a prompt came in change no result,
+//! and neither does the number of threads that share a token's lanes.
 
 use hardtack_format::limits::HEAD_DIM_MAX;
-use hardtack_kernels::KernelTable;
+use hardtack_format::spec::AttentionSpec;
 use hardtack_kernels::attention::Scores;
 
+use super::cached::{Cached, QUERIES_MAX, queries_max, staged_width};
+use super::codes::Query;
 use super::softmax::Running;
-use crate::cache::shape::CHUNK;
+use crate::cache::sealed::Chunk;
+use crate::cache::shape::{CHUNK, RingShape};
 use crate::cpu::multiply::Cpu;
+use crate::cpu::rows::Rows;
 
 const _: () = assert!(size_of::<Scores>() == CHUNK * size_of::<f32>());
 
-/// Most queries of a block.
-pub const QUERIES_MAX: usize = 24;
-
-/// What one query asks of the two matrices of a cached head; nothing of the second where that holds
-/// values.
-pub type Query<'a> = [&'a [f32]; 2];
-
-/// Keys and values of one layer, kept chunk by chunk of 64 tokens.
-pub trait Cached: Sync {
-    /// A chunk that is kept.
-    type Part<'p>: Copy
-    where
-        Self: 'p;
-
-    /// Queries of a block, at most [`QUERIES_MAX`].
-    const QUERIES: usize;
-
-    /// Heads that are cached.
-    fn heads(&self) -> usize;
-
-    /// How many positions back a token sees, itself included; 0 for all.
-    fn window(&self) -> usize;
-
-    /// Numbers of one query's result as it is staged, and how many of them count.
-    fn widths(&self) -> (usize, usize);
-
-    /// The chunks, oldest first.
-    fn parts(&self) -> impl Iterator<Item = Self::Part<'_>>;
-
-    /// Which chunk of the text it is.
-    fn chunk(part: Self::Part<'_>) -> usize;
-
-    /// Whether its keys were moved, seen from the chunk that is open.
-    fn moved(&self, part: Self::Part<'_>) -> bool;
-
-    /// Asks memory for a head's keys of a chunk, or its values, which will be met soon.
-    fn prefetch(&self, kernels: &KernelTable, part: Self::Part<'_>, head: usize, values: bool);
-
-    /// Adds the scores of the first `seen` tokens of a chunk; what it says of tokens behind them is
-    /// of no meaning.
-    fn score(
-        &self,
-        kernels: &KernelTable,
-        part: Self::Part<'_>,
-        head: usize,
-        seen: usize,
-        queries: &[Query<'_>],
-        scores: &mut [Scores],
-    );
-
-    /// Adds the first `seen` tokens' values by their weights to the results `[queries, staged
-    /// width]`.
-    fn gather(
-        &self,
-        kernels: &KernelTable,
-        part: Self::Part<'_>,
-        head: usize,
-        seen: usize,
-        weights: &[Scores],
-        out: &mut [f32],
-    );
-}
-
 /// Consecutive chunks of the text that a lane takes before the next one does.
 const LANE_CHUNKS: usize = 8;
-/// Lanes, each of which sums up what its own chunks, by their place in the text, give a query.
+/// Lanes, each of which sums up a query's results over its own chunks, by their index in the text.
 /// Those of a token are pieces of work, as cached heads may be fewer than threads.
 const LANES: usize = 8;
 /// Results of a query's lane are followed by its running maximum and sum.
@@ -90,22 +31,27 @@ const LANE_ROOM: usize = 16 * 1024;
 const NARROW_ROOM: usize = 2 * 1024;
 const _: () = assert!(HEAD_DIM_MAX as usize + RUNNING <= LANE_ROOM, "one query's results");
 
-/// Queries of a block, of so many in all whose results are so wide.
+/// Queries of a block, out of `queries` whose results are `width` wide.
 fn block_queries(most: usize, queries: usize, width: usize) -> usize {
     most.min(queries).min(LANE_ROOM / (width + RUNNING)).max(1)
 }
 
-/// Numbers that results of one token, and of up to so many, are staged in, by blocks of at most
-/// `most` queries.
-pub fn staged(heads: usize, tokens: usize, group: usize, most: usize, width: usize) -> usize {
+/// Numbers that the results of a layer's queries are staged in, for any number of tokens up to this
+/// one.
+pub fn staged(spec: &AttentionSpec, tokens: usize, ring: bool) -> usize {
+    let shape = RingShape::of(spec);
+    let (most, width) = (queries_max(ring), staged_width(&shape, ring));
+    let (tokens, group) =
+        (if ring { tokens.min(CHUNK) } else { tokens }, spec.heads as usize / shape.heads);
     let rows = |queries: usize| queries.next_multiple_of(block_queries(most, queries, width));
-    heads * (width + RUNNING) * rows(tokens * group).max(LANES * rows(group))
+    shape.heads * (width + RUNNING) * rows(tokens * group).max(LANES * rows(group))
 }
 
-/// Consecutive tokens, the last of which are the newest that are kept.
-pub struct Segment<'a, C, Q> {
+/// Queries of consecutive tokens, the last of which are the newest that are kept.
+pub struct Attend<'a, Q> {
     pub cpu: Cpu<'a>,
-    pub cache: &'a C,
+    /// What the tokens see.
+    pub cached: Cached<'a>,
     /// Position of the first token.
     pub position: usize,
     pub tokens: usize,
@@ -113,10 +59,10 @@ pub struct Segment<'a, C, Q> {
     pub group: usize,
     /// Scores are multiplied by this.
     pub scale: f32,
-    /// A logit of every query head for attending to nothing.
+    /// A logit of every query head for attending to no token.
     pub sinks: Option<&'a [f32]>,
-    /// `query(token, head, moved)`: what meets the two matrices of a cached head, `moved` for keys
-    /// of the first chunk that were moved.
+    /// `query(token, head, moved)`: what is multiplied with the two matrices of a cached head,
+    /// `moved` for keys of the first chunk that were moved.
     pub query: Q,
 }
 
@@ -129,37 +75,36 @@ struct Block {
     width: usize,
 }
 
-impl<'a, C: Cached, Q> Segment<'a, C, Q>
+impl<'a, Q> Attend<'a, Q>
 where
     Q: Fn(usize, usize, bool) -> Query<'a> + Sync,
 {
-    /// Attends with every query, and calls `collect(token, head, result)` with what each gives.
-    /// `staging` has room for what is [`staged`].
-    pub fn attend(&self, staging: &mut [f32], mut collect: impl FnMut(usize, usize, &[f32])) {
-        let ((width, used), heads, queries) =
-            (self.cache.widths(), self.cache.heads(), self.tokens * self.group);
-        let most = block_queries(C::QUERIES, queries, width);
+    /// Calls `collect(token, head, result)` with the result of every query. `staging` has room for
+    /// what is [`staged`].
+    pub fn run(&self, staging: &mut [f32], mut collect: impl FnMut(usize, usize, &[f32])) {
+        let ((width, used), heads) = (self.cached.widths(), self.cached.shape().heads);
+        let queries = self.tokens * self.group;
+        let most = block_queries(self.cached.queries_max(), queries, width);
         let blocks = queries.div_ceil(most);
         let block = |index: usize| {
             let first = index % blocks * most;
             Block { kv_head: index / blocks, first, count: most.min(queries - first), width }
         };
-        let lanes = self
-            .cache
-            .parts()
-            .last()
-            .map_or(1, |newest| LANES.min(C::chunk(newest) / LANE_CHUNKS + 1));
+        let newest = self.cached.chunks().last();
+        let lanes = newest.map_or(1, |newest| LANES.min(newest.index() / LANE_CHUNKS + 1));
         let cut = if self.tokens == 1 { lanes } else { 1 };
         let piece = most * (width + RUNNING);
-        let staging = &mut staging[..heads * blocks * cut * piece];
+        let (count, staging) = (heads * blocks * cut, &mut staging[..heads * blocks * cut * piece]);
         // About a byte for each number that is read.
-        let cost = self.cache.parts().count() * CHUNK * 2 * width / cut;
-        self.cpu.for_each_chunk(staging, piece, cost, |index, piece| {
-            let block = block(index / cut);
-            self.one_lane(block, index % cut, piece);
-            if cut == 1 {
-                self.other_lanes(block, lanes, piece);
-                self.finish(block, piece);
+        let cost = self.cached.chunks().count() * CHUNK * 2 * width / cut;
+        self.cpu.for_rows(count, cost, Rows::new(staging, piece), |range, mut pieces| {
+            for (index, piece) in range.zip(pieces.iter_mut()) {
+                let block = block(index / cut);
+                self.lane(block, index % cut, piece);
+                if cut == 1 {
+                    self.other_lanes(block, lanes, piece);
+                    self.finish(block, piece);
+                }
             }
         });
         for (index, pieces) in staging.chunks_exact_mut(cut * piece).enumerate() {
@@ -181,12 +126,12 @@ where
         (query / self.group, block.kv_head * self.group + query % self.group)
     }
 
-    /// What the queries get of the chunks of one lane.
-    fn one_lane(&self, block: Block, lane: usize, piece: &mut [f32]) {
+    /// The queries' results over the chunks of one lane.
+    fn lane(&self, block: Block, lane: usize, piece: &mut [f32]) {
         let (kernels, Block { kv_head, count, width, .. }) = (self.cpu.kernels, block);
         let (out, states) = rows_and_states(block, piece);
         out.fill(0.0);
-        let mut running = [Running::NOTHING; QUERIES_MAX];
+        let mut running = [Running::NONE; QUERIES_MAX];
         let queries = |moved: bool| -> [Query<'_>; QUERIES_MAX] {
             std::array::from_fn(|index| {
                 let (token, head) = self.place(block, index);
@@ -198,29 +143,28 @@ where
         let scores = &mut scores[..count];
         // The many queries of a prompt take longer than memory does.
         let prefetches = self.tokens == 1;
-        let own = |part: &C::Part<'_>| C::chunk(*part) / LANE_CHUNKS % LANES == lane;
-        let mut parts = self.cache.parts().filter(own).peekable();
-        while let Some(part) = parts.next() {
-            let chunk = C::chunk(part);
-            let visible = |index: usize| self.visible(self.place(block, index).0, chunk);
-            // Later tokens see more; one that sees nothing here is followed by others, or all are
+        let own = |chunk: &Chunk<'_>| chunk.index() / LANE_CHUNKS % LANES == lane;
+        let mut chunks = self.cached.chunks().filter(own).peekable();
+        while let Some(chunk) = chunks.next() {
+            let visible = |index: usize| self.visible(self.place(block, index).0, chunk.index());
+            // Later tokens see more; one that sees none of these is followed by others, or all are
             // past it.
             let seen =
                 (0..count).map(visible).filter(|(from, to)| from < to).map(|(_, to)| to).max();
             let Some(seen) = seen else { continue };
             scores.as_flattened_mut().fill(0.0);
             if prefetches {
-                self.cache.prefetch(kernels, part, kv_head, true);
+                self.cached.prefetch(kernels, chunk, kv_head, true);
             }
-            let queries = if self.cache.moved(part) { queries(true) } else { usual };
-            self.cache.score(kernels, part, kv_head, seen, &queries[..count], scores);
+            let queries = if self.cached.is_moved(chunk) { queries(true) } else { usual };
+            self.cached.score(kernels, chunk, kv_head, seen, &queries[..count], scores);
             for (index, (scores, out)) in
                 scores.iter_mut().zip(out.chunks_exact_mut(width)).enumerate()
             {
                 running[index].weigh(kernels, self.scale, scores, visible(index), out);
             }
-            if prefetches && let Some(&next) = parts.peek() {
-                self.cache.prefetch(kernels, next, kv_head, false);
+            if prefetches && let Some(&next) = chunks.peek() {
+                self.cached.prefetch(kernels, next, kv_head, false);
             }
             // Together where they have seen as much: what a query has not seen must not touch its
             // result.
@@ -229,14 +173,14 @@ where
                 let seen = visible(first).1;
                 let end = (first..count).find(|&index| visible(index).1 != seen).unwrap_or(count);
                 let out = &mut out[first * width..end * width];
-                self.cache.gather(kernels, part, kv_head, seen, &scores[first..end], out);
+                self.cached.gather(kernels, chunk, kv_head, seen, &scores[first..end], out);
                 first = end;
             }
         }
         states.iter_mut().zip(running).for_each(|(kept, state)| *kept = state.into());
     }
 
-    /// Adds what the lanes after the first give.
+    /// Adds the results of the lanes after the first.
     fn other_lanes(&self, block: Block, lanes: usize, piece: &mut [f32]) {
         if lanes == 1 {
             return;
@@ -252,7 +196,7 @@ where
     fn add_lanes(&self, block: Block, lanes: usize, other: &mut [f32], piece: &mut [f32]) {
         let other = &mut other[..piece.len()];
         for lane in 1..lanes {
-            self.one_lane(block, lane, other);
+            self.lane(block, lane, other);
             add_lane(block, piece, other);
         }
     }
@@ -266,11 +210,11 @@ where
         }
     }
 
-    /// Which tokens of a chunk, from and to, a token of the segment sees.
+    /// Which tokens of a chunk, from and to, a token sees.
     fn visible(&self, token: usize, chunk: usize) -> (usize, usize) {
         let (position, start) = (self.position + token, chunk * CHUNK);
         let to = (position + 1).saturating_sub(start).min(CHUNK);
-        let from = match self.cache.window() {
+        let from = match self.cached.shape().window {
             0 => 0,
             window => (position + 1).saturating_sub(window).saturating_sub(start).min(to),
         };
@@ -284,7 +228,7 @@ fn rows_and_states(block: Block, piece: &mut [f32]) -> (&mut [f32], &mut [[f32; 
     (&mut rows[..block.count * block.width], &mut states.as_chunks_mut().0[..block.count])
 }
 
-/// Adds what another lane gives the same queries.
+/// Adds the same queries' results over another lane.
 fn add_lane(block: Block, piece: &mut [f32], other: &mut [f32]) {
     let ((out, states), (other_out, others)) =
         (rows_and_states(block, piece), rows_and_states(block, other));

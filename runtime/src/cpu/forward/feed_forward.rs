@@ -9,116 +9,114 @@ use hardtack_format::spec::{Activation, ExpertsSpec};
 use hardtack_kernels::PanelRows;
 use hardtack_kernels::math::sigmoid;
 
-use super::router::{assign_slots, choose};
-use super::{Step, project};
+use super::batch::Batch;
+use super::router::{Choice, assign_slots, choose};
+use super::shared::{Shared, project};
+use crate::cpu::buffer::{Buffer, buffers};
 use crate::cpu::inputs::Inputs;
-use crate::cpu::multiply::{COLLECT_COST, Cpu, Product};
+use crate::cpu::multiply::{COLLECT_COST, Cpu, Product, Workspace};
 use crate::cpu::results::{COLLECTED, Results};
 use crate::cpu::rows::{Cut as _, Rows};
-use crate::cpu::scratch::Scratch;
 
 /// What one activation costs, the moves of its inputs and its quantization included, in bytes that
 /// memory could deliver meanwhile.
 const ACTIVATION_COST: usize = 8;
 /// What adding up one number of one expert costs.
 const SUM_COST: usize = 2;
-/// What a pass over some experts may leave before it is collected.
-const PASS_BYTES: usize = 1 << 20;
+/// What a run over some experts may leave before it is collected.
+const RUN_BYTES: usize = 1 << 20;
 /// What looking at one expert costs for each that is chosen.
 const CHOICE_COST: usize = 8;
 
-/// One block for every token, its output left in the scratch.
-pub fn dense(activation: Activation, block: &BlockTensors, step: &mut Step<'_>) {
-    let (cpu, tokens) = (step.cpu, step.tokens);
-    let Scratch { normed, up, activated, products, staging, block: out, .. } = &mut *step.scratch;
-    let mut blocks = Blocks { cpu, activation, up, activated, products, staging };
-    blocks.run_all(block, normed, tokens, out);
-}
-
-/// A mixture of experts, its output left in the scratch.
-pub fn experts(
-    spec: &ExpertsSpec,
-    activation: Activation,
-    tensors: &ExpertsTensors,
-    step: &mut Step<'_>,
-) {
-    choose_experts(spec, tensors, step);
-    run_experts(spec, activation, tensors, step);
-
-    let (cpu, tokens, hidden) = (step.cpu, step.tokens, step.network.spec.hidden as usize);
-    let chosen = spec.chosen as usize;
-    let Scratch { block, choices, expert_outputs, .. } = &mut *step.scratch;
-    cpu.for_each_chunk(
-        &mut block[..tokens * hidden],
-        hidden,
-        SUM_COST * chosen * hidden,
-        |token, row| {
-            row.fill(0.0);
-            for choice in &choices[token * chosen..(token + 1) * chosen] {
-                let output = &expert_outputs[choice.slot as usize * hidden..][..hidden];
-                (cpu.kernels.add_scaled)(row, choice.weight, output);
-            }
-        },
-    );
-    if let Some(shared) = &tensors.shared {
-        add_shared(activation, shared, tensors, step);
+buffers! {
+    /// What blocks and mixtures of them work with.
+    pub struct Scratch {
+        /// `[rows, inner]`
+        up: Buffer<f32>,
+        /// `[rows, inner]`: gate projections, then inputs of the down projections.
+        activated: Inputs,
+        /// `[batch, experts]`
+        router_logits: Buffer<f32>,
+        /// `[batch, chosen]`
+        choices: Buffer<Choice>,
+        /// `[experts + 1]`: first slot of each expert.
+        expert_slots: Buffer<u32>,
+        /// `[batch * chosen]`: whose inputs are where, by slot.
+        slot_tokens: Buffer<u32>,
+        /// `[rows, hidden]`: inputs by expert, of the rows that are taken at once.
+        gathered: Inputs,
+        /// `[batch * chosen, hidden]`: the experts' outputs by slot.
+        expert_outputs: Buffer<f32>,
     }
 }
 
-/// The gate's choices for every token, and the rows of each expert.
-fn choose_experts(spec: &ExpertsSpec, tensors: &ExpertsTensors, step: &mut Step<'_>) {
-    let (cpu, tokens, count, chosen) =
-        (step.cpu, step.tokens, spec.count as usize, spec.chosen as usize);
-    let Scratch { normed, staging, gate_logits, choices, expert_slots, slot_tokens, .. } =
-        &mut *step.scratch;
-    project(&cpu, tensors.gate, normed, tokens, staging, tensors.gate_bias, gate_logits);
-    let choices = &mut choices[..tokens * chosen];
-    let rows = (Rows::new(&mut gate_logits[..tokens * count], count), Rows::new(choices, chosen));
-    cpu.for_rows(tokens, CHOICE_COST * count * chosen, rows, |_, (mut logits, mut choices)| {
-        logits
-            .iter_mut()
-            .zip(choices.iter_mut())
-            .for_each(|(logits, choices)| choose(spec, logits, choices));
-    });
-    assign_slots(
-        choices,
-        chosen,
-        &mut expert_slots[..count + 1],
-        &mut slot_tokens[..tokens * chosen],
-    );
+impl Scratch {
+    /// Has room for a dense block.
+    pub fn need_dense(&mut self, inner: u32, batch: usize, work: &mut Workspace) {
+        self.need_block(batch, inner as usize, 2, work);
+    }
+
+    /// Has room for a mixture.
+    pub fn need_experts(
+        &mut self,
+        spec: &ExpertsSpec,
+        hidden: usize,
+        batch: usize,
+        work: &mut Workspace,
+    ) {
+        let (count, slots) = (spec.count as usize, batch * spec.chosen as usize);
+        let (rows, distinct) = (rows_at_once(spec, hidden, batch), count.min(slots));
+        self.router_logits.need(batch * count);
+        self.choices.need(slots);
+        self.expert_slots.need(count + 1);
+        self.slot_tokens.need(slots);
+        self.gathered.need(rows, hidden);
+        self.expert_outputs.need(slots * hidden);
+        work.need(1, batch * count.div_ceil(PANEL_ROWS));
+        work.need(distinct, rows * hidden.div_ceil(PANEL_ROWS));
+        self.need_block(rows, spec.inner as usize, 2 * distinct, work);
+        self.need_block(batch, spec.shared_inner as usize, 2, work);
+    }
+
+    fn need_block(&mut self, rows: usize, inner: usize, products: usize, work: &mut Workspace) {
+        self.up.need(rows * inner);
+        self.activated.need(rows, inner);
+        work.need(products, 2 * rows * inner.div_ceil(PANEL_ROWS));
+    }
 }
 
-/// Rows of experts that are taken at once, at most: as many as leave what a pass computes in the
-/// caches, but all rows of any one expert.
-pub fn pass_rows(spec: &ExpertsSpec, hidden: usize, tokens: usize) -> usize {
-    let (inner, chosen) = (spec.inner as usize, spec.chosen as usize);
-    let cached = PASS_BYTES / (hidden.max(2 * inner) * size_of::<f32>());
-    cached.max(tokens).max(chosen).min(tokens * chosen)
+/// One block for every token, its output left in what is shared.
+pub fn dense(
+    batch: &Batch<'_>,
+    activation: Activation,
+    block: &BlockTensors,
+    shared: &mut Shared,
+    scratch: &mut Scratch,
+) {
+    let Shared { normed, work, block: out, .. } = shared;
+    let Scratch { up, activated, .. } = scratch;
+    let mut blocks = Blocks { cpu: batch.cpu, activation, up, activated, work };
+    blocks.run_all(block, normed, batch.tokens, out);
 }
 
-/// Runs the chosen experts on the rows of their tokens, some experts at a time; outputs stand by
-/// slot.
-fn run_experts(
+/// A mixture of experts, its output left in what is shared: the chosen experts on the rows of their
+/// tokens, some experts at a time.
+pub fn experts(
+    batch: &Batch<'_>,
     spec: &ExpertsSpec,
     activation: Activation,
     tensors: &ExpertsTensors,
-    step: &mut Step<'_>,
+    shared: &mut Shared,
+    scratch: &mut Scratch,
 ) {
-    let (cpu, tokens, hidden) = (step.cpu, step.tokens, step.network.spec.hidden as usize);
-    let rows_max = pass_rows(spec, hidden, tokens);
-    let Scratch {
-        normed,
-        up,
-        activated,
-        products,
-        staging,
-        gathered,
-        expert_slots,
-        slot_tokens,
-        expert_outputs,
-        ..
-    } = &mut *step.scratch;
-    let mut blocks = Blocks { cpu, activation, up, activated, products, staging };
+    choose_experts(batch, spec, tensors, shared, scratch);
+
+    let (cpu, tokens, hidden) = (batch.cpu, batch.tokens, batch.network.spec.hidden as usize);
+    let rows_max = rows_at_once(spec, hidden, tokens);
+    let Scratch { up, activated, gathered, expert_slots, slot_tokens, expert_outputs, .. } =
+        &mut *scratch;
+    let Shared { normed, work, .. } = &mut *shared;
+    let mut blocks = Blocks { cpu, activation, up, activated, work };
     // A single token's row serves every expert as it is.
     let shared_row = tokens == 1;
     let runs = |experts: Range<usize>| {
@@ -127,24 +125,18 @@ fn run_experts(
             expert_slots[experts.start..=experts.end].windows(2).zip(&tensors.experts[experts]);
         slots.filter(|(slots, _)| slots[0] < slots[1]).map(move |(slots, block)| {
             let slot = (slots[0] - first) as usize;
-            Run {
-                block,
-                input: if shared_row { 0 } else { slot },
-                slot,
-                tokens: (slots[1] - slots[0]) as usize,
-            }
+            let input = if shared_row { 0 } else { slot };
+            Run { block, input, slot, tokens: (slots[1] - slots[0]) as usize }
         })
     };
     let count = tensors.experts.len();
     blocks.list(runs(0..count));
-    normed.prepare(&cpu, tokens, blocks.products);
+    normed.prepare(&cpu, tokens, &blocks.work.list);
     let mut first = 0;
     while first < count {
         let start = expert_slots[first] as usize;
-        let further = expert_slots[first + 2..=count]
-            .iter()
-            .take_while(|&&end| end as usize - start <= rows_max)
-            .count();
+        let fits = |&&end: &&u32| end as usize - start <= rows_max;
+        let further = expert_slots[first + 2..=count].iter().take_while(fits).count();
         let experts = first..first + 1 + further;
         let slots = start..expert_slots[experts.end] as usize;
         first = experts.end;
@@ -153,35 +145,83 @@ fn run_experts(
         if shared_row {
             blocks.run(runs(experts), normed, slots.len(), out);
         } else {
-            gathered.gather(&cpu, normed, &slot_tokens[slots.clone()], blocks.products);
+            gathered.gather(&cpu, normed, &slot_tokens[slots.clone()], &blocks.work.list);
             blocks.run(runs(experts), gathered, slots.len(), out);
         }
     }
+    add_chosen(batch, spec, shared, scratch);
+    if let Some(block) = &tensors.shared {
+        add_shared(batch, activation, block, tensors, shared, scratch);
+    }
 }
 
-/// Adds the shared expert, behind its sigmoid gate if it has one (Qwen2-MoE).
-fn add_shared(
-    activation: Activation,
-    shared: &BlockTensors,
+/// The router's choices for every token, and the rows of each expert.
+fn choose_experts(
+    batch: &Batch<'_>,
+    spec: &ExpertsSpec,
     tensors: &ExpertsTensors,
-    step: &mut Step<'_>,
+    shared: &mut Shared,
+    scratch: &mut Scratch,
 ) {
-    let (cpu, tokens, hidden) = (step.cpu, step.tokens, step.network.spec.hidden as usize);
-    let Scratch { normed, up, activated, products, staging, block, expert_outputs, .. } =
-        &mut *step.scratch;
-    let mut blocks = Blocks { cpu, activation, up, activated, products, staging };
-    blocks.run_all(shared, normed, tokens, expert_outputs);
+    let (cpu, tokens, count) = (batch.cpu, batch.tokens, spec.count as usize);
+    let chosen = spec.chosen as usize;
+    let Shared { normed, work, .. } = shared;
+    let Scratch { router_logits: logits, choices, expert_slots, slot_tokens, .. } = scratch;
+    project(&cpu, tensors.gate, normed, tokens, &mut work.staging, tensors.gate_bias, logits);
+    let choices = &mut choices[..tokens * chosen];
+    let rows = (Rows::new(&mut logits[..tokens * count], count), Rows::new(choices, chosen));
+    cpu.for_rows(tokens, CHOICE_COST * count * chosen, rows, |_, (mut logits, mut choices)| {
+        let rows = logits.iter_mut().zip(choices.iter_mut());
+        rows.for_each(|(logits, choices)| choose(spec, logits, choices));
+    });
+    let slot_tokens = &mut slot_tokens[..tokens * chosen];
+    assign_slots(choices, chosen, &mut expert_slots[..count + 1], slot_tokens);
+}
+
+/// Rows of experts that are taken at once, at most: as many as leave what a run computes in the
+/// caches, but all rows of any one expert.
+fn rows_at_once(spec: &ExpertsSpec, hidden: usize, tokens: usize) -> usize {
+    let (inner, chosen) = (spec.inner as usize, spec.chosen as usize);
+    let cached = RUN_BYTES / (hidden.max(2 * inner) * size_of::<f32>());
+    cached.max(tokens).max(chosen).min(tokens * chosen)
+}
+
+/// Sums up the outputs of each token's experts by their weights.
+fn add_chosen(batch: &Batch<'_>, spec: &ExpertsSpec, shared: &mut Shared, scratch: &Scratch) {
+    let (cpu, tokens, hidden) = (batch.cpu, batch.tokens, batch.network.spec.hidden as usize);
+    let chosen = spec.chosen as usize;
+    let (choices, outputs) = (&*scratch.choices, &*scratch.expert_outputs);
+    let block = &mut shared.block[..tokens * hidden];
+    cpu.for_each_chunk(block, hidden, SUM_COST * chosen * hidden, |token, row| {
+        row.fill(0.0);
+        for choice in &choices[token * chosen..(token + 1) * chosen] {
+            let output = &outputs[choice.slot as usize * hidden..][..hidden];
+            (cpu.kernels.add_scaled)(row, choice.weight, output);
+        }
+    });
+}
+
+/// Adds the shared expert, times its sigmoid gate if it has one (Qwen2-MoE).
+fn add_shared(
+    batch: &Batch<'_>,
+    activation: Activation,
+    expert: &BlockTensors,
+    tensors: &ExpertsTensors,
+    shared: &mut Shared,
+    scratch: &mut Scratch,
+) {
+    let (cpu, tokens, hidden) = (batch.cpu, batch.tokens, batch.network.spec.hidden as usize);
+    let Shared { normed, work, block, .. } = shared;
+    let Scratch { up, activated, expert_outputs, .. } = scratch;
+    let mut blocks = Blocks { cpu, activation, up, activated, work };
+    blocks.run_all(expert, normed, tokens, expert_outputs);
     let gate = tensors.shared_gate.map(|gate| cpu.vector(&gate));
-    cpu.for_each_chunk(
-        &mut block[..tokens * hidden],
-        hidden,
-        2 * SUM_COST * hidden,
-        |token, row| {
-            let weight =
-                gate.map_or(1.0, |gate| sigmoid((cpu.kernels.dot)(normed.row(token), gate)));
-            (cpu.kernels.add_scaled)(row, weight, &expert_outputs[token * hidden..][..hidden]);
-        },
-    );
+    let (normed, outputs) = (&*normed, &**expert_outputs);
+    let block = &mut block[..tokens * hidden];
+    cpu.for_each_chunk(block, hidden, 2 * SUM_COST * hidden, |token, row| {
+        let weight = gate.map_or(1.0, |gate| sigmoid((cpu.kernels.dot)(normed.row(token), gate)));
+        (cpu.kernels.add_scaled)(row, weight, &outputs[token * hidden..][..hidden]);
+    });
 }
 
 /// One block over consecutive rows.
@@ -208,8 +248,7 @@ struct Blocks<'a> {
     activation: Activation,
     up: &'a mut [f32],
     activated: &'a mut Inputs,
-    products: &'a mut Vec<Product>,
-    staging: &'a mut [PanelRows],
+    work: &'a mut Workspace,
 }
 
 impl Blocks<'_> {
@@ -223,16 +262,16 @@ impl Blocks<'_> {
     ) {
         let every_token = std::iter::once(Run { block, input: 0, slot: 0, tokens });
         self.list(every_token.clone());
-        inputs.prepare(&self.cpu, tokens, self.products);
+        inputs.prepare(&self.cpu, tokens, &self.work.list);
         self.run(every_token, inputs, tokens, out);
     }
 
     /// Lists the products with the inputs: each run's gate and up projections.
     fn list<'b>(&mut self, runs: impl Iterator<Item = Run<'b>>) {
-        self.products.clear();
+        self.work.list.clear();
         for run in runs {
-            self.products.push(run.product(run.block.gated, run.input));
-            self.products.push(run.product(run.block.up, run.input));
+            self.work.list.push(run.product(run.block.gated, run.input));
+            self.work.list.push(run.product(run.block.up, run.input));
         }
     }
 
@@ -246,12 +285,13 @@ impl Blocks<'_> {
         rows: usize,
         out: &mut [f32],
     ) {
-        let Some(first) = self.products.first() else { return };
+        let Workspace { list, staging } = &mut *self.work;
+        let Some(first) = list.first() else { return };
         let inner = first.tensor.rows as usize;
-        let staging = multiply(&self.cpu, self.products, inputs, self.staging);
-        self.products.clear();
-        self.products.extend(runs.clone().map(|run| run.product(run.block.down, run.slot)));
-        let quantize = self.products.iter().any(Product::reads_codes);
+        let results = self.cpu.multiply(list, &inputs.activations(), staging);
+        list.clear();
+        list.extend(runs.clone().map(|run| run.product(run.block.down, run.slot)));
+        let quantize = list.iter().any(Product::reads_codes);
 
         let (cpu, activation) = (self.cpu, self.activation);
         self.activated.rows(rows, inner);
@@ -261,7 +301,7 @@ impl Blocks<'_> {
                 let ((mut activated, mut up), others) = buffers.cut(place.tokens.len());
                 buffers = others;
                 let (gated_results, up_results) =
-                    staging[place.results.clone()].split_at(place.results.len() / 2);
+                    results[place.results.clone()].split_at(place.results.len() / 2);
                 let block = place.run.block;
                 place.collect(
                     &cpu,
@@ -280,34 +320,21 @@ impl Blocks<'_> {
             }
         });
 
-        let staging = multiply(&cpu, self.products, self.activated, self.staging);
-        let hidden = self.products[0].tensor.rows as usize;
+        let results = cpu.multiply(list, &self.activated.activations(), staging);
+        let hidden = list[0].tensor.rows as usize;
         let out = Rows::new(&mut out[..rows * hidden], hidden);
         cpu.for_rows(rows, COLLECT_COST * hidden, out, |range, mut out| {
             for place in Place::all(runs.clone(), hidden.div_ceil(PANEL_ROWS), range) {
                 let (mut own, others) = out.cut(place.tokens.len());
                 out = others;
                 let bias = place.run.block.down_bias.as_ref();
-                place.collect(&cpu, &staging[place.results.clone()], bias, hidden, own.elements());
+                place.collect(&cpu, &results[place.results.clone()], bias, hidden, own.elements());
             }
         });
     }
 }
 
-/// All products, their results in the first part of `staging`.
-fn multiply<'s>(
-    cpu: &Cpu<'_>,
-    products: &[Product],
-    inputs: &Inputs,
-    staging: &'s mut [PanelRows],
-) -> &'s [PanelRows] {
-    let results = products.iter().map(Product::results).sum();
-    let staging = &mut staging[..results];
-    cpu.multiply(products, &inputs.activations(), staging);
-    staging
-}
-
-/// Where the results of a few consecutive rows stand.
+/// Where the results of a few consecutive rows are.
 struct Place<'a> {
     run: Run<'a>,
     /// Which of the run's tokens.

@@ -1,9 +1,18 @@
-//! The gate: which experts a token goes to, and with what weight.
+//! The router: which experts a token goes to, and with what weight.
 
 use hardtack_format::spec::{ExpertsSpec, GateKind};
 use hardtack_kernels::math::exp;
 
-use crate::cpu::scratch::Choice;
+/// One chosen expert of one token.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Choice {
+    /// The expert.
+    pub expert: u32,
+    /// What its output is multiplied by.
+    pub weight: f32,
+    /// Its row in the gathered inputs.
+    pub slot: u32,
+}
 
 /// Chooses the experts with the largest logits, the first of equals, and weighs them. Logits are
 /// used up.
@@ -41,7 +50,7 @@ pub fn choose(spec: &ExpertsSpec, logits: &mut [f32], choices: &mut [Choice]) {
 }
 
 /// Gives every choice its row among the inputs sorted by expert. `slots[e]` becomes the first row
-/// of expert `e`, and the element behind the last expert the number of all rows; `tokens[row]` the
+/// of expert `e`, and the element after the last expert's the number of all rows; `tokens[row]` the
 /// token whose row it is, of which each has `chosen`.
 pub fn assign_slots(choices: &mut [Choice], chosen: usize, slots: &mut [u32], tokens: &mut [u32]) {
     slots.fill(0);
@@ -51,8 +60,8 @@ pub fn assign_slots(choices: &mut [Choice], chosen: usize, slots: &mut [u32], to
     for expert in 1..slots.len() {
         slots[expert] += slots[expert - 1];
     }
-    // Handing out a row moves the start of the expert; afterwards every start stands where the next
-    // one began.
+    // Handing out a row moves the start of the expert; afterwards every start is where the next
+    // one was.
     for (index, choice) in choices.iter_mut().enumerate() {
         let next = &mut slots[choice.expert as usize];
         choice.slot = *next;
@@ -91,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn a_gate_without_numbers_still_chooses_distinct_experts() {
+    fn a_router_without_numbers_still_chooses_distinct_experts() {
         for odd in [f32::NAN, f32::NEG_INFINITY, f32::INFINITY] {
             let mut choices = [Choice::default(); 2];
             choose(&SPEC, &mut [odd; 4], &mut choices);

@@ -15,7 +15,7 @@ pub struct Running {
 
 impl Running {
     /// Of no terms.
-    pub const NOTHING: Self = Self { maximum: f32::NEG_INFINITY, sum: 0.0 };
+    pub const NONE: Self = Self { maximum: f32::NEG_INFINITY, sum: 0.0 };
 
     /// Turns scores of the tokens `from..to` into weights, and what is summed already to the new
     /// maximum. Other tokens get no weight.
@@ -89,7 +89,7 @@ mod tests {
         let scores: Scores = std::array::from_fn(|at| ((at * 29 % 64) as f32 - 40.0) * 0.3);
         let value = |at: usize| (at * 17 % 23) as f32 - 11.0;
         let pass = |from: usize, to: usize| {
-            let (mut weights, mut out, mut state) = (scores, [0.0], Running::NOTHING);
+            let (mut weights, mut out, mut state) = (scores, [0.0], Running::NONE);
             state.weigh(kernels, 0.5, &mut weights, (from, to), &mut out);
             out[0] +=
                 weights.iter().enumerate().map(|(at, weight)| weight * value(at)).sum::<f32>();
@@ -101,7 +101,7 @@ mod tests {
             for cuts in
                 [[(0, 5), (5, 64)], [(40, 64), (0, 40)], [(0, 64), (9, 9)], [(9, 9), (0, 64)]]
             {
-                let (mut state, mut sum) = (Running::NOTHING, [0.0]);
+                let (mut state, mut sum) = (Running::NONE, [0.0]);
                 for (from, to) in cuts {
                     let (other, out) = pass(from, to);
                     state.add(&mut sum, other, &out);

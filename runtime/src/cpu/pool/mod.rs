@@ -23,19 +23,19 @@ use std::time::{Duration, Instant};
 
 use crate::error::Error;
 
-/// How long a thread waits awake for the next section if nothing else is asked for: longer than
-/// what lies between two sections of a token, so short that an idle program costs nothing.
+/// How long a thread waits awake for the next section by default: longer than
+/// what lies between two sections of a token, too short for an idle program to cost anything.
 pub const AWAKE: Duration = Duration::from_micros(100);
 /// Most threads of a pool.
 pub const THREADS_MAX: usize = 1024;
-/// Looks at the gate between two looks at the clock.
+/// Looks at the barrier between two looks at the clock.
 const LOOKS: usize = 64;
 
-/// The gate's lowest bit: nobody may join.
+/// The barrier's lowest bit: nobody may join.
 const CLOSED: usize = 1;
-/// The gate counts the threads inside in steps of this.
+/// The barrier counts the threads inside in steps of this.
 const THREAD: usize = 1 << 1;
-/// The gate counts sections in steps of this.
+/// The barrier counts sections in steps of this.
 const SECTION: usize = 1 << 16;
 /// Most threads inside, so that the count never reaches the sections' bits.
 const INSIDE_MAX: usize = SECTION / THREAD - 1;
@@ -61,8 +61,8 @@ struct Shared {
     /// Callers that wait for their turn.
     waiting: AtomicUsize,
     /// The number of sections so far, the threads inside, and whether it is closed.
-    gate: AtomicUsize,
-    /// The section that is running; of no meaning to a thread that is not inside.
+    barrier: AtomicUsize,
+    /// The section that is running; undefined for a thread that is not inside.
     section: AtomicPtr<Section<'static>>,
     /// For every thread, the next of its pieces.
     lanes: Vec<Lane>,
@@ -102,7 +102,7 @@ impl Pool {
         let shared = Arc::new(Shared {
             busy: AtomicBool::new(false),
             waiting: AtomicUsize::new(0),
-            gate: AtomicUsize::new(CLOSED),
+            barrier: AtomicUsize::new(CLOSED),
             section: AtomicPtr::new(null_mut()),
             lanes: (0..threads.max(1)).map(|_| Lane::default()).collect(),
             awake,
@@ -122,7 +122,7 @@ impl Pool {
                 thread.map_err(|error| Error::Threads { threads, reason: error.to_string() })?,
             );
         }
-        // What the system allocates for a new thread is behind us then.
+        // After that the system allocates no more for the new threads.
         while pool.shared.started.load(Ordering::Acquire) < pool.threads.len() {
             thread::yield_now();
         }
@@ -173,7 +173,7 @@ impl Pool {
         let whole = Whole(out.as_mut_ptr());
         self.run(ends.len(), &|piece| {
             let start = if piece == 0 { 0 } else { ends[piece - 1] };
-            // SAFETY: the ends rise and none is behind the whole's last element, so this part lies
+            // SAFETY: the ends rise and none is after the whole's last element, so this part lies
             // in it and in no other part; every piece is run once, and `out` stays borrowed until
             // all of them are done.
             let part = unsafe { slice::from_raw_parts_mut(whole.at(start), ends[piece] - start) };
@@ -211,9 +211,9 @@ impl Shared {
             if is_free() {
                 break;
             }
-            let gate = self.gate.load(Ordering::Relaxed);
-            if helped != Some(gate / SECTION) && self.join(gate) {
-                helped = Some(gate / SECTION);
+            let barrier = self.barrier.load(Ordering::Relaxed);
+            if helped != Some(barrier / SECTION) && self.join(barrier) {
+                helped = Some(barrier / SECTION);
                 self.help_inside(lane);
             } else {
                 pause(look);
@@ -241,8 +241,8 @@ impl Shared {
         }
         self.section.store(std::ptr::from_ref(section).cast_mut().cast(), Ordering::Relaxed);
         // Whoever joins sees the section; and either this sees who sleeps, or that one sees the
-        // gate open.
-        self.gate.fetch_add(SECTION - CLOSED, Ordering::SeqCst);
+        // barrier open.
+        self.barrier.fetch_add(SECTION - CLOSED, Ordering::SeqCst);
         if self.sleeping.load(Ordering::SeqCst) > 0 {
             self.wake_all();
         }
@@ -250,13 +250,13 @@ impl Shared {
 
     /// Lets nobody join any more, and waits for those inside.
     fn close(&self) {
-        let mut gate = self.gate.fetch_or(CLOSED, Ordering::Acquire) | CLOSED;
+        let mut barrier = self.barrier.fetch_or(CLOSED, Ordering::Acquire) | CLOSED;
         for look in 0.. {
-            if threads_inside(gate) == 0 {
+            if threads_inside(barrier) == 0 {
                 return;
             }
             pause(look);
-            gate = self.gate.load(Ordering::Acquire);
+            barrier = self.barrier.load(Ordering::Acquire);
         }
     }
 
@@ -270,9 +270,9 @@ impl Shared {
     fn serve(&self, index: usize) {
         self.started.fetch_add(1, Ordering::Release);
         let mut seen = 0;
-        while let Some(gate) = self.next_section(seen) {
-            seen = gate / SECTION;
-            if !self.join(gate) {
+        while let Some(barrier) = self.next_section(seen) {
+            seen = barrier / SECTION;
+            if !self.join(barrier) {
                 continue;
             }
             self.help_inside(index);
@@ -284,7 +284,7 @@ impl Shared {
         // SAFETY: this thread is counted inside, and `close` keeps the section alive until it no
         // longer is.
         unsafe { &*self.section.load(Ordering::Relaxed) }.help(&self.lanes, lane);
-        self.gate.fetch_sub(THREAD, Ordering::Release);
+        self.barrier.fetch_sub(THREAD, Ordering::Release);
     }
 
     /// Waits for another section than the one seen; none at the end.
@@ -292,9 +292,9 @@ impl Shared {
         let start = Instant::now();
         loop {
             for _ in 0..LOOKS {
-                let gate = self.gate.load(Ordering::Relaxed);
-                if gate / SECTION != seen {
-                    return Some(gate);
+                let barrier = self.barrier.load(Ordering::Relaxed);
+                if barrier / SECTION != seen {
+                    return Some(barrier);
                 }
                 spin_loop();
             }
@@ -310,30 +310,33 @@ impl Shared {
     fn sleep_until(&self, seen: usize) -> Option<usize> {
         let mut guard = self.sleep.lock().unwrap_or_else(PoisonError::into_inner);
         self.sleeping.fetch_add(1, Ordering::SeqCst);
-        let gate = loop {
-            let gate = self.gate.load(Ordering::SeqCst);
+        let barrier = loop {
+            let barrier = self.barrier.load(Ordering::SeqCst);
             let end = self.end.load(Ordering::SeqCst);
-            if end || gate / SECTION != seen {
-                break (!end).then_some(gate);
+            if end || barrier / SECTION != seen {
+                break (!end).then_some(barrier);
             }
             guard = self.wake.wait(guard).unwrap_or_else(PoisonError::into_inner);
         };
         self.sleeping.fetch_sub(1, Ordering::SeqCst);
-        gate
+        barrier
     }
 
     /// Counts this thread inside, unless the section is over or no more can be counted.
-    fn join(&self, mut gate: usize) -> bool {
-        let section = gate / SECTION;
-        while gate / SECTION == section && gate & CLOSED == 0 && threads_inside(gate) < INSIDE_MAX {
-            match self.gate.compare_exchange_weak(
-                gate,
-                gate + THREAD,
+    fn join(&self, mut barrier: usize) -> bool {
+        let section = barrier / SECTION;
+        while barrier / SECTION == section
+            && barrier & CLOSED == 0
+            && threads_inside(barrier) < INSIDE_MAX
+        {
+            match self.barrier.compare_exchange_weak(
+                barrier,
+                barrier + THREAD,
                 Ordering::Acquire,
                 Ordering::Relaxed,
             ) {
                 Ok(_) => return true,
-                Err(now) => gate = now,
+                Err(now) => barrier = now,
             }
         }
         false
@@ -346,7 +349,7 @@ impl Section<'_> {
         self.pieces * lane / lanes
     }
 
-    /// Takes pieces until there are none: first a thread's own, then those of the threads behind
+    /// Takes pieces until there are none: first a thread's own, then those of the threads after
     /// it.
     fn help(&self, lanes: &[Lane], own: usize) {
         let take = |lane: usize| {
@@ -376,8 +379,8 @@ fn pause(look: usize) {
     if look < 1000 { spin_loop() } else { thread::yield_now() }
 }
 
-const fn threads_inside(gate: usize) -> usize {
-    gate % SECTION / THREAD
+const fn threads_inside(barrier: usize) -> usize {
+    barrier % SECTION / THREAD
 }
 
 /// The first element of what is split.

@@ -1,10 +1,9 @@
-//! Python's `==`, `<` and `in`.
+//! Python's `==` and `<`, and what is found by them.
 
 use std::cmp::Ordering;
 
 use crate::text::template::chars::Ch;
 use crate::text::template::heap::{Heap, Outcome, failed};
-use crate::text::template::sequence;
 use crate::text::template::value::{Value, View};
 
 /// What comparing two values costs beside their characters.
@@ -167,32 +166,6 @@ pub(super) fn order(
                 "'{sign}' not supported between instances of '{left}' and '{right}'"
             ))
         }
-    }
-}
-
-/// `item in container`.
-pub(super) fn contains(heap: &Heap<'_>, container: &Value, item: &Value) -> Outcome<bool> {
-    match container {
-        Value::Text(text) => match item {
-            Value::Text(part) => Ok(find_text(heap, text, part, 0)?.is_some()),
-            other => failed(format_args!(
-                "'in <string>' requires string as left operand, not {}",
-                other.described()
-            )),
-        },
-        Value::Dict(pairs) | Value::View(View::Keys, pairs) => {
-            hashable(item)?;
-            Ok(find(heap, pairs, item)?.is_some())
-        }
-        Value::Range(range) => match item.as_float() {
-            Some(number) => {
-                let (start, step) = (range.start as f64, range.step as f64);
-                let steps = (number - start) / step;
-                Ok(steps.fract() == 0.0 && steps >= 0.0 && steps < range.len() as f64)
-            }
-            None => Ok(false),
-        },
-        other => among(heap, &sequence::items(heap, other)?, item),
     }
 }
 

@@ -2,12 +2,13 @@
 //! are counted and never given back; memory is counted while values live.
 
 use std::cell::{Cell, RefCell};
-use std::fmt::Display;
 use std::rc::Rc;
 
 use crate::text::template::chars::{self, Ch};
 use crate::text::template::input::RenderLimits;
 use crate::text::template::value::{Dict, List, MISSING_NAME_BYTES_MAX, Text, Value};
+
+pub(super) use crate::text::template::fault::{Cause, Fault, Held, Outcome, failed};
 
 /// Characters that may be looked at or made, for each step and for each byte of text that may be
 /// rendered.
@@ -19,46 +20,6 @@ const STEP_CHARACTERS: u64 = 64;
 const CHARACTERS_PER_LOOK: u64 = 1 << 20;
 /// Lists within lists. Printing, comparing and dropping a value recurse as deep.
 const NESTING_MAX: u16 = 64;
-
-/// Why rendering ends early.
-#[derive(Debug)]
-pub(super) enum Cause {
-    /// `raise_exception` said so.
-    Raised(String),
-    /// What Python would raise.
-    Failed(String),
-    /// Out of steps.
-    Steps,
-    /// Out of memory.
-    Memory,
-    /// Too much text.
-    Output,
-    /// Somebody wanted to stop.
-    Interrupted,
-}
-
-/// An early end, in one word of memory.
-pub(super) type Fault = Box<Cause>;
-/// What came of something, or why rendering ends.
-pub(super) type Outcome<T> = Result<T, Fault>;
-
-/// A failure of the template, for `Err`.
-pub(super) fn failed<T>(reason: impl Display) -> Outcome<T> {
-    Err(Box::new(Cause::Failed(reason.to_string())))
-}
-
-/// Memory that is given back when it is dropped.
-#[derive(Debug)]
-pub(super) struct Held {
-    bytes: usize,
-    total: Rc<Cell<usize>>,
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        self.total.set(self.total.get().saturating_sub(self.bytes));
-    }
-}
 
 /// A value that can change, so that templates share it by its number.
 pub(super) enum Object {

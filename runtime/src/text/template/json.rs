@@ -1,8 +1,8 @@
 //! JSON as Python's `json.dumps` writes it, by the options that `tojson` of `transformers` has.
 
 use crate::text::template::chars::{self, Ch};
+use crate::text::template::given::Given;
 use crate::text::template::heap::{Draft, Heap, Outcome, failed};
-use crate::text::template::machine::Given;
 use crate::text::template::number;
 use crate::text::template::sort::sorted;
 use crate::text::template::value::Value;

@@ -146,3 +146,29 @@ fn indices(bounds: [Option<i128>; 3], length: usize) -> Option<Indices> {
     let count = if distance <= 0 { 0 } else { (distance - 1) / step.abs() + 1 };
     Some(Indices { first, end: last, step, count: count as usize })
 }
+
+/// `item in container`.
+pub(super) fn contains(heap: &Heap<'_>, container: &Value, item: &Value) -> Outcome<bool> {
+    match container {
+        Value::Text(text) => match item {
+            Value::Text(part) => Ok(compare::find_text(heap, text, part, 0)?.is_some()),
+            other => failed(format_args!(
+                "'in <string>' requires string as left operand, not {}",
+                other.described()
+            )),
+        },
+        Value::Dict(pairs) | Value::View(View::Keys, pairs) => {
+            compare::hashable(item)?;
+            Ok(compare::find(heap, pairs, item)?.is_some())
+        }
+        Value::Range(range) => match item.as_float() {
+            Some(number) => {
+                let (start, step) = (range.start as f64, range.step as f64);
+                let steps = (number - start) / step;
+                Ok(steps.fract() == 0.0 && steps >= 0.0 && steps < range.len() as f64)
+            }
+            None => Ok(false),
+        },
+        other => compare::among(heap, &items(heap, other)?, item),
+    }
+}

@@ -2,8 +2,10 @@
 
 use crate::text::template::ast::Relation;
 use crate::text::template::chars;
+use crate::text::template::given::Given;
 use crate::text::template::heap::{Heap, Object, Outcome, failed};
-use crate::text::template::machine::{Given, Machine, holds, unknown};
+use crate::text::template::machine::Machine;
+use crate::text::template::machine::expressions::{holds, unknown};
 use crate::text::template::methods;
 use crate::text::template::operators;
 use crate::text::template::value::Value;

@@ -5,7 +5,7 @@ use std::cell::Cell;
 use std::rc::Rc;
 
 use crate::text::template::chars::{self, Ch};
-use crate::text::template::heap::{Held, Outcome, failed};
+use crate::text::template::fault::{Held, Outcome, failed};
 
 /// Bytes that are kept of the name of what there is not.
 pub(super) const MISSING_NAME_BYTES_MAX: usize = 200;

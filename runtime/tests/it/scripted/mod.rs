@@ -16,7 +16,8 @@ use hardtack_kernels::pack::{pack_floats, pack_tile};
 use serde_json::{Map, Value, json};
 
 /// ChatML, as Qwen and SmolLM2 have it.
-pub const CHATML: &str = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>\n{% endfor %}\
+pub const CHATML: &str = "{% for m in messages %}<|im_start|>{{ m.role }}\n{{ m.content \
+    }}<|im_end|>\n{% endfor %}\
                           {% if add_generation_prompt %}<|im_start|>assistant\n{% endif %}";
 /// ChatML's tokens.
 pub const CHATML_TOKENS: [(&str, TokenKind); 2] =
@@ -220,7 +221,7 @@ impl Script<'_> {
 }
 
 pub fn options() -> Options {
-    Options { threads: 1, ..Options::default() }
+    Options::new().threads(1)
 }
 
 fn weights(spec: &ModelSpec, encoding: Encoding) -> Vec<SectionPlan> {

@@ -77,7 +77,7 @@ fn parse(
             let blanks = sentence.matches('_').count();
             ensure!(blanks == 1, "expected one blank _ in the sentence, found {blanks}");
             let (before, after) = sentence.split_once('_').expect("there is one");
-            ensure!(!after.trim().is_empty(), "nothing stands behind the blank");
+            ensure!(!after.trim().is_empty(), "nothing comes after the blank");
             Ok((
                 prompts::filled_in(before, after, &options),
                 gold(answer, &["option1", "option2"])?,

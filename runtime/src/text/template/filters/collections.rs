@@ -3,8 +3,10 @@
 use crate::text::template::chars::{self, Ch};
 use crate::text::template::compare;
 use crate::text::template::filters::case_folded;
+use crate::text::template::given::Given;
 use crate::text::template::heap::{Draft, Outcome, failed};
-use crate::text::template::machine::{Given, Machine, unknown};
+use crate::text::template::machine::Machine;
+use crate::text::template::machine::expressions::unknown;
 use crate::text::template::operators;
 use crate::text::template::sort::sorted;
 use crate::text::template::value::{Value, View};

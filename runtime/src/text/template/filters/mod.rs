@@ -5,9 +5,10 @@ mod numbers;
 mod texts;
 
 use crate::text::template::chars;
+use crate::text::template::given::Given;
 use crate::text::template::heap::{Outcome, failed};
 use crate::text::template::json;
-use crate::text::template::machine::{Given, Machine};
+use crate::text::template::machine::Machine;
 use crate::text::template::methods;
 use crate::text::template::value::Value;
 use crate::text::template::{print, sequence};

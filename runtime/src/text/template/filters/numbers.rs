@@ -1,7 +1,7 @@
 //! Filters of numbers.
 
+use crate::text::template::given::Given;
 use crate::text::template::heap::{Heap, Outcome, failed};
-use crate::text::template::machine::Given;
 use crate::text::template::number;
 use crate::text::template::operators;
 use crate::text::template::value::Value;

@@ -1,8 +1,8 @@
 //! Filters of texts. What is no text is written as one first.
 
 use crate::text::template::chars::{self, Ch, is_space};
+use crate::text::template::given::Given;
 use crate::text::template::heap::{Draft, Heap, Outcome, failed};
-use crate::text::template::machine::Given;
 use crate::text::template::value::{Value, View};
 use crate::text::template::{markup, methods, percent, print, sequence};
 

@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use crate::text::template::heap::{Object, Outcome};
 use crate::text::template::machine::Machine;
-use crate::text::template::methods;
+use crate::text::template::methods::names;
 use crate::text::template::sequence;
 use crate::text::template::value::{Function, Value};
 
@@ -86,23 +86,23 @@ impl Machine<'_> {
                 "start" => Some(Value::Integer(range.start.into())),
                 "stop" => Some(Value::Integer(range.stop.into())),
                 "step" => Some(Value::Integer(range.step.into())),
-                _ => methods::find(value, name).and_then(method),
+                _ => names::find(value, name).and_then(method),
             },
             Value::Integer(_) | Value::Bool(_) => match name {
                 "real" | "numerator" => value.as_integer().map(Value::Integer),
                 "imag" => Some(Value::Integer(0)),
                 "denominator" => Some(Value::Integer(1)),
-                _ => methods::find(value, name).and_then(method),
+                _ => names::find(value, name).and_then(method),
             },
             Value::Tuple(items) if items.is_group() => match name {
                 "grouper" => items.first().cloned(),
                 "list" => items.last().cloned(),
-                _ => methods::find(value, name).and_then(method),
+                _ => names::find(value, name).and_then(method),
             },
-            Value::List(_) | Value::Dict(_) if methods::changes(value, name) => {
+            Value::List(_) | Value::Dict(_) if names::changes(value, name) => {
                 Some(unsafe_attribute(value, name))
             }
-            _ => methods::find(value, name).and_then(method),
+            _ => names::find(value, name).and_then(method),
         })
     }
 }

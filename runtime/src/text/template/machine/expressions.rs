@@ -198,8 +198,8 @@ pub(in crate::text::template) fn holds(
         Relation::LessOrEqual => ordered("<=", Ordering::is_le),
         Relation::Greater => ordered(">", Ordering::is_gt),
         Relation::GreaterOrEqual => ordered(">=", Ordering::is_ge),
-        Relation::In => compare::contains(heap, right, left),
-        Relation::NotIn => Ok(!compare::contains(heap, right, left)?),
+        Relation::In => sequence::contains(heap, right, left),
+        Relation::NotIn => Ok(!sequence::contains(heap, right, left)?),
     }
 }
 

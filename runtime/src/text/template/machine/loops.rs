@@ -4,23 +4,10 @@ use std::rc::Rc;
 
 use crate::text::template::ast::For;
 use crate::text::template::heap::{Outcome, failed};
+use crate::text::template::machine::state::LoopState;
 use crate::text::template::machine::{Flow, Machine};
-use crate::text::template::value::{List, Value};
+use crate::text::template::value::Value;
 use crate::text::template::{compare, sequence};
-
-/// A loop that runs.
-pub(super) struct LoopState<'r> {
-    /// What `Value::Loop` holds.
-    number: u64,
-    each: &'r For,
-    /// The scope around the loop, for a recursive one.
-    scope: usize,
-    items: Rc<[Value]>,
-    index: usize,
-    /// Loops around this one that it was called from.
-    depth0: usize,
-    changed: Option<List>,
-}
 
 impl<'r> Machine<'r> {
     pub(super) fn each(&mut self, each: &'r For) -> Outcome<Flow> {

@@ -2,25 +2,22 @@
 
 mod access;
 mod calls;
-mod expressions;
+pub(super) mod expressions;
 mod loops;
 mod scopes;
+mod state;
 
 use crate::text::template::ast::{Constant, Postfix, Program, Statement, StatementKind, Target};
 use crate::text::template::chars::{self, Ch};
 use crate::text::template::clock::Clock;
 use crate::text::template::heap::{Cause, Fault, Heap, Held, Object, Outcome, failed};
 use crate::text::template::input::RenderLimits;
-use crate::text::template::machine::calls::MacroValue;
 
-use crate::text::template::machine::loops::LoopState;
 use crate::text::template::machine::scopes::Scopes;
+use crate::text::template::machine::state::{LoopState, MacroValue};
 use crate::text::template::rendered::{Author, Rendered};
 use crate::text::template::value::{Text, Value};
 use crate::text::template::{print, sequence};
-
-pub(super) use calls::Given;
-pub(super) use expressions::{holds, unknown};
 
 /// Expressions and statements within each other, macros' bodies included. A level takes up to some
 /// kilobytes of stack.

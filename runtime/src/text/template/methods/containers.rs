@@ -1,8 +1,8 @@
 //! Methods of lists, tuples, ranges, dictionaries and numbers.
 
 use crate::text::template::compare;
+use crate::text::template::given::Given;
 use crate::text::template::heap::{Heap, Outcome, failed};
-use crate::text::template::machine::Given;
 use crate::text::template::sequence;
 use crate::text::template::value::{Dict, Value, View};
 
@@ -99,7 +99,7 @@ pub(super) fn dict(heap: &Heap<'_>, pairs: &Dict, name: &str, given: Given) -> O
 pub(super) fn view(heap: &Heap<'_>, receiver: &Value, name: &str, given: Given) -> Outcome<Value> {
     let [other] = given.bind(name, ["/other"], 1)?;
     for item in sequence::items(heap, &other.unwrap_or(Value::None))?.iter() {
-        if compare::contains(heap, receiver, item)? {
+        if sequence::contains(heap, receiver, item)? {
             return Ok(Value::Bool(false));
         }
     }

@@ -2,9 +2,9 @@
 
 use crate::text::template::chars::{self, Ch};
 use crate::text::template::formatting;
+use crate::text::template::given::Given;
 use crate::text::template::heap::{Draft, Heap, Outcome, failed};
-use crate::text::template::machine::Given;
-use crate::text::template::methods;
+use crate::text::template::methods::names;
 use crate::text::template::value::Value;
 use crate::text::template::{print, sequence};
 
@@ -154,7 +154,7 @@ fn look_up(heap: &Heap<'_>, name: &[Ch], fields: &mut Fields<'_>) -> Outcome<Val
             let end = after.iter().position(|ch| ch.is('.') || ch.is('[')).unwrap_or(after.len());
             let name = chars::string(&after[..end]);
             value = match container {
-                Value::Dict(pairs) if methods::find(container, &name).is_none() => {
+                Value::Dict(pairs) if names::find(container, &name).is_none() => {
                     pairs.named(&name).cloned()
                 }
                 _ => None,

@@ -2,8 +2,8 @@
 
 use crate::text::template::chars::{self, Ch, is_space};
 use crate::text::template::compare::{self, find_text, find_text_last};
+use crate::text::template::given::Given;
 use crate::text::template::heap::{Draft, Heap, Outcome, failed};
-use crate::text::template::machine::Given;
 use crate::text::template::methods::containers::bounds;
 use crate::text::template::methods::{format, letters};
 use crate::text::template::sequence;

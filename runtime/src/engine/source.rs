@@ -8,10 +8,10 @@ use std::path::{Path, PathBuf};
 use hardtack_format::limits::TENSOR_ALIGNMENT;
 use hardtack_format::{FormatError, Index, Network};
 
-use crate::engine::Options;
 use crate::error::Error;
+use crate::options::Options;
 use crate::os::{BlobFile, Load};
-use crate::plan::Fixed;
+use crate::plan::fixed::Fixed;
 use crate::recognize::not_a_blob;
 
 /// Where a blob is.
@@ -48,9 +48,9 @@ impl Source<'_> {
     }
 
     /// How it comes into memory, where the options leave a choice.
-    pub fn load(&self, asked: Load) -> Load {
+    pub fn load(&self, wanted: Load) -> Load {
         match self {
-            Self::Path(_) | Self::File(..) => asked,
+            Self::Path(_) | Self::File(..) => wanted,
             Self::Bytes(_) => Load::Resident,
             Self::Static(_) => Load::Mmap,
         }

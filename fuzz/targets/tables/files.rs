@@ -1,4 +1,4 @@
-//! What the reader of tables needs of the room `bake`.
+//! What the reader of tables needs of the converter's files.
 
 use std::io;
 use std::path::Path;
