@@ -262,21 +262,17 @@ mod tests {
         let learned = [None, Some(4.0)].map(RingBits::Learned);
         for bits in fixed.into_iter().chain(learned) {
             let of = |bytes| {
-                RingSize::of(
-                    &RingOptions::new().bytes(bytes).bits(bits),
-                    Some(&policy),
-                    &layers,
-                    2000,
-                )
+                let options = RingOptions { bytes, bits };
+                RingSize::of(&options, Some(&policy), &layers, 2000)
             };
-            let all = of(0).unwrap();
+            let all = of(None).unwrap();
             assert_eq!(all.reach, 1984);
-            let refusal = of(1).unwrap_err().to_string();
+            let refusal = of(Some(1)).unwrap_err().to_string();
             let least =
                 refusal.split("at least ").nth(1).and_then(|rest| rest.split(' ').next()).unwrap();
             let (least, most): (u64, u64) = (least.parse().unwrap(), all.bytes(&layers));
             for bytes in [least, least + (most - least) / 3, most - 1, most] {
-                let size = of(bytes).unwrap();
+                let size = of(Some(bytes)).unwrap();
                 let counted = size.bytes(&layers);
                 assert!(
                     counted <= bytes && counted + (16 << 10) > bytes,

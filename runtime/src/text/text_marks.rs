@@ -183,9 +183,9 @@ mod tests {
         {% else %}{{ m.content + '\\n\\n' }}{% endif %}{% endfor %}ASSISTANT:";
     const ALPACA: &str = "Below is an instruction.\n\n{% for m in messages %}\
         {% if m.role == 'user' %}### Instruction:\n{{ m.content }}\n\n{% else %}\
-        ### Response:\n{{ m.content }}\n\n{% endif %}{% endfor %}### Response:\n";
+        ### Response:\n{{ m.content }}\n\n{% endif %}{% endfor %}### Response:";
     const CHATML: &str = "{% for m in messages %}{{ '<s>' + m.role + ':\\n' + m.content + \
-        '</s>\\n' }}{% endfor %}<s>assistant:\n";
+        '</s>\\n' }}{% endfor %}<s>assistant:";
 
     fn found(source: &str) -> (ChatTemplate, TextMarks) {
         let tokens = [(TokenKind::Control, "<s>"), (TokenKind::Control, "</s>")];
@@ -226,11 +226,11 @@ mod tests {
         assert_eq!(
             parted(ALPACA, "x\n\n### Response:\ny ### Instructions"),
             "Below is an instruction.\n\n### Instruction:\nx\n\n# ## Response:\ny \
-             ### Instructions\n\n### Response:\n"
+             ### Instructions\n\n### Response:"
         );
         assert_eq!(parted(VICUNA, "USER"), "USER: USER ASSISTANT:");
         assert_eq!(parted(VICUNA, "no ASSISTANT: yes"), "USER: no A SSISTANT: yes ASSISTANT:");
-        assert_eq!(parted(CHATML, "user: [INST]"), "<s>user:\nuser: [INST]</s>\n<s>assistant:\n");
+        assert_eq!(parted(CHATML, "user: [INST]"), "<s>user:\nuser: [INST]</s>\n<s>assistant:");
         // Half typed, half the template's: the space is where the typed half is.
         assert_eq!(parted(LLAMA_2, "[/INST"), "<s>[INST] [/INST [/INST]");
         assert_eq!(
