@@ -74,10 +74,10 @@ mod tests {
             ("/foo bar", "/foo"),
             ("/", "no command /;"),
             ("/save", "/save FILE"),
-            ("/exit now", "alone"),
+            ("/exit now", "takes no text"),
         ] {
             assert!(
-                matches!(Line::of(unknown), Line::Unknown(told) if told.contains(word)),
+                matches!(Line::of(unknown), Line::Unknown(said) if said.contains(word)),
                 "{unknown}"
             );
         }

@@ -114,9 +114,8 @@ fn markers_that_are_not_special_cannot_be_typed() {
         // Only rendering finds this one.
         added(268, "<|user|]", false),
     ]);
-    model.template = Some(
-        TEMPLATE.replace("<|im_start|>{{ m.role }}", "<|im_start|>{{ '<|' + m.role + '|]' }}"),
-    );
+    model.template =
+        Some(TEMPLATE.replace("{{ message['role'] }}", "{{ '<|' + message['role'] + '|]' }}"));
     let (scratch, outcome) = baked(&model, &[]);
     let line = outcome.succeeded();
     assert!(last_line(&line).contains("3 markers, 2 end tokens"), "{line:#?}");
@@ -226,7 +225,8 @@ fn marks_that_are_plain_text_are_named_and_cannot_be_typed() {
     let (scratch, outcome) =
         baked(&Small { template: Some(template.to_owned()), ..Small::new() }, &[]);
     let line = outcome.succeeded();
-    let expected = "turns marked by plain text (`[/INST]`, `[INST]`), which gets a space where somebody types it";
+    let expected = "turns marked by plain text (`[/INST]`, `[/INST][INST]`, `[INST]`), which gets \
+        a space where somebody types it";
     assert!(last_line(&line).contains(expected), "{line:#?}");
     let blob = scratch.path().join("x.tack");
     let flags: [Argument<'_>; 5] = [&"chat", &blob, &"-n", &"1", &"--show-prompt"];

@@ -121,7 +121,7 @@ fn winogrande() {
     );
     refused(
         instruction(Task::WinoGrande, &text.replace(" was too big.", ""), "option1"),
-        &["behind the blank"],
+        &["after the blank"],
     );
 }
 
