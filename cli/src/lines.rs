@@ -6,6 +6,7 @@
 //! is pasted is one message with its line breaks.
 
 mod editor;
+mod message;
 
 use std::io::{self, BufRead, IsTerminal, Read};
 use std::sync::mpsc::{self, Receiver, Sender};
@@ -13,23 +14,10 @@ use std::thread;
 
 use anyhow::{Context, bail};
 
-use crate::{input, interrupt, terminal};
+pub use message::Next;
+use message::{FENCE, ends_open, unfenced};
 
-/// What comes next.
-#[derive(Clone, Debug)]
-pub enum Next {
-    Message(String),
-    /// A message had more bytes than fit.
-    TooLong,
-    /// Ctrl-C on an empty line of a terminal.
-    Interrupted,
-    /// Ctrl-D, or nothing more is coming.
-    End,
-    /// The end of the program was asked for.
-    Stopped,
-    /// The terminal or the pipe cannot be read.
-    Failed(String),
-}
+use crate::{input, interrupt, terminal};
 
 /// A source of messages.
 pub struct Lines {
@@ -175,32 +163,6 @@ fn line(input: &mut impl BufRead, bytes_max: usize) -> io::Result<Option<Line>> 
     Ok(Some(Line { bytes, whole }))
 }
 
-/// What a message of several lines begins and ends with.
-const FENCE: &str = "\"\"\"";
-
-/// Whether a message goes on after this line: it ends with one `\`, or an odd number of them.
-fn ends_open(line: &str) -> bool {
-    (line.len() - line.trim_end_matches('\\').len()) % 2 == 1
-}
-
-/// Whether a text begins a block of lines and does not end it.
-fn in_block(text: &str) -> bool {
-    text.trim_start().strip_prefix(FENCE).is_some_and(|rest| !rest.contains(FENCE))
-}
-
-/// A message without the fences around it, and without the line breaks beside them.
-fn unfenced(text: &str) -> &str {
-    let Some(inner) = text.trim_start().strip_prefix(FENCE) else { return text };
-    let inner = match inner.trim_end().strip_suffix(FENCE) {
-        Some(inner) => inner.strip_suffix('\n').unwrap_or(inner),
-        // The pipe ended first; on a terminal, what follows the fence's end belongs to the text,
-        // and so does the fence.
-        None if !inner.contains(FENCE) => inner,
-        None => return text,
-    };
-    inner.strip_prefix('\n').unwrap_or(inner)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -252,13 +214,5 @@ mod tests {
         assert_eq!(messages(b"\"\"\"\n0123456789\n\"\"\"\nnext\n", 10), ["(too long)", "next"]);
         let line = line(&mut &long[..], 10).unwrap().unwrap();
         assert!(!line.whole && line.bytes.len() <= 12);
-    }
-
-    #[test]
-    fn a_block_that_is_typed_ends_with_its_fence() {
-        assert!(in_block("\"\"\"one\ntwo") && in_block(" \"\"\""));
-        assert!(!in_block("\"\"\"one\"\"\"") && !in_block("one \"\"\"") && !in_block(""));
-        assert_eq!(unfenced("\"\"\"\none\n\"\"\" "), "one");
-        assert_eq!(unfenced("\"\"\"doc\"\"\"\ndef f(): pass"), "\"\"\"doc\"\"\"\ndef f(): pass");
     }
 }

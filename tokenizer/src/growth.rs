@@ -5,11 +5,11 @@
 //! #15, "maximum expansion factor"): 3 for NFC and NFD, 11 for NFKC and NFKD.
 
 use crate::charsmap;
+use crate::demand::Survey;
 use crate::error::{SurveyError, short, within};
 use crate::limits::{GROWTH_MAX, SETTING_BYTES_MAX, STEPS_MAX};
 use crate::regex::classes;
 use crate::section::Value;
-use crate::survey::Survey;
 
 /// What a section is for; the same name can mean other things in another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use tokenizers::{
     Tokenizer, TokenizerImpl,
 };
 
-use crate::survey::ModelKind;
+use crate::demand::ModelKind;
 
 type Of<M> =
     TokenizerImpl<M, NormalizerWrapper, PreTokenizerWrapper, PostProcessorWrapper, DecoderWrapper>;

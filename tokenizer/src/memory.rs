@@ -4,7 +4,7 @@
 //! The figures are those of a counting allocator under tokenizers 0.23 on 64-bit Linux, rounded up
 //! by a tenth: of 16 published files, and of files made to take as much as they can for each byte.
 
-use crate::survey::{ModelKind, Survey};
+use crate::demand::{ModelKind, Survey};
 
 /// Bytes of an entry of a vocabulary that is a map.
 const TOKEN_BYTES: u64 = 400;

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
+use super::session::{EngineArguments, KvArgument, KvArguments, SessionArguments};
 use super::values::{count, tokens_at_once};
-use super::{EngineArguments, KvArgument, KvArguments, SessionArguments};
 use crate::eval::TaskFile;
 
 #[derive(Debug, Args)]

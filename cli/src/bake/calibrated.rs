@@ -8,7 +8,7 @@ use hardtack_converter::{BakeError, CalibrateOptions, CalibratedBake, Review, ba
 
 use super::check::Check;
 use super::memory::{Limit, tell};
-use super::warn_of;
+use super::warnings;
 use crate::args::{AllocationArgument, BakeArguments};
 use crate::interrupt;
 use crate::output::{note, show, warn};
@@ -89,7 +89,7 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
         result => result.map_err(|error| limit.explain(error))?,
     };
     tell(&baked.baked.plan);
-    warn_of(&baked.baked);
+    warnings::show(&baked.baked);
     warn_starved(&baked);
     show(&report(&arguments.output.display().to_string(), &baked))?;
     show(&format!("{}\n", check.line(&baked.baked)))?;

@@ -4,13 +4,14 @@
 mod calibrated;
 mod check;
 mod memory;
+mod warnings;
 
 use check::Check;
-use hardtack_converter::{BakeError, BakeOptions, Baked, Precision, Review};
+use hardtack_converter::{BakeError, BakeOptions, Precision, Review};
 
 use crate::args::BakeArguments;
 use crate::interrupt;
-use crate::output::{note, show, warn};
+use crate::output::{note, show};
 use crate::progress::Bar;
 use crate::size::show_bytes;
 
@@ -54,7 +55,7 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
         result => result.map_err(|error| limit.explain(error))?,
     };
     memory::tell(&baked.plan);
-    warn_of(&baked);
+    warnings::show(&baked);
     show(&format!(
         "{}: {} ({} bytes), family {}, layers {}, embeddings and head {}\n",
         arguments.output.display(),
@@ -66,18 +67,4 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
     ))?;
     show(&format!("{}\n", check.line(&baked)))?;
     Ok(())
-}
-
-/// Says what the person who bakes should know.
-fn warn_of(baked: &Baked) {
-    for warning in &baked.warnings {
-        warn(format_args!("warning: {warning}"));
-    }
-    if !baked.left_out.is_empty() {
-        let kinds: Vec<String> = baked.left_out.iter().map(ToString::to_string).collect();
-        warn(format_args!(
-            "left out, tensors without a place in the network: {}",
-            kinds.join(", ")
-        ));
-    }
 }

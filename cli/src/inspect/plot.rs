@@ -8,7 +8,7 @@ use std::path::Path;
 use hardtack::Engine;
 use hardtack::format::{Encoding, Role, SectionKey, SectionKind};
 
-use super::Provenance;
+use super::making::Provenance;
 use crate::output::write_file;
 
 /// Side of a cell and the room for names, in pixels.

@@ -12,7 +12,7 @@ use rustyline::{
     KeyEvent, Modifiers, Movement, RepeatCount,
 };
 
-use super::{Next, ends_open, in_block, unfenced};
+use super::message::{Next, ends_open, in_block, unfenced};
 use crate::output::warn;
 use crate::terminal;
 
