@@ -113,7 +113,7 @@ pub struct SamplingArguments {
     /// Weaken tokens among the last 64; 1 for none
     #[arg(long, default_value_t = 1.0, allow_negative_numbers = true, value_name = "NUMBER")]
     pub repetition_penalty: f32,
-    /// The same seed gives the same text; without one, or with -1, a sampled text gets one that is
+    /// The same seed makes the same text; without one, or with -1, a sampled text gets one that is
     /// random and printed
     #[arg(long, value_parser = parse_seed, allow_hyphen_values = true, value_name = "NUMBER")]
     pub seed: Option<Seed>,
@@ -143,7 +143,7 @@ impl SamplingArguments {
 pub struct ChatArguments {
     /// The blob
     pub blob: PathBuf,
-    /// What the model is told first
+    /// System prompt, which the model reads first
     #[arg(long, allow_hyphen_values = true, value_name = "TEXT")]
     pub system: Option<String>,
     /// Print the prompt that the model's template makes of every turn
@@ -180,7 +180,7 @@ pub struct RunArguments {
     /// Put the text through the model's chat template as a user's message
     #[arg(long)]
     pub chat: bool,
-    /// With --chat: what the model is told first
+    /// With --chat: system prompt, which the model reads first
     #[arg(long, requires = "chat", allow_hyphen_values = true, value_name = "TEXT")]
     pub system: Option<String>,
     /// With --chat: show what the model thinks before it answers, on standard error

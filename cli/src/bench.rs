@@ -65,7 +65,7 @@ pub fn bench(arguments: &BenchArguments) -> anyhow::Result<()> {
         "at least one run and one prompt token are needed"
     );
     let mut options = model::session_options(&arguments.session);
-    // A ring takes the model's own reach; its bytes do not grow with it where `--kv` gives them.
+    // A ring takes the model's own reach; its bytes do not grow with it where `--kv` sets them.
     if options.context.is_none() && !matches!(options.kv, KvPrecision::Ring(_)) {
         options.context = Some(arguments.prompt + arguments.decode);
     }
@@ -141,8 +141,8 @@ fn measure(
     Ok((prompt_speed, decode_speed, blake3::hash(&bytes).to_hex().to_string()))
 }
 
-/// Decodes as many tokens, from the second on the likeliest: a GPU chooses them itself and gives no
-/// logits back.
+/// Decodes as many tokens, from the second on the likeliest: a GPU chooses them itself and returns
+/// no logits.
 fn decode_likeliest(session: &mut Session, first: u32, count: usize) -> anyhow::Result<()> {
     let mut left = count;
     if left == 0 {

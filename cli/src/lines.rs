@@ -1,5 +1,5 @@
-//! Messages as a person types them, or as a pipe brings them, read on a thread of their own, so
-//! that who waits for one can be told to stop.
+//! Messages as a person types them, or as a pipe brings them, read on a thread of their own. That
+//! way whoever waits for one can be made to stop.
 //!
 //! A message is a line. It goes on where its last character is a single `\`, and from a line that
 //! begins with `"""` to one that ends with it. On a terminal Alt-Enter breaks a line too, and what
@@ -28,7 +28,7 @@ pub struct Lines {
 }
 
 impl Lines {
-    /// Messages of at most `bytes_max` bytes from standard input, behind this prompt on a terminal.
+    /// Messages of at most `bytes_max` bytes from standard input, after this prompt on a terminal.
     ///
     /// # Errors
     /// No thread can be started.

@@ -123,7 +123,7 @@ pub fn ensure_same_vocabulary(model: &Engine, other: &Engine) -> anyhow::Result<
     Ok(())
 }
 
-/// Refuses to take so many bytes beside a session where `--memory` leaves no room for them.
+/// Refuses to take this many bytes beside a session where `--memory` leaves no room for them.
 ///
 /// # Errors
 /// Their sum with the session's plan is over the limit.

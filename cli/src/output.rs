@@ -160,7 +160,7 @@ impl<W: Write> Write for Escaping<'_, W> {
 /// place of `path`.
 ///
 /// # Errors
-/// There is something else than a file, or it cannot be written; nothing is left behind.
+/// There is something else than a file, or it cannot be written; no part of it is left.
 pub fn write_file(
     path: &Path,
     write: impl FnOnce(&mut File) -> anyhow::Result<()>,

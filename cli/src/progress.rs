@@ -78,8 +78,8 @@ impl Bar {
     }
 }
 
-/// Calls `measure(index)` for every index below `count` and shows what it gives beside the bar;
-/// where it gives nothing, it was interrupted. Gives how many were measured.
+/// Calls `measure(index)` for every index below `count` and shows what it returns beside the bar;
+/// where it returns `None`, it was interrupted. Returns how many were measured.
 ///
 /// # Errors
 /// Those of `measure`.

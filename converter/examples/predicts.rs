@@ -1,6 +1,6 @@
 //! Whether the objective predicts: single experts of a checkpoint are rounded to random bits, one
-//! at a time, and what the table of costs says about it stands beside what happens to the loss on
-//! the same text.
+//! at a time. What the table of costs says about it is set beside what happens to the loss on the
+//! same text.
 //!
 //! ```text
 //! cargo run --release --workspace --example predicts -- CHECKPOINT TEXT [CHANGES] [TOKENS]

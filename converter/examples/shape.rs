@@ -5,8 +5,8 @@
 //! cargo run --release --workspace --example shape -- olmoe|granite EXPERT_BITS ATTENTION_BITS OUTPUT.tack
 //! ```
 //!
-//! `EXPERT_BITS` may lie between two numbers: 2.5 gives every second expert 3 bits and the others
-//! 2. Embeddings and head have 6 bits. It has no tokenizer: `bench` needs none.
+//! `EXPERT_BITS` may lie between two numbers: 2.5 means 3 bits for every second expert and 2 for
+//! the others. Embeddings and head have 6 bits. It has no tokenizer: `bench` needs none.
 
 use std::collections::HashMap;
 use std::error::Error;

@@ -141,7 +141,7 @@ impl Assignment {
         }
     }
 
-    /// Gives a part another encoding.
+    /// Changes the encoding of a part.
     pub fn set(&mut self, part: Part, encoding: Encoding) {
         *match part {
             Part::Embedding => &mut self.embedding,

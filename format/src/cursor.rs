@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use crate::error::FormatError;
 
-/// A place in a byte slice. Every take either gives a whole field and moves on, or says what was
+/// A place in a byte slice. Every take either returns a whole field and moves on, or says what was
 /// missing where.
 pub(crate) struct Cursor<'a> {
     bytes: &'a [u8],

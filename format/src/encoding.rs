@@ -91,7 +91,7 @@ impl Encoding {
         })
     }
 
-    /// The encoding with this name, as [`Encoding::name`] gives it, or with this number of bits
+    /// The encoding with this name, as [`Encoding::name`] returns it, or with this number of bits
     /// ("4").
     pub fn from_name(name: &str) -> Option<Self> {
         Self::MATRICES.into_iter().find(|encoding| {

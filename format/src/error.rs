@@ -62,7 +62,7 @@ pub enum FormatError {
         /// The record's number.
         index: u32,
     },
-    /// Bytes do not have the hash that the index gives.
+    /// Bytes do not have the hash that is in the index.
     Hash {
         /// The section, or none for the header and index.
         section: Option<SectionKey>,

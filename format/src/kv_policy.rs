@@ -41,7 +41,7 @@ pub struct Price {
 pub struct LayerPolicy {
     /// Costs of every chunk, or what the router adds to.
     pub costs: Costs,
-    /// What tells chunks apart, if anything does.
+    /// What distinguishes chunks, if anything does.
     pub router: Option<KvRouter>,
 }
 

@@ -1,7 +1,7 @@
 //! The writer's half: where every byte of a blob will be, before the first weight is read.
 //!
 //! A [`Layout`] is made from the shapes alone, so a bake knows its file's exact length up front.
-//! The sections' bytes are then written at their offsets in any order, and [`Layout::head`] gives
+//! The sections' bytes are then written at their offsets in any order, and [`Layout::head`] returns
 //! the header and the index once their hashes are known.
 
 use alloc::vec::Vec;

@@ -167,7 +167,7 @@ pub struct TensorRecord {
     pub columns: u32,
     /// Where it begins in the file.
     pub offset: u64,
-    /// Its length: what the encoding gives for its shape.
+    /// Its length, which follows from the encoding and the shape.
     pub bytes: u64,
 }
 

@@ -64,7 +64,7 @@ impl SectionKind {
     }
 }
 
-/// What tells one section from another: sections are in ascending order of this.
+/// What distinguishes one section from another: sections are in ascending order of this.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct SectionKey {
     /// Its kind.

@@ -1,5 +1,5 @@
 //! Any header, index and spec in front of a valid blob's weights, with every hash made right: the
-//! checks behind them.
+//! checks after them.
 #![no_main]
 
 use std::sync::LazyLock;

@@ -8,7 +8,7 @@ use hardtack::text::Tokenizer;
 use hardtack_format::vocabulary::{self, TextRules, TokenKind};
 use libfuzzer_sys::fuzz_target;
 
-/// Ids for whatever the tokenizer gives: the first two are control tokens.
+/// Ids for whatever the tokenizer returns: the first two are control tokens.
 static VOCABULARY: LazyLock<Vec<u8>> = LazyLock::new(|| {
     let pieces: Vec<String> = (0..64).map(|id| format!("piece {id}")).collect();
     let kind = |id| if id < 2 { TokenKind::Control } else { TokenKind::Normal };

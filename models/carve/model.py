@@ -87,7 +87,7 @@ class Gate(nn.Module):
         # softplus keeps the temperature positive; this is its inverse.
         self.raw_temperature = nn.Parameter(torch.tensor(float(temperature)).expm1().log())
         self.traffic = torch.zeros(weight.shape[0], dtype=torch.int64)
-        self.columns = None  # as `column_sums` gives them
+        self.columns = None  # as `column_sums` returns them
         self.misfit = None
 
     def temperature(self):

@@ -88,7 +88,7 @@ impl<'a> Config<'a> {
         self.optional_count(key)?.ok_or_else(|| self.missing(key))
     }
 
-    /// A count of at least 1: something is divided by it or nothing would be left of the network.
+    /// A count of at least 1: something is divided by it, or 0 would leave nothing of the network.
     pub fn positive_count(&self, key: &str) -> Result<u32, FamilyError> {
         match self.count(key)? {
             0 => Err(self.bad(key, "at least 1", &0.into())),

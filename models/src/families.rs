@@ -1,4 +1,4 @@
-//! All families by the name a checkpoint gives itself.
+//! All families by the name that a checkpoint states.
 
 use crate::config::Config;
 use crate::draft::Draft;

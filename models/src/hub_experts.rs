@@ -115,8 +115,8 @@ impl HubExperts {
     }
 }
 
-/// Whether joint matrices are `[inputs, outputs]`. One of the two tells, unless the widths happen
-/// to agree.
+/// Whether joint matrices are `[inputs, outputs]`. One of the two shows it, unless the widths
+/// happen to agree.
 fn is_turned(names: &dyn Names, prefix: &str, inner: usize) -> bool {
     let sides = |part: &str| match names.shape(&format!("{prefix}.{part}")).as_deref() {
         Some([_, rows, columns]) => Some((*rows, *columns)),

@@ -57,7 +57,7 @@ fn windows(config: &Config, layer_count: u32) -> Result<Vec<u32>, FamilyError> {
 }
 
 /// Architecture `qwen2moe`. llama.cpp knows no dense layers in it, and never renormalizes unless
-/// told.
+/// the file says so.
 pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft, FamilyError> {
     metadata.refuse_watched(&["expert_shared_feed_forward_length", "expert_weights_norm"])?;
     let basics = gguf::basics(metadata, names, YarnRule::Rounded)?;

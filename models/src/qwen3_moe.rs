@@ -44,7 +44,7 @@ pub(crate) fn from_hub(config: &Config, names: &dyn Names) -> Result<Draft, Fami
 }
 
 /// Architecture `qwen3moe`. llama.cpp knows no dense layers in it, and always renormalizes unless
-/// told.
+/// the file says otherwise.
 pub(crate) fn from_gguf(metadata: &Metadata, names: &dyn Names) -> Result<Draft, FamilyError> {
     metadata.refuse_watched(&["expert_weights_norm"])?;
     let basics = gguf::basics(metadata, names, YarnRule::Rounded)?;

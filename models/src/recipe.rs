@@ -134,8 +134,8 @@ fn check_limits(spec: &ModelSpec) -> Result<(), FamilyError> {
 }
 
 impl Recipe {
-    /// Gives the network the head that is stored beside the embeddings; without one it stays as it
-    /// is.
+    /// Puts the head that is stored beside the embeddings into the network; without one it stays
+    /// as it is.
     pub fn use_stored_head(&mut self) {
         let Some(head) = self.head_beside.take() else { return };
         self.ignored.retain(|name| !head.names().contains(&name.as_str()));

@@ -30,7 +30,7 @@ fn main() {
 
     let mut panel = vec![0x5a; encoding.panel_bytes(COLUMNS as u32) as usize];
     if encoding.code_bits().is_some() {
-        // Half floats of about 1.
+        // f16 numbers of about 1.
         panel
             .chunks_exact_mut(encoding.tile_bytes())
             .for_each(|tile| tile[..TILE_HEAD_BYTES].fill(0x3c));

@@ -2,7 +2,7 @@
 //!
 //! In: `template`, `messages`, and optionally `tools`, `documents`, `variables`,
 //! `add_generation_prompt`, `bos_token`, `eos_token`. Out: `text` and the `authors` of its spans,
-//! or `error`. The clock stands at 2026-01-02 03:04:05.
+//! or `error`. The clock is fixed at 2026-01-02 03:04:05.
 
 use std::io::{BufRead, Write};
 

@@ -94,7 +94,7 @@ impl Engine {
     /// Starts a session that makes vectors of texts.
     ///
     /// # Errors
-    /// As [`Engine::session`]; or the model runs on a device, which gives no hidden states.
+    /// As [`Engine::session`]; or the model runs on a device, which returns no hidden states.
     pub fn embedder(&self, options: EmbedOptions) -> Result<Embedder, Error> {
         if self.device().is_some() {
             let (expected, found) = ("cpu".to_owned(), "cuda".to_owned());

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use hardtack_format::FormatError;
 
-use crate::memory::Bound;
+use crate::memory::room::Bound;
 
 /// A failure of the runtime. Every message is one line.
 ///

@@ -53,7 +53,7 @@ impl GenerateOptions {
         self
     }
 
-    /// Asks for log-probabilities, and for those of so many of the likeliest tokens.
+    /// Asks for log-probabilities, and for those of the `count` likeliest tokens.
     #[must_use]
     pub fn top_tokens(mut self, count: usize) -> Self {
         self.top_tokens = Some(count);
@@ -155,7 +155,7 @@ pub struct Generator<'s> {
 }
 
 impl Session {
-    /// Adds `prompt` to what the session holds, then gives out tokens of the sampler's choice.
+    /// Adds `prompt` to what the session holds, then returns tokens of the sampler's choice.
     /// Without a prompt it goes on after the last logits.
     ///
     /// Nothing is computed before `next`. The last token that was given out is not fed: the

@@ -11,7 +11,7 @@ use hardtack::{
 };
 use hardtack_testing::{FAMILIES, bake_at, fixtures};
 
-/// Counts every call to the system's allocator, of any thread, while it is told to.
+/// Counts every call to the system's allocator, of any thread, while `COUNTING` is set.
 struct Counting;
 
 static COUNTING: AtomicBool = AtomicBool::new(false);

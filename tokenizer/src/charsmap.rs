@@ -2,8 +2,8 @@
 //! it is replaced by.
 //!
 //! In base64: the trie's bytes `u32`, its units `u32` each, and texts that end with a zero byte. A
-//! unit's low byte is the letter that leads to it, bit 8 says that a text ends there, bits 10 and
-//! up are where its children stand, xor-ed with its own place.
+//! unit's low byte is the letter that leads to it, bit 8 says that a text ends there. Bits 10 and
+//! up are where its children are, xor-ed with its own place.
 
 use crate::error::{SurveyError, within};
 use crate::limits::CHARSMAP_BYTES_MAX;
@@ -32,7 +32,7 @@ pub fn growth(base64: &str) -> Result<f64, SurveyError> {
     let unit = |at: usize| units.get(at).map(|bytes| u32::from_le_bytes(*bytes) as usize);
     let offset = |unit: usize| (unit >> 10) << ((unit & (1 << 9)) >> 6);
     let (mut worst, mut visits) = (1.0f64, 0);
-    // Where a node's children stand, and its depth.
+    // Where a node's children are, and its depth.
     let mut open = vec![(offset(unit(0).unwrap_or(0)), 0)];
     while let Some((base, depth)) = open.pop() {
         for letter in 1..=255 {
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn a_trie_that_leads_into_itself_is_left_after_a_while() {
-        // Every unit is the letter of its place, and the children of all stand at the beginning.
+        // Every unit is the letter of its place, and the children of all are at the beginning.
         let units: Vec<u32> = (0..256).map(|letter| letter | letter << 10).collect();
         let trie: Vec<u8> = units.iter().flat_map(|unit| unit.to_le_bytes()).collect();
         let map = encode(&[&(trie.len() as u32).to_le_bytes(), &trie[..]].concat());

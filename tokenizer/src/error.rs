@@ -27,7 +27,7 @@ pub enum SurveyError {
         /// The most there may be.
         limit: u64,
     },
-    /// Its normalizers can make a text so many times as long.
+    /// Its normalizers can make a text this many times as long.
     #[error("its normalizers can make a text {found:.0} times as long, the limit is {limit:.0}")]
     Growth {
         /// How many times.

@@ -108,7 +108,7 @@ pub fn add(section: Section, value: &Value<'_>, survey: &mut Survey) -> Result<(
             survey.classes += 8;
             if value.get("add_prefix_space") == Some(&Value::Bool(false)) { 2.0 } else { 4.0 }
         }
-        // A space becomes a character of up to 4 bytes, and one more stands before.
+        // A space becomes a character of up to 4 bytes, and one more comes before.
         (Section::PreTokenizer, "Metaspace") => 5.0,
         (Section::PreTokenizer, "Split") => {
             pattern(value, survey)?;
@@ -154,7 +154,7 @@ fn replace(value: &Value<'_>, survey: &mut Survey) -> Result<f64, SurveyError> {
     }
 }
 
-/// Reads a pattern and gives the bytes of a plain one, `None` for a regular expression.
+/// Reads a pattern and returns the bytes of a plain one, `None` for a regular expression.
 fn pattern(value: &Value<'_>, survey: &mut Survey) -> Result<Option<usize>, SurveyError> {
     const EXPECTED: &str = "{\"String\": text}, {\"Regex\": text}";
     let wrong = || SurveyError::Kind {

@@ -1,4 +1,4 @@
-//! A section of the file as values, of which there are not too many, and of whose keys none stands
+//! A section of the file as values, of which there are not too many, and of whose keys none is
 //! there twice.
 
 use std::borrow::Cow;

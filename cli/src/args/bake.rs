@@ -98,8 +98,8 @@ pub struct CalibrationArguments {
         value_parser = removed, value_name = "BUDGETS")]
     pub progressive: Option<String>,
     /// Measure what each layer's parts cost in the quantized model, share the bits out again by
-    /// that and quantize again: so many times at most (4 without a number), for as long as the
-    /// divergence on text held out falls
+    /// that and quantize again. Do so at most PASSES times (4 without a number), for as long as
+    /// the divergence on text held out falls
     #[arg(long, requires = "texts", num_args = 0..=1, require_equals = true,
         default_missing_value = "4", value_parser = count(0), value_name = "PASSES")]
     pub refine: Option<usize>,

@@ -22,7 +22,7 @@ pub enum Evaluation {
     Kld(DivergenceArguments),
     /// Perplexity on one long text without a break, stretch by stretch, beside speed and memory
     Stream(StreamArguments),
-    /// Whether facts that stand far back in a long text are still known at its end
+    /// Whether facts from far back in a long text are still known at its end
     Needle(NeedleArguments),
     /// Questions with choices, and GSM8K: accuracy as the field measures it
     Tasks(TasksArguments),
@@ -58,7 +58,7 @@ pub struct StreamArguments {
     /// Tokens of a stretch
     #[arg(long, default_value_t = 2_000, value_parser = count(0), value_name = "TOKENS")]
     pub stretch: usize,
-    /// Judge the last stretch also with an exact cache of so many tokens that is filled anew for
+    /// Judge the last stretch also with an exact cache of this many tokens that is filled anew for
     /// every 64 of them
     #[arg(long, value_parser = count(0), value_name = "TOKENS")]
     pub window: Option<usize>,
@@ -78,7 +78,7 @@ pub struct NeedleArguments {
     /// A UTF-8 text to hide facts in; it begins anew where it ends
     #[arg(long, value_name = "FILE")]
     pub text: PathBuf,
-    /// How far back facts stand, in tokens
+    /// How far back facts are, in tokens
     #[arg(long, value_delimiter = ',', default_values_t = [256, 512, 1024, 1536], value_parser = tokens_at_once(),
         value_name = "TOKENS,...")]
     pub depths: Vec<usize>,
@@ -88,7 +88,7 @@ pub struct NeedleArguments {
     /// Texts, each with a fact at every depth
     #[arg(long, default_value_t = 20, value_parser = count(0), value_name = "COUNT")]
     pub trials: usize,
-    /// The same seed gives the same facts
+    /// The same seed makes the same facts
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
     #[command(flatten)]
@@ -124,7 +124,7 @@ pub struct WindowArguments {
     /// Tokens of a window
     #[arg(long, default_value_t = 512, value_parser = count(0), value_name = "TOKENS")]
     pub ctx: usize,
-    /// First tokens of a window that serve as context only; half a window gives llama.cpp's
+    /// First tokens of a window that serve as context only; half a window reproduces llama.cpp's
     /// figures
     #[arg(long, default_value_t = 0, value_parser = count(0), value_name = "TOKENS")]
     pub skip: usize,
@@ -135,10 +135,10 @@ pub struct WindowArguments {
 
 #[derive(Debug, Args)]
 pub struct BootstrapArguments {
-    /// Resamples of the bootstrap behind each 95 % interval
+    /// Resamples of the bootstrap for each 95 % interval
     #[arg(long, default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(100..=1_000_000))]
     pub resamples: u32,
-    /// The same seed gives the same intervals
+    /// The same seed makes the same intervals
     #[arg(long, default_value_t = 0)]
     pub seed: u64,
 }

@@ -5,7 +5,7 @@ use crate::size::parse_bytes;
 /// What `--memory` says. Without it, a command may take what the system would give.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MemoryArgument {
-    /// At most so many bytes.
+    /// At most this many bytes.
     Bytes(u64),
     /// Whatever it takes.
     None,

@@ -16,7 +16,7 @@ use crate::progress::Bar;
 use crate::provenance;
 use crate::size::show_bytes;
 
-/// Experts that are named when few tokens met them.
+/// Experts that are named when few tokens reached them.
 const STARVED_SHOWN: usize = 8;
 
 /// Bakes as the flags say.
@@ -79,7 +79,7 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
         });
     bar.finish();
     let baked = match result {
-        // The exit code tells; a message would be seen as a failure.
+        // The exit code reports it; a message would be seen as a failure.
         Err(BakeError::Interrupted) => {
             note(format_args!(
                 "interrupted: no blob was written; the same command goes on where it was"

@@ -132,7 +132,7 @@ fn open(text: &mut TextSections) -> Option<Tokenizer> {
 }
 
 /// Makes markers of added tokens that the template puts together, such as `'<|' + message.role +
-/// '|>'`, so that its source alone does not tell. Gives how many.
+/// '|>'`, so that its source alone does not show them. Returns how many.
 fn mark_written(tokenizer: &Tokenizer, text: &mut TextSections) -> Option<usize> {
     let template =
         ChatTemplate::from_section(text.template.as_ref()?.as_bytes(), tokenizer.vocabulary())
@@ -353,7 +353,7 @@ fn try_marker(tokenizer: &Tokenizer, id: u32, name: &str, text: &mut TextSection
     }
 }
 
-/// Behind an answer the template must write what ends one, or the model was not taught to stop.
+/// After an answer the template must write what ends one, or the model was not taught to stop.
 fn try_end(rendered: &[Rendered], tokenizer: &Tokenizer, text: &mut TextSections) {
     let is_end = |part: &str| {
         tokenizer

@@ -47,7 +47,7 @@ pub fn bake(arguments: &BakeArguments) -> anyhow::Result<()> {
         });
     bar.finish();
     let baked = match result {
-        // The exit code tells; a message would be seen as a failure.
+        // The exit code reports it; a message would be seen as a failure.
         Err(BakeError::Interrupted) => {
             note(format_args!("interrupted: nothing was written"));
             return Ok(());

@@ -53,9 +53,9 @@ pub fn logits(arguments: &LogitsArguments) -> anyhow::Result<()> {
     })
 }
 
-/// The beginning of a safetensors file that holds `logits [tokens, vocabulary]` and nothing else:
-/// the length of the JSON in eight bytes, and the JSON, filled up with spaces so that the floats
-/// stand at a multiple of eight.
+/// The beginning of a safetensors file that holds `logits [tokens, vocabulary]` and nothing else.
+/// First the length of the JSON in eight bytes, then the JSON, padded with spaces so that the
+/// floats begin at a multiple of eight.
 fn header(tokens: usize, vocabulary: usize) -> Vec<u8> {
     let bytes = tokens * vocabulary * size_of::<f32>();
     let tensor =

@@ -1,5 +1,5 @@
-//! Whether a model still knows a fact that stands far back in a text: needles at several depths,
-//! asked for at its end.
+//! Whether a model still knows a fact from far back in a text: needles at several depths, asked for
+//! at its end.
 
 use anyhow::{Context, ensure};
 use hardtack::Session;
@@ -22,7 +22,7 @@ const NAMES: [&str; 12] = [
     "Anna", "Boris", "Clara", "David", "Emma", "Felix", "Grace", "Henry", "Irene", "Jacob",
     "Karen", "Louis",
 ];
-/// A ring of chunks of so many tokens goes back within the open one.
+/// A ring of chunks of this many tokens goes back within the open one.
 const CHUNK: usize = 64;
 
 #[derive(Serialize)]
@@ -84,7 +84,7 @@ pub fn needle(arguments: &NeedleArguments) -> anyhow::Result<()> {
     let mut session = engine.session(&options)?;
     let mut random = Pcg64Mcg::seed_from_u64(arguments.seed);
     let deepest = depths.iter().copied().max().unwrap_or(0);
-    // One token into a chunk, so that questions fit behind it and the ring can go back to the
+    // One token into a chunk, so that questions fit after it and the ring can go back to the
     // text's end.
     let tokens = (deepest + arguments.before).next_multiple_of(CHUNK) + 1;
     let room = |bytes| {

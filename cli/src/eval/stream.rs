@@ -112,7 +112,7 @@ pub fn stream(arguments: &StreamArguments) -> anyhow::Result<()> {
 }
 
 /// The text's tokens, which the model was not calibrated on; `most` of them at most. `room` is
-/// asked whether so many bytes may be taken for them.
+/// asked whether the bytes for them may be taken.
 pub fn text_tokens(
     engine: &Engine,
     file: &Path,
@@ -127,8 +127,8 @@ pub fn text_tokens(
     Ok(tokens)
 }
 
-/// Judges a stretch in pieces of [`STRIDE`] tokens, each behind as many tokens before it as the
-/// window has room for.
+/// Judges a stretch in pieces of [`STRIDE`] tokens, each after as many of the tokens before it as
+/// the window has room for.
 fn exact_window(
     engine: &Engine,
     arguments: &StreamArguments,

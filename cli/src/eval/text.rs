@@ -38,7 +38,7 @@ pub struct TextTokens {
 }
 
 /// Reads a file's tokens, `most` of them at most; none of these models may have been calibrated on
-/// it. `room` is asked whether so many bytes may be taken for them.
+/// it. `room` is asked whether the bytes for them may be taken.
 ///
 /// # Errors
 /// The file cannot be read or is no UTF-8, a model was calibrated on it, or there is no room.
@@ -131,7 +131,7 @@ impl<'b, E: Fn(&str) -> anyhow::Result<Vec<u32>>, B: Fn(u32) -> &'b [u8]> Joined
                 self.text.drain(..begin);
                 (self.tokens, self.passed, self.end) = (next, other, next_end - begin);
             } else if self.end * 2 <= self.text.len() || last {
-                // More at once: what is passed on stays the beginning of what that gives.
+                // More at once: what is passed on stays the beginning of the result.
                 self.encode_to((self.end * 2).min(self.text.len()))?;
             } else {
                 return Ok(());
@@ -149,8 +149,9 @@ impl<'b, E: Fn(&str) -> anyhow::Result<Vec<u32>>, B: Fn(u32) -> &'b [u8]> Joined
         Ok(())
     }
 
-    /// Where the tokens of the text from `begin` on may follow those of the text before: so many of
-    /// these, and so many of `next` left out. `None` where they do not agree.
+    /// Where the tokens of the text from `begin` on may follow those of the text before. Returns
+    /// how many of these are kept, and how many of `next` are left out; `None` where they do not
+    /// agree.
     fn join(&self, next: &[u32], begin: usize) -> Option<(usize, usize)> {
         let own = self.places_before_end(begin);
         let other = self.places_after(begin, next);

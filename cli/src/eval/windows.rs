@@ -10,8 +10,8 @@ use super::text;
 use crate::args::{KvArguments, WindowArguments};
 use crate::{model, progress};
 
-/// What sessions for windows of so many tokens are asked for: as the flags say, and for what that
-/// is compared with, which keeps keys and values exactly.
+/// What sessions for windows of `size` tokens are asked for: as the flags say, and for the
+/// comparison, which keeps keys and values exactly.
 pub fn window_options(kv: &KvArguments, size: usize, batch: usize) -> [SessionOptions; 2] {
     let exact = SessionOptions::new().context(size).batch(batch).kv(model::exact_kv(kv.kv_type));
     let options = match model::kv(kv) {
@@ -39,7 +39,7 @@ pub struct Windows {
 
 impl Windows {
     /// Reads a text that none of these models was calibrated on, and cuts it into the tokens of
-    /// this tokenizer. `room` is asked whether so many bytes may be taken for them.
+    /// this tokenizer. `room` is asked whether the bytes for them may be taken.
     pub fn of<'a>(
         file: &Path,
         arguments: &WindowArguments,
@@ -75,8 +75,8 @@ impl Windows {
         self.text_tokens
     }
 
-    /// Calls `score` for every window, with progress, until Ctrl-C. Gives how many were scored: at
-    /// least one.
+    /// Calls `score` for every window, with progress, until Ctrl-C. Returns how many were scored:
+    /// at least one.
     pub fn for_each(
         &self,
         mut score: impl FnMut(&[u32]) -> anyhow::Result<String>,

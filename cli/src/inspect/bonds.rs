@@ -1,4 +1,4 @@
-//! Whether every gate stands beside the experts that it was tuned to: the blob says by which hash,
+//! Whether every router is beside the experts that it was tuned to: the blob says by which hash,
 //! and it is counted again.
 
 use anyhow::{Context, bail, ensure};

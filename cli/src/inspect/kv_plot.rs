@@ -1,4 +1,4 @@
-//! `hardtack inspect --plot --text`: the bits that a ring gives the keys and values of a text, by
+//! `hardtack inspect --plot --text`: the bits that a ring has for the keys and values of a text, by
 //! layer and position.
 
 use std::fmt::Write as _;

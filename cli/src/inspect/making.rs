@@ -29,7 +29,7 @@ struct Source {
 
 /// Files that are named as a blob's sources.
 const SOURCES_SHOWN: usize = 64;
-/// Experts that are named as having met few tokens.
+/// Experts that are named because few tokens reached them.
 const STARVED_SHOWN: usize = 256;
 
 /// One line about what was baked from what.

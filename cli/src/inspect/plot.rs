@@ -17,7 +17,7 @@ pub const MARGIN: usize = 56;
 /// Most cells of a row: wider layers get narrower cells.
 pub const ROW_PIXELS: usize = 640;
 
-/// Bits of one layer's parts; nothing where it has no such part.
+/// Bits of one layer's parts; none where it has no such part.
 struct Layer {
     attention: Option<u32>,
     common: Option<u32>,

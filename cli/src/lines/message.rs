@@ -8,7 +8,7 @@ pub enum Next {
     TooLong,
     /// Ctrl-C on an empty line of a terminal.
     Interrupted,
-    /// Ctrl-D, or nothing more is coming.
+    /// Ctrl-D, or the end of the input.
     End,
     /// The end of the program was asked for.
     Stopped,

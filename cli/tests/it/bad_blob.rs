@@ -103,7 +103,7 @@ fn settings_out_of_range() {
             arguments.extend(first.iter().chain(*flags).map(|flag| flag as Argument<'_>));
             arguments.push(&blob);
             let mut outcome = run(&arguments);
-            // A chat says what runs where as soon as its session stands.
+            // A chat says what runs where as soon as it has a session.
             if let Some((greeting, rest)) =
                 outcome.err.split_once('\n').filter(|(line, _)| line.starts_with("[kernels"))
             {

@@ -1,5 +1,5 @@
-//! Every bad checkpoint, budget and output ends a bake with its exit code, one line that says what
-//! was expected and found where, and nothing left behind.
+//! Every bad checkpoint, budget and output ends a bake with its exit code, one line on what was
+//! expected and found where, and no leftovers.
 
 use std::fs;
 use std::path::Path;

@@ -69,7 +69,7 @@ fn a_bake_stays_within_the_least_memory_that_is_accepted() {
     assert_eq!(names(scratch.path()), ["model.tack"]);
 }
 
-/// A control group of so many bytes, if this is a system where a test may make one.
+/// A control group of n bytes, if this is a system where a test may make one.
 struct Group(PathBuf);
 
 impl Group {

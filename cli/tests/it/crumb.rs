@@ -1,4 +1,4 @@
-//! The shipped model as a newcomer meets it: baked under a budget, run, judged; nothing is fetched.
+//! The shipped model as a newcomer sees it: baked under a budget, run, judged; nothing is fetched.
 
 use std::path::{Path, PathBuf};
 

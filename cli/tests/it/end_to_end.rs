@@ -260,7 +260,7 @@ fn bench_repeats_its_logits() {
     );
 }
 
-/// A byte is a token here, so that the length of a prompt tells what was read as a control token.
+/// A byte is a token here, so that the length of a prompt shows what was read as a control token.
 #[test]
 fn nobody_can_forge_a_turn() {
     let scratch = tempfile::tempdir().unwrap();

@@ -59,7 +59,7 @@ fn divergence_grows_as_bits_fall() {
     assert_eq!(own["divergence_largest"], 0.0);
     assert_eq!(own["top1_agreement"], 1.0);
     assert_eq!(own["perplexity"], own["reference_perplexity"]);
-    // Of 64 tokens a window, the last has nothing behind it.
+    // Of 64 tokens a window, the last has none after it.
     assert_eq!(own["scored_tokens"], 4 * 63);
 
     let figures = [&eight, &four, &two].map(|blob| kld(blob, &reference, &["--windows", "4"]));

@@ -1,5 +1,5 @@
-//! Programs that are killed at any moment: nothing is lost but what was in flight, and nothing is
-//! left behind that the next run does not remove.
+//! Programs that are killed at any moment: nothing is lost but what was in flight, and the next run
+//! removes whatever is left over.
 //!
 //! A few rounds by default; HARDTACK_KILLS=100 asks for a hundred of each kind.
 #![cfg(unix)]

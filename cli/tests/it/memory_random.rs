@@ -3,7 +3,7 @@
 //! nobody would ship.
 //!
 //! A few runs by default; `HARDTACK_RUNS=1000` for a day's work, `HARDTACK_SEED=7` for other ones.
-//! Every failure names its run, which the same seed gives again.
+//! Every failure names its run, which the same seed repeats.
 #![cfg(target_os = "linux")]
 
 use std::fs;

@@ -1,5 +1,5 @@
-//! How the program ends when it is told to: in order, with the exit code of the signal, and with
-//! nothing lost or left behind.
+//! How the program ends on a signal: in order, with the exit code of the signal, and with nothing
+//! lost and no leftovers.
 #![cfg(unix)]
 
 use std::fs;

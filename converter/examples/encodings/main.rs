@@ -90,7 +90,7 @@ fn main() -> Result<(), Failure> {
 
 type Measure<'a> = dyn Fn(&Scheme, usize) -> Result<Verdict, Failure> + Sync + 'a;
 
-/// Measures all of them, as many at once as there are processors, and tells of each as soon as it
+/// Measures all of them, as many at once as there are processors, and reports each as soon as it
 /// is done.
 fn share_out(
     schemes: &[Scheme],

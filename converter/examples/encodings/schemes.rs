@@ -55,7 +55,7 @@ fn then_beside(own: Scheme) -> Vec<Scheme> {
         Scheme { codes: Codes::Normal, ..own },
         Scheme { scales: Scales::Row(6), ..own },
         Scheme { scales: Scales::Tile(4), group: 32, ..own },
-        // As fine as half floats: what fitting the minimum once more, as codes of scales have it,
+        // As fine as f16: what fitting the minimum once more, as codes of scales have it,
         // is worth alone.
         Scheme { scales: Scales::Tile(16), ..own },
     ]

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use super::error::BakeError;
 use crate::files::beside;
 
-/// First line of the file, by which a file of ours is told from another.
+/// First line of the file, which distinguishes a file of ours from another.
 const TITLE: &str = "hardtack bake: this output is being written\n";
 /// Longest file of ours.
 const BYTES_MAX: u64 = 1024;

@@ -80,8 +80,8 @@ impl PartialFile {
         Ok(())
     }
 
-    /// Writes the header and the index last, makes sure that all of it is on the disk, and gives
-    /// the file its name.
+    /// Writes the header and the index last, makes sure that all of it is on the disk, and names
+    /// the file.
     pub fn finish(mut self, head: &[u8]) -> Result<(), BakeError> {
         self.start_section(0)?;
         self.put(head)?;

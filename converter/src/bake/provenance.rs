@@ -1,5 +1,5 @@
 //! What a blob says about its own making: sources and calibration texts with their hashes,
-//! settings, version. No time, so that the same bake gives the same bytes.
+//! settings, version. No time, so that the same bake writes the same bytes.
 
 use hardtack_models::{LayerRecipe, Recipe};
 use serde::{Deserialize, Serialize};

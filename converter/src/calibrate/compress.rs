@@ -246,8 +246,8 @@ impl Work<'_> {
         {
             let tokens: Vec<usize> =
                 places.iter().map(|&place| place as usize / routes.chosen).collect();
-            // An error of the expert's output counts by the square of the weight that the token
-            // gives it.
+            // An error of the expert's output counts by the square of the expert's weight for
+            // the token.
             let weights: Vec<f32> =
                 places.iter().map(|&place| shares[place as usize].powi(2)).collect();
             let coverage = Coverage { rows, tokens: &tokens, weights: Some(&weights) };

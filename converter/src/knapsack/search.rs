@@ -12,7 +12,7 @@
 use super::candidate::Candidate;
 use super::relaxation::{Relaxation, relax};
 
-/// States looked at before the search gives up: about two seconds' worth.
+/// States looked at before the search stops unfinished: about two seconds' worth.
 const STATES_MAX: usize = 40_000_000;
 /// Departures kept to tell the way back: 12 bytes each.
 const DEPARTURES_MAX: usize = 20_000_000;

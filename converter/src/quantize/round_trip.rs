@@ -1,4 +1,4 @@
-//! Weights as an encoding keeps them: what the blob's reader would give back, without the packing
+//! Weights as an encoding keeps them: what the blob's reader would return, without the packing
 //! between.
 
 use half::{bf16, f16};

@@ -135,7 +135,7 @@ impl Checkpoint {
     }
 
     /// Refuses tensors that [`read_rows`](Self::read_rows) or, where they are wanted as bytes,
-    /// [`read_byte_rows`](Self::read_byte_rows) could not read, all in one message. `wanted` gives
+    /// [`read_byte_rows`](Self::read_byte_rows) could not read, all in one message. `wanted` lists
     /// names, and whether each is wanted as bytes.
     ///
     /// # Errors

@@ -76,7 +76,8 @@ pub(super) fn check_small_files(folder: &Path) -> Result<(), SourceError> {
         if !path.is_file() {
             continue;
         }
-        // A template without a character is one that says nothing, and is told so where it is read.
+        // A template without a character is one that says nothing, and is reported as such where it
+        // is read.
         let kind = kind(&SourceFile::open(&path)?)?;
         let may_be_empty = kind == Some(FileKind::Empty)
             && !name.ends_with(".json")
@@ -143,8 +144,7 @@ fn ollama(source: &SourceFile) -> Result<String, SourceError> {
     })
 }
 
-/// Why a folder without weights that can be read is none, where that can be told by the names in
-/// it.
+/// Why a folder without weights that can be read is none, where the names in it show that.
 pub(super) fn folder_without_checkpoint(folder: &Path, has_config: bool) -> Option<SourceError> {
     let entries = fs::read_dir(folder).ok()?.flatten();
     let mut names: Vec<String> =

@@ -1,5 +1,5 @@
-//! The header of a safetensors file: a length, then JSON that gives each tensor a kind, a shape and
-//! a byte range.
+//! The header of a safetensors file: a length, then JSON with a kind, a shape and a byte range for
+//! each tensor.
 
 use std::collections::HashSet;
 use std::fmt;

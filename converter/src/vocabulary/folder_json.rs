@@ -32,7 +32,7 @@ impl TokenList {
         }
     }
 
-    /// Gives added tokens that steer their kind. A piece of the model stays text: `tokenizers`
+    /// Sets the kind of added tokens that steer. A piece of the model stays text: `tokenizers`
     /// would not find it either.
     pub fn mark(&mut self, evidence: &Evidence<'_>) {
         for (name, &id) in &self.ids {

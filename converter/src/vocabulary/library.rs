@@ -10,7 +10,7 @@ pub(super) fn check_loads(bytes: &[u8]) -> Result<(), VocabularyError> {
     load(bytes).map(|_| ()).map_err(|error| VocabularyError::Library(error.replace('\n', " ")))
 }
 
-/// Reads a tokenizer that wants no more than the runtime gives.
+/// Reads a tokenizer that wants no more than the runtime provides.
 pub(crate) fn load(json: &[u8]) -> Result<Tokenizer, String> {
     let survey = hardtack_tokenizer::survey(json).map_err(|error| error.to_string())?;
     hardtack_tokenizer::load(json, survey.model).map_err(|error| error.to_string())

@@ -54,7 +54,7 @@ const FORMAT_NAMES: [&str; 39] = [
     "<｜Assistant｜>",
 ];
 
-/// What a checkpoint tells about its tokens besides their kinds.
+/// What a checkpoint says about its tokens besides their kinds.
 pub(super) struct Evidence<'a> {
     /// The chat template.
     pub template: Option<&'a str>,
@@ -63,8 +63,8 @@ pub(super) struct Evidence<'a> {
 }
 
 impl Evidence<'_> {
-    /// The kind that a blob gives a token which its file calls `declared`. `reachable`: plain text
-    /// can come to it by merging, so that it is a word however it looks.
+    /// The kind that a blob records for a token which its file calls `declared`. `reachable`: plain
+    /// text can come to it by merging, so that it is a word however it looks.
     pub fn kind(
         &self,
         id: u32,

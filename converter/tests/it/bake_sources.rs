@@ -1,5 +1,5 @@
 //! What a bake says about the types of its source: all that cannot be read are named before
-//! anything is written, and codes that are rounded again are told.
+//! anything is written. Codes that are rounded again are reported.
 
 use std::fs;
 use std::path::Path;

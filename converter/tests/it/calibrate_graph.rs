@@ -1,5 +1,5 @@
-//! The differentiable forward pass against the logits that `transformers` gives for every family's
-//! fixture.
+//! The differentiable forward pass against the logits that `transformers` returns for every
+//! family's fixture.
 
 use candle_core::DType;
 use hardtack_converter::calibrate::Model;

@@ -11,7 +11,7 @@ use hardtack_format::spec::AttentionSpec;
 use hardtack_testing::{FAMILIES, Numbers, fixture};
 
 const TOKENS: usize = 4 * CHUNK;
-/// The first chunk is never sealed; the last has nothing behind it.
+/// The first chunk is never sealed; no token comes after the last.
 const SEALED: [usize; 2] = [1, 2];
 /// Places of 2 and of 4 bits.
 const BITS: [usize; 2] = [0, 2];
@@ -44,7 +44,7 @@ fn part(whole: &Tensor, dim: usize, chunk: usize) -> Tensor {
     whole.narrow(dim, chunk * CHUNK, CHUNK).unwrap().contiguous().unwrap()
 }
 
-/// What every fourth token behind a chunk loses on average.
+/// What every fourth token after a chunk loses on average.
 fn loss(exact: &Tensor, changed: &Tensor, gradient: &Tensor, chunk: usize) -> f64 {
     let change = ((exact - changed).unwrap() * gradient).unwrap().sqr().unwrap();
     let tokens: Vec<f32> = change.sum((0, 2)).unwrap().to_vec1().unwrap();

@@ -48,7 +48,7 @@ fn equals_the_best_of_all_allocations() {
                     (found.cost - cost).abs() <= 1e-9 * cost.max(1.0),
                     "round {round}: {found:?}, {cost}"
                 );
-                // Whole costs add up without rounding: then ties can be told.
+                // Whole costs add up without rounding: then ties can be recognized.
                 assert!(
                     shape != Shape::Whole || found.bytes == bytes,
                     "round {round}: {found:?}, {bytes}"

@@ -89,7 +89,7 @@ fn check_family(family: &str) {
     }
     assert!(last < 3.5, "{family}: the dearest price leaves {last} bits");
 
-    // In a ring that is too small, chunks go down the prices and are forgotten at last, the same in
+    // In a ring that is too small, chunks go down the prices and are finally forgotten, the same in
     // any pieces.
     let all = session(&engine, 0, RingBits::Auto).kv_bytes();
     let small = || session(&engine, all * 2 / 3, RingBits::Auto);

@@ -196,7 +196,7 @@ fn types_that_cannot_be_read_are_all_named_at_once() {
     assert!(many.parse().unwrap_err().to_string().len() < 1000);
 }
 
-/// Two block layouts go by the name Q8_1, and two by Q2_0; the next tensor tells.
+/// Two block layouts go by the name Q8_1, and two by Q2_0; the next tensor shows which it is.
 #[test]
 fn a_layout_of_two_meanings_is_not_guessed() {
     let two = |kind, first, second| {

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::gguf_support::File;
 use hardtack_converter::source::{Checkpoint, ElementKind};
 
-/// Blocks of each layout: every point of the largest codebook is met.
+/// Blocks of each layout: every point of the largest codebook is reached.
 const BLOCKS: usize = 1024;
 
 #[derive(serde::Deserialize)]

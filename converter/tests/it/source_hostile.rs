@@ -20,7 +20,7 @@ fn hostile_files_cost_an_error_line() {
     trial.safetensors(&safetensors);
     let before = address_space_peak();
 
-    // Behind the last tensor there may be padding, and its absence does no harm.
+    // After the last tensor there may be padding, and its absence does no harm.
     let tensors = parse_gguf(&gguf).unwrap().tensors;
     let end = tensors.last().map(|tensor| tensor.offset + tensor.bytes).unwrap() as usize;
     for length in 0..end {
@@ -34,7 +34,7 @@ fn hostile_files_cost_an_error_line() {
         let part = &safetensors[..length];
         parse_safetensors_header(part, length as u64).expect_err("a part is not a whole");
     }
-    // Behind the header any byte is a number: opening them again for each would show nothing new.
+    // After the header any byte is a number: opening them again for each would show nothing new.
     flips(&safetensors[..header], |bytes| {
         trial.safetensors(&[bytes, &safetensors[header..]].concat());
     });

@@ -115,7 +115,7 @@ fn added_tokens_of_the_configurations_are_taken() {
             [267, 266],
         ),
         (
-            // Here transformers gives 266 and 267: the ids that the file names are what the
+            // Here transformers returns 266 and 267: the ids that the file names are what the
             // weights were trained with.
             "added_tokens_decoder with a gap",
             vec![(

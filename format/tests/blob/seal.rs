@@ -1,8 +1,8 @@
-//! Hashes made right again after a blob was changed, so that the checks behind them are reached.
+//! Hashes made right again after a blob was changed, so that the checks after them are reached.
 
 use hardtack_format::limits::*;
 
-/// Where the root hash stands.
+/// Where the root hash is.
 const ROOT_AT: usize = HEADER_HASHED_BYTES;
 
 /// Makes the root hash fit the header and as many index bytes as the header asks for, if the file

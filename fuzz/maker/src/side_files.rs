@@ -1,4 +1,4 @@
-//! Inputs for the readers of files that programs leave behind: saved sessions, a bake's scratch
+//! Inputs for the readers of files that programs leave on disk: saved sessions, a bake's scratch
 //! file and tables, a KV policy.
 
 use std::fs;

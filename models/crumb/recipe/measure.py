@@ -55,7 +55,8 @@ def sample(network: Network, tokenizer: Tokenizer, prompt: str, length: int, tem
     ids = [0, *tokenizer.encode(prompt).ids]
     context = network.shape.context
     for _ in range(length):
-        # One length for all steps (padding behind the text is never seen), so that compiled operations fit.
+        # One length for all steps (padding after the text is never seen), so that compiled
+        # operations fit.
         seen = ids[-context:]
         row = torch.tensor([seen + [0] * (context - len(seen))], device=network.embedding.device)
         logits = network(row)[0, len(seen) - 1].float() @ network.embedding.T.float()

@@ -1,5 +1,5 @@
 //! Every fixture has a recipe, its spec survives the format, and the plainest forward pass over it
-//! gives transformers' logits.
+//! computes transformers' logits.
 
 use crate::common::forward;
 use crate::common::{Memory, checkpoints, config};

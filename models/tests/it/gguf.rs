@@ -1,5 +1,4 @@
-//! Every fixture, laid out as a GGUF file, gives the network and the tensors that it gives from the
-//! hub.
+//! Every fixture, laid out as a GGUF file, makes the same network and tensors as from the hub.
 
 use crate::common::to_gguf::{Age, Keys, convert};
 use crate::common::{Memory, checkpoints, config};

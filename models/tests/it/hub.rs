@@ -109,7 +109,7 @@ fn frequencies_are_those_of_transformers() {
     );
     assert_close(&[factor], &[1.3465735902799727]);
 
-    // Without a factor it is the ratio of the contexts; a given attention factor stands.
+    // Without a factor it is the ratio of the contexts; a given attention factor is kept.
     let stretched = json!({
         "type": "yarn", "rope_theta": 1000000.0, "attention_factor": 1.25, "original_max_position_embeddings": 8192
     });

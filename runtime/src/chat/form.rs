@@ -101,7 +101,7 @@ impl Form {
             return Self::Harmony(HARMONY.iter().enumerate().map(tag).collect());
         }
         let written = |form: &&Tags| form.thinking.iter().any(|tag| template.contains(tag));
-        // A template need not say a word of the thinking that it never gives back.
+        // A template that never repeats the thinking need not say a word of it.
         let added = |form: &&Tags| form.thinking.iter().all(|tag| tokens.id(tag).is_some());
         let Some(form) = FORMS.iter().find(written).or_else(|| FORMS.iter().find(added)) else {
             return Self::Text;

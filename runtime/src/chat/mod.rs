@@ -61,7 +61,7 @@ use writer::Pen;
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct ChatOptions {
-    /// What the model is told first.
+    /// The system prompt, which the model reads first.
     pub system: Option<String>,
     /// How answers are written.
     pub write: WriteOptions,
@@ -81,7 +81,7 @@ impl ChatOptions {
         Self::default()
     }
 
-    /// Sets what the model is told first.
+    /// Sets the system prompt, which the model reads first.
     #[must_use]
     pub fn system(mut self, system: impl Into<String>) -> Self {
         self.system = Some(system.into());
@@ -244,7 +244,7 @@ impl Chat {
         Ok(Answer::new(state, reader, run, before, ledger))
     }
 
-    /// Forgets everything but what the model was told first; the sampler begins anew.
+    /// Forgets everything but the system prompt; the sampler begins anew.
     pub fn reset(&mut self) {
         self.state.turns.reset();
         self.state.ledger = None;

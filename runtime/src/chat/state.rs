@@ -1,4 +1,4 @@
-//! Where a conversation stands: its turns, what the session holds of them, and its file.
+//! The state of a conversation: its turns, what the session holds of them, and its file.
 
 use super::file::{Note, SessionFile};
 use super::ledger::Ledger;
@@ -18,8 +18,8 @@ const BYTES_PER_TOKEN: usize = 8;
 const BYTES_MAX_LEAST: usize = 32 << 10;
 /// However long the context is: a note in a session's file has room for it.
 const BYTES_MAX_MOST: usize = 4 << 20;
-/// A cache of up to so many bytes is written after every turn, a larger one when the conversation
-/// is closed.
+/// The largest cache that is written after every turn; a larger one is written when the
+/// conversation is closed.
 const CACHE_EACH_TURN_BYTES: u64 = 16 << 20;
 
 /// A conversation.
@@ -30,7 +30,7 @@ pub struct State {
     pub ledger: Option<Ledger>,
     pub file: Option<SessionFile>,
     pub report: Option<Report>,
-    /// An error that nobody was there to be told.
+    /// An error that came when nobody was there to see it.
     pub unsaid: Option<Error>,
     /// Most bytes of all turns, and of a message.
     pub bytes_max: usize,
@@ -58,7 +58,7 @@ enum Fit {
         kept: usize,
         rest: Vec<u32>,
     },
-    /// So many tokens, if they were counted.
+    /// The number of tokens, if they were counted.
     TooLong(Option<usize>),
 }
 
@@ -206,8 +206,7 @@ impl State {
         if !slid {
             return Ok(None);
         }
-        // The template gives the answer back in another form: the session goes back to where they
-        // part.
+        // The template writes the answer in another form: the session goes back to where they part.
         let Some(mut tokens) = prompter.encode(rest, mark, most)? else { return Ok(None) };
         let prompt_end = ledger.prompt_end;
         let Some(held) = session.tokens_since(prompt_end) else { return Ok(None) };

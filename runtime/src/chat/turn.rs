@@ -27,7 +27,7 @@ impl Turn {
         Self { role: role.into(), content: content.into(), ..Self::default() }
     }
 
-    /// What the model is told first.
+    /// A system prompt, which the model reads first.
     pub fn system(content: impl Into<String>) -> Self {
         Self::new("system", content)
     }
@@ -73,7 +73,7 @@ impl Turns {
         self.0.pop();
     }
 
-    /// Forgets everything but what the model was told first.
+    /// Forgets everything but the system turns at the start.
     pub fn reset(&mut self) {
         self.0.truncate(self.told_first());
     }
@@ -103,7 +103,7 @@ impl Turns {
         self.0.drain(first..first + count);
     }
 
-    /// Bytes of all turns but those told first and the oldest `forgotten`.
+    /// Bytes of all turns but the system turns at the start and the oldest `forgotten`.
     pub fn bytes(&self, forgotten: usize) -> usize {
         self.0[self.told_first() + forgotten..].iter().map(Turn::bytes).sum()
     }

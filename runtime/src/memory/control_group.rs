@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 /// Limits from here on are none: version 1 writes the largest multiple of a page.
 const UNLIMITED: u64 = 1 << 62;
 
-/// Bytes that the tightest of the groups still gives; `None` where none has a limit. `root` is
+/// Bytes that the tightest of the groups still allows; `None` where none has a limit. `root` is
 /// where the system's files are: `/`, but for tests.
 pub fn left(root: &Path) -> Option<u64> {
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;

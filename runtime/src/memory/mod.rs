@@ -2,7 +2,7 @@
 //! system would still give.
 
 mod control_group;
-mod room;
+pub(crate) mod room;
 
 pub(crate) use room::anonymous_bytes;
 pub use room::{Bound, Room, available};

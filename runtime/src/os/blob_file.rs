@@ -17,8 +17,8 @@ pub enum Load {
     /// under pressure.
     #[default]
     Mmap,
-    /// Read into anonymous memory before the first token, in huge pages where the system gives
-    /// them: one lookup of an address then serves 2 MiB in place of 4 KiB.
+    /// Read into anonymous memory before the first token, in huge pages where the system grants
+    /// them. One lookup of an address then serves 2 MiB in place of 4 KiB.
     Resident,
 }
 
@@ -106,7 +106,7 @@ fn read_exact_at(mut file: &File, at: u64, bytes: &mut [u8]) -> io::Result<()> {
     file.seek(SeekFrom::Start(before)).map(drop)
 }
 
-/// A system without huge pages, or one that gives them unasked, goes on with what it has.
+/// A system without huge pages, or one that grants them unasked, goes on with what it has.
 #[cfg(target_os = "linux")]
 fn ask_for_huge_pages(memory: &MmapMut) {
     _ = memory.advise(memmap2::Advice::HugePage);

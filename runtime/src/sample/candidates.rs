@@ -79,7 +79,7 @@ impl Candidates {
         self.all.retain(|candidate| keep(*candidate));
     }
 
-    /// Gives every candidate the logit that `change` returns. NaN counts as impossible.
+    /// Sets every candidate's logit to what `change` returns. NaN counts as impossible.
     pub fn change(&mut self, mut change: impl FnMut(Candidate) -> f32) {
         for candidate in &mut self.all {
             candidate.logit = number(change(*candidate));

@@ -114,7 +114,7 @@ impl Sampler {
     }
 
     /// Draws one of the tokens that the filters leave, instead of taking the likeliest. The same
-    /// seed gives the same text.
+    /// seed produces the same text.
     #[must_use]
     pub fn draw(mut self, seed: u64) -> Self {
         self.choice = Choice::Draw;

@@ -24,7 +24,7 @@ pub struct SamplerOptions {
     /// Logits of the last 64 tokens are divided by this where positive, multiplied where negative;
     /// 1 for none (arXiv 1909.05858, section 4.1).
     pub repetition_penalty: f32,
-    /// The same seed gives the same text.
+    /// The same seed produces the same text.
     pub seed: u64,
 }
 
@@ -82,7 +82,7 @@ impl SamplerOptions {
         self
     }
 
-    /// Sets the seed: the same one gives the same text.
+    /// Sets the seed: the same one produces the same text.
     #[must_use]
     pub const fn seed(mut self, seed: u64) -> Self {
         self.seed = seed;

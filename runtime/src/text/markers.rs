@@ -33,7 +33,7 @@ const WELL_KNOWN: [&str; 16] = [
 ];
 /// In no text that is looked at.
 const NO_MARK: char = '\u{10ffff}';
-/// Shorter names are taken for text: `<|` and `]` stand in many texts.
+/// Shorter names are taken for text: `<|` and `]` are in many texts.
 const NAME_BYTES_MIN: usize = 3;
 
 /// The names of all tokens that steer a model.
@@ -291,9 +291,9 @@ pub fn unused_mark<'t>(texts: impl Iterator<Item = &'t str> + Clone) -> char {
     marks.find(|&mark| !texts.clone().any(|text| text.contains(mark))).unwrap_or('\u{10fffe}')
 }
 
-/// Whether an added token that is called text steers after all: it looks like a mark, and the
-/// template writes it or it is well known. Line breaks, words and the like are text, wherever they
-/// stand.
+/// Whether an added token that is called text steers after all. It does if it looks like a mark,
+/// and the template writes it or it is well known. Line breaks, words and the like are text,
+/// wherever they are.
 fn is_marker(name: &str, template: &str) -> bool {
     let edges = [name.chars().next(), name.chars().next_back()];
     let is_mark = |edge: Option<char>| {

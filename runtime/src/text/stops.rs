@@ -1,4 +1,4 @@
-//! Stop strings: where a text meets one, and how much of its end may be the beginning of one.
+//! Stop strings: where a text reaches one, and how much of its end may be the beginning of one.
 
 use crate::text::TextError;
 

@@ -9,7 +9,7 @@ use crate::text::stops::{STOP_BYTES_MAX, Stops};
 /// Bytes of a UTF-8 sequence that can be waiting for its last byte.
 const INCOMPLETE_BYTES_MAX: usize = 3;
 const INPUT_BYTES_MAX: usize = INCOMPLETE_BYTES_MAX + TOKEN_BYTES_MAX as usize;
-/// At worst every byte is invalid and becomes a U+FFFD, behind text held back for a stop string.
+/// At worst every byte is invalid and becomes a U+FFFD, after text held back for a stop string.
 const TEXT_BYTES_MAX: usize =
     STOP_BYTES_MAX + INPUT_BYTES_MAX * char::REPLACEMENT_CHARACTER.len_utf8();
 
@@ -82,7 +82,7 @@ impl<'v, B: AsRef<[u8]>> TextStream<'v, B> {
         self.give(Ending::Open)
     }
 
-    /// Gives out what is held back; call it once, after the last token.
+    /// Returns what is held back; call it once, after the last token.
     pub fn finish(&mut self) -> Piece<'_> {
         self.forget_given();
         if !self.input.is_empty() && self.stop.is_none() {

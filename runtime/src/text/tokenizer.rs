@@ -46,8 +46,8 @@ enum Special {
 /// nothing, and become errors; a program that is built with `panic = "abort"` ends there all the
 /// same.
 pub struct Tokenizer {
-    /// Behind a lock because the choice of `Special` is a setting of the library's tokenizer,
-    /// and a second copy of it would double tens of megabytes.
+    /// Under a lock because the choice of `Special` is a setting of the library's tokenizer.
+    /// A second copy of it would double tens of megabytes.
     library: Mutex<tokenizers::Tokenizer>,
     vocabulary: Vocabulary<Box<[u8]>>,
     /// Longest text for one `encode`, by what normalizers can make of it.
@@ -95,8 +95,8 @@ impl Tokenizer {
     /// [`Tokenizer::prompt`].
     ///
     /// # Errors
-    /// The text is too long, or the library fails on it, or gives an id that the vocabulary does
-    /// not have.
+    /// The text is too long, or the library fails on it, or returns an id that the vocabulary
+    /// does not have.
     pub fn encode(&self, text: &str) -> Result<Vec<u32>, TextError> {
         self.ids(text, Special::Plain)
     }

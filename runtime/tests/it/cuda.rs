@@ -1,5 +1,5 @@
 //! Every family through the CUDA kernels: the whole decode step and prompts, against the logits
-//! that `transformers` gives. The emulation runs them, and with the feature `cuda` a GPU too.
+//! that `transformers` returns. The emulation runs them, and with the feature `cuda` a GPU too.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
@@ -33,7 +33,7 @@ fn session<D: Device>(engine: &Engine, device: D, kv: KvElement) -> Session<D> {
     Session::new(Arc::new(model), CONTEXT, 32, kv).unwrap()
 }
 
-/// Runs a prompt from the beginning in pieces of one size and gives all logits.
+/// Runs a prompt from the beginning in pieces of one size and returns all logits.
 fn logits_in_pieces<D: Device>(session: &mut Session<D>, prompt: &[u32], size: usize) -> Vec<f32> {
     let vocabulary = session.model().network().spec.vocabulary as usize;
     let (mut all, mut row, mut position) = (Vec::new(), vec![0.0; vocabulary], 0);
@@ -51,7 +51,7 @@ fn logits_in_pieces<D: Device>(session: &mut Session<D>, prompt: &[u32], size: u
     all
 }
 
-/// The likeliest tokens behind a prompt, chosen on the device and fed from there.
+/// The likeliest tokens after a prompt, chosen on the device and fed from there.
 fn greedy<D: Device>(session: &mut Session<D>, prompt: &[u32], count: usize) -> Vec<u32> {
     let mut position = 0;
     for piece in prompt.chunks(session.sizes().batch) {
@@ -106,7 +106,7 @@ fn check<D: Device>(folder: &Path, family: &str, device: D) {
     }
 }
 
-/// A blob of codes, and keys and values in half floats, beside the CPU: what differs is only how
+/// A blob of codes, and keys and values in f16, beside the CPU: what differs is only how
 /// floats are summed.
 #[test]
 fn codes_are_the_cpus() {

@@ -1,5 +1,5 @@
-//! The whole runtime on a device: what it gives beside the CPU, what it takes, what it refuses. The
-//! emulation runs it, and a GPU where there is one.
+//! The whole runtime on a device: what it returns beside the CPU, what it takes, what it refuses.
+//! The emulation runs it, and a GPU where there is one.
 
 use std::fs;
 use std::ops::ControlFlow;
@@ -69,8 +69,8 @@ fn generated(
     tokens
 }
 
-/// The reference's logits and tokens; and going back, wherever a session stands, gives what was
-/// there to the bit.
+/// The reference's logits and tokens; and going back, wherever a session is, returns what was there
+/// to the bit.
 #[test]
 fn a_device_gives_the_references_logits_and_tokens() {
     for family in ["llama", "qwen3_moe", "deepseek_v2", "gpt_oss"] {
@@ -112,7 +112,7 @@ fn a_device_gives_the_references_logits_and_tokens() {
     }
 }
 
-/// Half floats and codes beside the CPU, and samplers that need logits.
+/// f16 and codes beside the CPU, and samplers that need logits.
 #[test]
 fn a_device_draws_as_the_cpu_does() {
     let Some((blob, _scratch, references)) = baked("qwen3_moe", Encoding::F32) else { return };

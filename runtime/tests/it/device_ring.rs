@@ -1,4 +1,4 @@
-//! A quantized ring on a device: what it gives beside the CPU, whatever the pieces, what was
+//! A quantized ring on a device: what it returns beside the CPU, whatever the pieces, what was
 //! forgotten and what was restored.
 
 use std::fs;

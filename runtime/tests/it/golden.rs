@@ -1,4 +1,4 @@
-//! Every family, and the model that is shipped, against the logits that `transformers` gives.
+//! Every family, and the model that is shipped, against the logits that `transformers` returns.
 
 use std::path::Path;
 

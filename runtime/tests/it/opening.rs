@@ -32,7 +32,7 @@ fn logits(engine: &Engine) -> Vec<f32> {
     engine.session(&SessionOptions::default()).unwrap().feed(&TOKENS).unwrap().to_vec()
 }
 
-/// A file with the blob from this byte on, and more behind it.
+/// A file with the blob from this byte on, and more after it.
 fn embedded(folder: &Path, blob: &[u8], start: usize) -> File {
     let path = folder.join(format!("package-{start}"));
     let parts = [vec![0xA5; start], blob.to_vec(), vec![0x5A; 100]];

@@ -1,5 +1,5 @@
-//! Chat templates: those of well-known models give what Python's Jinja gives, and hostile ones stop
-//! early.
+//! Chat templates: those of well-known models return what Python's Jinja returns, and hostile ones
+//! stop early.
 use std::time::{Duration, Instant};
 
 use hardtack::text::{

@@ -1,10 +1,10 @@
-//! Templates give what Python's `transformers` gives. The right values were computed with
+//! Templates return what Python's `transformers` returns. The right values were computed with
 //! transformers 5.24 and jinja2 3.1.6 by `runtime/parity/compare.py`, which also says how to hold
 //! whole published templates to them.
 use hardtack::text::{ChatTemplate, Clock, Json, Message, RenderInput, TemplateError};
 use serde_json::json;
 
-/// One template a line, with the text that Python gives, or null where it refuses.
+/// One template a line, with the text that Python returns, or null where it refuses.
 const LINES: &str = include_str!("text_template_python.jsonl");
 
 fn clock() -> Clock {

@@ -16,14 +16,14 @@ pub struct Chooser<'a> {
 }
 
 impl Chooser<'_> {
-    /// Answers a question behind `before`.
+    /// Answers a question after the text `before`.
     ///
     /// # Errors
     /// A text that the model has no tokens for.
     pub fn answer(&mut self, question: &Question, before: &str) -> anyhow::Result<Answer> {
         let mut log_likelihoods = Vec::with_capacity(question.choices.len());
         let mut truncated = false;
-        // Choices that share a context stand beside each other.
+        // Choices that share a context are next to each other.
         for choices in question.choices.chunk_by(|one, other| one.context == other.context) {
             let continuations: Vec<&str> =
                 choices.iter().map(|choice| choice.continuation.as_str()).collect();
@@ -43,8 +43,8 @@ impl Chooser<'_> {
     }
 }
 
-/// What stands before a question: its preamble, and the first `count` of the solved examples that
-/// have the same.
+/// What precedes a question: its preamble, and the first `count` of the solved examples that have
+/// the same.
 ///
 /// # Errors
 /// There are fewer.

@@ -2,9 +2,9 @@
 
 use anyhow::Context;
 
-/// Tokens of a context, and of each continuation behind it. Both are encoded together, since a
-/// token may begin with the space between them: the continuation's tokens are those behind as many
-/// as the context has alone. Spaces at the context's end go to the continuation.
+/// Tokens of a context, and of each continuation after it. Both are encoded together, since a token
+/// may begin with the space between them. The continuation's tokens are those after as many as the
+/// context has alone. Spaces at the context's end go to the continuation.
 ///
 /// # Errors
 /// Those of `tokens_of`, or a continuation that vanishes in the context's last token.
@@ -46,14 +46,14 @@ mod tests {
     fn the_space_belongs_to_the_continuation() {
         let expected = (vec![1002], vec![vec![1000], vec![1001], vec![' ' as u32, 'n' as u32]]);
         assert_eq!(encode(tokens_of, "Answer:", &[" no", " yes", " n"]).unwrap(), expected);
-        // Also where it stands in the context.
+        // Also where it is in the context.
         let (given, asked) = encode(tokens_of, "Answer: ", &["no", "yes"]).unwrap();
         assert_eq!((given, asked), (vec![1002], vec![vec![1000], vec![1001]]));
     }
 
     #[test]
     fn a_token_across_the_boundary_is_the_context_s() {
-        // "a:" and "no" join to "a", ":no": behind the context's two tokens nothing is left.
+        // "a:" and "no" join to "a", ":no": nothing is left after the context's two tokens.
         let error = encode(tokens_of, "a:", &["no"]).unwrap_err().to_string();
         assert!(error.contains("\"no\" has no token"), "{error}");
         let (given, asked) = encode(tokens_of, "a:", &["no yes"]).unwrap();

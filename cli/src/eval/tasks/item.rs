@@ -3,17 +3,16 @@
 /// A question whose choices are judged by their likelihood.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Question {
-    /// Where it stands: the file's name and the item's number, from 1.
+    /// Where it is: the file's name and the item's number, from 1.
     pub place: String,
-    /// What stands before the solved examples; examples of another preamble are not this
-    /// question's.
+    /// What precedes the solved examples; examples of another preamble are not this question's.
     pub preamble: String,
     pub choices: Vec<Choice>,
     /// The right one's index.
     pub gold: usize,
 }
 
-/// One choice: how likely is `continuation` behind `context`?
+/// One choice: how likely is `continuation` after `context`?
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Choice {
     pub context: String,
@@ -26,10 +25,10 @@ pub struct Choice {
 /// A problem whose answer is a number at the end of a text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Problem {
-    /// Where it stands: the file's name and the item's number, from 1.
+    /// Where it is: the file's name and the item's number, from 1.
     pub place: String,
     pub question: String,
-    /// The way to the answer, and behind `####` the answer.
+    /// The way to the answer, and the answer after `####`.
     pub solution: String,
 }
 
@@ -49,7 +48,7 @@ impl Items {
         }
     }
 
-    /// Where an item stands.
+    /// Where an item is.
     pub fn place(&self, index: usize) -> &str {
         match self {
             Self::Questions(questions) => &questions[index].place,

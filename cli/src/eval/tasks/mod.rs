@@ -48,7 +48,7 @@ struct Set<'a> {
     shots: usize,
 }
 
-/// Answers the item of an index; nothing if Ctrl-C came before the answer's end.
+/// Answers the item of an index; `None` if Ctrl-C came before the answer's end.
 type Examinee<'a> = Box<dyn FnMut(usize) -> anyhow::Result<Option<Answer>> + 'a>;
 
 /// Measures and reports.
@@ -156,7 +156,7 @@ impl<'a> Set<'a> {
         }
     }
 
-    /// Lets every model answer every item, one item after another, until Ctrl-C; nothing if it came
+    /// Lets every model answer every item, one item after another, until Ctrl-C; `None` if it came
     /// before the first.
     fn measure(
         &self,

@@ -9,7 +9,7 @@ static BEHIND_MARK: LazyLock<Regex> =
 static ANY: LazyLock<Regex> =
     LazyLock::new(|| Regex::new(r"-?[$0-9.,]{2,}|-?[0-9]+").expect("a valid pattern"));
 
-/// The first number behind `####`.
+/// The first number after `####`.
 pub fn strict(text: &str) -> Option<String> {
     BEHIND_MARK.captures(text).map(|captures| plain(&captures[1]))
 }

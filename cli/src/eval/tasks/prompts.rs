@@ -1,4 +1,4 @@
-//! The prompt of every task, as lm-evaluation-harness writes it. All prompts stand here and in the
+//! The prompt of every task, as lm-evaluation-harness writes it. All prompts are here and in the
 //! table.
 //!
 //! | task | context | continuations | headline |
@@ -16,7 +16,7 @@
 //!
 //! Each of mmlu's prompts is preceded by `The following are multiple choice questions (with
 //! answers) about {subject}.` and an empty line. A solved example is a context with its right
-//! continuation, and an empty line behind it.
+//! continuation, and an empty line after it.
 //!
 //! `acc`: the choice of the highest log-likelihood is the right one. `acc_norm`: that of the
 //! highest log-likelihood for each byte of the answer, the space before it not counted (the harness
@@ -60,7 +60,7 @@ pub fn lettered(question: &str, options: &[String; 4]) -> Vec<Choice> {
     LETTERS.iter().map(|letter| choice(&context, &letter.to_string())).collect()
 }
 
-/// What stands before all of a subject's questions in MMLU.
+/// What precedes all of a subject's questions in MMLU.
 pub fn about(subject: &str) -> String {
     let subject = subject.replace('_', " ");
     format!("The following are multiple choice questions (with answers) about {subject}.\n\n")

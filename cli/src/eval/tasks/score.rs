@@ -14,7 +14,7 @@ pub struct Scorer {
     held: Vec<u32>,
 }
 
-/// What was found behind a context.
+/// What was found after a context.
 pub struct Scores {
     /// Log-likelihood of each continuation in nats.
     pub nats: Vec<f64>,
@@ -28,7 +28,7 @@ impl Scorer {
         Self { session, held: Vec::new() }
     }
 
-    /// Scores continuations, each of at least one token, behind a context of at least one. Where
+    /// Scores continuations, each of at least one token, after a context of at least one. Where
     /// not everything fits, the context keeps its end.
     ///
     /// # Errors

@@ -44,8 +44,8 @@ impl Task {
         NAMES.iter().find(|(task, _)| *task == self).expect("every task is listed").1
     }
 
-    /// The names of its two metrics: for choices the likeliest, as it is and for each byte; for
-    /// GSM8K the answer behind `####`, and the last number of any kind.
+    /// The names of its two metrics. For choices: the likeliest, as it is and for each byte. For
+    /// GSM8K: the answer after `####`, and the last number of any kind.
     pub fn metrics(self) -> [&'static str; 2] {
         match self {
             Self::Gsm8k => ["strict_match", "flexible_extract"],

@@ -1,4 +1,4 @@
-//! A chunk of keys, values or latents as the runtime's ring gives it back at each number of bits.
+//! A chunk of keys, values or latents as the runtime's ring returns it at each number of bits.
 
 use candle_core::{Device, Result, Tensor};
 use half::f16;

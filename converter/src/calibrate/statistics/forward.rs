@@ -16,8 +16,8 @@ use crate::calibrate::tables::Tables;
 use crate::calibrate::text::Window;
 
 impl Run<'_> {
-    /// Keeps the stream before each of the first `kept` layers, runs the first `layers` of them,
-    /// and gives what comes out: the stream of all windows' tokens, `[tokens, hidden]`.
+    /// Keeps the stream before each of the first `kept` layers, runs the first `layers` of them.
+    /// Returns what comes out: the stream of all windows' tokens, `[tokens, hidden]`.
     pub fn forward(
         &mut self,
         kept: usize,

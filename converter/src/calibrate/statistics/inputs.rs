@@ -39,7 +39,7 @@ pub trait Accumulate {
     fn add(&mut self, inputs: &[f32], weights: Option<&[f32]>);
 }
 
-/// Gives each matrix its place to gather inputs.
+/// Assigns each matrix its place to gather inputs.
 pub trait Consumer {
     /// Where the inputs of this place go, `columns` wide; none if they are not wanted.
     fn accumulator(&mut self, place: Place, columns: usize) -> Option<&mut dyn Accumulate>;

@@ -2,7 +2,7 @@
 //! (GEMQ, arXiv 2605.23078).
 //!
 //! Which experts a token is sent to is not differentiated; a router learns from the weights that it
-//! gives the chosen ones.
+//! assigns to the chosen ones.
 
 use candle_core::{Device, Tensor, Var};
 

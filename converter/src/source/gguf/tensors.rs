@@ -167,7 +167,7 @@ fn place<R: Read>(
 }
 
 /// Two layouts go by the number of Q8_1: gguf-py counts the one of 2023, whose scales are f32. The
-/// next tensor tells which it is.
+/// next tensor shows which it is.
 fn check_layouts<R: Read>(
     reader: &Reader<'_, R>,
     tensors: &[TensorInfo],

@@ -13,7 +13,7 @@ use super::settings::Settings;
 use super::values::Values;
 use super::weight::{Grouped, Groups, Layout, Quantized, Shift};
 
-/// Behind it follows the name of the codes, `nf4` or `fp4`.
+/// After it comes the name of the codes, `nf4` or `fp4`.
 const STATE: &str = ".quant_state.bitsandbytes__";
 /// The state is a few hundred bytes of JSON.
 const STATE_BYTES_MAX: u64 = 1 << 16;

@@ -27,7 +27,7 @@ pub fn carry(hessian: &Hessian) -> Vec<f32> {
     factor.iter().enumerate().map(|(at, entry)| (entry / diagonal[at % columns]) as f32).collect()
 }
 
-/// Rounds one row; `round(column, target)` gives the level.
+/// Rounds one row; `round(column, target)` returns the level.
 pub fn round_in_turn(weights: &mut [f32], carry: &[f32], round: impl Fn(usize, f32) -> f32) {
     let columns = weights.len();
     let mut moves = vec![0.0f32; columns];

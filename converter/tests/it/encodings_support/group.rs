@@ -123,7 +123,7 @@ fn shares(entries: usize) -> &'static [f32] {
     }
 }
 
-/// The range with the least squared error, in the half floats that would be stored.
+/// The range with the least squared error, in the f16 numbers that would be stored.
 pub fn search(weights: &[f32], book: &Book, offset: Offset) -> Range {
     let mut best = (f32::INFINITY, Range::default());
     for start in starts(weights, book, offset) {
@@ -164,7 +164,7 @@ fn starts(weights: &[f32], book: &Book, offset: Offset) -> Vec<Range> {
     }
 }
 
-/// The range with the least squared error for the codes that were summed up; nothing where all
+/// The range with the least squared error for the codes that were summed up; none where all
 /// codes are equal.
 fn fit(sums: &Sums, count: usize, offset: Offset) -> Option<Range> {
     let (count, square) = (count as f32, sums.squares);

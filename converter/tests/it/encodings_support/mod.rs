@@ -30,9 +30,9 @@ pub enum Codes {
 /// How scales and minima are kept.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scales {
-    /// A half float each.
+    /// An f16 number each.
     Halves,
-    /// Codes of so many bits under two half floats for 256 columns of a row.
+    /// Codes of n bits under two f16 numbers for 256 columns of a row.
     Row(u32),
     /// The same for a tile of 16 rows by 64 columns.
     Tile(u32),
@@ -47,22 +47,22 @@ pub struct Scheme {
     pub group: usize,
     pub offset: Offset,
     pub scales: Scales,
-    /// Inputs are turned in blocks of so many columns.
+    /// Inputs are turned in blocks of n columns.
     pub rotation: Option<usize>,
 }
 
-/// Columns of a row under one pair of half floats.
+/// Columns of a row under one pair of f16 numbers.
 const ROW_COLUMNS: usize = 256;
 /// The largest magnitude of an entry: with the sign 7 bits, so that two products with int8 fit in
 /// 16.
 const ENTRY_MAX: f32 = 63.0;
 /// Rounds in which groups and entries are fitted to each other.
 const FITTING_ROUNDS: usize = 4;
-/// Of so many groups one is fitted on: thousands of weights for each entry are enough.
+/// One of every n groups is fitted on: thousands of weights for each entry are enough.
 const FITTING_STEP: usize = 5;
 
 impl Scheme {
-    /// What the blob has at so many bits.
+    /// What the blob has at `bits` bits.
     pub const fn shipped(bits: u32) -> Self {
         let (codes, offset, scales) = (Codes::Uniform, Offset::Minimum, Scales::Halves);
         Self { codes, bits, group: GROUP_COLUMNS, offset, scales, rotation: None }
@@ -158,7 +158,7 @@ impl Scheme {
         weights.par_chunks(self.group).map(|group| search(group, book, self.offset)).collect()
     }
 
-    /// Lets all groups of a rectangle of so many rows and columns share their half floats.
+    /// Lets all groups of a rectangle of `size` rows and columns share their f16 numbers.
     fn share(
         &self,
         weights: &[f32],

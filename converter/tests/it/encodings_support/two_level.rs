@@ -1,10 +1,10 @@
-//! Scales and minima of groups as small codes under two half floats that many groups share.
+//! Scales and minima of groups as small codes under two f16 numbers that many groups share.
 
 use half::f16;
 
 use super::group::{Book, Range};
 
-/// Replaces the ranges of groups that stand under one scale and one minimum by those that codes of
+/// Replaces the ranges of groups that are under one scale and one minimum by those that codes of
 /// `bits` can say. Of the codes on either side of what a group would have, those with the least
 /// squared error of the group's weights stay.
 pub fn share_ranges(groups: &[&[f32]], book: &Book, bits: u32, ranges: &mut [Range]) {
@@ -41,7 +41,7 @@ fn neighbours(wanted: f32, unit: f32, most: f32) -> [f32; 2] {
     [place.floor(), place.ceil()].map(|code| code.clamp(0.0, most) * unit)
 }
 
-/// The best minimum for the codes that a range gives.
+/// The best minimum for the codes that come from a range.
 fn mean_rest(weights: &[f32], book: &Book, range: Range) -> f32 {
     let sums = book.sums(weights, range);
     (sums.weights - range.scale * sums.entries) / weights.len() as f32

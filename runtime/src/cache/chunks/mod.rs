@@ -147,7 +147,7 @@ impl Chunks {
         sealed
     }
 
-    /// Gives the open chunk its place when `next` begins.
+    /// Finds a place for the open chunk when `next` begins.
     fn seal(&mut self, next: usize, costs: Option<&Costs>) -> Sealed {
         let mut sealed =
             Sealed { chunk: self.begun as u32, levels: self.levels(costs), ..Sealed::default() };
@@ -175,7 +175,7 @@ impl Chunks {
         levels
     }
 
-    /// Gives a chunk an entry and the units of its level.
+    /// Takes an entry and the units of its level for a chunk.
     fn take_room(&mut self, sealed: &mut Sealed) {
         let level = sealed.level();
         sealed.entry = self.free_entries.pop().expect("there is room");

@@ -207,8 +207,8 @@ impl RingLayer {
         }
     }
 
-    /// Begins a chunk, if it has not begun: the one before is sealed, with the bits that the
-    /// ladder, or at its price the layer's policy, gives it. `codes` has room for [`codes_max`].
+    /// Begins a chunk, if it has not begun: the one before is sealed. The ladder, or at its
+    /// price the layer's policy, sets its bits. `codes` has room for [`codes_max`].
     pub fn begin(&mut self, chunk: usize, policy: Option<&LayerPolicy>, codes: &mut [u8]) {
         let known = self.chunks.wants_costs(chunk).then(|| {
             let policy = policy.expect("a ladder of prices comes from a policy");

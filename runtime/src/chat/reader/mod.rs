@@ -119,7 +119,7 @@ impl<'v> Reader<'v> {
         self.stopped
     }
 
-    /// Gives out what was held back, after the last token.
+    /// Hands out what was held back, after the last token.
     pub fn finish(&mut self, pieces: &mut Vec<Piece>) {
         if self.stopped {
             return;

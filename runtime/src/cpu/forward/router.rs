@@ -49,9 +49,9 @@ pub fn choose(spec: &ExpertsSpec, logits: &mut [f32], choices: &mut [Choice]) {
     choices.iter_mut().for_each(|choice| choice.weight = choice.weight / sum * spec.routed_scale);
 }
 
-/// Gives every choice its row among the inputs sorted by expert. `slots[e]` becomes the first row
-/// of expert `e`, and the element after the last expert's the number of all rows; `tokens[row]` the
-/// token whose row it is, of which each has `chosen`.
+/// Assigns every choice its row among the inputs sorted by expert. `slots[e]` becomes the first row
+/// of expert `e`, and the element after the last expert's the number of all rows. `tokens[row]`
+/// becomes the token whose row it is, of which each has `chosen`.
 pub fn assign_slots(choices: &mut [Choice], chosen: usize, slots: &mut [u32], tokens: &mut [u32]) {
     slots.fill(0);
     for choice in choices.iter() {

@@ -27,7 +27,7 @@ pub(super) struct Statement {
 
 #[derive(Debug)]
 pub(super) enum StatementKind {
-    /// What stands outside of tags.
+    /// What is outside of tags.
     Data(Box<str>),
     Print(Vec<Expression>),
     Set {

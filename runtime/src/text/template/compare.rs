@@ -102,7 +102,7 @@ pub(super) fn among(heap: &Heap<'_>, items: &[Value], wanted: &Value) -> Outcome
     Ok(false)
 }
 
-/// Puts a value under a key, where the key stands already or at the end.
+/// Puts a value under a key, where the key already is, or at the end.
 pub(super) fn put(
     heap: &Heap<'_>,
     pairs: &mut Vec<(Value, Value)>,
@@ -169,7 +169,7 @@ pub(super) fn order(
     }
 }
 
-/// Where a part first stands in a text, from `start` on.
+/// Where a part first occurs in a text, from `start` on.
 pub(super) fn find_text(
     heap: &Heap<'_>,
     text: &[Ch],
@@ -198,7 +198,7 @@ pub(super) fn find_text(
     Ok(None)
 }
 
-/// Where a part last stands in a text.
+/// Where a part last occurs in a text.
 pub(super) fn find_text_last(heap: &Heap<'_>, text: &[Ch], part: &[Ch]) -> Outcome<Option<usize>> {
     let Some(mut at) = text.len().checked_sub(part.len()) else { return Ok(None) };
     loop {

@@ -109,7 +109,7 @@ impl<'r> Heap<'r> {
         Ok(())
     }
 
-    /// Whether a text of so many characters may be made, asked before it is.
+    /// Whether a text of n characters may be made, asked before it is.
     pub fn room(&self, characters: usize) -> Outcome<()> {
         self.work(characters)?;
         let bytes = characters.saturating_mul(size_of::<Ch>());

@@ -4,7 +4,7 @@ use crate::text::template::chars::{Ch, is_space};
 
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Kind {
-    /// What stands outside of tags.
+    /// What is outside of tags.
     Data(String),
     /// `{{` and `}}`.
     PrintBegin,
@@ -75,7 +75,7 @@ impl<'s> Lexer<'s> {
         Err((self.line, reason.into()))
     }
 
-    /// Goes on behind so many bytes.
+    /// Goes on after the next `bytes` bytes.
     fn skip(&mut self, bytes: usize) {
         let skipped = &self.source[self.at..self.at + bytes];
         self.line += skipped.bytes().filter(|byte| *byte == b'\n').count() as u32;
@@ -117,7 +117,7 @@ impl<'s> Lexer<'s> {
         }
     }
 
-    /// Takes what stands before a tag, stripped as the tag's sign and `lstrip_blocks` ask.
+    /// Takes what is before a tag, stripped as the tag's sign and `lstrip_blocks` ask.
     fn data(&mut self, bytes: usize, control: Option<u8>, is_block: bool) {
         let text = &self.rest()[..bytes];
         let mut kept = text;
@@ -148,7 +148,7 @@ impl<'s> Lexer<'s> {
         Ok(())
     }
 
-    /// What stands between `{% raw %}` and `{% endraw %}`.
+    /// What is between `{% raw %}` and `{% endraw %}`.
     fn raw(&mut self) -> Result<(), SyntaxError> {
         let rest = self.rest();
         for (at, _) in rest.match_indices("{%") {
@@ -246,7 +246,7 @@ fn trim_end(text: &str) -> &str {
     text.trim_end_matches(is_python_space)
 }
 
-/// Bytes behind an end of tag that belong to it: all spaces after `-`, none after `+`, else one
+/// Bytes after an end of tag that belong to it: all spaces after `-`, none after `+`, else one
 /// line break.
 fn trailing(rest: &str, control: Option<u8>) -> usize {
     match control {
@@ -267,7 +267,7 @@ fn tag_end(rest: &str, tag: Tag) -> Option<(usize, Option<u8>)> {
     rest[1..].starts_with(end).then_some((3, Some(control)))
 }
 
-/// Bytes of `{% raw %}` or `{% endraw %}`, if it stands here.
+/// Bytes of `{% raw %}` or `{% endraw %}`, if it is here.
 fn raw_end(rest: &str, opener: usize, name: &str, trims: bool) -> Option<usize> {
     let after = rest[opener..].trim_start_matches(is_python_space).strip_prefix(name)?;
     let after = after.trim_start_matches(is_python_space);

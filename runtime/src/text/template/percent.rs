@@ -98,7 +98,7 @@ fn directive(heap: &Heap<'_>, rest: &mut &[Ch], values: &mut Values<'_>) -> Outc
     convert(heap, kind.get(), &value, spec)
 }
 
-/// `(name)` behind a `%`: the value of that key.
+/// `(name)` after a `%`: the value of that key.
 fn key(heap: &Heap<'_>, rest: &mut &[Ch], values: &mut Values<'_>) -> Outcome<Option<Value>> {
     if !rest.first().is_some_and(|ch| ch.is('(')) {
         return Ok(None);

@@ -19,7 +19,7 @@ pub enum Author {
 pub struct Span<'r> {
     /// Who wrote it.
     pub author: Author,
-    /// What stands there, never empty.
+    /// What is there, never empty.
     pub text: &'r str,
 }
 

@@ -1,4 +1,4 @@
-//! The tests of Python's Jinja: what stands after `is`.
+//! The tests of Python's Jinja: what comes after `is`.
 
 use crate::text::template::ast::Relation;
 use crate::text::template::chars;

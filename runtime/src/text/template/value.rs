@@ -25,7 +25,7 @@ pub(super) enum Value {
     /// `keys()`, `values()` or `items()` of a dictionary.
     View(View, Dict),
     Range(Range),
-    /// A generator: what it gives is gone.
+    /// A generator: what it has yielded is gone.
     Iterator(Rc<Iteration>),
     /// A namespace, a cycler or a joiner, by its number.
     Object(usize),

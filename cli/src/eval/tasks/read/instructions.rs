@@ -104,7 +104,7 @@ fn parse(
     }
 }
 
-/// The labels behind `mark` at the text's end, such as `answer1/answer2`: numbered from 1, at least
+/// The labels after `mark` at the text's end, such as `answer1/answer2`: numbered from 1, at least
 /// two.
 fn labels<'a>(text: &'a str, mark: &str, word: &str) -> anyhow::Result<Vec<&'a str>> {
     let (_, behind) = text.rsplit_once(mark).with_context(|| format!("expected {mark:?}"))?;
@@ -118,7 +118,7 @@ fn labels<'a>(text: &'a str, mark: &str, word: &str) -> anyhow::Result<Vec<&'a s
     Ok(labels)
 }
 
-/// What stands behind the first mark, and what stands behind each of the others but the last.
+/// What follows the first mark, and what follows each of the others but the last.
 fn question_and_options(text: &str, marks: &[String]) -> anyhow::Result<(String, Vec<String>)> {
     let mut pieces: Vec<String> = between(text, marks)?.into_iter().map(str::to_owned).collect();
     pieces.pop();

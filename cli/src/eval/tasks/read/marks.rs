@@ -1,12 +1,12 @@
-//! A text taken apart at marks that stand in it once each, in order.
+//! A text taken apart at marks that are in it once each, in order.
 
 use anyhow::{Context, ensure};
 
-/// The pieces between these marks, from behind the first mark, which the text begins with, to its
-/// end.
+/// The pieces between these marks, from the end of the first mark, which the text begins with, to
+/// the text's end.
 ///
 /// # Errors
-/// A mark that is not there, or more than once behind the one before it.
+/// A mark that is not there, or more than once after the one before it.
 pub fn between<'a>(text: &'a str, marks: &[String]) -> anyhow::Result<Vec<&'a str>> {
     let [first, others @ ..] = marks else { return Ok(Vec::new()) };
     let missing = |mark: &str| format!("expected {mark:?} in {:?}", shortened(text));

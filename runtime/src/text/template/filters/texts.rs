@@ -108,7 +108,7 @@ fn indent(heap: &Heap<'_>, text: &[Ch], given: Given) -> Outcome<Value> {
     };
     let is_true = |option: Option<Value>| option.is_some_and(|option| option.is_true());
     let (first, blank) = (is_true(first), is_true(blank));
-    // With a line end put behind it, a text that ends with one has an empty last line.
+    // With a line end put after it, a text that ends with one has an empty last line.
     let text: Vec<Ch> = text.iter().copied().chain([Ch::own('\n')]).collect();
     let mut draft = Draft::new(heap)?;
     for (index, line) in methods::lines(&text, false).into_iter().enumerate() {

@@ -142,7 +142,7 @@ impl<'r> Machine<'r> {
         Ok(Value::Text(text))
     }
 
-    /// Gives a macro's parameters their values; defaults see the parameters before them.
+    /// Sets a macro's parameters to their values; defaults see the parameters before them.
     fn bind_macro(&mut self, declared: &'r Macro, values: Vec<Option<Value>>) -> Outcome<()> {
         let first_default =
             declared.parameters.len() - declared.defaults.len().min(declared.parameters.len());

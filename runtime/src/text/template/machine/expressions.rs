@@ -18,7 +18,7 @@ impl<'r> Machine<'r> {
         }
     }
 
-    /// The value of a name: a variable, a function, or nothing.
+    /// The value of a name: a variable, a function, or undefined.
     fn name(&self, name: &str) -> Outcome<Value> {
         let (value, looked_at) = self.scopes.get(name);
         self.heap.work(looked_at)?;
@@ -181,7 +181,7 @@ impl<'r> Machine<'r> {
     }
 }
 
-/// Whether two values stand in a relation.
+/// Whether a relation holds between two values.
 pub(in crate::text::template) fn holds(
     heap: &crate::text::template::heap::Heap<'_>,
     relation: Relation,

@@ -86,7 +86,7 @@ impl<'r> Machine<'r> {
         })
     }
 
-    /// Gives the template a variable, before it runs.
+    /// Defines a variable for the template, before it runs.
     pub fn define(&mut self, name: &'r str, value: Value) {
         self.scopes.set(name, value);
     }

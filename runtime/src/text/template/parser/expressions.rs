@@ -247,7 +247,7 @@ impl Parser {
         }
     }
 
-    /// What stands between brackets, up to the closing one.
+    /// What is between brackets, up to the closing one.
     fn items<T>(
         &mut self,
         close: &'static str,
@@ -390,7 +390,7 @@ impl Parser {
         }
     }
 
-    /// `|name(...)|name(...)`; with `inline` the first stands without its `|`.
+    /// `|name(...)|name(...)`; with `inline` the first is without its `|`.
     pub(super) fn filters(&mut self, inline: bool) -> Parsed<Vec<Postfix>> {
         let mut filters = Vec::new();
         while (inline && filters.is_empty()) || self.skip_sign("|") {
