@@ -30,7 +30,8 @@
 //!
 //! An [`Answer`], a [`chat::Text`] and a [`Generator`] are iterators, and compute a piece when they
 //! are asked for it. Each knows at its end why it ended, what it counted and how long it took. They
-//! can be moved to another thread, and a [`Cancel`] ends them from elsewhere.
+//! can be moved to another thread, and a [`Cancel`] ends them from elsewhere. It stays set: reset
+//! it before the next question.
 //!
 //! ```
 //! use std::{sync::mpsc, thread};

@@ -165,8 +165,8 @@ pub enum DeviceChoice {
 #[derive(Clone, Copy, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct SessionOptions {
-    /// Tokens that it can keep; if absent, the trained context, at most [`CONTEXT_DEFAULT`]. A ring
-    /// goes on for ever and keeps none further apart than this; if absent, the whole trained
+    /// Tokens that it can keep; if absent, the trained context, at most [`CONTEXT_DEFAULT`]. A
+    /// ring goes on for ever and keeps none further apart than this; if absent, the whole trained
     /// context.
     pub context: Option<usize>,
     /// Tokens of a prompt processed at once.

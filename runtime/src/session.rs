@@ -291,12 +291,13 @@ impl Session {
         self.add(tokens, None).map(drop)
     }
 
-    /// As [`Session::read`], but ends early, with `false`, once it is cancelled. The batch under way
-    /// is dropped whole and those before it are kept: [`Session::position`] says how far it came.
+    /// As [`Session::read`], but ends early, with `false`, once it is cancelled. The batch under
+    /// way is dropped whole and those before it are kept: [`Session::position`] says how far it
+    /// came.
     ///
     /// On the processor the request is heard between two layers; over a ring only where the batch
-    /// begins no chunk of 64 tokens, as a ring cannot be brought back from that. Otherwise, and on a
-    /// device, it is heard after the batch.
+    /// begins no chunk of 64 tokens, as a ring cannot be brought back from that. Otherwise, and on
+    /// a device, it is heard after the batch.
     ///
     /// # Errors
     /// As [`Session::feed`].
@@ -374,8 +375,8 @@ impl Session {
         }
     }
 
-    /// Adds tokens, batch after batch, and makes the logits that follow the last of them; `false` if
-    /// it was cancelled before.
+    /// Adds tokens, batch after batch, and makes the logits that follow the last of them; `false`
+    /// if it was cancelled before.
     fn add(&mut self, tokens: &[u32], cancel: Option<&Cancel>) -> Result<bool, Error> {
         let mut rest = tokens;
         while !rest.is_empty() {

@@ -43,12 +43,12 @@ impl Section {
     const fn kinds(self) -> &'static str {
         match self {
             Self::Normalizer => {
-                "BertNormalizer, ByteLevel, Lowercase, NFC, NFD, NFKC, NFKD, Nmt, Precompiled, Prepend, Replace, \
-                 Sequence, Strip, StripAccents"
+                "BertNormalizer, ByteLevel, Lowercase, NFC, NFD, NFKC, NFKD, Nmt, Precompiled, Prepend, \
+                 Replace, Sequence, Strip, StripAccents"
             }
             Self::PreTokenizer => {
-                "BertPreTokenizer, ByteLevel, CharDelimiterSplit, Delimiter, Digits, FixedLength, Metaspace, Punctuation, \
-                 Sequence, Split, UnicodeScripts, Whitespace, WhitespaceSplit"
+                "BertPreTokenizer, ByteLevel, CharDelimiterSplit, Delimiter, Digits, FixedLength, \
+                 Metaspace, Punctuation, Sequence, Split, UnicodeScripts, Whitespace, WhitespaceSplit"
             }
             Self::PostProcessor => {
                 "BertProcessing, ByteLevel, RobertaProcessing, Sequence, TemplateProcessing"

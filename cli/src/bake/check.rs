@@ -212,8 +212,8 @@ fn try_tokenizer(tokenizer: &Tokenizer, text: &mut TextSections) -> usize {
         back += usize::from(returns(token));
         if token.chars().nth(1).is_some() {
             words += 1;
-            // A tokenizer that puts a space before a text finds `▁word` in `word`, or the space as a
-            // token of its own.
+            // A tokenizer that puts a space before a text finds `▁word` in `word`, or the space as
+            // a token of its own.
             let trimmed = token.strip_prefix(' ').unwrap_or(token);
             let is_space = |id: &u32| tokenizer.bytes(*id).iter().all(u8::is_ascii_whitespace);
             let is_whole = |text: &str| {

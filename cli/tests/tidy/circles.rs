@@ -1,8 +1,8 @@
 //! Imports between the files of a room: no two files may need each other, however far round.
 //!
-//! A name is followed to the file that defines it, through modules that only pass it on. So a folder
-//! may hand out its files' names, but a file that needs a type of its folder's own `mod.rs`, which
-//! needs that file, makes a circle. What is only there for tests is left out.
+//! A name is followed to the file that defines it, through modules that only pass it on. So a
+//! folder may hand out its files' names, but a file that needs a type of its folder's own `mod.rs`,
+//! which needs that file, makes a circle. What is only there for tests is left out.
 
 use std::collections::{BTreeMap, BTreeSet};
 

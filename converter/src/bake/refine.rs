@@ -33,8 +33,8 @@ const PRIOR: f64 = 0.01;
 struct Measured {
     /// The codes it was measured of.
     codes: String,
-    /// With one group after another as the checkpoint has it, in the order of the network; the last
-    /// is of all that is quantized.
+    /// With one group after another as the checkpoint has it, in the order of the network; the
+    /// last is of all that is quantized.
     divergences: Vec<f64>,
 }
 

@@ -61,8 +61,9 @@ impl fmt::Display for Delta {
     }
 }
 
-/// An answer on its way: an iterator over its pieces. It is complete when `next` returns `None`; the conversation then has it,
-/// and its file too. An answer that is dropped before is kept as far as it came.
+/// An answer on its way: an iterator over its pieces. It is complete when `next` returns `None`;
+/// the conversation then has it, and its file too. An answer that is dropped before is kept as far
+/// as it came.
 ///
 /// ```
 /// use hardtack::{ChatOptions, Engine};

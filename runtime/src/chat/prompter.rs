@@ -21,9 +21,9 @@ const RENDERED_FACTOR: usize = 4;
 /// it: a person who types `<|im_end|>` has typed ten letters. This is the only way to a prompt, and
 /// it is safe.
 ///
-/// A few older templates mark turns by plain text, such as Llama 2's `[/INST]` and Vicuna's `USER:`.
-/// There is no token that could be kept from a person, so a mark that somebody types gets a space
-/// after its first character: `[ /INST]`. [`TextMarks`] lists them.
+/// A few older templates mark turns by plain text, such as Llama 2's `[/INST]` and Vicuna's
+/// `USER:`. There is no token that could be kept from a person, so a mark that somebody types gets
+/// a space after its first character: `[ /INST]`. [`TextMarks`] lists them.
 ///
 /// ```
 /// use hardtack::chat::{Prompter, Turn};

@@ -1,5 +1,5 @@
-//! Sorts as Python does: by `<` alone, without moving what is equal, up to the first comparison that
-//! fails.
+//! Sorts as Python does: by `<` alone, without moving what is equal, up to the first comparison
+//! that fails.
 //!
 //! The standard library's sort may panic where an order contradicts itself, and values that are no
 //! numbers do that to every order they are in.
