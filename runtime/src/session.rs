@@ -474,7 +474,7 @@ pub enum Ended {
     Stopped,
     /// As many tokens as were asked for.
     Length,
-    /// A [`Cancel`](crate::Cancel) asked for it.
+    /// A [`Cancel`] asked for it.
     Cancelled,
     /// No token more fits.
     ContextFull,

@@ -81,7 +81,7 @@ impl Engine {
     ///
     /// Mapped, the blob must begin at a multiple of 64 bytes of the file, and its sections keep
     /// their pages to themselves if it begins at a multiple of 16 KiB. Read into memory
-    /// ([`Load::Resident`]), it may begin anywhere.
+    /// ([`Load::Resident`](crate::Load::Resident)), it may begin anywhere.
     ///
     /// # Errors
     /// As [`Engine::open_with`]; or the range is no part of the file, or begins where it cannot be
@@ -147,7 +147,7 @@ impl Engine {
         self.backend().device()
     }
 
-    /// Why [`DeviceChoice::Auto`] took the processor, if it did.
+    /// Why [`DeviceChoice::Auto`](crate::DeviceChoice::Auto) took the processor, if it did.
     pub fn passed_over(&self) -> Option<&str> {
         self.shared.running.passed_over.as_deref()
     }
