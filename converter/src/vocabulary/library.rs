@@ -1,5 +1,6 @@
 //! The tokenizer library, as far as a bake needs it.
 
+#[cfg(feature = "calibrate")]
 use hardtack_format::vocabulary::Vocabulary;
 use tokenizers::Tokenizer;
 
@@ -18,6 +19,7 @@ pub(crate) fn load(json: &[u8]) -> Result<Tokenizer, String> {
 
 /// Lets a tokenizer read text as text only: names of tokens that steer are spelled out, also of
 /// those that the file calls no special tokens.
+#[cfg(feature = "calibrate")]
 pub(crate) fn read_plain_text<B: AsRef<[u8]>>(
     tokenizer: &mut Tokenizer,
     table: &Vocabulary<B>,

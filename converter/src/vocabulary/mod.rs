@@ -21,5 +21,6 @@ pub use error::VocabularyError;
 pub use folder::{from_files, from_folder};
 pub use gguf::from_gguf;
 pub use gguf_keys::GgufVocabulary;
+#[cfg(feature = "calibrate")]
 pub(crate) use library::{load, read_plain_text};
 pub use sections::TextSections;
