@@ -12,20 +12,9 @@ use crate::error::FamilyError;
 use crate::metadata::{Metadata, Setting};
 use crate::rope_settings::{self, YarnRule};
 use crate::select::Selection;
-use crate::slots::{Head, Place, Slot};
+use crate::slots::{BIASES, Head, Place, Slot};
 use crate::source::Source;
 use crate::tensors::Names;
-
-/// Biases that a file may or may not have, whatever its settings say.
-const BIASES: [Role; 7] = [
-    Role::QueryBias,
-    Role::KeyBias,
-    Role::ValueBias,
-    Role::OutputBias,
-    Role::GatedBias,
-    Role::UpBias,
-    Role::DownBias,
-];
 
 /// How a pair of rotated rows of queries and keys is stored. llama.cpp decides by architecture
 /// (`llama_model_rope_type`), and its conversion brings the rows into that order.

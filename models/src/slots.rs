@@ -5,6 +5,17 @@ use hardtack_format::Role;
 use hardtack_format::slots::{self, Group};
 use hardtack_format::spec::{ExpertsSpec, FeedForwardKind, ModelSpec};
 
+/// Biases of a layer that a checkpoint may have, whatever its settings say.
+pub(crate) const BIASES: [Role; 7] = [
+    Role::QueryBias,
+    Role::KeyBias,
+    Role::ValueBias,
+    Role::OutputBias,
+    Role::GatedBias,
+    Role::UpBias,
+    Role::DownBias,
+];
+
 /// Where in a network a tensor belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Place {

@@ -5,20 +5,9 @@ use hardtack_format::Role;
 use hardtack_format::limits::VOCABULARY_MAX;
 
 use crate::draft::Draft;
-use crate::slots::{self, Head, Place, Slot};
+use crate::slots::{self, BIASES, Head, Place, Slot};
 use crate::source::{Source, TensorSource};
 use crate::tensors::Names;
-
-/// Biases of a layer that a configuration need not announce.
-const BIASES: [Role; 7] = [
-    Role::QueryBias,
-    Role::KeyBias,
-    Role::ValueBias,
-    Role::OutputBias,
-    Role::GatedBias,
-    Role::UpBias,
-    Role::DownBias,
-];
 
 /// Whether a configuration says that the embeddings serve as head.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -149,8 +149,7 @@ pub struct Report {
 pub struct Generator<'s> {
     session: &'s mut Session,
     sampler: &'s mut Sampler,
-    limits: Limits,
-    top_tokens: Option<usize>,
+    options: GenerateOptions,
     run: Run,
 }
 
@@ -184,13 +183,11 @@ impl Session {
         options: GenerateOptions,
     ) -> Result<Generator<'s>, Error> {
         self.check(prompt)?;
-        let GenerateOptions { tokens_max, ends, cancel, top_tokens } = options;
         let run = Run::after(self.position(), prompt.to_vec());
         if prompt.is_empty() {
             sampler.begin(self.tokens());
         }
-        let limits = Limits { tokens_max, ends, cancel };
-        Ok(Generator { session: self, sampler, limits, top_tokens, run })
+        Ok(Generator { session: self, sampler, options, run })
     }
 }
 
@@ -206,7 +203,7 @@ impl Generator<'_> {
     }
 
     fn token(&mut self, id: u32) -> Result<Token, Error> {
-        let Some(count) = self.top_tokens else {
+        let Some(count) = self.options.top_tokens else {
             return Ok(Token { id, log_probability: None, top: Vec::new() });
         };
         let all = self.session.log_probabilities()?;
@@ -219,7 +216,7 @@ impl Iterator for Generator<'_> {
 
     fn next(&mut self) -> Option<Self::Item> {
         loop {
-            match self.run.step(self.session, self.sampler, &self.limits) {
+            match self.run.step(self.session, self.sampler, &self.options) {
                 Ok(Event::Read) => {}
                 Ok(Event::Token(id)) => return Some(self.token(id)),
                 Ok(Event::End) => return None,
@@ -227,17 +224,6 @@ impl Iterator for Generator<'_> {
             }
         }
     }
-}
-
-/// What ends a run.
-#[derive(Clone, Debug)]
-pub struct Limits {
-    /// Most new tokens.
-    pub tokens_max: Option<usize>,
-    /// Tokens that end it.
-    pub ends: Vec<u32>,
-    /// Ends it from elsewhere.
-    pub cancel: Cancel,
 }
 
 /// A prompt and what follows it.
@@ -309,12 +295,12 @@ impl Run {
         &mut self,
         session: &mut Session,
         sampler: &mut Sampler,
-        limits: &Limits,
+        options: &GenerateOptions,
     ) -> Result<Event, Error> {
         if self.ended {
             return Ok(Event::End);
         }
-        let done = self.advance(session, sampler, limits);
+        let done = self.advance(session, sampler, options);
         if done.is_err() {
             self.ended = true;
         }
@@ -363,17 +349,17 @@ impl Run {
         &mut self,
         session: &mut Session,
         sampler: &mut Sampler,
-        limits: &Limits,
+        options: &GenerateOptions,
     ) -> Result<Event, Error> {
-        if limits.tokens_max.is_some_and(|most| self.report.new >= most) {
+        if options.tokens_max.is_some_and(|most| self.report.new >= most) {
             return Ok(self.end(Ended::Length));
         }
-        if limits.cancel.is_cancelled() {
+        if options.cancel.is_cancelled() {
             return Ok(self.end(Ended::Cancelled));
         }
         if !self.has_read() {
             let batch = (self.rest.len() - self.read).min(session.batch());
-            if !session.read_unless(&limits.cancel, &self.rest[self.read..][..batch])? {
+            if !session.read_unless(&options.cancel, &self.rest[self.read..][..batch])? {
                 return Ok(self.end(Ended::Cancelled));
             }
             self.read += batch;
@@ -393,7 +379,7 @@ impl Run {
         let token = session.choose(sampler)?;
         self.last = Some(Instant::now());
         self.first = self.first.or(self.last);
-        if limits.ends.contains(&token) {
+        if options.ends.contains(&token) {
             return Ok(self.end(Ended::Finished));
         }
         self.report.new += 1;

@@ -267,18 +267,12 @@ impl Session {
         mut visit: impl FnMut(usize, &[f32]),
     ) -> Result<(), Error> {
         self.check(tokens)?;
-        let mut done = 0;
-        while done < tokens.len() {
-            let batch = &tokens[done..][..self.batch_of(&tokens[done..])];
-            let ran = self.forward.run(self.position, batch, None);
-            self.note(batch, ran)?;
-            for index in 0..batch.len() {
-                self.forward.make_logits(index)?;
-                visit(done + index, self.forward.logits()?);
-            }
-            self.logits_at = Some(self.position);
-            done += batch.len();
-        }
+        self.add_each(tokens, |forward, index, at| {
+            forward.make_logits(index)?;
+            visit(at, forward.logits()?);
+            Ok(())
+        })?;
+        self.logits_at = Some(self.position);
         Ok(())
     }
 
@@ -336,17 +330,10 @@ impl Session {
         mut visit: impl FnMut(usize, &[f32]),
     ) -> Result<(), Error> {
         self.check(tokens)?;
-        let mut done = 0;
-        while done < tokens.len() {
-            let batch = &tokens[done..][..self.batch_of(&tokens[done..])];
-            let ran = self.forward.run(self.position, batch, None);
-            self.note(batch, ran)?;
-            for index in 0..batch.len() {
-                visit(done + index, self.forward.hidden(index)?);
-            }
-            done += batch.len();
-        }
-        Ok(())
+        self.add_each(tokens, |forward, index, at| {
+            visit(at, forward.hidden(index)?);
+            Ok(())
+        })
     }
 
     /// Adds `prompt`, then tokens of the sampler's choice until `accept` breaks or the context is
@@ -394,6 +381,26 @@ impl Session {
             rest = others;
         }
         Ok(true)
+    }
+
+    /// Adds tokens, batch after batch, and calls `visit(forward, index, at)` for each of them: its
+    /// place in its batch, which was the last one to run, and in `tokens`.
+    fn add_each(
+        &mut self,
+        tokens: &[u32],
+        mut visit: impl FnMut(&mut dyn Forward, usize, usize) -> Result<(), Error>,
+    ) -> Result<(), Error> {
+        let mut done = 0;
+        while done < tokens.len() {
+            let batch = &tokens[done..][..self.batch_of(&tokens[done..])];
+            let ran = self.forward.run(self.position, batch, None);
+            self.note(batch, ran)?;
+            for index in 0..batch.len() {
+                visit(&mut *self.forward, index, done + index)?;
+            }
+            done += batch.len();
+        }
+        Ok(())
     }
 
     /// How many of the tokens are the next batch.

@@ -308,18 +308,9 @@ fn try_template(
     try_end(&rendered, tokenizer, text);
 }
 
-/// The template's own words in a rendered conversation, in pieces between what was said. A role is
-/// a word of it.
+/// The template's own words in a rendered conversation, in pieces between what was said.
 fn own_words(rendered: &Rendered) -> Vec<String> {
-    let mut pieces = vec![String::new()];
-    for span in rendered.spans() {
-        let is_own =
-            span.author == Author::Template || ["system", "user", "assistant"].contains(&span.text);
-        match pieces.last_mut() {
-            Some(piece) if is_own => piece.push_str(span.text),
-            _ => pieces.push(String::new()),
-        }
-    }
+    let mut pieces = rendered.template_pieces();
     pieces.retain(|piece| !piece.is_empty());
     pieces
 }

@@ -425,40 +425,20 @@ fn a_long_text_is_judged_in_little_memory() {
     let long: String =
         (0..60_000).map(|at| format!("{} ", words[at * 7919 % 8191 % words.len()])).collect();
     fs::write(&text, &long).unwrap();
-    let judge = |memory: &str| {
-        run(&[
-            &"eval",
-            &"ppl",
-            &babbling(),
-            &"--text",
-            &text,
-            &"--ctx",
-            &"64",
-            &"--windows",
-            &"2",
-            &"--json",
-            &"--memory",
-            &memory,
-        ])
+    let blob = babbling();
+    let judge = |more: &[Argument<'_>]| {
+        let mut flags: Vec<Argument<'_>> =
+            vec![&"eval", &"ppl", &blob, &"--text", &text, &"--ctx", &"64"];
+        flags.extend_from_slice(more);
+        run(&flags)
     };
-    let report: Value = serde_json::from_str(&judge("1g").succeeded().out).unwrap();
+    let first = judge(&[&"--windows", &"2", &"--json", &"--memory", &"1g"]);
+    let report: Value = serde_json::from_str(&first.succeeded().out).unwrap();
     // A byte is a token.
     assert_eq!(report["text_tokens"].as_u64(), Some(long.len() as u64));
     assert_eq!(report["windows"].as_u64(), Some(2));
-    let all = |memory: &str| {
-        run(&[
-            &"eval",
-            &"ppl",
-            &babbling(),
-            &"--text",
-            &text,
-            &"--ctx",
-            &"64",
-            &"--memory",
-            &memory,
-        ])
-    };
     let needed = run(&[&"run", &babbling(), &"-p", &"x", &"--ctx", &"64", &"--memory", &"1"]);
     let least = needed.numbers_before("bytes").into_iter().max().unwrap();
-    all(&(least + 500_000).to_string()).refused(&["the text's tokens take", "--memory"]);
+    let more = (least + 500_000).to_string();
+    judge(&[&"--memory", &more]).refused(&["the text's tokens take", "--memory"]);
 }

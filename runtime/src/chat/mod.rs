@@ -288,7 +288,7 @@ impl Chat {
 
     /// What ends an answer from elsewhere.
     pub fn cancel(&self) -> &Cancel {
-        &self.state.pen.limits.cancel
+        &self.state.pen.options.cancel
     }
 
     /// The prompt of the last answer, for people.

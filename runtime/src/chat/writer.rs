@@ -5,7 +5,7 @@ use std::fmt;
 use crate::cancel::Cancel;
 use crate::engine::Engine;
 use crate::error::Error;
-use crate::generate::{Event, Limits, Report, Run};
+use crate::generate::{Event, GenerateOptions, Report, Run};
 use crate::options::SessionOptions;
 use crate::sample::{Sampler, SamplerOptions};
 use crate::session::{Ended, Session};
@@ -110,7 +110,7 @@ pub struct Pen {
     pub session: Session,
     pub sampler: Sampler,
     pub stops: Stops,
-    pub limits: Limits,
+    pub options: GenerateOptions,
 }
 
 impl Pen {
@@ -121,20 +121,22 @@ impl Pen {
     pub fn new(engine: &Engine, options: &WriteOptions) -> Result<Self, Error> {
         let ends = engine.tokenizer()?.ends().to_vec();
         let (sampler, stops) = (engine.sampler(options.sampling)?, Stops::new(&options.stop)?);
-        let limits =
-            Limits { tokens_max: options.tokens_max, ends, cancel: options.cancel.clone() };
-        Ok(Self { session: engine.session(&options.session)?, sampler, stops, limits })
+        let session = engine.session(&options.session)?;
+        let cancel = options.cancel.clone();
+        let options =
+            GenerateOptions { tokens_max: options.tokens_max, ends, cancel, top_tokens: None };
+        Ok(Self { session, sampler, stops, options })
     }
 
     /// Tokens that a prompt may have, so that an answer of some length has room after it.
     pub fn prompt_max(&self) -> usize {
         let capacity = self.session.capacity();
-        capacity - self.limits.tokens_max.unwrap_or(usize::MAX).clamp(1, (capacity / 4).max(1))
+        capacity - self.options.tokens_max.unwrap_or(usize::MAX).clamp(1, (capacity / 4).max(1))
     }
 
     /// Moves a run forward.
     pub fn step(&mut self, run: &mut Run) -> Result<Event, Error> {
-        run.step(&mut self.session, &mut self.sampler, &self.limits)
+        run.step(&mut self.session, &mut self.sampler, &self.options)
     }
 }
 

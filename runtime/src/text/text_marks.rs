@@ -49,7 +49,7 @@ impl TextMarks {
             let Ok(rendered) = template.render(&RenderInput::new(turns).limits(LIMITS)) else {
                 continue;
             };
-            for (index, piece) in own_pieces(&rendered).iter().enumerate() {
+            for (index, piece) in rendered.template_pieces().iter().enumerate() {
                 let parts = markers.parts(piece);
                 // Before the first turn there is nobody who could end one, and many templates put a
                 // system prompt and a question into one turn.
@@ -117,27 +117,6 @@ fn with_spaces(rendered: &Rendered, breaks: &[usize]) -> Rendered {
         start = end;
     }
     parted
-}
-
-/// What the template itself writes, in pieces: before the first turn's text, between two, and after
-/// the last. A role is a word of the template.
-fn own_pieces(rendered: &Rendered) -> Vec<String> {
-    let mut pieces = vec![String::new()];
-    let mut in_turn = false;
-    for span in rendered.spans() {
-        let is_role = ["system", "user", "assistant"].contains(&span.text);
-        if span.author == Author::Template || is_role {
-            if std::mem::take(&mut in_turn) {
-                pieces.push(String::new());
-            }
-            if let Some(piece) = pieces.last_mut() {
-                piece.push_str(span.text);
-            }
-        } else {
-            in_turn = true;
-        }
-    }
-    pieces
 }
 
 /// The marks in a piece of the template's words: short lines that look like one, and words in

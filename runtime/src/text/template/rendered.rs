@@ -50,6 +50,27 @@ impl Rendered {
         })
     }
 
+    /// What the template itself writes, in pieces: before the first turn's text, between two, and
+    /// after the last. A role is a word of the template.
+    pub fn template_pieces(&self) -> Vec<String> {
+        let mut pieces = vec![String::new()];
+        let mut in_turn = false;
+        for span in self.spans() {
+            let is_role = ["system", "user", "assistant"].contains(&span.text);
+            if span.author == Author::Template || is_role {
+                if std::mem::take(&mut in_turn) {
+                    pieces.push(String::new());
+                }
+                if let Some(piece) = pieces.last_mut() {
+                    piece.push_str(span.text);
+                }
+            } else {
+                in_turn = true;
+            }
+        }
+        pieces
+    }
+
     pub(in crate::text) fn push(&mut self, text: &str, author: Author) {
         if text.is_empty() {
             return;
